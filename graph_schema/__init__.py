@@ -1,0 +1,17 @@
+"""What a catalogue graph is: its schema, its tables, their checks."""
+
+from graph_schema.catalogue import SOURCE, TARGET, CatalogueSchema, EdgeType, Interaction, NodeType
+from graph_schema.errors import CatalogueError, KgrecError
+from graph_schema.tables import GraphTables
+
+__all__ = [
+    "SOURCE",
+    "TARGET",
+    "CatalogueError",
+    "CatalogueSchema",
+    "EdgeType",
+    "GraphTables",
+    "Interaction",
+    "KgrecError",
+    "NodeType",
+]
