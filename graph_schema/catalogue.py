@@ -54,6 +54,7 @@ class NodeType(_Frozen):
             empty means every edge type but the interaction.
         from_edges: the source has no table of these nodes; they are the distinct ends of its edges.
         attributes: the other columns and their types.
+        ignore: columns of the source's table that are left out.
     """
 
     label: Name
@@ -63,6 +64,7 @@ class NodeType(_Frozen):
     text_from: tuple[str, ...] = ()
     from_edges: bool = False
     attributes: dict[Name, AttributeType] = Field(default_factory=dict)
+    ignore: tuple[str, ...] = ()
 
     @cached_property
     def columns(self) -> dict[str, AttributeType]:
@@ -85,6 +87,7 @@ class EdgeType(_Frozen):
         target: the node type it ends at.
         phrase: how a reason names what two nodes share by it ("director" gives "same director as ...").
         attributes: the columns that an edge carries and their types.
+        ignore: columns of the source's table that are left out.
     """
 
     source: str
@@ -92,6 +95,7 @@ class EdgeType(_Frozen):
     target: str
     phrase: str | None = None
     attributes: dict[Name, AttributeType] = Field(default_factory=dict)
+    ignore: tuple[str, ...] = ()
 
     @cached_property
     def columns(self) -> dict[str, AttributeType]:
@@ -160,7 +164,9 @@ class CatalogueSchema(_Frozen):
         if edge.source == edge.target:
             raise ValueError(f"interaction: {chosen.edge!r} must go from users to items, got {edge.source!r} twice")
         if chosen.weight is not None and edge.attributes.get(chosen.weight) not in ("int", "float"):
-            raise ValueError(f"interaction: weight {chosen.weight!r} must be an int or float attribute of {chosen.edge!r}")
+            raise ValueError(
+                f"interaction: weight {chosen.weight!r} must be an int or float attribute of {chosen.edge!r}"
+            )
         if chosen.at is not None and edge.attributes.get(chosen.at) != "time":
             raise ValueError(f"interaction: at {chosen.at!r} must be an attribute of {chosen.edge!r} of type 'time'")
         if chosen.positive is not None and chosen.weight is None:
@@ -225,7 +231,9 @@ class CatalogueSchema(_Frozen):
 
 
 def _to_arrow(columns: dict[str, AttributeType], required: set[str]) -> pa.Schema:
-    return pa.schema([pa.field(name, ARROW_TYPES[kind], nullable=name not in required) for name, kind in columns.items()])
+    return pa.schema(
+        [pa.field(name, ARROW_TYPES[kind], nullable=name not in required) for name, kind in columns.items()]
+    )
 
 
 def _one_of(names: dict[str, NodeType] | dict[str, EdgeType]) -> str:

@@ -57,5 +57,3 @@ class GraphTables:
     def ids(self, node_type: str) -> pa.ChunkedArray:
         """The ids of one node type, in table order."""
         return self.nodes[node_type][self.schema.nodes[node_type].key]
-
-

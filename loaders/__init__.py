@@ -1,0 +1,47 @@
+"""Raw sources of catalogues: each yields the rows that `graph_schema.staging` checks and stages."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from graph_schema import CatalogueError, CatalogueSchema
+from graph_schema.sources import Source
+
+# name -> module; each has open_source(path, schema, cache_dir, encoding)
+SOURCES = {
+    "movielens-100k": "loaders.movielens",
+    "tabular": "loaders.tabular",
+}
+
+
+def open_source(
+    name: str,
+    *,
+    path: Path | None = None,
+    schema: CatalogueSchema | None = None,
+    cache_dir: Path,
+    encoding: str | None = None,
+) -> Source:
+    """Opens a source by its name.
+
+    Args:
+        name: one of `SOURCES`.
+        path: the folder of the raw files; None where the source can fetch them itself.
+        schema: what the rows mean; None where the source has a schema of its own.
+        cache_dir: the folder to keep fetched files in.
+        encoding: of text files; None for UTF-8, or UTF-16 with a byte order mark.
+
+    Raises:
+        CatalogueError: the name is unknown, or the files are missing or unreadable.
+    """
+    if name not in SOURCES:
+        raise CatalogueError(f"no source {name!r}; expected one of: {', '.join(SOURCES)}")
+    opener: Callable[[Path | None, CatalogueSchema | None, Path, str | None], Source]
+    opener = import_module(SOURCES[name]).open_source
+    try:
+        return opener(path, schema, cache_dir, encoding)
+    except OSError as error:
+        raise CatalogueError(f"cannot read {path or cache_dir}: {error}; expected a folder that may be read") from error
+
+
+__all__ = ["SOURCES", "open_source"]

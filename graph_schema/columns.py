@@ -1,0 +1,260 @@
+"""Raw columns -> the types that a schema declares; rows that do not fit are told, not guessed."""
+
+import math
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from graph_schema.catalogue import ARROW_TYPES, AttributeType
+from graph_schema.errors import CatalogueError
+
+Mask = NDArray[np.bool_]
+Problem = tuple[Mask, str]  # bool [rows]: which rows; what is wrong with them, to be read after the column's name
+
+_SECONDS_2200 = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp())
+_SECONDS_1000 = int(datetime(1000, 1, 1, tzinfo=UTC).timestamp())
+_BOOLS = dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True) | dict.fromkeys(
+    ("false", "f", "no", "n", "0", "0.0"), False
+)
+_NOT_A = {
+    "float": "is not a float",
+    "int": "is not an int",
+    "bool": "is not a bool (true or false, 1 or 0)",
+    "time": "is not a time (epoch seconds or ISO 8601)",
+}
+_MOST_INT = 2**63
+_N_TRIED = 8
+_FINER_UNITS = (("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9))
+
+
+def convert_column(column: pa.Array, kind: AttributeType) -> tuple[pa.Array, list[Problem]]:
+    """Converts a raw column to a declared type.
+
+    Numbers may be numbers or text; NaN and empty text are missing values (null). Times may be Arrow timestamps or
+    dates, epoch seconds, or ISO 8601 (UTC where no zone is given).
+
+    Args:
+        column: the values as the source has them.
+        kind: the type declared in the schema.
+
+    Returns:
+        The values (null where a row does not fit) and the rows that do not fit.
+
+    Raises:
+        CatalogueError: the column's type can never be read as `kind`.
+    """
+    column = _decode(column)
+    if pa.types.is_null(column.type):
+        return pa.nulls(len(column), ARROW_TYPES[kind]), []
+    try:
+        return _CONVERTERS[kind](column)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise CatalogueError(f"values of type {column.type} cannot be read as {kind!r}: {error}") from error
+
+
+def convert_ids(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
+    """Converts a raw column to ids: text is kept as it is, integers become decimal text, empty text becomes null.
+
+    Raises:
+        CatalogueError: the column holds neither text nor integers.
+    """
+    column = _decode(column)
+    kind = column.type
+    if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind) or getattr(kind, "scale", 1) == 0):
+        raise CatalogueError(f"ids of type {kind}; expected text or integers: convert the column in the source")
+    values, problems = convert_column(column, "string")
+    return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values), problems
+
+
+def find_times_outside(times: pa.Array, *, interaction: bool) -> list[Problem]:
+    """The rows whose time cannot be meant: interactions from 1970 to 2200, other times from the year 1000 to 2200.
+
+    Args:
+        times: int64 [rows], UTC seconds.
+        interaction: whether these are times of interactions.
+    """
+    first = 0 if interaction else _SECONDS_1000
+    seconds = times.fill_null(0).to_numpy(zero_copy_only=False)
+    outside = (seconds < first) | (seconds >= _SECONDS_2200)
+    problems: list[Problem] = []
+    if outside.any():
+        for unit, factor in _FINER_UNITS:
+            # after 1980 in that unit, so a few stray large numbers are not called milliseconds
+            fits = outside & (seconds >= 315_532_800 * factor) & (seconds < _SECONDS_2200 * factor)
+            problems.append((fits, f"is out of range, it looks like {unit}: expected seconds or ISO 8601"))
+        problems.append((outside, f"is out of range: expected {1970 if interaction else 1000} to 2200"))
+    return problems
+
+
+def _decode(column: pa.Array) -> pa.Array:
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
+        column = column.cast(pa.string())
+    if pa.types.is_large_binary(column.type) or pa.types.is_binary_view(column.type):
+        column = column.cast(pa.binary())
+    return column
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+
+
+def _to_string(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
+    if not _is_text(column.type):
+        return column.cast(pa.string()), []
+    problems: list[Problem] = []
+    try:
+        column.validate(full=True)
+        text = column.cast(pa.string())
+    except pa.ArrowInvalid:
+        decoded = [_decode_utf8(value) for value in column.view(pa.binary()).to_pylist()]
+        bad = np.array([isinstance(value, bytes) for value in decoded], dtype=bool)
+        text = pa.array([None if isinstance(value, bytes) else value for value in decoded], pa.string())
+        problems.append((bad, "is not valid UTF-8"))
+    nul = _to_mask(pc.match_substring(text, "\0"))
+    if nul.any():
+        problems.append((nul, "has a NUL character"))
+        text = pc.if_else(pa.array(nul), pa.scalar(None, pa.string()), text)
+    return text, problems
+
+
+def _decode_utf8(value: bytes | None) -> str | bytes | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _to_float(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
+    problems: list[Problem] = []
+    if _is_text(column.type):
+        column, problems = _parse_text(column, "float", _parse_float)
+    values = column.cast(pa.float64(), safe=False)
+    infinite = _to_mask(pc.is_inf(values))
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values), [*problems, (infinite, "is infinite")]
+
+
+def _to_int(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
+    if _is_text(column.type):
+        return _parse_text(column, "int", _parse_int)
+    if pa.types.is_floating(column.type):
+        return _to_whole(column, _NOT_A["int"])
+    return column.cast(pa.int64()), []
+
+
+def _to_bool(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
+    if pa.types.is_boolean(column.type):
+        return column, []
+    return _parse_text(column if _is_text(column.type) else column.cast(pa.string()), "bool", _parse_bool)
+
+
+def _to_time(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
+    if _is_text(column.type):
+        text, problems = _to_string(column)
+        # a clean column is of one kind throughout; where a cast fails it is slow, so a few values are tried first
+        for kind in (pa.int64(), pa.timestamp("us"), pa.timestamp("us", "UTC")):
+            try:
+                text.slice(0, _N_TRIED).cast(kind)
+                values = text.cast(kind)
+            except pa.ArrowInvalid:
+                continue
+            return _to_seconds(values) if pa.types.is_timestamp(kind) else values, problems
+        values, bad = _parse_each(text, _parse_time, pa.int64())
+        return values, [*problems, (bad, _NOT_A["time"])]
+    if pa.types.is_floating(column.type):
+        return _to_whole(pc.floor(column), _NOT_A["time"])
+    return _to_seconds(column) if pa.types.is_temporal(column.type) else column.cast(pa.int64()), []
+
+
+def _to_seconds(column: pa.Array) -> pa.Array:
+    zone = getattr(column.type, "tz", None)
+    return column.cast(pa.timestamp("s", zone), safe=False).cast(pa.int64())
+
+
+def _to_whole(column: pa.Array, reason: str) -> tuple[pa.Array, list[Problem]]:
+    numbers = column.cast(pa.float64())
+    missing = ~_to_mask(pc.is_finite(numbers)) & ~_to_mask(pc.is_inf(numbers))
+    whole = _to_mask(pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), float(_MOST_INT))))
+    return pc.if_else(pa.array(whole), numbers, None).cast(pa.int64()), [(~missing & ~whole, reason)]
+
+
+def _parse_text(
+    column: pa.Array, kind: AttributeType, parse: Callable[[str], object]
+) -> tuple[pa.Array, list[Problem]]:
+    text, problems = _to_string(column)
+    try:
+        return text.cast(ARROW_TYPES[kind]), problems
+    except pa.ArrowInvalid:
+        values, bad = _parse_each(text, parse, ARROW_TYPES[kind])
+        return values, [*problems, (bad, _NOT_A[kind])]
+
+
+def _parse_each(text: pa.Array, parse: Callable[[str], object], kind: pa.DataType) -> tuple[pa.Array, Mask]:
+    """Parses each distinct text by itself: the slow path, for a column that Arrow cannot cast as a whole."""
+    encoded = text.dictionary_encode()
+    parsed: list[object] = []
+    bad = np.zeros(len(encoded.dictionary) + 1, dtype=bool)  # the last stands for null
+    for place, value in enumerate(encoded.dictionary.to_pylist()):
+        stripped = value.strip()
+        try:
+            parsed.append(parse(stripped) if stripped else None)
+        except (ValueError, OverflowError):
+            parsed.append(None)
+            bad[place] = True
+    places = encoded.indices.fill_null(len(parsed))
+    return pa.array([*parsed, None], kind).take(places), bad[places.to_numpy()]
+
+
+def _parse_float(text: str) -> float | None:
+    if "_" in text:  # Python's own notation, nobody's data
+        raise ValueError(text)
+    number = float(text)
+    return None if math.isnan(number) else number
+
+
+def _parse_int(text: str) -> int | None:
+    number = int(text) if re.fullmatch(r"[+-]?\d+", text) else _parse_float(text)
+    if number is not None and (number != int(number) or abs(number) >= _MOST_INT):
+        raise ValueError(text)
+    return None if number is None else int(number)
+
+
+def _parse_bool(text: str) -> bool | None:
+    if text.lower() == "nan":
+        return None
+    if text.lower() not in _BOOLS:
+        raise ValueError(text)
+    return _BOOLS[text.lower()]
+
+
+def _parse_time(text: str) -> int | None:
+    try:
+        number = _parse_float(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+        number = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if number is not None and abs(number) >= _MOST_INT:
+        raise ValueError(text)
+    return None if number is None else int(number // 1)
+
+
+def _to_mask(values: pa.Array) -> Mask:
+    mask: Mask = values.fill_null(False).to_numpy(zero_copy_only=False)
+    return mask
+
+
+_CONVERTERS: dict[str, Callable[[pa.Array], tuple[pa.Array, list[Problem]]]] = {
+    "string": _to_string,
+    "int": _to_int,
+    "float": _to_float,
+    "bool": _to_bool,
+    "time": _to_time,
+}

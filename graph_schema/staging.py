@@ -1,0 +1,383 @@
+"""Checks a source's rows by batches, since files may be larger than memory, and stages the good ones as Parquet."""
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from graph_schema.catalogue import SOURCE, TARGET, CatalogueSchema, EdgeType, NodeType
+from graph_schema.columns import Mask, Problem, convert_column, convert_ids, find_times_outside
+from graph_schema.errors import CatalogueError
+from graph_schema.rejects import RejectLog, open_reject_log
+from graph_schema.sources import MemorySource, RawBatch, Source
+from graph_schema.tables import GraphTables
+
+BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class StagedTables:
+    """A checked catalogue on disk: one Parquet file per node type and edge type.
+
+    Attributes:
+        schema: what the tables mean.
+        directory: where the files are.
+        n_nodes: node type -> rows.
+        n_edges: edge type -> rows.
+        n_rejects: rows that were left out, with a reason.
+        n_repeats: edges left out since a later one has the same two ends.
+    """
+
+    schema: CatalogueSchema
+    directory: Path
+    n_nodes: Mapping[str, int]
+    n_edges: Mapping[str, int]
+    n_rejects: int
+    n_repeats: int
+
+    def nodes_path(self, node_type: str) -> Path:
+        """The Parquet file of a node type, with the columns of `NodeType.arrow_schema`."""
+        return self.directory / "nodes" / f"{node_type}.parquet"
+
+    def edges_path(self, edge_type: str) -> Path:
+        """The Parquet file of an edge type, with the columns of `EdgeType.arrow_schema`."""
+        return self.directory / "edges" / f"{edge_type}.parquet"
+
+    def iter_nodes(self, node_type: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """The nodes of a type, by batches of at most `batch_rows`."""
+        return _iter_file(self.nodes_path(node_type), self.schema.nodes[node_type].arrow_schema, batch_rows)
+
+    def iter_edges(self, edge_type: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """The edges of a type, by batches of at most `batch_rows`."""
+        return _iter_file(self.edges_path(edge_type), self.schema.edges[edge_type].arrow_schema, batch_rows)
+
+    def to_tables(self) -> GraphTables:
+        """The whole catalogue in memory."""
+        return GraphTables(
+            self.schema,
+            {
+                name: pa.Table.from_batches(self.iter_nodes(name), t.arrow_schema)
+                for name, t in self.schema.nodes.items()
+            },
+            {
+                name: pa.Table.from_batches(self.iter_edges(name), t.arrow_schema)
+                for name, t in self.schema.edges.items()
+            },
+        )
+
+
+def stage_tables(
+    source: Source,
+    directory: Path,
+    *,
+    rejects: Path | None,
+    max_rejects: float = 0.1,
+    on_rows: Callable[[str, int], None] | None = None,
+) -> StagedTables:
+    """Reads a source by batches, checks every row and writes those that pass.
+
+    In memory are only the ids of nodes and, at most, about 50 bytes per edge of one type. Rejected are: empty or
+    repeated keys, ends that are empty or not among the nodes, values of another type, infinite numbers, times out of
+    range, interactions without their weight or time, text that is not UTF-8 or holds NUL, rows that the reader could
+    not parse. Of edges of one type with the same two ends the latest stays (by the interaction's time, else by place).
+
+    Args:
+        source: the rows.
+        directory: where to write; made when missing.
+        rejects: CSV file for rejected rows, also written when this raises; None writes none.
+        max_rejects: the share of all rows that may be rejected, 0 to 1.
+        on_rows: called with a type's name and the number of its rows just read.
+
+    Raises:
+        CatalogueError: a file cannot be read, a column is missing or unknown, more rows are bad than `max_rejects`
+            allows (after all were checked), or no interaction is left.
+    """
+    with open_reject_log(rejects) as log:
+        staging = _Staging(source.schema, directory, log, on_rows)
+        for name, node in source.schema.nodes.items():
+            staging.stage_nodes(name, node, source.read_nodes(name))
+        for name, edge in source.schema.edges.items():
+            staging.stage_edges(name, edge, source.read_edges(name))
+        for name, node in source.schema.nodes.items():
+            if node.from_edges:
+                staging.add_ends(name, node)
+    _check_limit(log, staging.n_rows, max_rejects)
+    staged = StagedTables(source.schema, directory, staging.n_nodes, staging.n_edges, log.n_rejects, staging.n_repeats)
+    if staged.n_edges[source.schema.interaction.edge] == 0:
+        why = f"; {log.n_rejects:,} rows were rejected: {log.describe()}" if log.n_rejects else ""
+        raise CatalogueError(
+            f"no interactions: the table {source.schema.interaction.edge!r} has no rows to load{why}; "
+            "expected at least one, since they are what recommendations are learned from"
+        )
+    return staged
+
+
+def build_tables(schema: CatalogueSchema, nodes: Mapping[str, pa.Table], edges: Mapping[str, pa.Table]) -> GraphTables:
+    """Builds checked tables from Arrow tables in memory, by the same checks as a load.
+
+    Args:
+        schema: what the tables mean.
+        nodes: node type -> table; types with `from_edges` may be left out.
+        edges: edge type -> table.
+
+    Raises:
+        CatalogueError: a column is missing or unknown, or any row is bad.
+    """
+    with tempfile.TemporaryDirectory(prefix="kgrec-") as directory:
+        source = MemorySource.from_tables(schema, nodes, edges)
+        return stage_tables(source, Path(directory), rejects=None, max_rejects=0.0).to_tables()
+
+
+class _Rows:
+    """The rows of one batch under check: their columns, and the first reason against each row."""
+
+    def __init__(self, n_rows: int) -> None:
+        self.columns: dict[str, pa.Array] = {}
+        self.codes: NDArray[np.int32] = np.zeros(n_rows, dtype=np.int32)  # 0: no reason against it
+        self.reasons: list[str] = [""]
+
+    @property
+    def good(self) -> Mask:
+        good: Mask = self.codes == 0
+        return good
+
+    def reject(self, bad: Mask, reason: str) -> None:
+        if bad.any():
+            self.codes[bad & self.good] = len(self.reasons)
+            self.reasons.append(reason)
+
+    def reject_all(self, column: str, problems: list[Problem]) -> None:
+        for bad, reason in problems:
+            self.reject(bad, f"{column} {reason}")
+
+    def reject_missing(self, column: str) -> None:
+        self.reject(self.columns[column].is_null().to_numpy(zero_copy_only=False), f"{column} is empty")
+
+
+class _Staging:
+    def __init__(
+        self, schema: CatalogueSchema, directory: Path, log: RejectLog, on_rows: Callable[[str, int], None] | None
+    ) -> None:
+        self.schema, self.directory, self.log = schema, directory, log
+        self.on_rows = on_rows or (lambda name, n_rows: None)
+        self.keys: dict[str, dict[str, int]] = {name: {} for name in schema.nodes}
+        self.n_nodes: dict[str, int] = {}
+        self.n_edges: dict[str, int] = {}
+        self.n_rows = self.n_repeats = 0
+        for kind in ("nodes", "edges"):
+            (directory / kind).mkdir(parents=True, exist_ok=True)
+
+    def stage_nodes(self, name: str, node: NodeType, batches: Iterator[RawBatch]) -> None:
+        keys = self.keys[name]
+        with _open_writer(self.directory / "nodes" / f"{name}.parquet", node.arrow_schema) as writer:
+            for batch in batches:
+                rows = self._check_columns(batch, name, node, {node.key})
+                repeated = np.zeros(len(rows.codes), dtype=bool)
+                good = rows.good
+                for place, key in enumerate(rows.columns[node.key].to_pylist()):
+                    if good[place]:
+                        repeated[place] = key in keys
+                        keys.setdefault(key, len(keys))
+                rows.reject(repeated, f"{node.key} is there twice; the first is kept")
+                writer.write_batch(self._keep_good(batch, name, rows, node.arrow_schema))
+        self.n_nodes[name] = len(keys)
+
+    def stage_edges(self, name: str, edge: EdgeType, batches: Iterator[RawBatch]) -> None:
+        chosen = self.schema.interaction
+        is_interaction = name == chosen.edge
+        at = chosen.at if is_interaction else None
+        required = {SOURCE, TARGET} | ({chosen.weight, chosen.at} - {None} if is_interaction else set())
+        path = self.directory / "edges" / f"{name}.parquet"
+        pairs: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
+        times: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
+        with _open_writer(path, edge.arrow_schema) as writer:
+            for batch in batches:
+                rows = self._check_columns(batch, name, edge, required)
+                for end, node_type in ((SOURCE, edge.source), (TARGET, edge.target)):
+                    if not self.schema.nodes[node_type].from_edges:
+                        known = self._find_rows(node_type, rows.columns[end])
+                        rows.reject(known < 0, f"{end} is not in the {node_type} table")
+                clean = self._keep_good(batch, name, rows, edge.arrow_schema)
+                writer.write_batch(clean)
+                pairs.append(self._find_pairs(edge, clean))
+                if at is not None:
+                    times.append(clean.column(at).to_numpy())
+        kept = _find_latest(np.concatenate(pairs), np.concatenate(times) if at is not None else None)
+        self.n_repeats += int((~kept).sum())
+        self.n_edges[name] = int(kept.sum())
+        if not kept.all():
+            _filter_file(path, edge.arrow_schema, kept)
+
+    def add_ends(self, name: str, node: NodeType) -> None:
+        """Appends the nodes that are known only as ends of edges."""
+        path = self.directory / "nodes" / f"{name}.parquet"
+        before = path.with_suffix(".before")
+        path.rename(before)
+        with _open_writer(path, node.arrow_schema) as writer:
+            for batch in _iter_file(before, node.arrow_schema, BATCH_ROWS):
+                writer.write_batch(batch)
+            ends = islice(self.keys[name], self.n_nodes[name], None)
+            while keys := list(islice(ends, BATCH_ROWS)):
+                columns = [
+                    pa.array(keys, pa.string()) if field.name == node.key else pa.nulls(len(keys), field.type)
+                    for field in node.arrow_schema
+                ]
+                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=node.arrow_schema))
+        before.unlink()
+        self.n_nodes[name] = len(self.keys[name])
+
+    def _check_columns(
+        self, batch: RawBatch, name: str, declared: NodeType | EdgeType, required: set[str | None]
+    ) -> _Rows:
+        self.n_rows += batch.columns.num_rows + len(batch.broken)
+        self.on_rows(name, batch.columns.num_rows + len(batch.broken))
+        self.log.add_broken(name, batch.file, batch.broken)
+        if isinstance(declared, EdgeType):
+            ids, raw = {SOURCE, TARGET}, rename_ends(self.schema, declared, batch.columns.schema.names)
+        else:
+            ids, raw = {declared.key}, batch.columns.schema.names
+        check_names(batch.file, self.schema, name, declared, raw)
+        rows = _Rows(batch.columns.num_rows)
+        chosen = self.schema.interaction
+        at = chosen.at if isinstance(declared, EdgeType) and name == chosen.edge else None
+        for column, kind in declared.columns.items():
+            values = batch.columns.column(raw.index(column))
+            try:
+                rows.columns[column], problems = convert_ids(values) if column in ids else convert_column(values, kind)
+            except CatalogueError as error:
+                raise CatalogueError(f"{batch.file}: column {column!r}: {error}") from error
+            rows.reject_all(column, problems)
+            if column in required:
+                rows.reject_missing(column)
+            if kind == "time":
+                rows.reject_all(column, find_times_outside(rows.columns[column], interaction=column == at))
+        return rows
+
+    def _keep_good(self, batch: RawBatch, name: str, rows: _Rows, schema: pa.Schema) -> pa.RecordBatch:
+        columns = list(rows.columns.values())
+        bad = np.flatnonzero(rows.codes)
+        if len(bad):
+            reasons = [rows.reasons[code] for code in rows.codes[bad]]
+            self.log.add_rows(name, batch.file, batch.rows[bad].tolist(), reasons, batch.columns.take(pa.array(bad)))
+            good = pa.array(rows.good)
+            columns = [column.filter(good) for column in columns]
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def _find_rows(self, node_type: str, ids: pa.Array) -> NDArray[np.int64]:
+        """The rows of ids, -1 where unknown; each distinct id is looked up once."""
+        keys = self.keys[node_type]
+        encoded = ids.dictionary_encode()
+        known = np.array([keys.get(id_, -1) for id_ in encoded.dictionary.to_pylist()] + [-1], dtype=np.int64)
+        found: NDArray[np.int64] = known[encoded.indices.fill_null(len(known) - 1).to_numpy()]
+        return found
+
+    def _find_pairs(self, edge: EdgeType, clean: pa.RecordBatch) -> NDArray[np.int64]:
+        """One number per (source, target) pair; ends of a type with `from_edges` get their row here."""
+        for end, node_type in ((SOURCE, edge.source), (TARGET, edge.target)):
+            if self.schema.nodes[node_type].from_edges:
+                keys = self.keys[node_type]
+                for id_ in clean.column(end).unique().to_pylist():
+                    keys.setdefault(id_, len(keys))
+        sources = self._find_rows(edge.source, clean.column(SOURCE))
+        return (sources << 32) | self._find_rows(edge.target, clean.column(TARGET))
+
+
+def rename_ends(schema: CatalogueSchema, edge: EdgeType, names: list[str]) -> list[str]:
+    """A raw edge table's column names; the ends' key columns stand for `source` and `target` where these are absent."""
+    keys = {SOURCE: schema.nodes[edge.source].key, TARGET: schema.nodes[edge.target].key}
+    if keys[SOURCE] == keys[TARGET]:
+        return names
+    ends = {key: end for end, key in keys.items() if end not in names and key not in edge.attributes}
+    return [ends.get(name, name) for name in names]
+
+
+def check_names(file: str, schema: CatalogueSchema, name: str, declared: NodeType | EdgeType, names: list[str]) -> None:
+    """Checks that a raw table has the declared columns and no others.
+
+    Raises:
+        CatalogueError: a column is missing, unknown or there twice.
+    """
+    missing = [column for column in declared.columns if column not in names]
+    unknown = [column for column in names if column not in declared.columns and column not in declared.ignore]
+    repeated = sorted({column for column in names if names.count(column) > 1})
+    if not (missing or unknown or repeated):
+        return
+    kind = "edges" if isinstance(declared, EdgeType) else "nodes"
+    expected = ", ".join(declared.columns)
+    if isinstance(declared, EdgeType):
+        keys = [schema.nodes[end].key for end in (declared.source, declared.target)]
+        if keys[0] != keys[1]:
+            expected += f" (or {keys[0]}, {keys[1]} for source, target)"
+    parts = [f"{file}: expected the columns {expected}; got {', '.join(names)}"]
+    if missing:
+        parts.append(f"missing: {', '.join(missing)}; add them to the file or take them out of [{kind}.{name}]")
+    if unknown:
+        listed = ", ".join(f'"{column}"' for column in unknown)
+        parts.append(
+            f"unknown: {', '.join(unknown)}; give them a type under [{kind}.{name}.attributes] "
+            f"or leave them out by ignore = [{listed}] under [{kind}.{name}]"
+        )
+    if repeated:
+        parts.append(f"there twice: {', '.join(repeated)}; rename or remove one")
+    raise CatalogueError(". ".join(parts))
+
+
+def _check_limit(log: RejectLog, n_rows: int, max_rejects: float) -> None:
+    if log.n_rejects <= max_rejects * n_rows:
+        return
+    share = log.n_rejects / n_rows
+    where = (
+        f"Each with its reason is in {log.path}"
+        if log.path
+        else "Name a file with --rejects to have each with its reason"
+    )
+    raise CatalogueError(
+        f"{log.n_rejects:,} of {n_rows:,} rows are bad ({share:.1%}), more than the limit of {max_rejects:.1%}, "
+        f"so nothing was loaded: {log.describe()}. {where}. "
+        f"Mend them, or load without them by --max-rejects {math.ceil(share * 100) / 100:.2f}"
+    )
+
+
+def _find_latest(pairs: NDArray[np.int64], times: NDArray[np.int64] | None) -> Mask:
+    """Which rows stay so that each pair is there once: the latest, and the last of those of equal time."""
+    kept = np.ones(len(pairs), dtype=bool)
+    ordered = np.sort(pairs)
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if len(repeated):
+        places = np.searchsorted(repeated, pairs)
+        places[places == len(repeated)] = 0
+        rows = np.flatnonzero(repeated[places] == pairs)
+        order = rows[
+            np.argsort(pairs[rows], kind="stable") if times is None else np.lexsort((times[rows], pairs[rows]))
+        ]
+        kept[order[:-1]] = pairs[order[:-1]] != pairs[order[1:]]
+    return kept
+
+
+def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer for files that are read once or twice and deleted: fast, not small."""
+    return pq.ParquetWriter(path, schema, compression="none", use_dictionary=False)
+
+
+def _filter_file(path: Path, schema: pa.Schema, kept: Mask) -> None:
+    before = path.with_suffix(".before")
+    path.rename(before)
+    start = 0
+    with _open_writer(path, schema) as writer:
+        for batch in _iter_file(before, schema, BATCH_ROWS):
+            writer.write_batch(batch.filter(pa.array(kept[start : start + batch.num_rows])))
+            start += batch.num_rows
+    before.unlink()
+
+
+def _iter_file(path: Path, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_rows):
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)

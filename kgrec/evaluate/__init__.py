@@ -1,0 +1,1 @@
+"""Evaluation: slices, metrics, baselines, intervals and the report."""

@@ -1,0 +1,356 @@
+"""Real paths through the graph: those behind a reason, and a node's surroundings as a NetworkX graph."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from heapq import nsmallest
+
+import networkx as nx
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
+from kgrec.errors import RequestError
+from kgrec.ids import IdMap
+
+_NO_ROWS = np.empty(0, dtype=np.int64)
+_PREPOSITIONS = ("about", "at", "by", "for", "from", "in", "of", "on", "to", "with")
+
+
+@dataclass(frozen=True)
+class PathNode:
+    """A node on a path.
+
+    Attributes:
+        node_type: its type in the schema.
+        id: the catalogue's id.
+        name: how people call it; None when the catalogue does not say.
+    """
+
+    node_type: str
+    id: str
+    name: str | None
+
+
+@dataclass(frozen=True)
+class PathStep:
+    """One edge of a path, as it is walked.
+
+    Attributes:
+        relation: the edge type.
+        phrase: its words for people: the schema's phrase, or the name of the edge type.
+        forward: whether it is walked from its source to its target.
+        node: the node that it leads to.
+    """
+
+    relation: str
+    phrase: str
+    forward: bool
+    node: PathNode
+
+
+@dataclass(frozen=True)
+class ReasonPath:
+    """A path of one or two edges from a recommended item to another one.
+
+    Attributes:
+        start: the recommended item.
+        steps: the edges, the last of which leads to the other item.
+    """
+
+    start: PathNode
+    steps: tuple[PathStep, ...]
+
+    def sentence(self, other_name: str | None = None) -> str:
+        """Tells the path in words: "same director (Quentin Tarantino) as Pulp Fiction", "sequel of Heat".
+
+        Args:
+            other_name: how to call the other item; None: by its name, or else its id.
+        """
+        first, last = self.steps[0], self.steps[-1]
+        other = other_name or last.node.name or last.node.id
+        after_preposition = first.phrase.rsplit(" ", 1)[-1] in _PREPOSITIONS
+        if len(self.steps) == 1:
+            if after_preposition:  # "based on": it reads from the source to the target
+                return f"{first.phrase} {other}" if first.forward else f"{other} is {first.phrase} this"
+            return f"{first.phrase}: {other}" if first.forward else f"{first.phrase} of {other}"
+        entity = first.node.name
+        named = f" ({entity})" if entity else ""
+        if first.relation == last.relation and first.forward != last.forward:
+            if after_preposition and first.forward:
+                return f"{first.phrase} the same{named} as {other}"
+            return f"same {first.phrase}{named} as {other}"
+        middle = entity or f"the same {first.node.node_type}"
+        if first.relation == last.relation:  # a chain, item -> middle -> item: the words alone would hide the direction
+            arrow = "->" if first.forward else "<-"
+            return f"this {arrow} {middle} {arrow} {other} ({first.phrase})"
+        return f"{middle}: {first.phrase} here, {last.phrase} in {other}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Links:
+    """Items' edges in the graph; an item's own are sorted by (node, code)."""
+
+    nodes: NDArray[np.int64]  # (n,) the node at the other end, over all node types
+    codes: NDArray[np.int64]  # (n,) 2 x relation + (0 walked forward, 1 backward)
+    n_items: NDArray[np.int64]  # (n,) how many items have an edge of this code to this node
+
+    def __getitem__(self, span: slice) -> "_Links":
+        return _Links(self.nodes[span], self.codes[span], self.n_items[span])
+
+    def by_node(self, wanted: set[int]) -> dict[int, list[tuple[int, int]]]:
+        """Wanted node -> (code, n_items) of each edge to it."""
+        found: dict[int, list[tuple[int, int]]] = {node: [] for node in wanted}
+        for place, node in enumerate(self.nodes.tolist()):
+            if node in wanted:
+                found[node].append((int(self.codes[place]), int(self.n_items[place])))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class PathIndex:
+    """The graph's edges around each item, so that the paths between two items are found in microseconds.
+
+    `build_path_index` makes it. It is immutable: `with_item` returns another one, which shares its arrays.
+
+    Attributes:
+        schema: the catalogue's schema.
+        ids: node type -> its ids and their rows.
+        names: node type -> a name, or None, per row.
+    """
+
+    schema: CatalogueSchema
+    ids: Mapping[str, IdMap]
+    names: Mapping[str, Sequence[str | None]]
+    _offsets: Mapping[str, int]  # node type -> the number of its row 0 over all node types
+    _ranks: NDArray[np.int64]  # (n_nodes,) the place of a node when each type is sorted by id: it breaks ties
+    _links: _Links  # of all items
+    _starts: NDArray[np.int64]  # (n_items + 1,) where an item's edges start in _links
+    _added: Mapping[str, tuple[PathNode, _Links]]  # items added since it was built
+
+    def shared_paths(self, item: str, other: str, k: int = 3) -> list[ReasonPath]:
+        """Finds the most telling paths between two items: a direct edge, or two edges that meet in a node.
+
+        Direct edges come first, then what the fewest items share. A node that both items have by the same relation
+        is not told a second time by two different relations.
+
+        Args:
+            item: the id of the recommended item, where the paths start.
+            other: the id of the item where they end.
+            k: how many paths at most.
+
+        Returns:
+            The paths, best first, always in the same order; none when there is none.
+
+        Raises:
+            RequestError: an item is unknown.
+        """
+        start, links = self._find(item)
+        end, other_links = self._find(other)
+        if item == other or k <= 0:
+            return []
+        direct = self._direct_codes(links, other)
+        if not direct and other in self._added:  # an added item's edges are kept on its own side only
+            direct = [code ^ 1 for code in self._direct_codes(other_links, item)]
+        paths = [ReasonPath(start, (self._step(code, end),)) for code in direct[:k]]
+        for *_, node, code, other_code in nsmallest(k - len(paths), self._meetings(links, other_links)):
+            steps = (self._step(code, self._node(node)), self._step(other_code ^ 1, end))
+            paths.append(ReasonPath(start, steps))
+        return paths
+
+    def with_item(self, item: str, name: str | None, links: Iterable[tuple[str, str]]) -> "PathIndex":
+        """Adds an item; how many items share a node, by which paths are ranked, stays as it was built.
+
+        Args:
+            item: the new item's id.
+            name: its name, if it has one.
+            links: its edges, as (edge type, id of the node at the other end). Where both ends of an edge type are
+                items, the new one is the source.
+
+        Raises:
+            RequestError: the item is there already, or a link names no edge type of items or no known node.
+        """
+        item_type = self.schema.item_type
+        if item in self._added or item in self.ids[item_type]:
+            raise RequestError(f"{item_type} {item!r} is there already; expected a new id")
+        relations = list(self.schema.graph_edges)
+        found = set()
+        for relation, far_id in links:
+            edge = self.schema.graph_edges.get(relation)
+            if edge is None or item_type not in (edge.source, edge.target):
+                raise RequestError(f"no edge type {relation!r} of a {item_type}; expected one of {relations}")
+            forward = edge.source == item_type
+            far_type = edge.target if forward else edge.source
+            row = self.ids[far_type].row(far_id)
+            if row is None:
+                raise RequestError(f"link {relation!r}: no {far_type} has the id {far_id!r}; load it, or leave it out")
+            found.add((self._offsets[far_type] + row, 2 * relations.index(relation) + (not forward)))
+        nodes, codes = np.array(sorted(found), dtype=np.int64).reshape(-1, 2).T
+        n_items = [
+            np.count_nonzero((self._links.nodes == node) & (self._links.codes == code)) for node, code in sorted(found)
+        ]
+        added = (PathNode(item_type, item, name), _Links(nodes, codes, np.array(n_items, dtype=np.int64)))
+        return replace(self, _added={**self._added, item: added})
+
+    def _find(self, item: str) -> tuple[PathNode, _Links]:
+        if item in self._added:
+            return self._added[item]
+        row = self.ids[self.schema.item_type].row(item)
+        if row is None:
+            raise RequestError(f"unknown {self.schema.item_type} {item!r}; expected an id of the catalogue")
+        links = self._links[self._starts[row] : self._starts[row + 1]]
+        return self._node(self._offsets[self.schema.item_type] + row), links
+
+    def _node(self, node: int) -> PathNode:
+        node_type = next(t for t, offset in self._offsets.items() if 0 <= node - offset < len(self.ids[t]))
+        row = node - self._offsets[node_type]
+        return PathNode(node_type, self.ids[node_type].ids[row], self.names[node_type][row])
+
+    def _step(self, code: int, node: PathNode) -> PathStep:
+        relation = list(self.schema.graph_edges)[code >> 1]
+        phrase = self.schema.edges[relation].phrase or relation.replace("_", " ")
+        return PathStep(relation, phrase, code % 2 == 0, node)
+
+    def _direct_codes(self, links: _Links, other: str) -> list[int]:
+        row = self.ids[self.schema.item_type].row(other)
+        if row is None:
+            return []
+        node = self._offsets[self.schema.item_type] + row
+        first, last = np.searchsorted(links.nodes, [node, node + 1])
+        return [int(code) for code in links.codes[first:last]]
+
+    def _meetings(self, links: _Links, other_links: _Links) -> list[tuple[int, bool, int, int, int, int, int]]:
+        """Each meeting of two items' edges.
+
+        Returns:
+            (items that share it, whether the codes differ, the item's code, the node's rank, the node, the item's
+            code, the other's code): in the order of these, the most telling is first.
+        """
+        shared = set(links.nodes.tolist()).intersection(other_links.nodes.tolist())
+        ours, theirs = links.by_node(shared), other_links.by_node(shared)
+        meetings = []
+        for node in shared:
+            pairs = [(a, b) for a in ours[node] for b in theirs[node]]
+            same = [(a, b) for a, b in pairs if a[0] == b[0]]
+            for (code, n_items), (other_code, n_others) in same or pairs:
+                n_sharing = max(n_items, n_others) if same else n_items + n_others
+                meetings.append((n_sharing, not same, code, int(self._ranks[node]), node, code, other_code))
+        return meetings
+
+
+def build_path_index(
+    schema: CatalogueSchema,
+    ids: Mapping[str, IdMap],
+    edges: Mapping[str, NDArray[np.int64]],
+    names: Mapping[str, Sequence[str | None]],
+) -> PathIndex:
+    """Builds the index of the paths between items.
+
+    Args:
+        schema: the catalogue's schema.
+        ids: node type -> its ids and their rows.
+        edges: edge type -> the rows of both ends, int64 (2, n); the interaction is left aside.
+        names: node type -> a name, or None, per row.
+    """
+    sizes = np.array([len(ids[node_type]) for node_type in schema.nodes])
+    offsets = dict(zip(schema.nodes, (np.cumsum(sizes) - sizes).tolist(), strict=True))
+    ranks = np.empty(sizes.sum(), dtype=np.int64)
+    for node_type, offset in offsets.items():
+        by_id = sorted(range(len(ids[node_type])), key=ids[node_type].ids.__getitem__)
+        ranks[offset + np.array(by_id, dtype=np.int64)] = np.arange(len(by_id))
+
+    item_rows, nodes, codes = [_NO_ROWS], [_NO_ROWS], [_NO_ROWS]
+    for relation, (name, edge) in enumerate(schema.graph_edges.items()):
+        source, target = edges[name]
+        if edge.source == edge.target:
+            source, target = edges[name][:, source != target]  # an edge from a node to itself leads nowhere
+        for backward, near_type, near, far_type, far in (
+            (0, edge.source, source, edge.target, target),
+            (1, edge.target, target, edge.source, source),
+        ):
+            if near_type == schema.item_type:
+                item_rows.append(near)
+                nodes.append(offsets[far_type] + far)
+                codes.append(np.full(len(near), 2 * relation + backward))
+    item_row, node, code = np.concatenate(item_rows), np.concatenate(nodes), np.concatenate(codes)
+    order = np.lexsort((code, node, item_row))
+    item_row, node, code = item_row[order], node[order], code[order]
+    _, group, counts = np.unique(node * 2 * (len(schema.edges) + 1) + code, return_inverse=True, return_counts=True)
+    starts = np.searchsorted(item_row, np.arange(len(ids[schema.item_type]) + 1))
+    return PathIndex(schema, ids, names, offsets, ranks, _Links(node, code, counts[group]), starts, {})
+
+
+def to_networkx(
+    tables: GraphTables, node: tuple[str, str], hops: int = 2, max_nodes: int = 200, *, interactions: bool = False
+) -> nx.MultiDiGraph:
+    """Cuts a node's surroundings out of a catalogue.
+
+    Args:
+        tables: the catalogue.
+        node: its (node type, id).
+        hops: how many edges away a node may be, whichever way they point.
+        max_nodes: how many nodes at most; the nearest are kept, those of equal distance in the order of the schema's
+            node types and of their ids.
+        interactions: whether interactions are edges too.
+
+    Returns:
+        Nodes (node type, id) with `name` and `hops`, the distance; edges keyed by `relation` with their attributes;
+        all edges between the nodes that were kept. The graph's attribute `truncated` says whether `max_nodes` cut.
+
+    Raises:
+        RequestError: there is no such node.
+    """
+    schema = tables.schema
+    edge_types = schema.edges if interactions else schema.graph_edges
+    node_type, node_id = node
+    if node_type not in schema.nodes:
+        raise RequestError(f"no node type {node_type!r}; expected one of {list(schema.nodes)}")
+    if not pc.any(pc.equal(tables.ids(node_type), node_id)).as_py():
+        raise RequestError(f"no {node_type} has the id {node_id!r}; expected an id of the catalogue")
+
+    kept: dict[str, dict[str, int]] = {name: {} for name in schema.nodes}  # node type -> id -> hops
+    kept[node_type][node_id] = 0
+    n_kept, truncated = 1, False
+    for hop in range(1, hops + 1):
+        reached: dict[str, set[str]] = {name: set() for name in schema.nodes}
+        for name, edge in edge_types.items():
+            for near, far, near_type, far_type in (
+                (SOURCE, TARGET, edge.source, edge.target),
+                (TARGET, SOURCE, edge.target, edge.source),
+            ):
+                frontier = [id_ for id_, at in kept[near_type].items() if at == hop - 1]
+                found = tables.edges[name].filter(pc.is_in(tables.edges[name][near], pa.array(frontier, pa.string())))
+                reached[far_type].update(found[far].to_pylist())
+        for name, found_ids in reached.items():
+            for id_ in sorted(found_ids - kept[name].keys()):
+                if n_kept >= max_nodes:
+                    truncated = True
+                    break
+                kept[name][id_] = hop
+                n_kept += 1
+
+    graph = nx.MultiDiGraph(truncated=truncated)
+    for name, hops_of in kept.items():
+        named = _names_of(tables, name, list(hops_of))
+        graph.add_nodes_from(((name, id_), {"name": named.get(id_), "hops": at}) for id_, at in hops_of.items())
+    for name, edge in edge_types.items():
+        table = tables.edges[name].filter(
+            pc.and_(
+                pc.is_in(tables.edges[name][SOURCE], pa.array(list(kept[edge.source]), pa.string())),
+                pc.is_in(tables.edges[name][TARGET], pa.array(list(kept[edge.target]), pa.string())),
+            )
+        )
+        for row in table.sort_by([(SOURCE, "ascending"), (TARGET, "ascending")]).to_pylist():
+            ends = (edge.source, row.pop(SOURCE)), (edge.target, row.pop(TARGET))
+            graph.add_edges_from([(*ends, name, {**row, "relation": name})])
+    return graph
+
+
+def _names_of(tables: GraphTables, node_type: str, ids: list[str]) -> dict[str, str | None]:
+    column = tables.schema.nodes[node_type].name
+    if column is None:
+        return {}
+    table, key = tables.nodes[node_type], tables.schema.nodes[node_type].key
+    found = table.filter(pc.is_in(table[key], pa.array(ids, pa.string())))
+    return dict(zip(found[key].to_pylist(), found[column].to_pylist(), strict=True))

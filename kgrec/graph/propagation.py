@@ -1,0 +1,261 @@
+"""Propagation over relation paths: what an item's texts and links say about it, as blocks of features.
+
+Each relation path of the schema that starts at an item is walked once by sparse products, as SIGN (Frasca et al. 2020)
+and SeHGNN (Yang et al. 2023) do: mean text vectors of the nodes one hop (director) and two hops away (the director's
+country). Two more channels tell what text cannot: `links`, the idf-weighted (relation, node) incidence, and `tastes`,
+the path item -> node -> other items -> their users, as the mean backbone vector of the other items that share a node.
+
+All but the item's own text are weighted sums over its links, so an item that comes later gets its own in the same way.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, diags_array
+from sklearn.utils.extmath import randomized_svd
+from torch_geometric.data import HeteroData
+
+from graph_schema import CatalogueSchema
+from kgrec.config import PriorConfig
+
+TEXT, LINKS, TASTES = "text", "links", "tastes"
+_SHRINKAGE = 3.0  # likes-worth of doubt in a node's mean taste: one well-liked neighbour is no proof
+
+
+@dataclass(frozen=True)
+class ItemLinks:
+    """What items are linked to: each distinct (relation, direction, node) is a code.
+
+    Attributes:
+        relations: (edge type, whether the item is its source, node type at the other end).
+        relation: (n_codes,) int64, the place in `relations` of each code.
+        node: (n_codes,) int64, the row of the node at the other end.
+        incidence: (n_items, n_codes) float32 of 1s.
+        idf: (n_codes,) float32, log(n_items / items with the code); 0 for a code of a single item.
+    """
+
+    relations: tuple[tuple[str, bool, str], ...]
+    relation: NDArray[np.int64]
+    node: NDArray[np.int64]
+    incidence: csr_array
+    idf: NDArray[np.float32]
+
+
+def build_item_links(data: HeteroData, schema: CatalogueSchema) -> ItemLinks:
+    """Collects the links of every item over every edge type but the interaction, in both directions."""
+    relations, items, nodes, places = [], [], [], []
+    for edge_type, edge in schema.graph_edges.items():
+        ends = data[schema.edge_triple(edge_type)].edge_index.numpy()
+        for is_source, this, other in ((True, edge.source, edge.target), (False, edge.target, edge.source)):
+            if this != schema.item_type:
+                continue
+            items.append(ends[0 if is_source else 1])
+            nodes.append(ends[1 if is_source else 0])
+            places.append(np.full(ends.shape[1], len(relations), np.int64))
+            relations.append((edge_type, is_source, other))
+    n_items = data[schema.item_type].num_nodes
+    if not relations:
+        none = np.zeros(0, np.int64)
+        return ItemLinks((), none, none, csr_array((n_items, 0), dtype=np.float32), np.zeros(0, np.float32))
+    pairs = np.stack([np.concatenate(places), np.concatenate(nodes)])
+    codes, code_of_link = np.unique(pairs, axis=1, return_inverse=True)
+    n_codes = codes.shape[1]
+    ones = np.ones(len(code_of_link), np.float32)
+    incidence = csr_array((ones, (np.concatenate(items), code_of_link.ravel())), shape=(n_items, n_codes))
+    incidence.sum_duplicates()
+    incidence.data[:] = 1
+    n_linked = np.bincount(incidence.indices, minlength=n_codes)
+    idf = np.where(n_linked > 1, np.log(n_items / np.maximum(n_linked, 1)), 0).astype(np.float32)
+    return ItemLinks(tuple(relations), codes[0], codes[1], incidence, idf)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One block of an item's features.
+
+    Attributes:
+        name: "text", "text:<relation>", "text:<relation>.<relation>", "links" or "tastes".
+        features: (n_items, dim) float32, centred and scaled over the items fitted on; 0 where an item has nothing.
+        basis: (in_dim, dim) float32: raw vectors times basis are features, once `mean` is subtracted.
+        mean: (in_dim,) float32.
+        relation: the place in `ItemLinks.relations` of a path channel; None for the others.
+        vectors: (n_codes of the relation or all codes, in_dim) float32: what a link adds before its weight;
+            None for the item's own text.
+    """
+
+    name: str
+    features: NDArray[np.float32]
+    basis: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    relation: int | None = None
+    vectors: NDArray[np.float32] | None = None
+
+
+def propagate(
+    data: HeteroData,
+    schema: CatalogueSchema,
+    links: ItemLinks,
+    fitted: NDArray[np.bool_],
+    item_vectors: NDArray[np.float32],
+    item_weights: NDArray[np.float32],
+    config: PriorConfig,
+    seed: int,
+) -> list[Channel]:
+    """Builds the channels of all items.
+
+    Args:
+        data: the heterograph, with text vectors as `x` and `has_text` masks.
+        schema: the catalogue's schema.
+        links: from `build_item_links`.
+        fitted: (n_items,) bool: the items whose backbone vectors are known; means and scales are theirs.
+        item_vectors: (n_items, dim) float32 backbone vectors, read where fitted.
+        item_weights: (n_items,) float32: how far each backbone vector is to be trusted; 0 where not fitted.
+        config: widths.
+        seed: of the randomised factorisation.
+    """
+    channels = [_text_channel(data, schema, fitted)] if "x" in data[schema.item_type] else []
+    channels += _path_channels(data, schema, links, fitted, config.path_dim)
+    if links.idf.any():
+        channels.append(_links_channel(links, fitted, config.links_dim, seed))
+        channels.append(_tastes_channel(links, fitted, item_vectors, item_weights))
+    return channels
+
+
+def mean_weights(links: ItemLinks, relation: int) -> csr_array:
+    """(n_items, n_codes of the relation): each item's links of one relation, adding up to 1."""
+    part = links.incidence[:, np.flatnonzero(links.relation == relation)]
+    return diags_array(1 / np.maximum(np.diff(part.indptr), 1).astype(np.float32)) @ part
+
+
+def unit_idf_weights(incidence: csr_array, idf: NDArray[np.float32]) -> csr_array:
+    """(n_items, n_codes): each item's links weighted by idf, of length 1; entries are those of `incidence`."""
+    owners = np.repeat(np.arange(incidence.shape[0]), np.diff(incidence.indptr))
+    weights = idf[incidence.indices]
+    return _divide_rows(incidence, weights, np.sqrt(np.bincount(owners, weights**2, incidence.shape[0])), owners)
+
+
+def mean_idf_weights(incidence: csr_array, idf: NDArray[np.float32]) -> csr_array:
+    """(n_items, n_codes): each item's links weighted by idf, adding up to 1; entries are those of `incidence`."""
+    owners = np.repeat(np.arange(incidence.shape[0]), np.diff(incidence.indptr))
+    weights = idf[incidence.indices]
+    return _divide_rows(incidence, weights, np.bincount(owners, weights, incidence.shape[0]), owners)
+
+
+def _divide_rows(
+    like: csr_array, weights: NDArray[np.float32], divisor: NDArray[np.float64], owners: NDArray[np.int64]
+) -> csr_array:
+    data = (weights / np.maximum(divisor, 1e-9)[owners]).astype(np.float32)
+    return csr_array((data, like.indices, like.indptr), shape=like.shape)
+
+
+def _text_channel(data: HeteroData, schema: CatalogueSchema, fitted: NDArray[np.bool_]) -> Channel:
+    x, has_text = data[schema.item_type].x.numpy(), data[schema.item_type].has_text.numpy()
+    return _standardise(TEXT, x, has_text, fitted, np.eye(x.shape[1], dtype=np.float32), scale=1.0)
+
+
+def _path_channels(
+    data: HeteroData, schema: CatalogueSchema, links: ItemLinks, fitted: NDArray[np.bool_], dim: int
+) -> list[Channel]:
+    paths = []
+    for place, (edge_type, is_source, node_type) in enumerate(links.relations):
+        rows = links.node[links.relation == place]
+        if not rows.size:
+            continue
+        name = edge_type if is_source else f"rev_{edge_type}"
+        if "x" in data[node_type]:
+            paths.append(
+                (f"{TEXT}:{name}", place, data[node_type].x.numpy()[rows], data[node_type].has_text.numpy()[rows])
+            )
+        if node_type == schema.item_type:
+            continue
+        for further, (vectors, known) in _hop_means(data, schema, node_type).items():
+            paths.append((f"{TEXT}:{name}.{further}", place, vectors[rows], known[rows]))
+    channels = []
+    for name, place, vectors, known in paths:
+        weights = mean_weights(links, place)
+        vectors = np.where(known[:, None], vectors, vectors[known].mean(axis=0) if known.any() else 0)
+        raw, present = weights @ vectors, np.diff(weights.indptr) > 0
+        if not (present & fitted).any():
+            continue
+        basis = _principal_axes(raw[present & fitted], dim)
+        scale = 1 / np.sqrt(len(paths))
+        channels.append(_standardise(name, raw, present, fitted, basis, scale, relation=place, vectors=vectors))
+    return channels
+
+
+def _hop_means(
+    data: HeteroData, schema: CatalogueSchema, node_type: str
+) -> Mapping[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Relation -> the mean text vector of each node's neighbours by it, for neighbours that are no items or users."""
+    found = {}
+    for edge_type, edge in schema.graph_edges.items():
+        ends = data[schema.edge_triple(edge_type)].edge_index.numpy()
+        for near, far, near_type, far_type, name in (
+            (ends[0], ends[1], edge.source, edge.target, edge_type),
+            (ends[1], ends[0], edge.target, edge.source, f"rev_{edge_type}"),
+        ):
+            if near_type != node_type or far_type in (schema.item_type, schema.user_type) or "x" not in data[far_type]:
+                continue
+            x, has_text = data[far_type].x.numpy(), data[far_type].has_text.numpy()
+            kept = has_text[far]
+            shape = (data[near_type].num_nodes, data[far_type].num_nodes)
+            edges = csr_array((np.ones(kept.sum(), np.float32), (near[kept], far[kept])), shape=shape)
+            count = np.diff(edges.indptr)
+            found[name] = ((edges @ x) / np.maximum(count, 1)[:, None].astype(np.float32), count > 0)
+    return found
+
+
+def _links_channel(links: ItemLinks, fitted: NDArray[np.bool_], dim: int, seed: int) -> Channel:
+    weights = unit_idf_weights(links.incidence, links.idf)
+    rows = weights[np.flatnonzero(fitted)]
+    width = max(min(dim, *(size - 1 for size in rows.shape)), 1)
+    # Half again as many random directions: the tail of an incidence matrix falls slowly.
+    _, _, axes = randomized_svd(rows, width, n_oversamples=width // 2 + 10, n_iter=3, random_state=seed)
+    vectors = np.ascontiguousarray(axes.T, dtype=np.float32)  # (n_codes, width)
+    raw, present = weights @ vectors, np.diff(links.incidence.indptr) > 0
+    identity = np.eye(vectors.shape[1], dtype=np.float32)
+    return _standardise(LINKS, raw, present, fitted, identity, scale=1.0, vectors=vectors)
+
+
+def _tastes_channel(
+    links: ItemLinks, fitted: NDArray[np.bool_], item_vectors: NDArray[np.float32], weights: NDArray[np.float32]
+) -> Channel:
+    trusted = np.where(fitted, weights, 0).astype(np.float32)
+    own = item_vectors * trusted[:, None]  # (n_items, dim)
+    total, mass = links.incidence.T @ own, links.incidence.T @ trusted
+    vectors = (total / (mass + _SHRINKAGE)[:, None]).astype(np.float32)  # (n_codes, dim)
+    # An item must not find its own vector in its neighbourhood: it is left out of the means that it sees.
+    share = mean_idf_weights(links.incidence, links.idf)
+    item, code = np.repeat(np.arange(share.shape[0]), np.diff(share.indptr)), share.indices
+    others = (total[code] - own[item]) / (mass[code] - trusted[item] + _SHRINKAGE)[:, None]  # (n_links, dim)
+    spread = csr_array((share.data, np.arange(len(code)), share.indptr), shape=(share.shape[0], len(code)))
+    raw, present = (spread @ others).astype(np.float32), np.diff(links.incidence.indptr) > 0
+    identity = np.eye(raw.shape[1], dtype=np.float32)
+    return _standardise(TASTES, raw, present, fitted, identity, scale=1.0, vectors=vectors)
+
+
+def _principal_axes(rows: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
+    centred = rows - rows.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    return np.ascontiguousarray(axes[:, ::-1][:, :dim], dtype=np.float32)
+
+
+def _standardise(
+    name: str,
+    raw: NDArray[np.float32],
+    present: NDArray[np.bool_],
+    fitted: NDArray[np.bool_],
+    basis: NDArray[np.float32],
+    scale: float,
+    relation: int | None = None,
+    vectors: NDArray[np.float32] | None = None,
+) -> Channel:
+    """Centres over the fitted items that have the channel, and scales their features to a mean length of `scale`."""
+    known = present & fitted
+    mean = raw[known].mean(axis=0) if known.any() else np.zeros(raw.shape[1], np.float32)
+    features = np.where(present[:, None], (raw - mean) @ basis, 0).astype(np.float32)
+    length = float(np.sqrt((features[known] ** 2).sum(axis=1).mean())) if known.any() else 0.0
+    factor = np.float32(scale / length) if length > 0 else np.float32(0)
+    return Channel(name, features * factor, basis * factor, mean.astype(np.float32), relation, vectors)

@@ -1,0 +1,185 @@
+"""The adaptation head: a user vector from a handful of likes, in closed form, trained on episodes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+
+from kgrec.config import HeadConfig
+from kgrec.model.ials import pad_rows, solve_supports
+
+_LEAST_LIKES = 4  # fewer leave an episode nothing to show or nothing to ask for
+_NEVER = -1e9
+
+
+@dataclass(frozen=True)
+class Head:
+    """Scores by w.z + popularity, w the ridge solution for a user's support set.
+
+    w = argmin sum_{i in S} (1 - w.z_i)^2 + alpha sum_all (w.z_i)^2 + ridge |w - centre|^2,
+    ridge = ridge_base + ridge_slope |S|. The solution is linear in the support, so each like's share is exact.
+
+    Attributes:
+        vectors: (n_items, dim) float32; an item without likes has its prior's vector.
+        gram: (dim, dim) float32, the sum of z z' over the items with likes.
+        centre: (dim,) float32, the vector of a user without likes.
+        alpha: weight of all items.
+        ridge_base, ridge_slope: see above.
+        popularity_base, popularity_slope: log1p(likes) counts popularity_base + popularity_slope / (1 + |S|) times.
+        to_head: (dim, dim) float32: a vector of the backbone's space times this is one of `vectors`' space.
+    """
+
+    vectors: Tensor
+    gram: Tensor
+    centre: Tensor
+    alpha: float
+    ridge_base: float
+    ridge_slope: float
+    popularity_base: float
+    popularity_slope: float
+    to_head: Tensor
+
+    def ridge(self, n_likes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n,) float32: the ridge for supports of n_likes, (n,)."""
+        return (self.ridge_base + self.ridge_slope * n_likes).astype(np.float32)
+
+    def popularity_weight(self, n_likes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n,) float32: how many times log1p(likes) counts for supports of n_likes, (n,)."""
+        return (self.popularity_base + self.popularity_slope / (1 + n_likes)).astype(np.float32)
+
+    def solve(self, support: csr_array) -> Tensor:
+        """The user vectors of supports (n, n_items): (n, dim)."""
+        ridge = self.ridge(np.diff(support.indptr))
+        return solve_supports(support, self.vectors, ridge, self.alpha, self.centre, self.gram)
+
+    def shares(self, likes: Tensor) -> tuple[Tensor, Tensor]:
+        """Takes a user vector apart.
+
+        Args:
+            likes: (n, dim) vectors of one user's support.
+
+        Returns:
+            (n, dim): what each like adds to the user vector, and (dim,): what is there without any.
+        """
+        ridge = self.ridge_base + self.ridge_slope * len(likes)
+        left = likes.T @ likes + self.alpha * self.gram + ridge * torch.eye(likes.shape[1])
+        factor = torch.linalg.cholesky(left)
+        solved = torch.cholesky_solve(torch.cat([likes, ridge * self.centre[None]]).T, factor).T
+        return solved[:-1], solved[-1]
+
+
+class _Episodes(nn.Module):
+    """The head's trained parts: a map of the item vectors, the centre, and a few scalars."""
+
+    def __init__(self, vectors: Tensor, centre: Tensor, popularity: Tensor) -> None:
+        super().__init__()
+        self.vectors, self.popularity = vectors, popularity
+        self.map = nn.Parameter(torch.eye(vectors.shape[1], device=vectors.device))
+        self.centre = nn.Parameter(centre.clone())
+        # Log scale: ridge for no like, for each like, alpha.
+        self.log_scalars = nn.Parameter(torch.tensor([5.0, 0.05, 0.3], device=vectors.device).log())
+        self.popularity_weights = nn.Parameter(torch.tensor([0.02, 0.0], device=vectors.device))
+        self.log_sharpness = nn.Parameter(torch.tensor([2.5, 0.0], device=vectors.device))
+
+    def forward(self, index: Tensor, mask: Tensor) -> Tensor:
+        """Logits (n, n_items) for supports given as padded columns (n, width) and their mask."""
+        items = self.vectors @ self.map  # (n_items, dim)
+        shown = items[index] * mask[..., None]  # (n, width, dim)
+        n_likes = mask.sum(dim=1)
+        base, slope, alpha = self.log_scalars.exp()
+        ridge = (base + slope * n_likes)[:, None]  # (n, 1)
+        identity = torch.eye(items.shape[1], device=items.device)
+        left = shown.transpose(1, 2) @ shown + alpha * (items.T @ items) + ridge[..., None] * identity
+        users = torch.linalg.solve(left, shown.sum(dim=1) + ridge * self.centre)  # (n, dim)
+        often = self.popularity_weights[0] + self.popularity_weights[1] / (1 + n_likes)
+        scores = users @ items.T + often[:, None] * self.popularity
+        sharpness = (self.log_sharpness[0] + self.log_sharpness[1] * torch.log1p(n_likes)).exp()
+        logits: Tensor = scores * sharpness[:, None]
+        return logits
+
+
+def fit_head(
+    likes: csr_array,
+    vectors: Tensor,
+    users: Tensor,
+    popularity: Tensor,
+    config: HeadConfig,
+    *,
+    seed: int,
+    device: str = "cpu",
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> Head:
+    """Trains the head on episodes: a user shows some likes, drawn at random, and is asked for all the others.
+
+    The loss is softmax cross-entropy over all trained items, averaged over the likes asked for.
+
+    Args:
+        likes: (n_users, n_items) training likes.
+        vectors: (n_items, dim) backbone vectors; rows of items without likes are ignored.
+        users: (n_users, dim) backbone vectors; their mean is where the centre starts.
+        popularity: (n_items,) log1p of likes.
+        config: epochs and support sizes.
+        seed: of the episodes.
+        device: where to compute.
+        on_epoch: told (epoch from 1, mean loss).
+    """
+    sizes = np.diff(likes.indptr)
+    trained = popularity.to(device) > 0
+    kept = torch.where(trained[:, None], vectors.to(device), 0.0)
+    centre = users[torch.from_numpy(sizes > 0).to(users.device)].mean(dim=0).to(device)
+    episodes = _Episodes(kept, centre, popularity.to(device))
+    optimiser = torch.optim.Adam(episodes.parameters(), lr=config.learning_rate)
+    rng = np.random.default_rng(seed)
+    enough = np.flatnonzero(sizes >= _LEAST_LIKES)
+    for epoch in range(config.epochs if enough.size else 0):
+        total, rows = 0.0, rng.permutation(enough)
+        for start in range(0, len(rows), config.batch_size):
+            shown, asked = _draw_episodes(likes, rows[start : start + config.batch_size], config, rng)
+            index, mask = (part.to(device) for part in pad_rows(shown, np.arange(shown.shape[0])))
+            logits = episodes(index, mask).masked_fill(~trained, _NEVER)
+            seen_rows, seen_items = (torch.from_numpy(part.astype(np.int64)).to(device) for part in shown.nonzero())
+            logits = logits.index_put((seen_rows, seen_items), torch.tensor(_NEVER, device=device))
+            share = 1 / np.diff(asked.indptr)
+            asked_rows, asked_items = asked.nonzero()
+            picked = torch.log_softmax(logits, dim=1)[
+                torch.from_numpy(asked_rows.astype(np.int64)).to(device),
+                torch.from_numpy(asked_items.astype(np.int64)).to(device),
+            ]
+            loss = -(picked * torch.from_numpy(share[asked_rows].astype(np.float32)).to(device)).sum() / len(share)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total += float(loss.detach()) * len(share)
+        if on_epoch is not None:
+            on_epoch(epoch + 1, total / len(rows))
+    with torch.no_grad():
+        items = (kept @ episodes.map).cpu()
+        base, slope, alpha = (float(value) for value in episodes.log_scalars.exp())
+        often = [float(value) for value in episodes.popularity_weights]
+        mapping = episodes.map.detach().cpu().clone()
+        return Head(
+            items, items.T @ items, episodes.centre.detach().cpu().clone(), alpha, base, slope, *often, mapping
+        )  # fmt: skip
+
+
+def _draw_episodes(
+    likes: csr_array, rows: NDArray[np.int64], config: HeadConfig, rng: np.random.Generator
+) -> tuple[csr_array, csr_array]:
+    """Splits each row's likes at random into those shown and those asked for: two (n, n_items) matrices."""
+    chosen = likes[rows]
+    sizes = np.diff(chosen.indptr)
+    n_shown = np.minimum(rng.choice(config.support_sizes, len(rows)), sizes - 2)
+    owners = np.repeat(np.arange(len(rows)), sizes)
+    order = np.lexsort((rng.random(len(owners)), owners))
+    place = np.empty(len(owners), np.int64)
+    place[order] = np.arange(len(owners)) - chosen.indptr[:-1][owners[order]]
+    shown = place < n_shown[owners]
+    parts = []
+    for part in (shown, ~shown):
+        values = np.ones(int(part.sum()), np.float32)
+        parts.append(csr_array((values, (owners[part], chosen.indices[part])), shape=chosen.shape))
+    return parts[0], parts[1]

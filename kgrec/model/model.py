@@ -1,0 +1,225 @@
+"""The trained model: support-additive components, and a gate that blends them by the size of the support."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from kgrec.model.head import Head
+from kgrec.model.prior import Prior
+
+FEW_SHOT, BACKBONE, ITEM_ITEM, ITEM_ITEM_FEW, POPULARITY, TEXT = COMPONENTS = (
+    "few_shot",
+    "backbone",
+    "item_item",
+    "item_item_few",
+    "popularity",
+    "text",
+)
+WITH_PRIOR = (FEW_SHOT, BACKBONE)  # the components that can score an item nobody has liked
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How much each component counts, by the number of likes in the support; chosen on validation.
+
+    Attributes:
+        least_likes: (n_buckets,) ascending from 0: a bucket holds supports of at least this many likes.
+        warm: (n_buckets, n_components) float32: weights for items that were liked in training.
+        cold: (n_buckets, n_components) float32: weights for the others; 0 but for the components with a prior.
+        cold_offset: (n_buckets,) float32: added to the others' scores, so that both kinds share one ranking.
+        sentence_warm, sentence_cold, sentence_offset: the same for a sentence without likes; beside likes a sentence
+            counts as one more like, and its `text` weight is taken from here.
+    """
+
+    least_likes: NDArray[np.int64]
+    warm: NDArray[np.float32]
+    cold: NDArray[np.float32]
+    cold_offset: NDArray[np.float32]
+    sentence_warm: NDArray[np.float32]
+    sentence_cold: NDArray[np.float32]
+    sentence_offset: float
+
+    def bucket(self, n_likes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The bucket of each support size."""
+        return np.searchsorted(self.least_likes, n_likes, side="right") - 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """Scores items for any support set.
+
+    Attributes:
+        few_shot: the head trained on episodes.
+        backbone: iALS's own fold-in, in the same form.
+        item_item, item_item_few: (n_first, n_first) float32 for the first rows, those of the items that were there in
+            training; None above the item limit.
+        popularity: (n_items,) float32, log1p of training likes.
+        text: (n_items, text_dim) float32 unit vectors, zeros where `has_text` says that an item has none.
+        prior: places a new item.
+        gate: blends.
+        name: what reports call it.
+    """
+
+    few_shot: Head
+    backbone: Head
+    item_item: Tensor | None
+    item_item_few: Tensor | None
+    popularity: Tensor
+    text: Tensor
+    prior: Prior
+    gate: Gate
+    name: str = "kgrec"
+
+    @property
+    def n_items(self) -> int:
+        """The number of items."""
+        return len(self.popularity)
+
+    @property
+    def trained(self) -> NDArray[np.bool_]:
+        """(n_items,) bool: the items that were liked in training."""
+        mask: NDArray[np.bool_] = self.popularity.numpy() > 0
+        return mask
+
+    def component_scores(self, component: str, support: csr_array) -> Tensor:
+        """One component's scores, (n_users, n_items) float32, for supports (n_users, n_items)."""
+        n_likes = np.diff(support.indptr).astype(np.int64)
+        if component == FEW_SHOT:
+            often = torch.from_numpy(self.few_shot.popularity_weight(n_likes))
+            return torch.addmm(often[:, None] * self.popularity, self.few_shot.solve(support), self.few_shot.vectors.T)
+        if component == BACKBONE:
+            return self.backbone.solve(support) @ self.backbone.vectors.T
+        if component == POPULARITY:
+            return self.popularity.expand(len(n_likes), -1)
+        if component == TEXT:
+            return torch.zeros(support.shape)
+        matrix = self.item_item if component == ITEM_ITEM else self.item_item_few
+        return torch.zeros(support.shape) if matrix is None else _sum_rows(matrix, support)
+
+    @torch.inference_mode()
+    def score(self, support: csr_array) -> NDArray[np.float32]:
+        """Scores all items for users known by their likes.
+
+        Args:
+            support: (n_users, n_items), an entry where a user likes an item.
+
+        Returns:
+            (n_users, n_items) float32.
+        """
+        buckets = self.gate.bucket(np.diff(support.indptr))
+        found = np.unique(buckets)
+        if len(found) == 1:
+            return self._score_bucket(support, int(found[0])).numpy()
+        scores = np.empty(support.shape, np.float32)
+        for bucket in found:
+            rows = np.flatnonzero(buckets == bucket)
+            scores[rows] = self._score_bucket(support[rows], int(bucket)).numpy()
+        return scores
+
+    def _score_bucket(self, support: csr_array, bucket: int) -> Tensor:
+        weights = self._item_weights(self.gate.warm[bucket], self.gate.cold[bucket])  # (n_components, n_items)
+        scores = self._offset(float(self.gate.cold_offset[bucket])).expand(support.shape[0], -1)
+        for place, component in enumerate(COMPONENTS):
+            if weights[place].any():
+                scores = torch.addcmul(scores, self.component_scores(component, support), weights[place])
+        return scores
+
+    def _item_weights(self, warm: NDArray[np.float32], cold: NDArray[np.float32]) -> Tensor:
+        trained = torch.from_numpy(self.trained)
+        return torch.where(trained, torch.from_numpy(warm)[:, None], torch.from_numpy(cold)[:, None])
+
+    def _offset(self, cold_offset: float) -> Tensor:
+        return torch.where(self.popularity > 0, 0.0, cold_offset)
+
+    @torch.inference_mode()
+    def contributions(
+        self, likes: Sequence[int], items: NDArray[np.int64] | None = None, sentence: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Takes the scores of one user apart; their sum over all parts is the score.
+
+        Args:
+            likes: item rows of the support.
+            items: (n,) item rows to score; None: all.
+            sentence: (text_dim,) float32 unit vector of what the user says; None: nothing.
+
+        Returns:
+            (n_likes, n) what each like adds, (n,) what the sentence adds, (n,) what is there without either
+            (popularity and the centre of all users).
+        """
+        rows = torch.arange(self.n_items) if items is None else torch.from_numpy(items)
+        index = torch.as_tensor(likes, dtype=torch.long)
+        warm, cold, offset = self._weights_for(len(likes), with_sentence=sentence is not None)
+        weights = self._item_weights(warm, cold)[:, rows]
+        of_likes = torch.zeros((len(likes), len(rows)))
+        of_sentence, of_rest = torch.zeros(len(rows)), self._offset(offset)[rows].clone()
+        for place, head in ((0, self.few_shot), (1, self.backbone)):
+            if not weights[place].any():
+                continue
+            shown = head.vectors[index]
+            if sentence is not None:
+                said = torch.from_numpy(self.prior.place(sentence, np.zeros(0, np.int64)))
+                shown = torch.cat([shown, (said @ head.to_head)[None]])
+            shares, rest = head.shares(shown)
+            items_of = head.vectors[rows].T * weights[place]  # (dim, n)
+            of_likes += shares[: len(likes)] @ items_of
+            of_rest += rest @ items_of
+            often = float(head.popularity_weight(np.array([len(likes)]))[0])
+            of_rest += often * self.popularity[rows] * weights[place]
+            if sentence is not None:
+                of_sentence += shares[-1] @ items_of
+        for place, matrix in ((2, self.item_item), (3, self.item_item_few)):
+            if matrix is None or not weights[place].any():
+                continue
+            like_places = torch.nonzero(index < len(matrix)).squeeze(1)  # an added item has no row
+            item_places = torch.nonzero(rows < len(matrix)).squeeze(1)
+            found = matrix[index[like_places]]
+            found = found if items is None else found[:, rows[item_places]]
+            of_likes[like_places[:, None], item_places] += found * weights[place, item_places]
+        of_rest += self.popularity[rows] * weights[4]
+        if sentence is not None:
+            of_sentence += (self.text[rows] @ torch.from_numpy(sentence)) * weights[5]
+        return of_likes.numpy(), of_sentence.numpy(), of_rest.numpy()
+
+    def _weights_for(
+        self, n_likes: int, *, with_sentence: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+        gate = self.gate
+        if with_sentence and not n_likes:
+            return gate.sentence_warm, gate.sentence_cold, gate.sentence_offset
+        bucket = int(gate.bucket(np.array([n_likes]))[0])
+        warm, cold = gate.warm[bucket].copy(), gate.cold[bucket].copy()
+        if with_sentence:
+            warm[5], cold[5] = gate.sentence_warm[5], gate.sentence_cold[5]
+        return warm, cold, float(gate.cold_offset[bucket])
+
+    def with_item(self, text: NDArray[np.float32] | None, codes: NDArray[np.int64]) -> "Model":
+        """The model with one more item, placed by its prior.
+
+        Args:
+            text: (text_dim,) float32 unit vector of its text; None: it has none.
+            codes: (n,) int64, its link codes.
+        """
+        placed = torch.from_numpy(self.prior.place(text, codes))[None]  # (1, dim)
+        own_text = torch.zeros((1, self.text.shape[1])) if text is None else torch.from_numpy(text)[None]
+        return replace(
+            self,
+            few_shot=replace(self.few_shot, vectors=torch.cat([self.few_shot.vectors, placed @ self.few_shot.to_head])),
+            backbone=replace(self.backbone, vectors=torch.cat([self.backbone.vectors, placed @ self.backbone.to_head])),
+            popularity=torch.cat([self.popularity, torch.zeros(1)]),
+            text=torch.cat([self.text, own_text]),
+        )
+
+
+def _sum_rows(matrix: Tensor, support: csr_array) -> Tensor:
+    """support @ matrix, (n_users, n_items) float32, for a dense matrix of the first rows and columns."""
+    n_first, n_items = len(matrix), support.shape[1]
+    known = support if n_items == n_first else support[:, :n_first]
+    index = torch.from_numpy(known.indices.astype(np.int64))
+    offsets = torch.from_numpy(known.indptr[:-1].astype(np.int64))
+    scores = torch.nn.functional.embedding_bag(index, matrix, offsets, mode="sum")
+    return torch.nn.functional.pad(scores, (0, n_items - n_first))

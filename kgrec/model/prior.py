@@ -1,0 +1,246 @@
+"""The prior: from an item's channels to the backbone's vector space, for items that nobody has liked yet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+
+from kgrec.graph.propagation import LINKS, TASTES, TEXT, Channel, ItemLinks, mean_idf_weights, unit_idf_weights
+
+
+@dataclass(frozen=True)
+class PriorSettings:
+    """What validation chose.
+
+    Attributes:
+        regularisation: of the ridge.
+        gates: a scale for each kind of channel: "text", "paths", "links", "tastes".
+        steps: gradient steps of the hidden layer; 0: the ridge alone.
+    """
+
+    regularisation: float
+    gates: dict[str, float]
+    steps: int = 0
+
+
+def channel_kind(channel: Channel) -> str:
+    """The gate that a channel goes through: "text", "paths", "links" or "tastes"."""
+    return "paths" if channel.relation is not None else channel.name
+
+
+@dataclass(frozen=True)
+class RidgeProblem:
+    """The normal equations of channels -> backbone vectors, kept so that many settings are tried on one product.
+
+    Attributes:
+        features: (n_items, width) float32: the channels side by side.
+        kinds: (width,) the kind of channel of each column.
+        left: (width, width) float64, F' diag(weights) F over the fitted items.
+        right: (width, dim) float64, F' diag(weights) (Z - mean).
+        mean: (dim,) float64, the weighted mean backbone vector.
+    """
+
+    features: NDArray[np.float32]
+    kinds: NDArray[np.str_]
+    left: NDArray[np.float64]
+    right: NDArray[np.float64]
+    mean: NDArray[np.float64]
+
+    def solve(self, settings: PriorSettings) -> NDArray[np.float32]:
+        """The ridge's weights, (width, dim) float32, with the gates multiplied in."""
+        gates = np.array([settings.gates.get(kind, 1.0) for kind in self.kinds])
+        left = self.left * gates[:, None] * gates[None, :]
+        left[np.diag_indices_from(left)] += settings.regularisation
+        return (gates[:, None] * np.linalg.solve(left, gates[:, None] * self.right)).astype(np.float32)
+
+    def predict(self, settings: PriorSettings) -> NDArray[np.float32]:
+        """The ridge's vector of every item, (n_items, dim) float32."""
+        return (self.features @ self.solve(settings) + self.mean).astype(np.float32)
+
+
+def build_ridge_problem(
+    channels: Sequence[Channel], item_vectors: NDArray[np.float32], item_weights: NDArray[np.float32]
+) -> RidgeProblem:
+    """Builds the normal equations; items of weight 0 are not learned from.
+
+    Args:
+        channels: from `propagate`.
+        item_vectors: (n_items, dim) float32 backbone vectors.
+        item_weights: (n_items,) float32.
+    """
+    n_items = len(item_vectors)
+    features = np.hstack([channel.features for channel in channels] or [np.zeros((n_items, 0), np.float32)])
+    kinds = np.array([channel_kind(c) for c in channels for _ in range(c.features.shape[1])], dtype=np.str_)
+    mean = np.average(item_vectors, axis=0, weights=item_weights)
+    weighted = features * item_weights[:, None]
+    left = (weighted.T @ features).astype(np.float64)
+    return RidgeProblem(features, kinds, left, weighted.T.astype(np.float64) @ (item_vectors - mean), mean)
+
+
+class HiddenLayer(nn.Module):
+    """What the ridge cannot say: dim <- GELU(hidden) <- channels, starting at 0, trained on the ridge's residuals."""
+
+    def __init__(self, width: int, hidden: int, dim: int) -> None:
+        """Makes the layer with torch's current random state; its output starts at 0."""
+        super().__init__()
+        self.into = nn.Linear(width, hidden)
+        self.out = nn.Linear(hidden, dim)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(n, width) -> (n, dim)."""
+        answer: Tensor = self.out(nn.functional.gelu(self.into(features)))
+        return answer
+
+
+def fit_hidden_layer(
+    features: NDArray[np.float32],
+    residuals: NDArray[np.float32],
+    item_weights: NDArray[np.float32],
+    user_gram: NDArray[np.float32],
+    *,
+    hidden: int,
+    steps: int,
+    seed: int,
+) -> HiddenLayer:
+    """Fits the hidden layer to what the ridge left over.
+
+    The loss is the weighted mean of e' C e, e the error and C the users' Gram matrix: the squared error of the scores
+    that users would give, not of the vectors.
+
+    Args:
+        features: (n_items, width) float32, gated.
+        residuals: (n_items, dim) float32, backbone vector minus ridge.
+        item_weights: (n_items,) float32.
+        user_gram: (dim, dim) float32, W'W / n_users.
+        hidden: width of the layer.
+        steps: Adam steps over batches of 1,024 items.
+        seed: of the start, the batches and the dropout.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layer = HiddenLayer(features.shape[1], hidden, residuals.shape[1])
+        optimiser = torch.optim.AdamW(layer.parameters(), lr=1e-3, weight_decay=1e-2)
+        rows = torch.from_numpy(np.flatnonzero(item_weights))
+        x, y = torch.from_numpy(features), torch.from_numpy(residuals)
+        weights, gram = torch.from_numpy(item_weights), torch.from_numpy(user_gram)
+        for _ in range(steps):
+            batch = rows[torch.randint(len(rows), (min(len(rows), 1024),))]
+            error = layer(nn.functional.dropout(x[batch], 0.3)) - y[batch]  # (batch, dim)
+            loss = (weights[batch] * ((error @ gram) * error).sum(dim=1)).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return layer.eval()
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Places any item in the backbone's space from its text vector and its links.
+
+    Everything up to the hidden layer's GELU is linear, so it is kept as what each link code adds: tables of width
+    `dim + hidden`.
+
+    Attributes:
+        bias: (width,) float32.
+        text_mean: (text_dim,) float32; text_weight: (text_dim, width) float32.
+        path_table: (n_codes, width) float32, added as a mean over an item's links of one relation.
+        links_table: (n_codes, width) float32, added with unit-length idf weights; links_offset: (width,).
+        tastes_table: (n_codes, width) float32, added with idf weights that sum to 1; tastes_offset: (width,).
+        out_weight: (hidden, dim) float32; out_bias: (dim,) float32.
+        idf: (n_codes,) float32.
+        relation: (n_codes,) int64.
+    """
+
+    bias: NDArray[np.float32]
+    text_mean: NDArray[np.float32]
+    text_weight: NDArray[np.float32]
+    path_table: NDArray[np.float32]
+    links_table: NDArray[np.float32]
+    links_offset: NDArray[np.float32]
+    tastes_table: NDArray[np.float32]
+    tastes_offset: NDArray[np.float32]
+    out_weight: NDArray[np.float32]
+    out_bias: NDArray[np.float32]
+    idf: NDArray[np.float32]
+    relation: NDArray[np.int64]
+
+    def place(self, text: NDArray[np.float32] | None, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vector of one item.
+
+        Args:
+            text: (text_dim,) float32 unit vector of its text; None: it has none.
+            codes: (n,) int64, its link codes.
+
+        Returns:
+            (dim,) float32.
+        """
+        state = self.bias.copy()
+        if text is not None and len(self.text_mean):
+            state += (text - self.text_mean) @ self.text_weight
+        if len(codes):
+            relations = self.relation[codes]
+            share = 1 / np.bincount(relations)[relations]  # each relation's links add up to 1
+            state += share.astype(np.float32) @ self.path_table[codes]
+            one = csr_array(np.ones((1, len(codes)), np.float32))
+            state += (unit_idf_weights(one, self.idf[codes]) @ self.links_table[codes])[0] - self.links_offset
+            state += (mean_idf_weights(one, self.idf[codes]) @ self.tastes_table[codes])[0] - self.tastes_offset
+        dim = len(self.out_bias)
+        hidden = torch.nn.functional.gelu(torch.from_numpy(state[dim:])).numpy()
+        return state[:dim] + hidden @ self.out_weight + self.out_bias
+
+
+def build_prior(
+    channels: Sequence[Channel],
+    links: ItemLinks,
+    problem: RidgeProblem,
+    settings: PriorSettings,
+    layer: HiddenLayer | None,
+) -> Prior:
+    """Folds the fitted weights into what a text and each link code add.
+
+    Args:
+        channels: the channels that `problem` was built from.
+        links: the links that they were built from.
+        problem: the ridge.
+        settings: its settings.
+        layer: the hidden layer, or None.
+    """
+    dim = problem.right.shape[1]
+    weights = problem.solve(settings)  # (width, dim)
+    bias, out_weight, out_bias = (
+        problem.mean.astype(np.float32),
+        np.zeros((0, dim), np.float32),
+        np.zeros(dim, np.float32),
+    )
+    if layer is not None:
+        gates = np.array([settings.gates.get(kind, 1.0) for kind in problem.kinds], dtype=np.float32)
+        into = layer.into.weight.detach().numpy().T * gates[:, None]  # (width, hidden)
+        weights = np.hstack([weights, into])
+        bias = np.concatenate([bias, layer.into.bias.detach().numpy()])
+        out_weight, out_bias = layer.out.weight.detach().numpy().T.copy(), layer.out.bias.detach().numpy().copy()
+    width, n_codes = weights.shape[1], len(links.idf)
+    text_mean, text_weight = np.zeros(0, np.float32), np.zeros((0, width), np.float32)
+    tables = {kind: np.zeros((n_codes, width), np.float32) for kind in ("paths", LINKS, TASTES)}
+    offsets = {LINKS: np.zeros(width, np.float32), TASTES: np.zeros(width, np.float32)}
+    start = 0
+    for channel in channels:
+        end = start + channel.features.shape[1]
+        onto = channel.basis @ weights[start:end]  # (in_dim, width)
+        start = end
+        if channel.name == TEXT:
+            text_mean, text_weight = channel.mean, onto
+        elif channel.relation is not None and channel.vectors is not None:
+            tables["paths"][links.relation == channel.relation] += (channel.vectors - channel.mean) @ onto
+        elif channel.vectors is not None:
+            tables[channel.name] += channel.vectors @ onto
+            offsets[channel.name] += channel.mean @ onto
+    return Prior(
+        bias, text_mean, text_weight, tables["paths"], tables[LINKS], offsets[LINKS], tables[TASTES], offsets[TASTES],
+        out_weight, out_bias, links.idf, links.relation,
+    )  # fmt: skip

@@ -1,0 +1,237 @@
+"""Slices of an evaluation (warm, cold items, cold users, tail) and how a scorer does on one, in bounded memory."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from kgrec.errors import KgrecError, RequestError
+from kgrec import metrics
+
+CURVE_LENGTH = 50  # quality is known at every k up to this
+METRICS = ("recall", "ndcg", "mrr")
+
+
+class Scorer(Protocol):
+    """Whatever can rank all items for a user of whom it sees only the support: a model or a baseline."""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        ...
+
+    def score(self, support: csr_array) -> NDArray[np.float32]:
+        """Scores all items for a block of users.
+
+        Args:
+            support: (n_users, n_items) float32, 1 where a user is known to like an item.
+
+        Returns:
+            (n_users, n_items) float32, higher is better.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One question asked of every scorer: from the support, find the relevant items among the candidates.
+
+    Attributes:
+        name: for files and options: "warm", "cold_items", "cold_items_all", "cold_users_k1", ...
+        title: for people.
+        support: (n_users, n_items) float32 of 1s: what the model may see; never recommended.
+        relevant: (n_users, n_items): what it should find; users without any are left out.
+        candidates: (n_items,) bool: what may be recommended; None: every item.
+
+    Raises:
+        KgrecError: the shapes differ, or a relevant item could never be found.
+    """
+
+    name: str
+    title: str
+    support: csr_array
+    relevant: csr_array
+    candidates: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.support.shape
+        if self.relevant.shape != shape or (self.candidates is not None and self.candidates.shape != shape[1:]):
+            mask = None if self.candidates is None else self.candidates.shape
+            raise KgrecError(
+                f"slice {self.name!r}: expected support and relevant of one shape and a candidate mask of its width, "
+                f"got {shape}, {self.relevant.shape}, {mask}"
+            )
+        n_seen = self.support.multiply(self.relevant).nnz
+        if n_seen:
+            raise KgrecError(f"slice {self.name!r}: {n_seen} relevant items are in the support too; remove them there")
+        if self.candidates is not None:
+            n_outside = int(np.count_nonzero(~self.candidates[self.relevant.indices]))
+            if n_outside:
+                raise KgrecError(f"slice {self.name!r}: {n_outside} relevant items are no candidates; leave them out")
+
+    @property
+    def n_items(self) -> int:
+        """The number of items, candidates or not."""
+        return int(self.support.shape[1])
+
+
+@dataclass(frozen=True)
+class SliceResult:
+    """How one scorer did on one slice.
+
+    Attributes:
+        slice_name: `Slice.name`.
+        slice_title: `Slice.title`.
+        scorer: `Scorer.name`.
+        k: list length of the metrics over lists and over items.
+        users: (n_users,) rows of the users that have relevant items, ascending; the users of all that follows.
+        hits: (n_users, depth) bool: which of the first `depth` recommendations are relevant; depth >= k.
+        n_relevant: (n_users,) int64.
+        candidates: (n_items,) bool.
+        recommended: (n_items,) int64: how many of the lists of length k an item is in.
+        item_hits: (n_items,) int64: how often an item is found in the first k by somebody it is relevant to.
+        item_relevant: (n_items,) int64: to how many users an item is relevant.
+    """
+
+    slice_name: str
+    slice_title: str
+    scorer: str
+    k: int
+    users: NDArray[np.int64]
+    hits: NDArray[np.bool_]
+    n_relevant: NDArray[np.int64]
+    candidates: NDArray[np.bool_]
+    recommended: NDArray[np.int64]
+    item_hits: NDArray[np.int64]
+    item_relevant: NDArray[np.int64]
+
+    def curves(self, metric: str) -> NDArray[np.float64]:
+        """One metric per user at every length.
+
+        Args:
+            metric: "recall", "ndcg" or "mrr".
+
+        Returns:
+            (n_users, depth); column j is the metric at j + 1.
+        """
+        if metric not in METRICS:
+            raise RequestError(f"expected a metric of {', '.join(METRICS)}, got {metric!r}")
+        if metric == "mrr":
+            return metrics.mrr(self.hits)
+        return {"recall": metrics.recall, "ndcg": metrics.ndcg}[metric](self.hits, self.n_relevant)
+
+    def per_user(self, metric: str) -> NDArray[np.float64]:
+        """One metric at k per user: (n_users,)."""
+        return self.curves(metric)[:, self.k - 1]
+
+    @property
+    def coverage(self) -> float:
+        """The share of candidates that are recommended to somebody."""
+        return metrics.coverage(self.recommended[self.candidates])
+
+    @property
+    def gini(self) -> float:
+        """How unequally the recommendations are shared among the candidates, 0 to 1."""
+        return metrics.gini(self.recommended[self.candidates])
+
+    def average_popularity(self, popularity: NDArray[np.int64]) -> float:
+        """The mean training popularity, (n_items,), of what is recommended."""
+        return metrics.average_popularity(self.recommended, popularity)
+
+
+def evaluate_slice(scorer: Scorer, slice_: Slice, k: int = 20, *, block_users: int = 512) -> SliceResult:
+    """Ranks all candidates for every user of a slice, block by block.
+
+    Memory is block_users x n_items for the scores, plus a few numbers per user and per item. Equal scores are put in
+    one fixed random order of the items: a catalogue's own order often follows popularity, and a scorer that cannot
+    tell items apart must not be credited with it.
+
+    Args:
+        scorer: what ranks.
+        slice_: what is asked.
+        k: list length; curves go up to the larger of k and 50.
+        block_users: how many users are scored at once.
+
+    Raises:
+        RequestError: k or block_users is less than 1.
+        KgrecError: the scorer answers with another shape or with NaN.
+    """
+    if k < 1 or block_users < 1:
+        raise RequestError(f"expected k and block_users of at least 1, got {k} and {block_users}")
+    n_items = slice_.n_items
+    candidates = np.ones(n_items, dtype=np.bool_) if slice_.candidates is None else slice_.candidates
+    n_relevant = np.diff(slice_.relevant.indptr).astype(np.int64)
+    users = np.flatnonzero(n_relevant)
+    depth = max(k, CURVE_LENGTH)
+    hits = np.zeros((users.size, depth), dtype=np.bool_)
+    recommended = np.zeros(n_items, dtype=np.int64)
+    item_hits = np.zeros(n_items, dtype=np.int64)
+    shuffled = np.random.default_rng(0).permutation(n_items)
+    for start in range(0, users.size, block_users):
+        block = users[start : start + block_users]
+        top = _rank(scorer, slice_.support[block], candidates, shuffled, depth)
+        found = metrics.find_hits(top, slice_.relevant[block])
+        hits[start : start + block.size] = found
+        lists = top[:, :k]
+        recommended += np.bincount(lists[lists >= 0], minlength=n_items)
+        item_hits += np.bincount(lists[found[:, :k]], minlength=n_items)
+    return SliceResult(
+        slice_name=slice_.name,
+        slice_title=slice_.title,
+        scorer=scorer.name,
+        k=k,
+        users=users,
+        hits=hits,
+        n_relevant=n_relevant[users],
+        candidates=candidates,
+        recommended=recommended,
+        item_hits=item_hits,
+        item_relevant=np.bincount(slice_.relevant.indices, minlength=n_items),
+    )
+
+
+def _rank(
+    scorer: Scorer, support: csr_array, candidates: NDArray[np.bool_], order: NDArray[np.int64], k: int
+) -> NDArray[np.int64]:
+    scores = scorer.score(support)
+    if scores.shape != support.shape:
+        raise KgrecError(f"{scorer.name}: expected scores of shape {support.shape}, got {scores.shape}")
+    scores = np.where(candidates, scores, np.float32(-np.inf))  # (n_users, n_items): a copy, the answer may be a view
+    scores[support.nonzero()] = -np.inf
+    top = metrics.top_k(scores[:, order], k)  # (n_users, k) places in `order`
+    return np.where(top >= 0, order[top], -1)
+
+
+def tail_items(popularity: NDArray[np.int64], head_share: float = 0.2) -> NDArray[np.bool_]:
+    """Marks the items outside the most popular share.
+
+    Args:
+        popularity: (n_items,) likes in training; among equals the lower row counts as the more popular.
+        head_share: the share of items that is not tail.
+
+    Returns:
+        (n_items,) bool.
+    """
+    n_head = math.ceil(head_share * popularity.size)
+    tail = np.ones(popularity.size, dtype=np.bool_)
+    tail[np.argsort(-popularity, kind="stable")[:n_head]] = False
+    return tail
+
+
+def tail_slice(slice_: Slice, popularity: NDArray[np.int64], head_share: float = 0.2) -> Slice:
+    """The same question where only tail items are relevant; all candidates still compete.
+
+    Args:
+        slice_: the slice, usually the warm one.
+        popularity: (n_items,) likes in training.
+        head_share: the share of items, the most popular, that is left out of `relevant`.
+    """
+    tail = tail_items(popularity, head_share)
+    pairs = slice_.relevant.tocoo()
+    kept = tail[pairs.col]
+    relevant = csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=pairs.shape)
+    title = f"Tail: items outside the most popular {head_share:.0%}"
+    return Slice("tail", title, slice_.support, relevant, slice_.candidates)

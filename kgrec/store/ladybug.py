@@ -1,0 +1,427 @@
+"""The embedded store: a graph in one file, in process, on ladybug.
+
+`layout.py` says how a catalogue lies in the database. The table `_kgrec` beside it keeps the schema, and a mark while
+a load is unfinished. What the engine does otherwise than one would think is noted where it matters.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import ladybug
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import ValidationError
+
+from graph_schema import CatalogueSchema
+from kgrec.errors import StoreError
+from kgrec.store.contract import Counts, GraphPath, NodeRef, Step
+from kgrec.store.layout import EdgeTable, Layout, NodeTable, lay_out
+from kgrec.store.lock import FileLock, Mode, in_use
+from kgrec.store.traversal import find_neighbours, find_paths
+
+META = "_kgrec"
+SCHEMA, LOADING = "schema", "loading"  # the entries of META
+BUFFER_POOL_BYTES = 1 << 30
+MAX_DATABASE_BYTES = 1 << 38  # what every handle reserves of the address space; left alone, ladybug reserves 8 TB
+READ_ROWS = 100_000
+CHANGE_ROWS = 50_000  # rows changed per statement, all of which the buffer pool holds until it is done
+ROW = "c_row"  # the column that numbers the rows passed in
+_Table = TypeVar("_Table", NodeTable, EdgeTable)
+
+
+class LadybugStore:
+    """A GraphStore in one file.
+
+    Args:
+        path: the file; made, with its folder, when it is missing and the mode is "write".
+        mode: "read" shares the file with other readers; "write" has it to itself.
+
+    Raises:
+        StoreError: the file is missing, is open elsewhere, or is no database that this version of ladybug can open.
+    """
+
+    def __init__(self, path: Path, mode: Mode) -> None:
+        self.url = f"ladybug:{path}"
+        self._path = path = path.expanduser().absolute()
+        if path.is_dir():
+            raise StoreError(f"{path} is a folder; expected the file of a database, such as {path / 'catalogue.db'}")
+        if mode == "read" and not path.exists():
+            raise StoreError(f"there is no database at {path}; load a catalogue into it first: {self._load_command}")
+        self._process = os.getpid()
+        self._schema: CatalogueSchema | None = None
+        self._lock = FileLock(path, mode)
+        try:
+            self._database = ladybug.Database(
+                path,
+                read_only=mode == "read",
+                buffer_pool_size=min(BUFFER_POOL_BYTES, _memory_bytes() // 4),
+                max_db_size=MAX_DATABASE_BYTES,
+            )
+            self._reader: Any = ladybug.Connection(self._database)
+        except RuntimeError as error:
+            self._lock.close()
+            if "Could not set lock" in str(error):
+                raise in_use(path) from error
+            raise StoreError(
+                f"cannot open {path}: {_first_line(error)}; expected a database that ladybug {ladybug.__version__} "
+                f"wrote: delete the file and load again: {self._load_command}"
+            ) from error
+
+    @property
+    def _load_command(self) -> str:
+        return f"kgrec load SOURCE --to {self.url}"
+
+    # -- queries -------------------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if os.getpid() != self._process:
+            raise StoreError(
+                f"{self.url} was opened before this process was forked, where it would hang; open it in this process, "
+                "or start processes by 'spawn'"
+            )
+        if self._database.is_closed:
+            raise StoreError(f"{self.url} is closed; open it again")
+
+    def _query(self, query: str, **parameters: object) -> list[list[Any]]:
+        self._check_open()
+        with self._translate_errors():
+            result = self._reader.execute(query, parameters)
+            rows: list[list[Any]] = result.get_all()
+            result.close()
+            return rows
+
+    def _query_arrow(self, query: str, rows: pa.Table | None = None) -> pa.Table:
+        """Runs a query, over `rows` when given: `LOAD FROM $rows ...`."""
+        self._check_open()
+        # A connection keeps the plan of each query with the tables passed to it, and the memory they hold, until it is
+        # closed: one per query, or the buffer pool runs full.
+        with self._translate_errors(), ladybug.Connection(self._database) as connection:
+            # of a table in chunks, the rows after an empty chunk would be left out
+            result: Any = connection.execute(query, {} if rows is None else {"rows": rows.combine_chunks()})
+            found: pa.Table = result.get_as_arrow(READ_ROWS)
+            return found
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            raise StoreError(
+                f"{self.url} failed: {_first_line(error)}; if it fails again, delete the file and load again: "
+                f"{self._load_command}"
+            ) from error
+
+    # -- schema --------------------------------------------------------------------------------------------------------
+
+    def ensure_schema(self, schema: CatalogueSchema) -> None:
+        """See GraphStore."""
+        names = self._table_names()
+        if META in names:
+            held = self.read_schema()
+            if held != schema:
+                same = " of that name but with other contents" if held.name == schema.name else ""
+                raise StoreError(
+                    f"{self.url} holds the catalogue {held.name!r}, got {schema.name!r}, another schema{same}; "
+                    "expected the one it holds: load into another file, or delete this one to replace what it holds"
+                )
+            return
+        if names:
+            raise StoreError(
+                f"{self.url} holds tables that kgrec did not write ({', '.join(names[:3])}); expected an empty "
+                "database or a catalogue of kgrec's: name another file"
+            )
+        layout = lay_out(schema, taken=[META])
+        self._query("BEGIN TRANSACTION")
+        try:
+            for statement in layout.statements:
+                self._query(statement)
+            self._query(f"CREATE NODE TABLE {META} (name STRING, value STRING, PRIMARY KEY (name))")
+            self._set_entry(SCHEMA, schema.model_dump_json())
+        except BaseException:
+            self._query("ROLLBACK")
+            raise
+        self._query("COMMIT")
+
+    def read_schema(self) -> CatalogueSchema:
+        """See GraphStore."""
+        if self._schema is None:
+            if META not in self._table_names():
+                raise StoreError(f"{self.url} holds no catalogue; load one first: {self._load_command}")
+            text = self._entry(SCHEMA)
+            try:
+                self._schema = CatalogueSchema.model_validate_json(text or "")
+            except ValidationError as error:
+                raise StoreError(
+                    f"{self.url} holds a schema that this version of kgrec does not know; delete the file and load "
+                    f"again: {self._load_command}"
+                ) from error
+        return self._schema
+
+    def _table_names(self) -> list[str]:
+        return [name for (name,) in self._query("CALL show_tables() RETURN name")]
+
+    def _entry(self, name: str) -> str | None:
+        rows = self._query(f"MATCH (m:{META} {{name: $name}}) RETURN m.value", name=name)
+        return rows[0][0] if rows else None
+
+    def _set_entry(self, name: str, value: str) -> None:
+        self._query(f"MERGE (m:{META} {{name: $name}}) SET m.value = $value", name=name, value=value)
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return lay_out(self.read_schema(), taken=[META])
+
+    def _node_table(self, node_type: str) -> NodeTable:
+        return _choose(self._layout.nodes, node_type, "node type", self.url)
+
+    def _edge_table(self, edge_type: str) -> EdgeTable:
+        return _choose(self._layout.edges, edge_type, "edge type", self.url)
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def begin_load(self) -> None:
+        """See GraphStore."""
+        self.read_schema()
+        self._set_entry(LOADING, "")
+
+    def finish_load(self) -> None:
+        """See GraphStore."""
+        self._query(f"MATCH (m:{META} {{name: $name}}) DELETE m", name=LOADING)
+        self._query("CHECKPOINT")
+
+    def upsert_nodes(self, node_type: str, rows: pa.Table) -> None:
+        """See GraphStore."""
+        self._upsert(self._node_table(node_type), node_type, rows)
+
+    def upsert_edges(self, edge_type: str, rows: pa.Table) -> None:
+        """See GraphStore."""
+        self._upsert(self._edge_table(edge_type), edge_type, rows)
+
+    def _upsert(self, table: NodeTable | EdgeTable, name: str, rows: pa.Table) -> None:
+        rows = _to_inputs(rows, table, name)
+        if self._count(table):
+            # Rows that are there already are found first, since to add rows (COPY) takes an eighth of the time of a
+            # MERGE, and to leave alone what has not changed takes none.
+            known = self._query_arrow(
+                f"LOAD FROM $rows {table.find} RETURN {ROW}, "
+                + ", ".join(f"{column} AS c{i}" for i, column in enumerate(table.columns)),
+                rows.append_column(ROW, pa.array(np.arange(len(rows)))),
+            )
+            given = rows.take(known[ROW])
+            changed = given.filter(pc.invert(_equal_rows(given, known.select(given.column_names))))
+            is_new = np.ones(len(rows), dtype=bool)
+            is_new[known[ROW].to_numpy()] = False
+            rows = rows.filter(pa.array(is_new))
+        else:
+            changed = rows.slice(0, 0)
+        if len(rows):
+            self._add(table, name, rows)
+        values = ", ".join(f"{table.columns[i]} = c{i}" for i in range(table.n_keys, len(table.columns)))
+        for start in range(0, len(changed), CHANGE_ROWS):
+            self._query_arrow(f"LOAD FROM $rows {table.find} SET {values}", changed.slice(start, CHANGE_ROWS))
+
+    def _add(self, table: NodeTable | EdgeTable, name: str, rows: pa.Table) -> None:
+        try:
+            self._query_arrow(f"COPY {table.name} FROM $rows", rows)
+        except StoreError as error:
+            _, found, missing = str(error.__cause__).partition("Unable to find primary key value ")
+            if not found:
+                raise
+            raise StoreError(
+                f"{self.url}: an edge of type {name!r} has the end {missing.strip().removesuffix('.')!r}, which is no "
+                "node of the store; expected both ends: load the nodes first, or leave the edge out"
+            ) from error
+
+    def delete_nodes(self, node_type: str, ids: Sequence[str]) -> int:
+        """See GraphStore."""
+        return self._delete(self._node_table(node_type), [dict.fromkeys(ids)])
+
+    def delete_edges(self, edge_type: str, pairs: Sequence[tuple[str, str]]) -> int:
+        """See GraphStore."""
+        return self._delete(self._edge_table(edge_type), zip(*dict.fromkeys(pairs), strict=True))
+
+    def _delete(self, table: NodeTable | EdgeTable, keys: Iterable[Iterable[str]]) -> int:
+        columns = {f"c{i}": pa.array(list(values), pa.string()) for i, values in enumerate(keys)}
+        rows = pa.table(columns)
+        n_deleted = 0
+        for start in range(0, len(rows), CHANGE_ROWS):
+            batch = rows.slice(start, CHANGE_ROWS)
+            deleted = self._query_arrow(f"LOAD FROM $rows {table.find} {table.delete} RETURN count(*) AS n", batch)
+            n_deleted += deleted["n"][0].as_py()
+        return n_deleted
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def _check_whole(self) -> None:
+        self.read_schema()
+        if self._entry(LOADING) is not None:
+            raise StoreError(
+                f"{self.url} is half-written: a load into it did not finish; load again and it is whole: "
+                f"{self._load_command}"
+            )
+
+    def read_nodes(self, node_type: str) -> Iterator[pa.RecordBatch]:
+        """See GraphStore."""
+        return self._read(self._node_table(node_type))
+
+    def read_edges(self, edge_type: str) -> Iterator[pa.RecordBatch]:
+        """See GraphStore."""
+        return self._read(self._edge_table(edge_type))
+
+    def _read(self, table: NodeTable | EdgeTable) -> Iterator[pa.RecordBatch]:
+        self._check_whole()
+        outputs = ", ".join(f"{column} AS c{i}" for i, column in enumerate(table.columns))
+        rows = self._query_arrow(f"{table.match} RETURN {outputs}")
+        for batch in rows.to_batches():
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=table.arrow_schema)
+
+    def counts(self) -> Counts:
+        """See GraphStore."""
+        self._check_whole()
+        return Counts(
+            {name: self._count(table) for name, table in self._layout.nodes.items()},
+            {name: self._count(table) for name, table in self._layout.edges.items()},
+        )
+
+    def _count(self, table: NodeTable | EdgeTable) -> int:
+        ((n,),) = self._query(f"{table.match} RETURN count(*)")
+        return int(n)
+
+    def neighbours(self, node: NodeRef, hops: int = 1) -> dict[NodeRef, int]:
+        """See GraphStore."""
+        self._check_whole()
+        self._node_table(node.type)
+        return find_neighbours(self._reach, node, hops)
+
+    def paths(self, start: NodeRef, end: NodeRef, max_length: int, k: int) -> list[GraphPath]:
+        """See GraphStore."""
+        self._check_whole()
+        self._node_table(start.type), self._node_table(end.type)
+        return find_paths(self._reach, self._steps, start, end, max_length=max_length, k=k)
+
+    def _reach(self, node_type: str, ids: Sequence[str]) -> set[NodeRef]:
+        near = self._layout.nodes[node_type]
+        parameters: dict[str, object]
+        if len(ids) == 1:
+            start, parameters = f"MATCH (n:{near.name} {{{near.key}: $id}})", {"id": str(ids[0])}
+        else:  # by a hash join; `WHERE key IN $ids` would search the list for every node
+            start, parameters = (
+                f"UNWIND $ids AS id MATCH (n:{near.name} {{{near.key}: id}})",
+                {"ids": [str(id_) for id_ in ids]},
+            )
+        return {
+            NodeRef(far_type, id_)
+            for _, _, far_type, pattern in self._patterns(node_type)
+            for (id_,) in self._query(
+                f"{start}{pattern} RETURN DISTINCT m.{self._layout.nodes[far_type].key}", **parameters
+            )
+        }
+
+    def _steps(self, node: NodeRef) -> list[Step]:
+        near = self._layout.nodes[node.type]
+        return [
+            Step(edge_type, reverse, NodeRef(far_type, id_))
+            for edge_type, reverse, far_type, pattern in self._patterns(node.type)
+            for (id_,) in self._query(
+                f"MATCH (n:{near.name} {{{near.key}: $id}}){pattern} RETURN m.{self._layout.nodes[far_type].key}",
+                id=str(node.id),
+            )
+        ]
+
+    def _patterns(self, node_type: str) -> Iterator[tuple[str, bool, str, str]]:
+        """Every way to leave a node `n` for a node `m`: (edge type, reverse, type of m, pattern after n)."""
+        for edge_type, edge in self.read_schema().edges.items():
+            table = self._layout.edges[edge_type]
+            if edge.source == node_type:
+                yield edge_type, False, edge.target, f"-[:{table.name}]->(m:{table.target.name})"
+            if edge.target == node_type:
+                yield edge_type, True, edge.source, f"<-[:{table.name}]-(m:{table.source.name})"
+
+    def co_liked(self, item: str, k: int) -> list[tuple[str, int]]:
+        """See GraphStore."""
+        self._check_whole()
+        if k < 1:
+            return []
+        schema = self.read_schema()
+        chosen = schema.interaction
+        table = self._layout.edges[chosen.edge]
+        user, items = table.source.name, table.target.name
+        key = table.target.key
+        liked, parameters = "", {}
+        if chosen.weight is not None and chosen.positive is not None:
+            weight = list(table.properties)[list(schema.edges[chosen.edge].attributes).index(chosen.weight)]
+            liked = f" AND r.{weight} >= $positive AND s.{weight} >= $positive"
+            parameters = {"positive": chosen.positive}
+        rows = self._query(
+            f"MATCH (i:{items} {{{key}: $item}})<-[r:{table.name}]-(u:{user})-[s:{table.name}]->(j:{items}) "
+            # an edge may be matched twice in one pattern, so the item itself is left out by its id
+            f"WHERE j.{key} <> $item{liked} RETURN j.{key} AS id, count(*) AS n ORDER BY n DESC, id LIMIT $k",
+            item=str(item),
+            k=int(k),
+            **parameters,
+        )
+        return [(id_, int(n)) for id_, n in rows]
+
+    # -- closing -------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """See GraphStore."""
+        if os.getpid() == self._process and not self._database.is_closed:
+            self._reader.close()
+            self._database.close()
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        """See GraphStore."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """See GraphStore."""
+        self.close()
+
+
+def _choose(tables: Mapping[str, _Table], name: str, what: str, url: str) -> _Table:
+    if name not in tables:
+        raise StoreError(f"{url} has no {what} {name!r}; expected one of: {', '.join(tables)}")
+    return tables[name]
+
+
+def _to_inputs(rows: pa.Table, table: NodeTable | EdgeTable, name: str) -> pa.Table:
+    """The rows as they are passed in: columns c0, c1, ..., which no variable is named by; of equal keys the last."""
+    try:
+        rows = rows.select(table.arrow_schema.names).cast(table.arrow_schema)
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        raise StoreError(
+            f"rows of {name!r}: {error}; expected the columns {table.arrow_schema.to_string()!r}"
+        ) from error
+    rows = rows.rename_columns([f"c{i}" for i in range(rows.num_columns)])
+    keys = rows.column_names[: table.n_keys]
+    numbered = rows.select(keys).append_column(ROW, pa.array(np.arange(len(rows))))
+    last = numbered.group_by(keys).aggregate([(ROW, "max")])[f"{ROW}_max"]
+    return rows if len(last) == len(rows) else rows.take(np.sort(last.to_numpy()))
+
+
+def _equal_rows(left: pa.Table, right: pa.Table) -> pa.Array:
+    equal = pa.array(np.ones(len(left), dtype=bool))
+    for a, b in zip(left.columns, right.columns, strict=True):
+        both_null = pc.and_(pc.is_null(a), pc.is_null(b))
+        equal = pc.and_(equal, pc.or_(pc.fill_null(pc.equal(a, b), False), both_null))
+    return equal
+
+
+def _memory_bytes() -> int:
+    if not hasattr(os, "sysconf"):
+        return 4 * BUFFER_POOL_BYTES
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".")

@@ -1,0 +1,1 @@
+"""Text: the encoder, its cache, and the text of each node."""

@@ -1,0 +1,109 @@
+"""A cache of text vectors on disk, by the encoder's revision and the text: only texts never seen are encoded."""
+
+import hashlib
+import logging
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec.text.encoder import TEXTS_PER_CALL, Encoder, OnTexts, are_unit, check_texts
+
+Result = TypeVar("Result")
+
+_LOG = logging.getLogger(__name__)
+_KEYS_PER_QUERY = 500
+_WAIT_S = 60.0  # for another process that is writing
+
+
+def encode_cached(
+    encoder: Encoder, texts: Sequence[str], cache_dir: Path, on_texts: OnTexts | None = None
+) -> NDArray[np.float32]:
+    """Encodes texts, reading from `cache_dir` what was encoded before.
+
+    Each chunk of vectors is kept as soon as it is there, so an interrupt loses little; several processes may share
+    the folder. A cache that cannot be read or written is a warning, never an error: the texts are encoded anyway.
+
+    Args:
+        encoder: the encoder; its revision names the cache's file.
+        texts: n texts, none of them blank.
+        cache_dir: a folder; it is made when it is missing.
+        on_texts: told (texts encoded so far, texts to encode); what the cache holds does not count.
+
+    Returns:
+        Float32 (n, dim), in the order of the texts.
+
+    Raises:
+        TextError: a text is blank or cannot be encoded.
+    """
+    check_texts(texts)
+    rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    vectors = np.empty((len(rows), encoder.dim), dtype=np.float32)
+    keys = [hashlib.sha256(text.encode()).digest() for text in rows]
+
+    path = cache_dir / f"{encoder.revision}.sqlite"
+    found = _use(path, lambda cache: _read(cache, keys, vectors))
+    # Longest first, as an encoder batches them: texts of like length in a batch.
+    missing = sorted(
+        (text for text, row in rows.items() if found is None or not found[row]), key=lambda text: (-len(text), text)
+    )
+    for start in range(0, len(missing), TEXTS_PER_CALL):
+        chunk = missing[start : start + TEXTS_PER_CALL]
+        places = [rows[text] for text in chunk]
+        vectors[places] = encoder.encode(chunk)
+        _use(path, partial(_write, keys=keys, vectors=vectors, places=places))
+        if on_texts is not None:
+            on_texts(start + len(chunk), len(missing))
+    return vectors[[rows[text] for text in texts]] if texts else vectors
+
+
+def _use(path: Path, action: Callable[[sqlite3.Connection], Result]) -> Result | None:
+    """Opens the cache, making it if need be, and acts on it; None when it cannot be used."""
+    for _ in range(2):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path, timeout=_WAIT_S)) as cache, cache:
+                cache.execute("PRAGMA journal_mode = WAL")  # readers beside a writer; a killed one breaks nothing
+                cache.execute("PRAGMA synchronous = NORMAL")
+                cache.execute("CREATE TABLE IF NOT EXISTS vectors (text_sha256 BLOB PRIMARY KEY, vector BLOB NOT NULL)")
+                return action(cache)
+        except (OSError, sqlite3.OperationalError) as error:  # no such folder, read-only, full, locked: not broken
+            _LOG.warning("the text cache %s is not used: %s", path, error)
+            return None
+        except sqlite3.DatabaseError as error:
+            _LOG.warning("the text cache %s is broken (%s): it is thrown away and built anew", path, error)
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+    return None
+
+
+def _read(cache: sqlite3.Connection, keys: list[bytes], vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Fills the rows of `vectors` (n, dim) whose keys are there and says which, bool (n,)."""
+    found = np.zeros(len(keys), dtype=np.bool_)
+    row = {key: i for i, key in enumerate(keys)}
+    n_bytes = vectors.shape[1] * vectors.itemsize
+    for start in range(0, len(keys), _KEYS_PER_QUERY):
+        chunk = keys[start : start + _KEYS_PER_QUERY]
+        marks = ", ".join("?" * len(chunk))
+        hits = cache.execute(
+            f"SELECT text_sha256, vector FROM vectors WHERE text_sha256 IN ({marks}) AND length(vector) = {n_bytes}",
+            chunk,
+        ).fetchall()
+        places = np.array([row[key] for key, _ in hits], dtype=np.int64)
+        values = np.frombuffer(b"".join(vector for _, vector in hits), dtype=np.float32)
+        values = values.reshape(len(hits), vectors.shape[1])
+        sound = are_unit(values)
+        vectors[places[sound]] = values[sound]
+        found[places[sound]] = True
+    return found
+
+
+def _write(cache: sqlite3.Connection, keys: list[bytes], vectors: NDArray[np.float32], places: list[int]) -> None:
+    cache.executemany(
+        "INSERT OR REPLACE INTO vectors VALUES (?, ?)", [(keys[place], vectors[place].tobytes()) for place in places]
+    )

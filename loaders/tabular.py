@@ -1,0 +1,232 @@
+"""One's own catalogue: a folder of CSV or Parquet files, and a schema that says what they mean.
+
+A table is named as its node type or edge type: rated.csv, rated.tsv, rated.csv.gz, rated.tsv.gz or rated.parquet, or in
+parts: rated.1.csv, rated-2024.csv, or any of these formats in a folder rated/. CSV files have a header; the delimiter
+is found among , ; tab and |; fields may be quoted by " and then hold line breaks. All values are read as text, so that
+ids stay as they are. Files are read by blocks and may be larger than memory.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pv
+import pyarrow.parquet as pq
+
+from graph_schema import CatalogueError, CatalogueSchema, EdgeType
+from graph_schema.sources import BrokenRow, RawBatch
+from graph_schema.staging import rename_ends
+
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+DELIMITERS = (",", ";", "\t", "|")
+BLOCK_BYTES = 16 << 20  # also the longest row that can be read
+BATCH_ROWS = 262_144
+_BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8"}
+
+
+def open_source(
+    path: Path | None, schema: CatalogueSchema | None, cache_dir: Path, encoding: str | None = None
+) -> "TabularSource":
+    """Opens a folder of tables.
+
+    Args:
+        path: the folder.
+        schema: what the tables mean.
+        cache_dir: not used.
+        encoding: of CSV files; None for UTF-8, or UTF-16 with a byte order mark.
+
+    Raises:
+        CatalogueError: the folder or the schema is not given, or a type has no file.
+    """
+    if path is None or schema is None:
+        missing = " and ".join(
+            option for option, value in (("--path DIR", path), ("--schema FILE.toml", schema)) if not value
+        )
+        raise CatalogueError(
+            f"the source 'tabular' needs {missing}: a folder of CSV or Parquet files and what they mean"
+        )
+    if not path.is_dir():
+        raise CatalogueError(f"no folder {path}; expected one with a CSV or Parquet file per node type and edge type")
+    shared = sorted(set(schema.nodes) & set(schema.edges))
+    if shared:
+        raise CatalogueError(
+            f"node and edge types share the names {', '.join(shared)}, so their files would too: rename one"
+        )
+    files = _find_files(path, [*schema.nodes, *schema.edges])
+    needed = [*(name for name, node in schema.nodes.items() if not node.from_edges), *schema.edges]
+    absent = [name for name in needed if not files[name]]
+    if absent:
+        found = sorted(entry.name for entry in path.iterdir() if entry.is_dir() or entry.name.endswith(SUFFIXES))
+        raise CatalogueError(
+            f"{path} has no table for {', '.join(absent)}; expected {absent[0]}.csv or {absent[0]}.parquet; "
+            f"found {', '.join(found[:20]) or 'no tables'}"
+        )
+    return TabularSource(schema, files, encoding)
+
+
+@dataclass(frozen=True)
+class TabularSource:
+    """The rows of CSV and Parquet files.
+
+    Attributes:
+        schema: what they mean.
+        files: node type or edge type -> its files, in the order in which they are read.
+        encoding: of CSV files; None for UTF-8, or UTF-16 with a byte order mark.
+    """
+
+    schema: CatalogueSchema
+    files: dict[str, list[Path]]
+    encoding: str | None = None
+
+    def read_nodes(self, node_type: str) -> Iterator[RawBatch]:
+        """The raw rows of a node type."""
+        return self._read(node_type)
+
+    def read_edges(self, edge_type: str) -> Iterator[RawBatch]:
+        """The raw rows of an edge type."""
+        return self._read(edge_type)
+
+    def _read(self, name: str) -> Iterator[RawBatch]:
+        for file in self.files[name]:
+            try:
+                if file.name.endswith(".parquet"):
+                    yield from _read_parquet(file)
+                else:
+                    yield from _read_csv(file, self.encoding, self.schema, name)
+            except (OSError, EOFError) as error:
+                raise CatalogueError(f"cannot read {file}: {error}; expected a readable file") from error
+            except (UnicodeError, LookupError) as error:
+                raise CatalogueError(
+                    f"cannot decode {file}: {error}; name its encoding, as in --encoding latin-1"
+                ) from error
+            except pa.ArrowInvalid as error:
+                raise CatalogueError(f"cannot read {file}: {_explain(error)}") from error
+
+
+def _find_files(folder: Path, names: list[str]) -> dict[str, list[Path]]:
+    """The files of each name; a file such as rated-old.csv belongs to the longest name that fits."""
+    files: dict[str, list[Path]] = {name: [] for name in names}
+    for entry in folder.iterdir():
+        suffix = next(
+            (suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if entry.name.endswith(suffix)), None
+        )
+        if entry.is_dir() and entry.name in files:
+            files[entry.name] += [part for part in entry.iterdir() if part.name.endswith(SUFFIXES)]
+        elif entry.is_file() and suffix is not None:
+            stem = entry.name.removesuffix(suffix)
+            fitting = [name for name in names if stem == name or stem.startswith((f"{name}.", f"{name}-"))]
+            if fitting:
+                files[max(fitting, key=len)].append(entry)
+    return {name: sorted(found, key=_number_order) for name, found in files.items()}
+
+
+def _number_order(file: Path) -> list[tuple[int, str]]:
+    """Sorts part 2 before part 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
+
+
+def _read_parquet(file: Path) -> Iterator[RawBatch]:
+    with pq.ParquetFile(file) as opened:
+        start = 0
+        empty = pa.RecordBatch.from_pylist([], schema=opened.schema_arrow)
+        yield RawBatch(empty, file.name, np.arange(0))  # so that the columns of an empty file are checked
+        for batch in opened.iter_batches(BATCH_ROWS):
+            yield RawBatch(batch, file.name, np.arange(start + 1, start + 1 + batch.num_rows))
+            start += batch.num_rows
+
+
+def _read_csv(file: Path, encoding: str | None, schema: CatalogueSchema, name: str) -> Iterator[RawBatch]:
+    encoding = encoding or _detect_encoding(file)
+    names, delimiter = _read_header(file, encoding, schema, name)
+    broken: list[BrokenRow] = []
+    unparsed: list[int] = []
+
+    def note_broken(row: pv.InvalidRow) -> str:
+        number = row.number - 1  # the header is row 1
+        unparsed.append(number)
+        reason = f"has {row.actual_columns} fields; expected {row.expected_columns}"
+        # a quote that is not closed swallows the lines after it: each is a row lost
+        broken.extend(BrokenRow(number, reason, line) for line in row.text.split("\n"))
+        return "skip"
+
+    with pa.input_stream(str(file), compression="detect") as stream:
+        reader = pv.open_csv(
+            stream,
+            read_options=pv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, encoding=encoding),
+            parse_options=pv.ParseOptions(
+                delimiter=delimiter,
+                newlines_in_values=True,
+                ignore_empty_lines=False,  # else rows are numbered without them
+                invalid_row_handler=note_broken,
+            ),
+            convert_options=pv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
+            ),
+        )
+        start, taken = 1, 0
+        for batch in reader:
+            # parsed rows have the numbers that the broken rows leave; a block is parsed before it is yielded
+            places = np.arange(start, start + batch.num_rows + len(unparsed) - taken)
+            rows = places[~np.isin(places, unparsed[taken:])][: batch.num_rows]
+            while len(rows) and taken < len(unparsed) and unparsed[taken] < rows[-1]:
+                taken += 1
+            start = int(rows[-1]) + 1 if len(rows) else start
+            found, broken[:] = list(broken), []
+            yield _drop_blank(RawBatch(batch, file.name, rows, found))
+        if broken or start == 1:
+            nothing = pa.RecordBatch.from_pylist([], schema=pa.schema([(column, pa.string()) for column in names]))
+            yield RawBatch(nothing, file.name, np.arange(0), broken)
+
+
+def _drop_blank(batch: RawBatch) -> RawBatch:
+    """Leaves out rows without any value: blank lines, and the rows of delimiters that spreadsheets append."""
+    blank = np.ones(batch.columns.num_rows, dtype=bool)
+    for column in batch.columns.columns:
+        if column.null_count == 0:
+            return batch
+        blank &= column.is_null().to_numpy(zero_copy_only=False)
+    return RawBatch(batch.columns.filter(pa.array(~blank)), batch.file, batch.rows[~blank], batch.broken)
+
+
+def _detect_encoding(file: Path) -> str:
+    with pa.input_stream(str(file), compression="detect") as stream:
+        start = stream.read(3)
+    return next((encoding for mark, encoding in _BOMS.items() if start.startswith(mark)), "utf-8")
+
+
+def _read_header(file: Path, encoding: str, schema: CatalogueSchema, name: str) -> tuple[list[str], str]:
+    """The names of a CSV file's columns and its delimiter: the one that finds most of the declared columns."""
+    with pa.input_stream(str(file), compression="detect") as stream:
+        start = stream.read(1 << 16)
+    # the block may end within a character
+    text = start.decode(encoding, "strict" if len(start) < 1 << 16 else "ignore").removeprefix("\ufeff")
+    lines = text.splitlines()
+    if not lines or not lines[0].strip():
+        raise CatalogueError(f"{file}: the first line is empty; expected a header with the names of its columns")
+    declared = schema.edges[name] if name in schema.edges else schema.nodes[name]
+    best: tuple[int, list[str], str] = (0, [], "")
+    for delimiter in DELIMITERS:
+        names = next(csv.reader(lines[:1], delimiter=delimiter))
+        known = rename_ends(schema, declared, names) if isinstance(declared, EdgeType) else names
+        n_known = len(set(known) & set(declared.columns))
+        if n_known > best[0]:
+            best = n_known, names, delimiter
+    if best[0] == 0:
+        raise CatalogueError(
+            f"{file}: expected a header with the columns {', '.join(declared.columns)} by one of , ; tab |; "
+            f"got {lines[0][:200]!r}"
+        )
+    return best[1], best[2]
+
+
+def _explain(error: pa.ArrowInvalid) -> str:
+    text = str(error)
+    if "invalid UTF8" in text:
+        return f"it is not UTF-8 ({text}); name its encoding, as in --encoding latin-1"
+    if "straddling" in text or "out of sync" in text:
+        return f"a row is longer than {BLOCK_BYTES >> 20} MiB; expected a closing quote before that"
+    return f"{text}; expected a CSV or Parquet file that is whole"

@@ -1,0 +1,571 @@
+"""What every GraphStore must do, against a plain in-memory reference."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from graph_schema import CatalogueSchema, GraphTables
+from graph_schema.sources import MemorySource
+from graph_schema.staging import StagedTables, stage_tables
+from kgrec.errors import StoreError
+from kgrec.store import GraphPath, GraphStore, NodeRef, Step, load_staged, open_store, read_tables
+
+# Names with spaces, dots and hyphens, keywords, names that differ in case only, names that databases keep to
+# themselves, names that a query could use as variables, one relationship type between several pairs of node types.
+SCHEMA = CatalogueSchema.parse(
+    """
+    name = "hostile names"
+    [nodes.item]
+    label = "Order"
+    key = "item id"
+    name = "a.b"
+    attributes = { "x-y" = "float", group = "bool", source = "int", _id = "time", n = "string", N = "int" }
+    [nodes.user]
+    label = "User"
+    key = "id"
+    [nodes.maker]
+    label = "Group"
+    key = "c0"
+    [nodes.shop]
+    label = "order"
+    key = "where"
+    [edges.rated]
+    source = "user"
+    type = "RATED"
+    target = "item"
+    attributes = { rating = "float", at = "time", "is.it so" = "bool", x = "string", from = "int" }
+    [edges.made_by]
+    source = "item"
+    type = "MADE-BY X"
+    target = "maker"
+    [edges.run_by]
+    source = "shop"
+    type = "MADE-BY X"
+    target = "maker"
+    attributes = { since = "int" }
+    [edges.follows]
+    source = "user"
+    type = "user"
+    target = "user"
+    [edges.like]
+    source = "item"
+    type = "ORDER"
+    target = "item"
+    attributes = { match = "float" }
+    [interaction]
+    edge = "rated"
+    weight = "rating"
+    at = "at"
+    positive = 4
+    """
+)
+HOSTILE = [
+    "",
+    " ",
+    "a",
+    "A",
+    "a ",
+    "é",
+    "e\u0301",
+    "😀",
+    "\ue000",
+    "'",
+    '"',
+    "\\",
+    "`",
+    "``",
+    "\n",
+    "\r\n",
+    "\t",
+    "$rows",
+    "{{}}",
+    "c0",
+    "null",
+    "0",
+    "00",
+    "1e3",
+    "x'}) DETACH DELETE x //",
+    "\\u0027",
+    "%s",
+    "a" * 13,
+    "a" * 12 + "b",
+    "long " * 3000,
+]
+VALUES = {
+    "string": st.sampled_from(HOSTILE) | st.text(st.characters(exclude_categories=["Cs"])),
+    "int": st.integers(-(2**63), 2**63 - 1),
+    "float": st.sampled_from([0.0, -0.0, 3.5, 4.0, 5.0, 1e308, -1e-308]),
+    "bool": st.booleans(),
+    "time": st.integers(0, 2**40),
+}
+IDS = {
+    "item": HOSTILE[:9],
+    "user": HOSTILE[9:17],
+    "maker": ["a", "A", "'", "😀"],
+    "shop": ["a", "b"],
+}
+Row = tuple[object, ...]
+examples = settings(
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def to_table(schema: pa.Schema, rows: Iterable[Row]) -> pa.Table:
+    rows = list(rows)
+    return pa.table([pa.array([row[i] for row in rows], field.type) for i, field in enumerate(schema)], schema=schema)
+
+
+def to_rows(table: pa.Table) -> list[Row]:
+    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def node_rows(node_type: str) -> st.SearchStrategy[list[Row]]:
+    key, *kinds = SCHEMA.nodes[node_type].columns.values()
+    assert key == "string"
+    return st.lists(st.tuples(st.sampled_from(IDS[node_type]), *(st.none() | VALUES[kind] for kind in kinds)))
+
+
+def edge_rows(edge_type: str, max_size: int = 12) -> st.SearchStrategy[list[Row]]:
+    edge = SCHEMA.edges[edge_type]
+    ends = st.sampled_from(IDS[edge.source]), st.sampled_from(IDS[edge.target])
+    return st.lists(
+        st.tuples(*ends, *(st.none() | VALUES[kind] for kind in edge.attributes.values())), max_size=max_size
+    )
+
+
+class Reference:
+    """What a store should hold: a dict of rows per type."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, dict[object, Row]] = {name: {} for name in SCHEMA.nodes}
+        self.edges: dict[str, dict[tuple[object, object], Row]] = {name: {} for name in SCHEMA.edges}
+
+    def upsert_nodes(self, node_type: str, rows: list[Row]) -> None:
+        self.nodes[node_type] |= {row[0]: row for row in rows}
+
+    def upsert_edges(self, edge_type: str, rows: list[Row]) -> None:
+        self.edges[edge_type] |= {(row[0], row[1]): row for row in rows}
+
+    def has_ends(self, edge_type: str, row: Row) -> bool:
+        edge = SCHEMA.edges[edge_type]
+        return row[0] in self.nodes[edge.source] and row[1] in self.nodes[edge.target]
+
+    def delete_nodes(self, node_type: str, ids: list[str]) -> int:
+        n_before = len(self.nodes[node_type])
+        self.nodes[node_type] = {id_: row for id_, row in self.nodes[node_type].items() if id_ not in ids}
+        for name, rows in self.edges.items():
+            self.edges[name] = {ends: row for ends, row in rows.items() if self.has_ends(name, row)}
+        return n_before - len(self.nodes[node_type])
+
+    def delete_edges(self, edge_type: str, pairs: list[tuple[str, str]]) -> int:
+        return sum(self.edges[edge_type].pop(pair, None) is not None for pair in set(pairs))
+
+    def to_tables(self) -> GraphTables:
+        return GraphTables(
+            SCHEMA,
+            {
+                name: to_table(SCHEMA.nodes[name].arrow_schema, (row for _, row in sorted(rows.items())))
+                for name, rows in self.nodes.items()
+            },
+            {
+                name: to_table(SCHEMA.edges[name].arrow_schema, (row for _, row in sorted(rows.items())))
+                for name, rows in self.edges.items()
+            },
+        )
+
+    def to_networkx(self) -> nx.MultiGraph:
+        """Undirected; an edge's key is its type and its source."""
+        graph = nx.MultiGraph()
+        graph.add_nodes_from(NodeRef(name, id_) for name, rows in self.nodes.items() for id_ in rows)
+        for name, rows in self.edges.items():
+            edge = SCHEMA.edges[name]
+            for source, target in rows:
+                start = NodeRef(edge.source, source)
+                graph.add_edge(start, NodeRef(edge.target, target), key=(name, start))
+        return graph
+
+    def paths(self, start: NodeRef, end: NodeRef, max_length: int) -> list[GraphPath]:
+        found = nx.all_simple_edge_paths(self.to_networkx(), start, end, cutoff=max_length)
+        paths = [
+            GraphPath(start, tuple(Step(name, source != a, b) for a, b, (name, source) in edges)) for edges in found
+        ]
+        return sorted(paths, key=lambda path: (len(path.steps), path.steps))
+
+    def co_liked(self, item: str) -> list[tuple[str, int]]:
+        likes = [(user, liked) for (user, liked), row in self.edges["rated"].items() if row[2] and row[2] >= 4]
+        fans = {user for user, liked in likes if liked == item}
+        counted = Counter(liked for user, liked in likes if user in fans and liked != item)
+        return sorted(counted.items(), key=lambda found: (-found[1], found[0]))
+
+
+def assert_holds(store: GraphStore, reference: Reference) -> None:
+    got, expected = read_tables(store), reference.to_tables()
+    for name in SCHEMA.nodes:
+        assert got.nodes[name].equals(expected.nodes[name]), name
+    for name in SCHEMA.edges:
+        assert got.edges[name].equals(expected.edges[name]), name
+    counts = store.counts()
+    assert counts.nodes == {name: len(rows) for name, rows in reference.nodes.items()}
+    assert counts.edges == {name: len(rows) for name, rows in reference.edges.items()}
+
+
+def clear(store: GraphStore) -> None:
+    store.ensure_schema(SCHEMA)
+    for name, ids in IDS.items():
+        store.delete_nodes(name, ids)
+    assert sum(store.counts().nodes.values()) == 0
+
+
+def fill(store: GraphStore, reference: Reference) -> None:
+    for name, rows in reference.nodes.items():
+        store.upsert_nodes(name, to_table(SCHEMA.nodes[name].arrow_schema, rows.values()))
+    for name, rows in reference.edges.items():
+        store.upsert_edges(name, to_table(SCHEMA.edges[name].arrow_schema, rows.values()))
+
+
+def blank(node_type: str, id_: str) -> Row:
+    return (id_, *[None] * (len(SCHEMA.nodes[node_type].columns) - 1))
+
+
+def full_nodes() -> Reference:
+    """Every node of IDS, without attributes."""
+    reference = Reference()
+    for name, ids in IDS.items():
+        reference.upsert_nodes(name, [blank(name, id_) for id_ in ids])
+    return reference
+
+
+operations = st.one_of(
+    *(st.tuples(st.just("upsert_nodes"), st.just(name), node_rows(name)) for name in SCHEMA.nodes),
+    *(st.tuples(st.just("upsert_edges"), st.just(name), edge_rows(name)) for name in SCHEMA.edges),
+    *(
+        st.tuples(st.just("delete_nodes"), st.just(name), st.lists(st.sampled_from(IDS[name]), max_size=3))
+        for name in SCHEMA.nodes
+    ),
+    *(
+        st.tuples(
+            st.just("delete_edges"),
+            st.just(name),
+            st.lists(
+                st.tuples(st.sampled_from(IDS[edge.source]), st.sampled_from(IDS[edge.target])),
+                max_size=8,
+            ),
+        )
+        for name, edge in SCHEMA.edges.items()
+    ),
+)
+
+
+@examples
+@given(plan=st.lists(operations, min_size=1, max_size=8), cut=st.integers(0, 5))
+def test_any_writes_leave_what_the_reference_holds(store: GraphStore, plan: list[tuple], cut: int) -> None:
+    clear(store)
+    reference = full_nodes()
+    fill(store, reference)
+    for operation, name, argument in plan:
+        if operation.startswith("delete"):
+            assert getattr(store, operation)(name, argument) == getattr(reference, operation)(name, argument)
+            continue
+        if operation == "upsert_edges":
+            argument = [row for row in argument if reference.has_ends(name, row)]
+            schema = SCHEMA.edges[name].arrow_schema
+        else:
+            schema = SCHEMA.nodes[name].arrow_schema
+        getattr(reference, operation)(name, argument)
+        table = to_table(schema, argument)
+        # as one table, with a chunk that begins amid a buffer
+        getattr(store, operation)(name, pa.concat_tables([table.slice(0, cut), table.slice(cut)]))
+    assert_holds(store, reference)
+
+
+graphs = st.fixed_dictionaries({name: edge_rows(name, max_size=20) for name in SCHEMA.edges})
+
+
+@examples
+@given(edges=graphs)
+def test_questions_agree_with_networkx(store: GraphStore, edges: dict[str, list[Row]]) -> None:
+    clear(store)
+    reference = full_nodes()
+    for name, rows in edges.items():
+        reference.upsert_edges(name, rows)
+    fill(store, reference)
+    graph = reference.to_networkx()
+    for node in (NodeRef("item", ""), NodeRef("user", "\\"), NodeRef("maker", "😀"), NodeRef("shop", "b")):
+        for hops in (1, 2, 3):
+            expected = nx.single_source_shortest_path_length(graph, node, cutoff=hops)
+            del expected[node]
+            assert list(store.neighbours(node, hops).items()) == sorted(
+                expected.items(), key=lambda found: (found[1], found[0])
+            )
+    for item in IDS["item"]:
+        assert store.co_liked(item, 5) == reference.co_liked(item)[:5]
+    for start, end in (
+        (NodeRef("item", ""), NodeRef("item", "a")),
+        (NodeRef("user", "'"), NodeRef("item", "😀")),
+        (NodeRef("shop", "a"), NodeRef("user", "\n")),
+    ):
+        for max_length, k in ((1, 3), (3, 4), (4, 10)):
+            assert store.paths(start, end, max_length, k) == reference.paths(start, end, max_length)[:k]
+
+
+@examples
+@given(edges=graphs, data=st.data())
+def test_order_of_insertion_does_not_show(store: GraphStore, edges: dict[str, list[Row]], data: st.DataObject) -> None:
+    reference = full_nodes()
+    for name, rows in edges.items():
+        reference.upsert_edges(name, rows)
+    clear(store)
+    fill(store, reference)
+    first = read_tables(store)
+    shuffled = Reference()
+    for name in SCHEMA.nodes:
+        shuffled.nodes[name] = dict(data.draw(st.permutations(list(reference.nodes[name].items()))))
+    for name in SCHEMA.edges:
+        shuffled.edges[name] = dict(data.draw(st.permutations(list(reference.edges[name].items()))))
+    clear(store)
+    fill(store, shuffled)
+    second = read_tables(store)
+    assert first.nodes == second.nodes
+    assert first.edges == second.edges
+
+
+def small_reference() -> Reference:
+    reference = full_nodes()
+    reference.upsert_edges(
+        "rated",
+        [
+            ("'", "", 5.0, 1, True, "x", 1),
+            ("'", "a", 4.0, 2, None, None, None),
+            ('"', "", 4.0, 3, False, "'", 2),
+            ('"', "A", 3.9, 4, None, None, None),
+            ("`", "a", None, None, None, None, None),
+        ],
+    )
+    reference.upsert_edges("made_by", [("", "a"), ("a", "a")])
+    reference.upsert_edges("like", [("", "", 1.0), ("a", "", None)])
+    return reference
+
+
+@pytest.fixture
+def filled(store: GraphStore) -> GraphStore:
+    store.ensure_schema(SCHEMA)
+    fill(store, small_reference())
+    return store
+
+
+def test_the_same_rows_twice_change_nothing(filled: GraphStore) -> None:
+    fill(filled, small_reference())
+    assert_holds(filled, small_reference())
+
+
+def test_of_rows_with_one_key_the_last_wins_and_nulls_overwrite(store: GraphStore) -> None:
+    store.ensure_schema(SCHEMA)
+    nodes, edges = SCHEMA.nodes["item"].arrow_schema, SCHEMA.edges["rated"].arrow_schema
+    full, other = ("k", "t", 1.0, True, 1, 2, "n", 3), ("k", None, 2.0, False, None, 0, None, None)
+    store.upsert_nodes("user", to_table(SCHEMA.nodes["user"].arrow_schema, [("u",)]))
+    for rows in ([full, other], [full], [other]):
+        store.upsert_nodes("item", to_table(nodes, rows))
+        assert to_rows(read_tables(store).nodes["item"]) == [rows[-1]]
+    first, second = ("u", "k", 5.0, 1, True, "x", 1), ("u", "k", None, None, False, None, None)
+    for rows in ([first, second], [first], [second]):
+        store.upsert_edges("rated", to_table(edges, rows))
+        assert to_rows(read_tables(store).edges["rated"]) == [rows[-1]]
+
+
+def test_batches_come_in_the_columns_of_the_schema(filled: GraphStore) -> None:
+    for name, node in SCHEMA.nodes.items():
+        assert all(batch.schema.equals(node.arrow_schema) for batch in filled.read_nodes(name))
+    for name, edge in SCHEMA.edges.items():
+        assert all(batch.schema.equals(edge.arrow_schema) for batch in filled.read_edges(name))
+
+
+def test_a_reader_sees_what_a_writer_left(filled: GraphStore, store_url: str) -> None:
+    filled.close()
+    with open_store(store_url, mode="read") as reader, open_store(store_url, mode="read") as another:
+        assert reader.read_schema() == SCHEMA
+        assert_holds(reader, small_reference())
+        assert_holds(another, small_reference())
+
+
+def test_an_edge_without_its_end_is_refused_and_nothing_is_written(filled: GraphStore) -> None:
+    rows = [("'", "A", 1.0, 1, None, None, None), ("'", "no such item", 5.0, 1, None, None, None)]
+    with pytest.raises(StoreError, match="'rated' has the end 'no such item'"):
+        filled.upsert_edges("rated", to_table(SCHEMA.edges["rated"].arrow_schema, rows))
+    assert_holds(filled, small_reference())
+
+
+def test_other_columns_are_refused(filled: GraphStore) -> None:
+    with pytest.raises(StoreError, match="rows of 'user'.*expected the columns"):
+        filled.upsert_nodes("user", pa.table({"name": ["x"]}))
+    with pytest.raises(StoreError, match="rows of 'user'"):
+        filled.upsert_nodes("user", pa.table({"id": pa.array([None], pa.string())}))
+    assert_holds(filled, small_reference())
+
+
+def test_unknown_types_are_named(filled: GraphStore) -> None:
+    unknown = [
+        lambda: filled.upsert_nodes("film", pa.table({})),
+        lambda: filled.upsert_edges("film", pa.table({})),
+        lambda: list(filled.read_nodes("film")),
+        lambda: list(filled.read_edges("film")),
+        lambda: filled.delete_nodes("film", ["a"]),
+        lambda: filled.delete_edges("film", [("a", "b")]),
+        lambda: filled.neighbours(NodeRef("film", "a")),
+        lambda: filled.paths(NodeRef("item", "a"), NodeRef("film", "a"), 2, 1),
+    ]
+    for ask in unknown:
+        with pytest.raises(StoreError, match="no (node|edge) type 'film'; expected one of"):
+            ask()
+
+
+def test_unknown_ids_and_empty_lists_have_empty_answers(filled: GraphStore) -> None:
+    nobody = NodeRef("user", "nobody")
+    assert filled.neighbours(nobody, 2) == {}
+    assert filled.neighbours(NodeRef("user", "\n"), 2) == {}
+    assert filled.neighbours(NodeRef("item", ""), 0) == {}
+    assert filled.co_liked("nothing", 5) == []
+    assert filled.co_liked("", 0) == []
+    assert filled.paths(nobody, NodeRef("item", ""), 3, 5) == []
+    assert filled.paths(NodeRef("item", ""), NodeRef("item", ""), 3, 5) == []
+    assert filled.paths(NodeRef("item", ""), NodeRef("item", "a"), 3, 0) == []
+    assert filled.delete_nodes("user", ["nobody"]) == 0
+    assert filled.delete_nodes("user", []) == 0
+    assert filled.delete_edges("rated", [("nobody", "")]) == 0
+    assert filled.delete_edges("rated", []) == 0
+    for name, node in SCHEMA.nodes.items():
+        filled.upsert_nodes(name, node.arrow_schema.empty_table())
+    for name, edge in SCHEMA.edges.items():
+        filled.upsert_edges(name, edge.arrow_schema.empty_table())
+    assert_holds(filled, small_reference())
+
+
+def test_answers_worked_by_hand(filled: GraphStore) -> None:
+    # "'" likes "" and "a"; '"' likes "" but not "A" (3.9); "`" rated "a" without a weight
+    assert filled.co_liked("", 5) == [("a", 1)]
+    assert filled.neighbours(NodeRef("item", "")) == {
+        NodeRef("item", "a"): 1,
+        NodeRef("maker", "a"): 1,
+        NodeRef("user", '"'): 1,
+        NodeRef("user", "'"): 1,
+    }
+    start, end = NodeRef("item", ""), NodeRef("item", "a")
+    assert filled.paths(start, end, 2, 10) == [
+        GraphPath(start, (Step("like", True, end),)),
+        GraphPath(start, (Step("made_by", False, NodeRef("maker", "a")), Step("made_by", True, end))),
+        GraphPath(start, (Step("rated", True, NodeRef("user", "'")), Step("rated", False, end))),
+    ]
+
+
+def test_numpy_scalars_are_taken_as_values(filled: GraphStore) -> None:
+    assert filled.co_liked(np.str_(""), np.int64(5)) == [("a", 1)]
+    assert filled.neighbours(NodeRef("item", np.str_("a")), np.int64(1)) == filled.neighbours(NodeRef("item", "a"))
+    assert filled.delete_nodes("user", np.array(["'", "`"])) == 2
+
+
+def test_a_deleted_node_can_come_back_without_its_edges(filled: GraphStore) -> None:
+    reference = small_reference()
+    assert filled.delete_nodes("item", ["", "no such item"]) == reference.delete_nodes("item", [""]) == 1
+    reference.upsert_nodes("item", [blank("item", "")])
+    filled.upsert_nodes("item", to_table(SCHEMA.nodes["item"].arrow_schema, [blank("item", "")]))
+    assert_holds(filled, reference)
+
+
+def test_without_a_threshold_every_interaction_is_a_like(store: GraphStore) -> None:
+    schema = SCHEMA.model_copy(update={"interaction": SCHEMA.interaction.model_copy(update={"positive": None})})
+    store.ensure_schema(schema)
+    fill(store, small_reference())
+    assert store.co_liked("", 5) == [("A", 1), ("a", 1)]
+    assert store.co_liked("", 1) == [("A", 1)]
+
+
+def test_the_schema_is_kept_and_another_is_refused(store: GraphStore, store_url: str) -> None:
+    with pytest.raises(StoreError, match="holds no catalogue"):
+        store.read_schema()
+    store.ensure_schema(SCHEMA)
+    store.ensure_schema(SCHEMA)
+    other = SCHEMA.model_copy(update={"name": "another"})
+    with pytest.raises(StoreError, match="holds the catalogue 'hostile names', got 'another'.*delete"):
+        store.ensure_schema(other)
+    changed = SCHEMA.model_copy(update={"interaction": SCHEMA.interaction.model_copy(update={"positive": None})})
+    with pytest.raises(StoreError, match="of that name but with other contents"):
+        store.ensure_schema(changed)
+    store.close()
+    with open_store(store_url, mode="read") as reader:
+        assert reader.read_schema() == SCHEMA
+
+
+def test_an_unfinished_load_is_said_and_a_second_load_makes_it_whole(filled: GraphStore, store_url: str) -> None:
+    filled.begin_load()
+    filled.close()
+    for mode in ("read", "write"):
+        with open_store(store_url, mode=mode) as store:
+            assert store.read_schema() == SCHEMA
+            for ask in (
+                store.counts,
+                lambda store=store: read_tables(store),
+                lambda store=store: store.neighbours(NodeRef("item", "")),
+                lambda store=store: store.co_liked("", 1),
+                lambda store=store: store.paths(NodeRef("item", ""), NodeRef("item", "a"), 1, 1),
+            ):
+                with pytest.raises(StoreError, match="half-written.*load again"):
+                    ask()
+    with open_store(store_url, mode="write") as store:
+        store.begin_load()
+        fill(store, small_reference())
+        store.finish_load()
+        assert_holds(store, small_reference())
+
+
+def stage(reference: Reference, folder: Path) -> StagedTables:
+    tables = reference.to_tables()
+    return stage_tables(MemorySource.from_tables(SCHEMA, tables.nodes, tables.edges), folder, rejects=None)
+
+
+def loadable_reference() -> Reference:
+    """As a loader may write it: ids that are not empty, interactions with weight and time."""
+    reference = Reference()
+    for name, ids in IDS.items():
+        reference.upsert_nodes(name, [blank(name, id_) for id_ in ids if id_.strip()])
+    reference.upsert_edges("rated", [("'", "a", 5.0, 1, True, "x", 1), ('"', "A", 4.0, 2, None, None, None)])
+    reference.upsert_edges("made_by", [("a", "a"), ("😀", "😀")])
+    return reference
+
+
+def test_loading_twice_holds_the_same(store: GraphStore, tmp_path: Path) -> None:
+    reference = loadable_reference()
+    staged = stage(reference, tmp_path / "staged")
+    told: Counter[str] = Counter()
+    first = load_staged(store, staged, lambda name, n: told.update({name: n}))
+    assert_holds(store, reference)
+    assert +told == {name: n for name, n in {**staged.n_nodes, **staged.n_edges}.items() if n}
+    assert (first.counts.nodes, first.counts.edges) == (staged.n_nodes, staged.n_edges)
+    assert load_staged(store, staged) == first
+    assert_holds(store, reference)
+    told.clear()
+    read_tables(store, lambda name, n: told.update({name: n}))
+    assert +told == {name: n for name, n in {**staged.n_nodes, **staged.n_edges}.items() if n}
+
+
+def test_a_later_load_updates_and_adds(store: GraphStore, tmp_path: Path) -> None:
+    reference = loadable_reference()
+    load_staged(store, stage(reference, tmp_path / "first"))
+    reference.upsert_edges("rated", [("'", "a", 2.0, 9, None, None, None), ("\\", "é", 3.0, 3, True, "new", 0)])
+    reference.upsert_nodes("item", [("a", "a title", 1.5, False, 7, 8, "n", 9)])
+    load_staged(store, stage(reference, tmp_path / "second"))
+    assert_holds(store, reference)
+
+
+def test_closing_twice_is_fine_and_a_closed_store_says_so(filled: GraphStore) -> None:
+    filled.close()
+    filled.close()
+    with pytest.raises(StoreError, match="is closed"):
+        filled.counts()

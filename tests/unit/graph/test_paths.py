@@ -1,0 +1,297 @@
+import random
+import time
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pytest
+from films import SCHEMA, make_tables
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graph_schema import CatalogueSchema, GraphTables
+from kgrec.errors import RequestError
+from kgrec.graph.hetero import to_hetero
+from kgrec.graph.paths import PathIndex, ReasonPath, build_path_index, to_networkx
+
+NODES = {
+    "user": ["u1"],
+    "movie": ["pulp", "dogs", "bill1", "bill2", "room", "brown", "heat"],
+    "person": ["qt", "uma", "tim", "who"],
+}
+NAMES = {
+    "pulp": "Pulp Fiction",
+    "dogs": "Reservoir Dogs",
+    "bill1": "Kill Bill 1",
+    "bill2": "Kill Bill 2",
+    "room": "Four Rooms",
+    "heat": "Heat",
+    "qt": "Quentin Tarantino",
+    "uma": "Uma Thurman",
+    "tim": "Tim Roth",
+}
+EDGES = {
+    # qt: 6 films, uma: 3, tim: 3, who: 2
+    "directed_by": [(m, "qt") for m in ("pulp", "dogs", "bill1", "bill2", "room", "brown")]
+    + [("heat", "who"), ("brown", "who")],
+    "acted_in": [("uma", m) for m in ("pulp", "bill1", "bill2")]
+    + [("tim", m) for m in ("pulp", "dogs", "room")]
+    + [("qt", "heat")],
+    "sequel_of": [("bill2", "bill1")],
+    "rated": [("u1", "heat"), ("u1", "room")],
+}
+
+
+def build(tables: GraphTables) -> PathIndex:
+    data, ids = to_hetero(tables)
+    edges = {name: data[SCHEMA.edge_triple(name)].edge_index.numpy() for name in SCHEMA.edges}
+    columns = {t: node.name for t, node in SCHEMA.nodes.items()}
+    names = {
+        t: tables.nodes[t][column].to_pylist() if column else [None] * len(ids[t]) for t, column in columns.items()
+    }
+    return build_path_index(tables.schema, ids, edges, names)
+
+
+@pytest.fixture
+def index() -> PathIndex:
+    return build(make_tables(NODES, EDGES, NAMES))
+
+
+def sentences(paths: list[ReasonPath]) -> list[str]:
+    return [path.sentence() for path in paths]
+
+
+def test_what_fewest_share_comes_first(index: PathIndex) -> None:
+    assert sentences(index.shared_paths("dogs", "pulp")) == [
+        "same actor (Tim Roth) as Pulp Fiction",
+        "same director (Quentin Tarantino) as Pulp Fiction",
+    ]
+    assert sentences(index.shared_paths("dogs", "pulp", k=1)) == ["same actor (Tim Roth) as Pulp Fiction"]
+
+
+def test_a_direct_edge_comes_before_all_and_reads_both_ways(index: PathIndex) -> None:
+    assert sentences(index.shared_paths("bill2", "bill1")) == [
+        "sequel of Kill Bill 1",
+        "same actor (Uma Thurman) as Kill Bill 1",
+        "same director (Quentin Tarantino) as Kill Bill 1",
+    ]
+    assert sentences(index.shared_paths("bill1", "bill2", k=1)) == ["Kill Bill 2 is sequel of this"]
+
+
+def test_a_path_holds_its_steps(index: PathIndex) -> None:
+    (path,) = index.shared_paths("room", "brown")
+    assert (path.start.node_type, path.start.id, path.start.name) == ("movie", "room", "Four Rooms")
+    assert [(s.relation, s.phrase, s.forward, s.node.node_type, s.node.id, s.node.name) for s in path.steps] == [
+        ("directed_by", "director", True, "person", "qt", "Quentin Tarantino"),
+        ("directed_by", "director", False, "movie", "brown", None),
+    ]
+
+
+def test_names_that_are_missing_are_left_out(index: PathIndex) -> None:
+    (path,) = index.shared_paths("heat", "brown", k=1)
+    assert path.sentence() == "same director as brown"
+    assert path.sentence("Jackie Brown") == "same director as Jackie Brown"
+
+
+def test_two_relations_may_meet_in_a_node(index: PathIndex) -> None:
+    assert sentences(index.shared_paths("heat", "dogs")) == [
+        "Quentin Tarantino: actor here, director in Reservoir Dogs"
+    ]
+
+
+def test_users_are_no_path(index: PathIndex) -> None:
+    """heat and room are rated by the same user, which is no reason; qt acted in one and directed the other."""
+    assert sentences(index.shared_paths("heat", "room")) == ["Quentin Tarantino: actor here, director in Four Rooms"]
+    assert index.shared_paths("heat", "heat") == []
+    assert build(make_tables(NODES, {"rated": EDGES["rated"]})).shared_paths("heat", "room") == []
+
+
+@pytest.mark.parametrize(("phrase", "said"), [(None, "based on the same (C) as B"), ("source", "same source (C) as B")])
+def test_words_follow_the_phrase(phrase: str | None, said: str) -> None:
+    schema = CatalogueSchema.model_validate(
+        {
+            "name": "books",
+            "nodes": {"user": {"label": "U", "key": "id"}, "book": {"label": "B", "key": "id", "name": "name"}},
+            "edges": {
+                "based_on": {"source": "book", "type": "B", "target": "book", "phrase": phrase},
+                "rated": {"source": "user", "type": "R", "target": "book"},
+            },
+            "interaction": {"edge": "rated"},
+        }
+    )
+    edges = {"based_on": [("a", "c"), ("b", "c"), ("c", "c"), ("c", "d")]}
+    tables = make_tables({"movie": list("abcd")}, {"sequel_of": edges["based_on"]}, {i: i.upper() for i in "abcd"})
+    data, ids = to_hetero(tables)
+    index = build_path_index(
+        schema,
+        {"user": ids["user"], "book": ids["movie"]},
+        {"based_on": data["movie", "sequel_of", "movie"].edge_index.numpy()},
+        {"user": [], "book": ["A", "B", "C", "D"]},
+    )
+    assert sentences(index.shared_paths("a", "b")) == [said]
+    assert sentences(index.shared_paths("a", "c")) == ["source: C" if phrase else "based on C"]
+    assert sentences(index.shared_paths("c", "a")) == ["source of A" if phrase else "A is based on this"]
+    # a chain is no "same": its arrows say which way
+    assert sentences(index.shared_paths("a", "d")) == [f"this -> C -> D ({phrase or 'based on'})"]
+    assert sentences(index.shared_paths("d", "a")) == [f"this <- C <- A ({phrase or 'based on'})"]
+
+
+def test_an_unknown_item_is_an_error(index: PathIndex) -> None:
+    for pair in (("nope", "pulp"), ("pulp", "qt")):
+        with pytest.raises(RequestError, match="unknown movie"):
+            index.shared_paths(*pair)
+
+
+def test_an_added_item_has_paths_at_once(index: PathIndex) -> None:
+    added = index.with_item(
+        "bill3", "Kill Bill 3", [("sequel_of", "bill2"), ("directed_by", "qt"), ("acted_in", "uma")]
+    )
+    assert sentences(added.shared_paths("bill3", "bill2")) == [
+        "sequel of Kill Bill 2",
+        "same actor (Uma Thurman) as Kill Bill 2",
+        "same director (Quentin Tarantino) as Kill Bill 2",
+    ]
+    assert sentences(added.shared_paths("bill2", "bill3", k=1)) == ["Kill Bill 3 is sequel of this"]
+    assert sentences(added.shared_paths("heat", "bill3")) == ["Quentin Tarantino: actor here, director in Kill Bill 3"]
+    twice = added.with_item("bill4", None, [("acted_in", "uma")])
+    assert sentences(twice.shared_paths("bill4", "bill3")) == ["same actor (Uma Thurman) as Kill Bill 3"]
+    assert sentences(twice.with_item("lone", None, []).shared_paths("lone", "pulp")) == []
+    with pytest.raises(RequestError, match="unknown movie 'bill3'"):  # the first index is what it was
+        index.shared_paths("bill3", "bill2")
+
+
+@pytest.mark.parametrize(
+    ("item", "links", "says"),
+    [
+        ("pulp", [], "there already"),
+        ("new", [("directed_by", "nobody")], "no person has the id 'nobody'"),
+        ("new", [("rated", "u1")], "no edge type 'rated' of a movie"),
+        ("new", [("wrote", "qt")], "expected one of"),
+    ],
+)
+def test_a_bad_addition_is_an_error(index: PathIndex, item: str, links: list[tuple[str, str]], says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        index.with_item(item, None, links)
+
+
+@st.composite
+def catalogues(draw: st.DrawFn) -> dict[str, list[tuple[str, str]]]:
+    movies, people = [f"m{i}" for i in range(5)], [f"p{i}" for i in range(3)]
+    ends = {"directed_by": (movies, people), "acted_in": (people, movies), "sequel_of": (movies, movies)}
+    return {
+        name: draw(st.lists(st.tuples(st.sampled_from(a), st.sampled_from(b)), unique=True, max_size=10))
+        for name, (a, b) in ends.items()
+    }
+
+
+CAST = {"movie": [f"m{i}" for i in range(5)], "person": [f"p{i}" for i in range(3)]}
+
+
+@given(catalogues())
+def test_every_path_is_in_the_graph_and_none_is_missed(edges: Any) -> None:
+    """Against NetworkX: each step is an edge, and there is a path whenever items are at most two edges apart."""
+    tables = make_tables(CAST, edges)
+    index = build(tables)
+    graph = nx.MultiDiGraph()
+    for name, edge in SCHEMA.graph_edges.items():
+        graph.add_edges_from(((edge.source, s), (edge.target, t), name) for s, t in edges[name] if s != t)
+    graph.add_nodes_from(("movie", m) for m in CAST["movie"])
+    distances = dict(nx.all_pairs_shortest_path_length(graph.to_undirected()))
+    for a in CAST["movie"]:
+        for b in CAST["movie"]:
+            paths = index.shared_paths(a, b, k=100)
+            distance = distances["movie", a].get(("movie", b), 99)
+            assert bool(paths) == (0 < distance <= 2)
+            assert not paths or len(paths[0].steps) == distance
+            assert len(set(paths)) == len(paths)
+            assert paths[:2] == index.shared_paths(a, b, k=2)
+            for path in paths:
+                at = ("movie", a)
+                for step in path.steps:
+                    to = (step.node.node_type, step.node.id)
+                    assert graph.has_edge(*((at, to) if step.forward else (to, at)), key=step.relation)
+                    at = to
+                assert at == ("movie", b)
+
+
+@given(catalogues(), st.randoms(use_true_random=False))
+def test_paths_do_not_depend_on_the_order_of_loading(edges: Any, rng: random.Random) -> None:
+    index = build(make_tables(CAST, edges))
+    shuffled = build(
+        make_tables(
+            {t: rng.sample(i, len(i)) for t, i in CAST.items()}, {n: rng.sample(e, len(e)) for n, e in edges.items()}
+        )
+    )
+    for a in CAST["movie"]:
+        for b in CAST["movie"]:
+            assert index.shared_paths(a, b, k=9) == shuffled.shared_paths(a, b, k=9)
+
+
+def test_an_index_of_100_000_edges_is_fast() -> None:
+    rng = np.random.default_rng(0)
+    movies, people = [f"m{i}" for i in range(5000)], [f"p{i}" for i in range(20000)]
+    ends = np.unique(rng.integers(0, (5000, 20000), size=(100_000, 2)), axis=0)
+    tables = make_tables(
+        {"movie": movies, "person": people}, {"directed_by": [(movies[m], people[p]) for m, p in ends]}
+    )
+    started_at = time.perf_counter()
+    index = build(tables)
+    built_at = time.perf_counter()
+    for i in range(1000):
+        index.shared_paths(movies[i], movies[-1 - i])
+    asked_at = time.perf_counter()
+    assert built_at - started_at < 2  # some 0.2 s, by itself
+    assert asked_at - built_at < 0.5  # some 0.03 ms a pair
+
+
+def test_surroundings_by_hand() -> None:
+    tables = make_tables(NODES, EDGES, NAMES)
+    near = to_networkx(tables, ("movie", "bill2"), hops=1)
+    assert dict(near.nodes(data=True)) == {
+        ("movie", "bill2"): {"name": "Kill Bill 2", "hops": 0},
+        ("movie", "bill1"): {"name": "Kill Bill 1", "hops": 1},
+        ("person", "qt"): {"name": "Quentin Tarantino", "hops": 1},
+        ("person", "uma"): {"name": "Uma Thurman", "hops": 1},
+    }
+    # between what is kept, edges that were not walked are there too (bill1's)
+    assert set(near.edges(keys=True)) == {
+        (("movie", "bill2"), ("movie", "bill1"), "sequel_of"),
+        (("movie", "bill2"), ("person", "qt"), "directed_by"),
+        (("movie", "bill1"), ("person", "qt"), "directed_by"),
+        (("person", "uma"), ("movie", "bill2"), "acted_in"),
+        (("person", "uma"), ("movie", "bill1"), "acted_in"),
+    }
+    assert near.edges[("movie", "bill2"), ("movie", "bill1"), "sequel_of"] == {"relation": "sequel_of"}
+    assert near.graph["truncated"] is False
+    assert len(to_networkx(tables, ("movie", "bill2"), hops=0)) == 1
+    assert set(to_networkx(tables, ("movie", "bill2"), hops=2)) == {("movie", m) for m in NODES["movie"]} | {
+        ("person", "qt"),
+        ("person", "uma"),
+    }
+
+
+def test_surroundings_are_cut_at_max_nodes_the_nearest_kept() -> None:
+    tables = make_tables(NODES, EDGES, NAMES)
+    cut = to_networkx(tables, ("movie", "bill2"), hops=3, max_nodes=5)
+    assert set(cut) == {("movie", "bill2"), ("movie", "bill1"), ("person", "qt"), ("person", "uma"), ("movie", "brown")}
+    assert cut.graph["truncated"] is True
+
+
+def test_surroundings_with_interactions() -> None:
+    tables = make_tables(NODES, EDGES, NAMES, ratings=[(4.0, 10), (5.0, 20)])
+    assert set(to_networkx(tables, ("user", "u1"))) == {("user", "u1")}
+    graph = to_networkx(tables, ("user", "u1"), hops=1, interactions=True)
+    assert set(graph) == {("user", "u1"), ("movie", "heat"), ("movie", "room")}
+    assert graph.edges[("user", "u1"), ("movie", "room"), "rated"] == {
+        "relation": "rated",
+        "rating": 5.0,
+        "rated_at": 20,
+    }
+
+
+@pytest.mark.parametrize(
+    ("node", "says"), [(("film", "pulp"), "no node type 'film'"), (("movie", "x"), "no movie has the id 'x'")]
+)
+def test_surroundings_of_an_unknown_node_are_an_error(node: tuple[str, str], says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        to_networkx(make_tables(NODES, EDGES), node)

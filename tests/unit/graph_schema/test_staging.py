@@ -1,0 +1,301 @@
+import csv
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graph_schema import CatalogueError, CatalogueSchema
+from graph_schema.sources import BrokenRow, MemorySource, RawBatch, split_table
+from graph_schema.staging import build_tables, stage_tables
+
+SCHEMA = CatalogueSchema.parse("""
+name = "shop"
+[nodes.user]
+label = "User"
+key = "user_id"
+[nodes.item]
+label = "Item"
+key = "item_id"
+name = "title"
+text = ["title"]
+attributes = { price = "float", made_at = "time" }
+ignore = ["shelf"]
+[nodes.tag]
+label = "Tag"
+key = "tag"
+from_edges = true
+attributes = { colour = "string" }
+[edges.rated]
+source = "user"
+type = "RATED"
+target = "item"
+attributes = { stars = "float", at = "time" }
+[edges.has_tag]
+source = "item"
+type = "HAS_TAG"
+target = "tag"
+[interaction]
+edge = "rated"
+weight = "stars"
+at = "at"
+positive = 4
+""")
+USERS = pa.table({"user_id": ["007", "u2"]})
+ITEMS = pa.table({"item_id": ["a", "b"], "title": ["A", None], "price": [1.5, None], "made_at": [0, None]})
+RATED = pa.table({"source": ["007", "u2"], "target": ["a", "b"], "stars": [5.0, 3.0], "at": [10, 20]})
+TAGS = pa.table({"source": ["a", "b", "a"], "target": ["red", "blue", "blue"]})
+
+
+def tables(**changed):
+    nodes = {"user": USERS, "item": ITEMS}
+    edges = {"rated": RATED, "has_tag": TAGS}
+    for name, table in changed.items():
+        (nodes if name in nodes else edges)[name] = table
+    return nodes, edges
+
+
+def stage(directory, *, max_rejects=1.0, **changed):
+    source = MemorySource.from_tables(SCHEMA, *tables(**changed))
+    staged = stage_tables(source, directory / "staged", rejects=directory / "rejects.csv", max_rejects=max_rejects)
+    return staged, read_rejects(directory / "rejects.csv")
+
+
+def read_rejects(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [(row["file"], int(row["row"]), row["table"], row["reason"], json.loads(row["content"])) for row in rows]
+
+
+def with_rows(table, **columns):
+    return pa.concat_tables([table, pa.table(columns, schema=table.schema)])
+
+
+def test_clean_tables_come_through_whole(tmp_path):
+    staged, rejects = stage(tmp_path, max_rejects=0.0)
+    built = staged.to_tables()
+    assert rejects == []
+    assert (staged.n_rejects, staged.n_repeats) == (0, 0)
+    assert staged.n_nodes == {"user": 2, "item": 2, "tag": 2}
+    assert staged.n_edges == {"rated": 2, "has_tag": 3}
+    assert built.ids("user").to_pylist() == ["007", "u2"]
+    assert built.nodes["item"].to_pylist() == ITEMS.to_pylist()
+    assert built.nodes["tag"].to_pylist() == [{"tag": "red", "colour": None}, {"tag": "blue", "colour": None}]
+    assert built.interactions.to_pylist() == RATED.to_pylist()
+    assert built.likes.to_pylist() == RATED.to_pylist()[:1]
+    assert staged.nodes_path("item").is_file()
+    assert [batch.num_rows for batch in staged.iter_edges("has_tag", 2)] == [2, 1]
+    assert not list((tmp_path / "staged").rglob("*.before"))
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "reason"),
+    [
+        ("rated", ("nobody", "a", 5.0, 10), "source is not in the user table"),
+        ("rated", ("007", "nothing", 5.0, 10), "target is not in the item table"),
+        ("rated", (None, "a", 5.0, 10), "source is empty"),
+        ("rated", ("007", "", 5.0, 10), "target is empty"),
+        ("rated", ("007", "a", float("nan"), 10), "stars is empty"),
+        ("rated", ("007", "a", None, 10), "stars is empty"),
+        ("rated", ("007", "a", float("inf"), 10), "stars is infinite"),
+        ("rated", ("007", "a", 5.0, None), "at is empty"),
+        ("rated", ("007", "a", 5.0, -1), "at is out of range: expected 1970 to 2200"),
+        ("rated", ("007", "a", 5.0, 881250949000),
+         "at is out of range, it looks like milliseconds: expected seconds or ISO 8601"),
+        ("rated", ("00\x007", "a", 5.0, 10), "source has a NUL character"),
+        ("has_tag", ("a", None), "target is empty"),
+        ("item", ("", "C", 1.0, 0), "item_id is empty"),
+        ("item", ("a", "A again", 1.0, 0), "item_id is there twice; the first is kept"),
+        ("item", ("c", "C", float("inf"), 0), "price is infinite"),
+        ("item", ("c", "C\x00", 1.0, 0), "title has a NUL character"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_is_rejected_with_its_reason_and_the_others_load(tmp_path, table, row, reason):
+    good = {"rated": RATED, "has_tag": TAGS, "item": ITEMS}[table]
+    columns = {name: [value] for name, value in zip(good.schema.names, row, strict=True)}
+    staged, rejects = stage(tmp_path, **{table: with_rows(good, **columns)})
+    assert [reject[:4] for reject in rejects] == [(table, good.num_rows + 1, table, reason)]
+    assert set(rejects[0][4]) == set(good.schema.names)
+    assert staged.n_rejects == 1
+    built = staged.to_tables()
+    assert (built.nodes | built.edges)[table].to_pylist() == good.to_pylist()
+
+
+def test_text_columns_are_read_row_by_row(tmp_path):
+    rated = pa.table({"user_id": ["007", "u2", "u2"], "item_id": ["a", "b", "a"], "stars": ["5", "good", "4.5"],
+                      "at": ["1997-12-04", "0", "yesterday"]})  # fmt: skip
+    staged, rejects = stage(tmp_path, rated=rated)
+    assert staged.n_edges["rated"] == 1
+    assert [(row, reason) for _, row, _, reason, _ in rejects] == [
+        (2, "stars is not a float"),
+        (3, "at is not a time (epoch seconds or ISO 8601)"),
+    ]
+    assert rejects[0][4] == {"user_id": "u2", "item_id": "b", "stars": "good", "at": "0"}  # as the source has it
+
+
+def test_of_repeated_pairs_the_latest_stays(tmp_path):
+    rated = pa.table(
+        {"source": ["007"] * 4 + ["u2"], "target": ["a", "a", "a", "b", "b"], "stars": [1.0, 2.0, 3.0, 4.0, 5.0],
+         "at": [30, 50, 50, 1, 2]})  # fmt: skip
+    tags = pa.concat_tables([TAGS, TAGS])
+    staged, rejects = stage(tmp_path, rated=rated, has_tag=tags)
+    assert staged.to_tables().interactions.to_pylist() == rated.to_pylist()[2:]
+    assert staged.to_tables().edges["has_tag"].to_pylist() == TAGS.to_pylist()
+    assert (staged.n_repeats, rejects) == (5, [])
+
+
+def test_repeats_are_found_across_batches(tmp_path):
+    n_edges = 200_000  # more than two batches of the staged file
+    generator = np.random.default_rng(0)
+    users, items = generator.integers(0, 300, n_edges), generator.integers(0, 300, n_edges)
+    rated = pa.table({"source": users.astype(str), "target": items.astype(str), "stars": generator.random(n_edges),
+                      "at": generator.integers(0, 1000, n_edges)})  # fmt: skip
+    keys = [str(key) for key in range(300)]
+    source = MemorySource(
+        SCHEMA,
+        {"user": split_table(pa.table({"user_id": keys}), "user", 7),
+         "item": split_table(pa.table({"item_id": keys, "title": keys, "price": [1.0] * 300, "made_at": [0] * 300}),
+                             "item")},
+        {"rated": split_table(rated, "rated", 30_000), "has_tag": []},
+    )  # fmt: skip
+    staged = stage_tables(source, tmp_path, rejects=None)
+    latest = {}
+    for row in rated.to_pylist():
+        pair = row["source"], row["target"]
+        if pair not in latest or row["at"] >= latest[pair]["at"]:
+            latest[pair] = row
+    got = staged.to_tables().interactions.to_pylist()
+    assert {(row["source"], row["target"]): row for row in got} == latest
+    assert len(got) == len(latest) == n_edges - staged.n_repeats
+
+
+def test_too_many_bad_rows_stop_with_the_reject_file(tmp_path):
+    rated = with_rows(RATED, source=["x", "y"], target=["a", "a"], stars=[1.0, 1.0], at=[1, 1])
+    with pytest.raises(CatalogueError) as stopped:
+        stage(tmp_path, max_rejects=0.1, rated=rated)  # 2 of 11 rows
+    message = str(stopped.value)
+    assert "2 of 11 rows are bad (18.2%), more than the limit of 10.0%, so nothing was loaded" in message
+    assert "2 in rated: source is not in the user table (first: rated row 3)" in message
+    assert str(tmp_path / "rejects.csv") in message
+    assert "--max-rejects 0.19" in message
+    assert len(read_rejects(tmp_path / "rejects.csv")) == 2
+    assert stage(tmp_path, max_rejects=0.19, rated=rated)[0].n_rejects == 2
+
+
+def test_rows_that_the_reader_could_not_parse_are_rejected(tmp_path):
+    nodes, edges = tables()
+    source = MemorySource.from_tables(SCHEMA, nodes, edges)
+    broken = [BrokenRow(3, "has 2 fields; expected 4", "u2,a")]
+    batch = source.edges["rated"][0]
+    source = MemorySource(
+        SCHEMA, source.nodes, {**source.edges, "rated": [RawBatch(batch.columns, "rated.csv", batch.rows, broken)]}
+    )
+    read = []
+    staged = stage_tables(
+        source, tmp_path, rejects=tmp_path / "r.csv", on_rows=lambda name, n_rows: read.append((name, n_rows))
+    )
+    assert read_rejects(tmp_path / "r.csv") == [("rated.csv", 3, "rated", "has 2 fields; expected 4", "u2,a")]
+    assert (staged.n_rejects, staged.n_edges["rated"]) == (1, 2)
+    assert read == [("user", 2), ("item", 2), ("rated", 3), ("has_tag", 3)]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"rated": RATED.drop_columns(["stars"])}, r"missing: stars; add them to the file or take them out of \[edges"),
+        ({"rated": RATED.drop_columns(["source"])},
+         r"source, target, stars, at \(or user_id, item_id for source, target\)"),
+        ({"rated": RATED.append_column("note", pa.array(["x", "y"]))},
+         r'unknown: note; .*\[edges.rated.attributes\] .* ignore = \["note"\] under \[edges.rated\]'),
+        ({"user": USERS.append_column("user_id", USERS["user_id"])}, "there twice: user_id"),
+        ({"rated": RATED.set_column(0, "source", pa.array([1.0, 2.0]))}, "rated: column 'source': ids of type double"),
+        ({"rated": RATED.slice(0, 0)}, "no interactions: the table 'rated' has no rows to load; expected at least one"),
+        ({"user": USERS.slice(0, 0)}, "no interactions.*2 in rated: source is not in the user table"),
+    ],
+)  # fmt: skip
+def test_what_stops_a_load_says_what_to_do(tmp_path, changed, message):
+    with pytest.raises(CatalogueError, match=message):
+        stage(tmp_path, **changed)
+    assert (tmp_path / "rejects.csv").is_file()
+
+
+def test_ignored_columns_are_left_out(tmp_path):
+    staged, _ = stage(tmp_path, item=ITEMS.append_column("shelf", pa.array(["x", "y"])))
+    assert "shelf" not in staged.to_tables().nodes["item"].schema.names
+
+
+def test_a_reject_file_that_cannot_be_written_stops_before_reading(tmp_path):
+    source = MemorySource.from_tables(SCHEMA, *tables())
+    with pytest.raises(CatalogueError, match="cannot write the reject file"):
+        stage_tables(source, tmp_path, rejects=tmp_path / "absent" / "rejects.csv")
+
+
+def test_ends_of_rejected_edges_make_no_nodes(tmp_path):
+    tags = with_rows(TAGS, source=["nothing"], target=["ghost"])
+    assert stage(tmp_path, has_tag=tags)[0].to_tables().ids("tag").to_pylist() == ["red", "blue"]
+
+
+def test_types_with_from_edges_may_have_a_table_too(tmp_path):
+    source = MemorySource.from_tables(SCHEMA, *tables())
+    known = split_table(pa.table({"tag": ["blue"], "colour": ["#00f"]}), "tag")
+    source = MemorySource(SCHEMA, {**source.nodes, "tag": known}, source.edges)
+    built = stage_tables(source, tmp_path, rejects=None).to_tables()
+    assert built.nodes["tag"].to_pylist() == [{"tag": "blue", "colour": "#00f"}, {"tag": "red", "colour": None}]
+
+
+def test_build_tables_checks_as_a_load_does():
+    assert build_tables(SCHEMA, *tables()).interactions.to_pylist() == RATED.to_pylist()
+    with pytest.raises(CatalogueError, match=r"1 of 10 rows are bad .* target is empty"):
+        build_tables(SCHEMA, *tables(has_tag=with_rows(TAGS, source=["a"], target=[None])))
+    with pytest.raises(CatalogueError, match="no table for the edge type 'has_tag'"):
+        build_tables(SCHEMA, tables()[0], {"rated": RATED})
+
+
+IDS = st.sampled_from(["", "a", "b", "c", "é", "0", "00"])
+ROWS = st.lists(
+    st.tuples(
+        IDS, IDS, st.sampled_from(["1", "5", "nan", "inf", "x", ""]), st.sampled_from(["0", "7", "-1", "1997-01-02"])
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(users=st.lists(IDS, max_size=8), items=st.lists(IDS, max_size=8), rows=ROWS, batch_rows=st.integers(1, 40))
+def test_every_row_is_staged_or_rejected_or_a_repeat(tmp_path_factory, users, items, rows, batch_rows):
+    directory = tmp_path_factory.mktemp("staged")
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[]] * 4
+    rated = pa.table(dict(zip(["source", "target", "stars", "at"], columns, strict=True)), schema=pa.schema(
+        [(name, pa.string()) for name in ("source", "target", "stars", "at")]))  # fmt: skip
+    item_table = pa.table({name: pa.array(items, pa.string()) for name in ("item_id", "title")} | {
+        name: pa.nulls(len(items), pa.float64()) for name in ("price", "made_at")})  # fmt: skip
+    user_table = pa.table({"user_id": pa.array(users, pa.string())})
+    # one sure interaction, so that the load never stops for want of any
+    sure = pa.table({"source": ["sure"], "target": ["sure"], "stars": ["5"], "at": ["9"]})
+    user_table = pa.concat_tables([user_table, pa.table({"user_id": ["sure"]})])
+    sure_item = pa.table({"item_id": ["sure"], "title": ["sure"], "price": pa.nulls(1, pa.float64()),
+                          "made_at": pa.nulls(1, pa.float64())})  # fmt: skip
+    source = MemorySource(
+        SCHEMA,
+        {"user": split_table(user_table, "user", batch_rows),
+         "item": split_table(pa.concat_tables([item_table, sure_item]), "item", batch_rows)},
+        {"rated": split_table(pa.concat_tables([rated, sure]), "rated", batch_rows), "has_tag": []},
+    )  # fmt: skip
+    staged = stage_tables(source, directory, rejects=directory / "rejects.csv", max_rejects=1.0)
+    built, rejects = staged.to_tables(), read_rejects(directory / "rejects.csv")
+    n_staged = sum(staged.n_nodes.values()) + sum(staged.n_edges.values())
+    assert n_staged + len(rejects) + staged.n_repeats == len(users) + len(items) + len(rows) + 3
+    assert set(built.ids("user").to_pylist()) == (set(users) - {""}) | {"sure"}
+    # by an independent reading of the rules
+    good = {(u, i) for u, i, stars, at in rows
+            if u in set(users) - {""} and i in set(items) - {""} and stars in ("1", "5") and at != "-1"}  # fmt: skip
+    assert set(zip(*(built.interactions[end].to_pylist() for end in ("source", "target")), strict=True)) == (
+        good | {("sure", "sure")}
+    )
+    assert all(rejects[k][1] >= 1 for k in range(len(rejects)))
+    contents = {"rated": pa.concat_tables([rated, sure]).to_pylist()}
+    for _, row, table, _, content in rejects:
+        if table == "rated":
+            assert contents["rated"][row - 1] == content

@@ -1,0 +1,162 @@
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from checkerboard import Board, to_csr
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, random_array
+
+from kgrec.errors import KgrecError, RequestError
+from kgrec.slices import METRICS, Slice, evaluate_slice, tail_items, tail_slice
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Gives everybody the same scores."""
+
+    scores: NDArray[np.float32]
+    name: str = "fixed"
+
+    def score(self, support: csr_array) -> NDArray[np.float32]:
+        return np.broadcast_to(self.scores, support.shape)
+
+
+@dataclass
+class Noise:
+    """Scores by a hash of the support, and remembers the largest block it was asked for."""
+
+    name: str = "noise"
+    largest_block: int = 0
+
+    def score(self, support: csr_array) -> NDArray[np.float32]:
+        self.largest_block = max(self.largest_block, support.shape[0])
+        weights = np.random.default_rng(5).normal(size=(support.shape[1],) * 2).astype(np.float32)
+        return support @ weights
+
+
+FALLING = Fixed(np.array([4, 3, 2, 1], dtype=np.float32))
+
+
+def test_golden_slice():
+    # User 0 knows item 0, so is shown 1, 2, 3 and likes 2. User 1 has nothing to find. User 2 is shown 0, 1, 2, 3.
+    slice_ = Slice(
+        "warm",
+        "Warm",
+        to_csr([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]),
+        to_csr([[0, 0, 1, 0], [0] * 4, [1, 0, 0, 1]]),
+    )
+    result = evaluate_slice(FALLING, slice_, k=2)
+    np.testing.assert_array_equal(result.users, [0, 2])
+    np.testing.assert_allclose(result.per_user("recall"), [1, 0.5])
+    np.testing.assert_allclose(result.per_user("mrr"), [0.5, 1])
+    np.testing.assert_allclose(result.per_user("ndcg"), [1 / np.log2(3), 1 / (1 + 1 / np.log2(3))])
+    np.testing.assert_allclose(result.curves("recall")[:, 3], [1, 1])
+    np.testing.assert_array_equal(result.recommended, [1, 2, 1, 0])
+    np.testing.assert_array_equal(result.item_hits, [1, 0, 1, 0])
+    np.testing.assert_array_equal(result.item_relevant, [1, 0, 1, 1])
+    assert result.coverage == 0.75
+    assert result.average_popularity(np.array([8, 4, 2, 0])) == pytest.approx((8 + 2 * 4 + 2) / 4)
+
+
+def test_only_candidates_are_recommended_and_counted():
+    candidates = np.array([False, False, True, True])
+    slice_ = Slice("cold_items", "Cold items", to_csr([[1, 0, 0, 0]]), to_csr([[0, 0, 0, 1]]), candidates)
+    result = evaluate_slice(FALLING, slice_, k=1)
+    np.testing.assert_array_equal(result.recommended, [0, 0, 1, 0])
+    assert result.coverage == 0.5
+    assert result.gini == 0.5
+    np.testing.assert_array_equal(np.flatnonzero(result.hits[0]), [1])  # after the mask the cold like is second
+
+
+def test_scorer_that_sees_no_difference_gets_no_credit_for_row_order():
+    n_items = 200
+    first_tenth = np.arange(n_items) < n_items // 10
+    slice_ = Slice("cold_items", "Cold", csr_array((1, n_items), dtype=np.float32), to_csr(first_tenth[None, :]))
+    blind = evaluate_slice(Fixed(np.zeros(n_items, dtype=np.float32)), slice_, k=20)
+    assert blind.per_user("recall")[0] < 0.4  # by row order it would be 1, by chance it is .1
+
+
+def test_blocks_equal_one_block():
+    rng = np.random.default_rng(3)
+    support = to_csr(rng.random((53, 30)) < 0.1)
+    relevant = to_csr((rng.random((53, 30)) < 0.05) & (support.toarray() == 0))
+    slice_ = Slice("warm", "Warm", support, relevant)
+    small, whole = Noise(), Noise()
+    by_blocks, at_once = evaluate_slice(small, slice_, k=5, block_users=7), evaluate_slice(whole, slice_, k=5)
+    assert small.largest_block == 7
+    assert whole.largest_block == by_blocks.users.size
+    for field in ("users", "hits", "n_relevant", "recommended", "item_hits", "item_relevant"):
+        np.testing.assert_array_equal(getattr(by_blocks, field), getattr(at_once, field))
+    assert by_blocks.hits.any()
+
+
+def test_scores_of_the_scorer_are_left_as_they_are():
+    scores = np.array([4, 3, 2, 1], dtype=np.float32)
+    evaluate_slice(Fixed(scores), Slice("warm", "Warm", to_csr([[1, 0, 0, 0]]), to_csr([[0, 1, 0, 0]])))
+    np.testing.assert_array_equal(scores, [4, 3, 2, 1])
+
+
+def test_memory_does_not_grow_with_users_times_items():
+    import tracemalloc
+
+    def peak(n_users: int) -> int:
+        shape, rng = (n_users, 2000), np.random.default_rng(1)
+        relevant = csr_array(random_array(shape, density=0.001, rng=rng, dtype=np.float32))
+        slice_ = Slice("warm", "Warm", csr_array(shape, dtype=np.float32), relevant)
+        scorer = Fixed(rng.random(2000).astype(np.float32))
+        tracemalloc.start()
+        evaluate_slice(scorer, slice_, block_users=64)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(3000) < 1.5 * peak(300)
+
+
+def test_tail_restricts_what_is_relevant_and_not_what_competes():
+    popularity = np.array([9, 8, 1, 0, 5])
+    np.testing.assert_array_equal(tail_items(popularity, 0.4), [False, False, True, True, True])
+    np.testing.assert_array_equal(tail_items(np.array([3, 3, 3, 3, 3])), [False, True, True, True, True])
+    warm = Slice("warm", "Warm", to_csr([[0, 1, 0, 0, 0]]), to_csr([[1, 0, 1, 0, 0]]))
+    tail = tail_slice(warm, popularity, 0.4)
+    assert tail.name == "tail"
+    np.testing.assert_array_equal(tail.relevant.toarray(), [[0, 0, 1, 0, 0]])
+    popular_first = Fixed(popularity.astype(np.float32))
+    assert evaluate_slice(popular_first, tail, k=1).per_user("recall")[0] == 0  # item 0 still takes the first place
+
+
+def test_no_users_is_an_empty_result(board: Board):
+    empty = Slice("warm", "Warm", board.train, csr_array(board.train.shape, dtype=np.float32))
+    result = evaluate_slice(Noise(), empty)
+    assert result.users.size == 0
+    assert all(result.per_user(metric).size == 0 for metric in METRICS)
+
+
+def test_impossible_slices_are_refused(board: Board):
+    with pytest.raises(KgrecError, match=r"'warm'.*in the support too"):
+        Slice("warm", "Warm", board.train, board.train)
+    with pytest.raises(KgrecError, match="are no candidates"):
+        replace(board.warm, candidates=np.zeros(board.n_items, dtype=np.bool_))
+    with pytest.raises(KgrecError, match="one shape"):
+        replace(board.warm, support=to_csr([[1]]))
+
+
+def test_impossible_requests_are_refused(board: Board):
+    with pytest.raises(RequestError, match="k and block_users"):
+        evaluate_slice(Noise(), board.warm, 0)
+    with pytest.raises(RequestError, match="recall, ndcg, mrr, got 'auc'"):
+        evaluate_slice(Noise(), board.warm).per_user("auc")
+
+
+def test_broken_scorers_are_named(board: Board):
+    @dataclass(frozen=True)
+    class Narrow:
+        name: str = "narrow"
+
+        def score(self, support: csr_array) -> NDArray[np.float32]:
+            return np.zeros((support.shape[0], 3), dtype=np.float32)
+
+    with pytest.raises(KgrecError, match=r"narrow: expected scores of shape \(60, 40\), got \(60, 3\)"):
+        evaluate_slice(Narrow(), board.warm)
+    with pytest.raises(KgrecError, match="NaN"):
+        evaluate_slice(Fixed(np.full(board.n_items, np.nan, dtype=np.float32)), board.warm)

@@ -1,0 +1,196 @@
+import logging
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kgrec.errors import TextError
+from kgrec.text import cache
+from kgrec.text.cache import encode_cached
+from kgrec.text.encoder import OnTexts, TextEncoder, load_encoder
+
+TEXTS = ["heat", "a heist goes wrong", "speed", "heat", "two friends talk", "cake"]
+
+
+class CountingEncoder:
+    """The real encoder, which notes what it was asked for."""
+
+    def __init__(self, encoder: TextEncoder, revision: str) -> None:
+        self.encoder, self.name, self.dim, self.revision = encoder, encoder.name, encoder.dim, revision
+        self.asked: list[str] = []
+
+    def encode(self, texts: Sequence[str], on_texts: OnTexts | None = None) -> NDArray[np.float32]:
+        self.asked += texts
+        return self.encoder.encode(texts, on_texts)
+
+
+@pytest.fixture(scope="module")
+def real() -> TextEncoder:
+    return load_encoder()
+
+
+@pytest.fixture
+def encoder(real: TextEncoder) -> CountingEncoder:
+    return CountingEncoder(real, real.revision)
+
+
+def test_vectors_are_the_encoders_own(encoder: CountingEncoder, tmp_path: Path) -> None:
+    expected = encoder.encoder.encode(TEXTS)
+    for _ in range(2):  # fresh, then out of the cache
+        vectors = encode_cached(encoder, TEXTS, tmp_path)
+        assert vectors.dtype == np.float32
+        np.testing.assert_allclose(vectors, expected, atol=1e-5)
+
+
+def test_only_texts_never_seen_are_encoded(encoder: CountingEncoder, tmp_path: Path) -> None:
+    encode_cached(encoder, TEXTS, tmp_path)
+    assert sorted(encoder.asked) == sorted(set(TEXTS))
+    first = encode_cached(encoder, TEXTS, tmp_path)
+    assert len(encoder.asked) == 5
+    changed = ["heat", "a heist goes right", *TEXTS[2:]]
+    second = encode_cached(encoder, changed, tmp_path)
+    assert encoder.asked[5:] == ["a heist goes right"]
+    assert (first[[0, 2, 3, 4, 5]] == second[[0, 2, 3, 4, 5]]).all()
+
+
+def test_another_revision_shares_nothing(encoder: CountingEncoder, real: TextEncoder, tmp_path: Path) -> None:
+    encode_cached(encoder, TEXTS, tmp_path)
+    other = CountingEncoder(real, "0" * 64)
+    encode_cached(other, TEXTS, tmp_path)
+    assert len(other.asked) == 5
+
+
+def test_progress_counts_what_is_encoded(
+    encoder: CountingEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "TEXTS_PER_CALL", 2)
+    encode_cached(encoder, TEXTS[:2], tmp_path)
+    told: list[tuple[int, int]] = []
+    encode_cached(encoder, TEXTS, tmp_path, lambda *done: told.append(done))
+    assert told == [(2, 3), (3, 3)]
+    encode_cached(encoder, TEXTS, tmp_path, lambda *done: told.append(done))
+    assert len(told) == 2
+
+
+def test_an_interrupt_keeps_what_was_done(
+    encoder: CountingEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "TEXTS_PER_CALL", 2)
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode_cached(encoder, TEXTS, tmp_path, interrupt)
+    encoder.asked.clear()
+    encode_cached(encoder, TEXTS, tmp_path)
+    assert len(encoder.asked) == 3
+
+
+def test_no_texts_and_a_blank_text(encoder: CountingEncoder, tmp_path: Path) -> None:
+    assert encode_cached(encoder, [], tmp_path).shape == (0, 384)
+    with pytest.raises(TextError, match="place 1 of 2"):
+        encode_cached(encoder, ["heat", " "], tmp_path)
+    assert encoder.asked == []
+
+
+@pytest.mark.parametrize("kind", ["garbage", "empty", "truncated", "scrambled"])
+def test_a_broken_cache_is_built_anew(
+    encoder: CountingEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    expected = encode_cached(encoder, TEXTS, tmp_path)
+    file = tmp_path / f"{encoder.revision}.sqlite"
+    content = file.read_bytes()
+    file.write_bytes(
+        {
+            "garbage": b"not a database, but long enough to be read as a header " * 50,
+            "empty": b"",
+            "truncated": content[: len(content) // 2],
+            "scrambled": content[:4096] + os.urandom(len(content) - 4096),
+        }[kind]
+    )
+    encoder.asked.clear()
+    with caplog.at_level(logging.WARNING):
+        np.testing.assert_allclose(encode_cached(encoder, TEXTS, tmp_path), expected, atol=1e-6)
+    assert len(encoder.asked) == 5
+    if kind != "empty":  # an empty file is a database without a table
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "thrown away" in caplog.text
+    encode_cached(encoder, TEXTS, tmp_path)
+    assert len(encoder.asked) == 5
+
+
+def test_a_row_that_is_no_unit_vector_is_encoded_again(encoder: CountingEncoder, tmp_path: Path) -> None:
+    expected = encode_cached(encoder, TEXTS, tmp_path)
+    with sqlite3.connect(tmp_path / f"{encoder.revision}.sqlite") as database:
+        keys = [key for (key,) in database.execute("SELECT text_sha256 FROM vectors ORDER BY 1")]
+        for key, vector in zip(keys, [b"short", np.full(384, np.nan, np.float32).tobytes()], strict=False):
+            database.execute("UPDATE vectors SET vector = ? WHERE text_sha256 = ?", (vector, key))
+    database.close()
+    encoder.asked.clear()
+    np.testing.assert_allclose(encode_cached(encoder, TEXTS, tmp_path), expected, atol=1e-6)
+    assert len(encoder.asked) == 2
+    encode_cached(encoder, TEXTS, tmp_path)
+    assert len(encoder.asked) == 2
+
+
+def test_a_folder_that_cannot_be_made_is_a_warning(
+    encoder: CountingEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    vectors = encode_cached(encoder, TEXTS, tmp_path / "file" / "cache")
+    np.testing.assert_allclose(vectors, encoder.encoder.encode(TEXTS), atol=1e-5)
+    assert "is not used" in caplog.text
+
+
+# A stand-in for the encoder, since what is tried is the cache: a text's vector is drawn from its own hash.
+WRITER = """
+import hashlib, sys
+from pathlib import Path
+import numpy as np
+from kgrec.text import cache
+
+class Encoder:
+    name, dim, revision = "drawn", 8, "drawn"
+    def encode(self, texts, on_texts=None):
+        draws = [np.random.default_rng(list(hashlib.sha256(t.encode()).digest())).normal(size=8) for t in texts]
+        return np.stack([d / np.linalg.norm(d) for d in draws]).astype(np.float32)
+
+cache.TEXTS_PER_CALL = 20
+texts = [f"text {i}" for i in range(int(sys.argv[2]), int(sys.argv[3]))]
+vectors = cache.encode_cached(Encoder(), texts, Path(sys.argv[1]))
+assert (vectors == Encoder().encode(texts)).all()
+"""
+
+
+def test_two_processes_share_a_cache(tmp_path: Path) -> None:
+    spans = [(0, 600), (300, 900)]
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path), str(a), str(b)], stderr=subprocess.PIPE, text=True
+        )
+        for a, b in spans
+    ]
+    for writer in writers:
+        _, errors = writer.communicate(timeout=60)
+        assert (writer.returncode, errors) == (0, "")  # no warning either
+    database = sqlite3.connect(tmp_path / "drawn.sqlite")
+    assert database.execute("SELECT count(*) FROM vectors").fetchone() == (900,)
+    database.close()
+
+
+def test_a_killed_writer_breaks_nothing(encoder: CountingEncoder, tmp_path: Path) -> None:
+    """The cache of a process that died in the middle of a transaction is read as it was before it."""
+    encode_cached(encoder, TEXTS[:3], tmp_path)
+    file = tmp_path / f"{encoder.revision}.sqlite"
+    script = "import os, sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.execute('DELETE FROM vectors')\nos._exit(9)"
+    assert subprocess.run([sys.executable, "-c", script, str(file)], check=False).returncode == 9
+    encoder.asked.clear()
+    encode_cached(encoder, TEXTS[:3], tmp_path)
+    assert encoder.asked == []
