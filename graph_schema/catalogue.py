@@ -69,7 +69,9 @@ class NodeType(_Frozen):
     @cached_property
     def columns(self) -> dict[str, AttributeType]:
         """Every column with its type, the key first."""
-        strings = dict.fromkeys([self.key, *([self.name] if self.name else []), *self.text], "string")
+        strings: dict[str, AttributeType] = dict.fromkeys(
+            [self.key, *([self.name] if self.name else []), *self.text], "string"
+        )
         return {**strings, **self.attributes}
 
     @cached_property
@@ -137,9 +139,9 @@ class CatalogueSchema(_Frozen):
         for node_type, node in self.nodes.items():
             if node.key in node.attributes or node.key in node.text:
                 raise ValueError(f"nodes.{node_type}: the key {node.key!r} may not be an attribute or a text too")
-            for edge in node.text_from:
-                if edge not in self.edges:
-                    raise ValueError(f"nodes.{node_type}: text_from names no edge type {edge!r}; {_one_of(self.edges)}")
+            for name in node.text_from:
+                if name not in self.edges:
+                    raise ValueError(f"nodes.{node_type}: text_from names no edge type {name!r}; {_one_of(self.edges)}")
         for edge_type, edge in self.edges.items():
             for end in (edge.source, edge.target):
                 if end not in self.nodes:
@@ -194,8 +196,10 @@ class CatalogueSchema(_Frozen):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the schema's canonical JSON, hexadecimal: equal schemas have equal digests."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of the schema's canonical JSON, hexadecimal; `ignore` does not count, since it changes no store."""
+        left_out = {kind: {"__all__": {"ignore"}} for kind in ("nodes", "edges")}
+        kept = self.model_dump(mode="json", exclude=left_out)
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:

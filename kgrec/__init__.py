@@ -1,0 +1,83 @@
+"""kgrec: recommendations from a knowledge graph that are good from the first click."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from graph_schema import CatalogueSchema, GraphTables
+    from kgrec.config import TrainConfig
+    from kgrec.recommend import Recommender
+
+__version__ = version("kgrec")
+__all__ = ["Recommender", "TrainConfig", "__version__", "cache_dir", "train"]
+
+
+def cache_dir() -> Path:
+    """The user's cache folder: text vectors and downloaded catalogues."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("kgrec", appauthor=False)
+
+
+def train(
+    tables: "GraphTables",
+    schema: "CatalogueSchema | None" = None,
+    config: "TrainConfig | None" = None,
+    *,
+    on_stage: "Callable[[str], None] | None" = None,
+    on_texts: "Callable[[int, int], None] | None" = None,
+) -> "Recommender":
+    """Trains a recommender on a catalogue.
+
+    Args:
+        tables: the catalogue.
+        schema: the schema that the tables must have; None: theirs.
+        config: the settings; None: the defaults.
+        on_stage: told what is being done, a line each.
+        on_texts: told (texts encoded so far, texts to encode).
+
+    Raises:
+        CatalogueError: the tables have another schema, or no likes.
+        TextError: the text encoder cannot be loaded.
+    """
+    import time
+
+    import torch
+
+    from kgrec.config import TrainConfig
+    from kgrec.errors import CatalogueError
+    from kgrec.recommend import Recommender
+    from kgrec.text.encoder import load_encoder
+    from kgrec.training.train import train_bundle
+
+    if schema is not None and schema.digest != tables.schema.digest:
+        raise CatalogueError(f"the tables have the schema {tables.schema.name!r}, expected {schema.name!r} as given")
+    config = config or TrainConfig()
+    device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    encoder = load_encoder(config.encoder, device)
+    bundle = train_bundle(
+        tables,
+        config,
+        encoder,
+        cache_dir(),
+        trained_at=int(time.time()),
+        on_stage=on_stage,
+        on_texts=on_texts,
+    )
+    return Recommender(bundle, encoder)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the heavy names when they are first used."""
+    if name == "Recommender":
+        from kgrec.recommend import Recommender
+
+        return Recommender
+    if name == "TrainConfig":
+        from kgrec.config import TrainConfig
+
+        return TrainConfig
+    raise AttributeError(f"module 'kgrec' has no attribute {name!r}")

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from kgrec.errors import KgrecError, RequestError
 from kgrec import metrics
+from kgrec.errors import KgrecError, RequestError
 
 CURVE_LENGTH = 50  # quality is known at every k up to this
 METRICS = ("recall", "ndcg", "mrr")

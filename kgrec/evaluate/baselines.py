@@ -1,22 +1,25 @@
-"""Simple recommenders to stand beside ours, each tuned on validation: popularity, item kNN, EASE, text cosine."""
+"""Simple recommenders to stand beside ours, tuned on validation: popularity, item kNN, EASE, iALS, text cosine."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import product
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.sparse import csr_array, vstack
+from torch import Tensor
 
 from kgrec.errors import KgrecError, RequestError
 from kgrec.metrics import top_k
+from kgrec.model import ials
 from kgrec.slices import Scorer, Slice, evaluate_slice
 
 EASE_ITEM_LIMIT = 10_000  # an items x items matrix is held three times over: 1.2 GB here
-EASE_REGULARISATIONS = (100.0, 300.0, 500.0, 1000.0)
-KNN_NEIGHBOURS = (50, 200)
-KNN_SHRINKAGES = (0.0, 10.0)
-POPULARITY_WEIGHTS = (0.001, 0.01, 0.03)  # never 0: popularity orders what a baseline knows nothing of
+LEAST_WEIGHT = 1e-6  # of popularity: as good as 0, but it orders what a baseline knows nothing of
+KNOWN_USERS, NEW_USERS = "known users", "new users"  # the families of slices that settings are chosen for
 _BLOCK_ITEMS = 512
 
 Settings = Mapping[str, float]
@@ -50,7 +53,7 @@ class ItemKNN:
 
     similarity: csr_array
     log_popularity: NDArray[np.float32]
-    popularity_weight: float = POPULARITY_WEIGHTS[0]
+    popularity_weight: float = LEAST_WEIGHT
     name: str = "item kNN"
 
     def score(self, support: csr_array) -> NDArray[np.float32]:
@@ -72,12 +75,40 @@ class Ease:
 
     weights: NDArray[np.float32]
     log_popularity: NDArray[np.float32]
-    popularity_weight: float = POPULARITY_WEIGHTS[0]
+    popularity_weight: float = LEAST_WEIGHT
     name: str = "EASE"
 
     def score(self, support: csr_array) -> NDArray[np.float32]:
         """The summed weights of the support: (n_users, n_items)."""
         scores: NDArray[np.float32] = support @ self.weights
+        scores += np.float32(self.popularity_weight) * self.log_popularity
+        return scores
+
+
+@dataclass(frozen=True)
+class Ials:
+    """Implicit ALS; a user is folded in by one exact solve for their vector.
+
+    Attributes:
+        vectors: (n_items, dim) float32.
+        alpha, regularisation: as in `kgrec.model.ials.fit_ials`.
+        log_popularity: (n_items,) float32, log(1 + likes in training).
+        popularity_weight: what log_popularity counts in the score.
+    """
+
+    vectors: Tensor
+    alpha: float
+    regularisation: float
+    log_popularity: NDArray[np.float32]
+    popularity_weight: float = LEAST_WEIGHT
+    name: str = "iALS"
+
+    @torch.inference_mode()
+    def score(self, support: csr_array) -> NDArray[np.float32]:
+        """The product of the vector solved from the support and each item's: (n_users, n_items)."""
+        ridge = ials.ials_ridge(support, self.alpha, self.regularisation)
+        users = ials.solve_supports(support, self.vectors, ridge, self.alpha)  # (n_users, dim)
+        scores: NDArray[np.float32] = (users @ self.vectors.T).numpy()
         scores += np.float32(self.popularity_weight) * self.log_popularity
         return scores
 
@@ -171,6 +202,31 @@ def fit_ease(likes: csr_array, *, regularisation: float = 500.0, item_limit: int
     return Ease(np.ascontiguousarray(weights), np.log1p(_popularity(likes)))
 
 
+def fit_ials(
+    likes: csr_array,
+    *,
+    alpha: float = 0.1,
+    regularisation: float = 0.003,
+    dim: int = 64,
+    epochs: int = 8,
+    seed: int = 0,
+) -> Ials:
+    """Fits implicit ALS; see `kgrec.model.ials.fit_ials`.
+
+    Args:
+        likes: (n_users, n_items) float32, 1 where a user likes an item in training.
+        alpha: weight of all pairs against the liked ones.
+        regularisation: factor of (n + alpha N).
+        dim: width of the vectors.
+        epochs: alternations between users and items.
+        seed: of the starting vectors.
+    """
+    vectors, _ = ials.fit_ials(
+        likes, dim=dim, alpha=alpha, regularisation=regularisation, epochs=epochs, seed=seed
+    )  # fmt: skip
+    return Ials(vectors, alpha, regularisation, np.log1p(_popularity(likes)))
+
+
 def fit_text_cosine(vectors: NDArray[np.float32]) -> TextCosine:
     """Takes the items' text vectors to length 1.
 
@@ -180,18 +236,69 @@ def fit_text_cosine(vectors: NDArray[np.float32]) -> TextCosine:
     return TextCosine(_to_unit_rows(vectors))
 
 
+FoldIn = ItemKNN | Ease | Ials  # what scores a support and has a popularity weight
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The settings of a baseline to choose from: every combination, each with every popularity weight.
+
+    Attributes:
+        fit: fits the baseline to likes by settings, given by name.
+        values: setting -> what to try.
+        popularity_weights: weights to try.
+        draft: settings that are not chosen but differ, for the sake of time, while choosing.
+    """
+
+    fit: Callable[..., FoldIn]
+    values: Mapping[str, Sequence[float]]
+    popularity_weights: Sequence[float]
+    draft: Settings = field(default_factory=dict)
+
+    def fit_all(self, likes: csr_array) -> Iterator[tuple[Settings, FoldIn]]:
+        """Every candidate, for `tune`: its settings, and what they make of likes (n_users, n_items)."""
+        for values in product(*self.values.values()):
+            settings = dict(zip(self.values, values, strict=True))
+            fitted = self.fit(likes, **settings, **self.draft)
+            for weight in self.popularity_weights:
+                yield {**settings, "popularity_weight": weight}, replace(fitted, popularity_weight=weight)
+
+    def refit(self, likes: csr_array, settings: Settings) -> FoldIn:
+        """Fits to likes (n_users, n_items) by what was chosen."""
+        fitted = self.fit(likes, **{name: settings[name] for name in self.values})
+        return replace(fitted, popularity_weight=settings["popularity_weight"])
+
+
+def build_grids(dim: int = 64) -> dict[str, Grid]:
+    """What is tried of each baseline, by its name; `dim` is the width of iALS's vectors."""
+    return {
+        ItemKNN.name: Grid(
+            fit_item_knn,
+            {"neighbours": (20, 50, 200, 500), "shrinkage": (0.0, 10.0, 100.0)},
+            (LEAST_WEIGHT, 0.03, 0.1, 0.3),
+        ),
+        Ease.name: Grid(
+            fit_ease, {"regularisation": (100.0, 300.0, 1000.0, 3000.0, 10_000.0)}, (LEAST_WEIGHT, 0.003, 0.01, 0.03)
+        ),
+        Ials.name: Grid(
+            partial(fit_ials, dim=dim),
+            {"alpha": (0.03, 0.1, 0.3), "regularisation": (0.003, 0.01, 0.03)},
+            (LEAST_WEIGHT, 0.01, 0.03, 0.1),
+            draft={"epochs": 5},
+        ),
+    }
+
+
 @dataclass(frozen=True)
 class Tuned:
     """What validation chose.
 
     Attributes:
-        scorer: the best candidate, fitted.
-        settings: its settings.
+        settings: the settings of the best candidate.
         ndcg: its mean NDCG@k over the users of the validation slices, averaged over the slices.
         tried: every candidate's settings with its NDCG, in the order tried.
     """
 
-    scorer: Scorer
     settings: Settings
     ndcg: float
     tried: tuple[tuple[Settings, float], ...]
@@ -202,54 +309,35 @@ class Tuned:
         return f"{chosen} (best of {len(self.tried)} by NDCG on validation: {self.ndcg:.3f})"
 
 
-def tune(candidates: Iterable[tuple[Settings, Scorer]], validation: Sequence[Slice], k: int = 20) -> Tuned:
-    """Chooses the candidate with the best NDCG@k on validation; among equals the first.
+def tune(
+    candidates: Iterable[tuple[Settings, Scorer]], families: Mapping[str, Sequence[Slice]], k: int = 20
+) -> dict[str, Tuned]:
+    """Chooses for each family of slices the candidate with the best NDCG@k on validation; among equals the first.
 
     Args:
-        candidates: settings with what was fitted by them; taken one at a time, so only the best stays in memory.
-        validation: the slices to choose on, never test.
+        candidates: settings with what was fitted by them; taken one at a time, so that one is in memory.
+        families: family -> the slices to choose on, never test.
         k: list length.
 
     Raises:
-        RequestError: there is no candidate, or validation has no user with a relevant item.
+        RequestError: there is no candidate, or a family has no user with a relevant item.
     """
-    best: tuple[float, Settings, Scorer] | None = None
-    tried: list[tuple[Settings, float]] = []
+    tried: dict[str, list[tuple[Settings, float]]] = {family: [] for family in families}
     for settings, scorer in candidates:
-        results = [evaluate_slice(scorer, slice_, k) for slice_ in validation]
-        means = [float(result.per_user("ndcg").mean()) for result in results if result.users.size]
-        if not means:
-            raise RequestError("expected a validation slice with relevant items, got none: nothing to choose by")
-        ndcg = sum(means) / len(means)
-        tried.append((settings, ndcg))
-        if best is None or ndcg > best[0]:
-            best = (ndcg, settings, scorer)
-    if best is None:
+        for family, slices in families.items():
+            results = [evaluate_slice(scorer, slice_, k) for slice_ in slices]
+            means = [float(result.per_user("ndcg").mean()) for result in results if result.users.size]
+            if not means:
+                raise RequestError(f"no validation slice of {family} has relevant items: nothing to choose by")
+            tried[family].append((settings, sum(means) / len(means)))
+    if not all(tried.values()):
         raise RequestError("expected at least one candidate to choose from, got none")
-    return Tuned(best[2], best[1], best[0], tuple(tried))
+    return {family: Tuned(*max(found, key=lambda one: one[1]), tuple(found)) for family, found in tried.items()}
 
 
-def item_knn_candidates(
-    likes: csr_array, neighbours: Sequence[int] = KNN_NEIGHBOURS, shrinkages: Sequence[float] = KNN_SHRINKAGES
-) -> Iterator[tuple[Settings, ItemKNN]]:
-    """Item kNN with every combination of the settings, for `tune`."""
-    for n_neighbours in neighbours:
-        for shrinkage in shrinkages:
-            fitted = fit_item_knn(likes, neighbours=n_neighbours, shrinkage=shrinkage)
-            for weight in POPULARITY_WEIGHTS:
-                settings = {"neighbours": n_neighbours, "shrinkage": shrinkage, "popularity_weight": weight}
-                yield settings, replace(fitted, popularity_weight=weight)
-
-
-def ease_candidates(
-    likes: csr_array, regularisations: Sequence[float] = EASE_REGULARISATIONS, item_limit: int = EASE_ITEM_LIMIT
-) -> Iterator[tuple[Settings, Ease]]:
-    """EASE with every combination of the settings, for `tune`; raises RequestError above the item limit."""
-    for regularisation in regularisations:
-        fitted = fit_ease(likes, regularisation=regularisation, item_limit=item_limit)
-        for weight in POPULARITY_WEIGHTS:
-            settings = {"regularisation": regularisation, "popularity_weight": weight}
-            yield settings, replace(fitted, popularity_weight=weight)
+def family_of(slice_name: str) -> str:
+    """The family that a slice's settings are chosen for: a support of a few likes wants others than one of many."""
+    return NEW_USERS if slice_name.startswith("cold_users") else KNOWN_USERS
 
 
 @dataclass(frozen=True)
@@ -257,53 +345,69 @@ class Baselines:
     """The baselines of one split.
 
     Attributes:
-        scorers: those fitted, in table order.
+        by_family: family -> the scorers with the settings chosen for it, in table order.
         chosen: scorer name -> the settings that validation chose, for people.
         skipped: scorer name -> why it is left out.
     """
 
-    scorers: tuple[Scorer, ...]
+    by_family: Mapping[str, tuple[Scorer, ...]]
     chosen: Mapping[str, str]
     skipped: Mapping[str, str]
+
+    def scorers(self, slice_name: str) -> tuple[Scorer, ...]:
+        """The scorers for a slice."""
+        return self.by_family[family_of(slice_name)]
 
 
 def fit_baselines(
     likes: csr_array,
+    held_in: csr_array,
     validation: Sequence[Slice],
     *,
     text_vectors: NDArray[np.float32] | None = None,
     k: int = 20,
     ease_item_limit: int = EASE_ITEM_LIMIT,
+    grids: Mapping[str, Grid] | None = None,
 ) -> Baselines:
-    """Fits every baseline on training likes and chooses its settings on validation.
+    """Chooses the settings of every baseline on validation, then fits it to all training likes.
 
     Args:
         likes: (n_users, n_items) float32, 1 where a user likes an item in training.
-        validation: the slices to choose on.
+        held_in: the same without the likes that validation asks for: what is fitted to while choosing.
+        validation: the slices to choose on; a family without any takes the other's choice.
         text_vectors: (n_items, dim) text vectors of the items; None: text cosine is skipped.
         k: list length of the NDCG to choose by.
         ease_item_limit: above so many items EASE is skipped.
+        grids: scorer name -> what to choose from; None: those of `build_grids`.
     """
-    scorers: list[Scorer] = [fit_popularity(likes)]
+    families = {family: [s for s in validation if family_of(s.name) == family] for family in (KNOWN_USERS, NEW_USERS)}
+    asked = {family: slices for family, slices in families.items() if any(s.relevant.nnz for s in slices)}
+    popularity = fit_popularity(likes)
+    by_family: dict[str, list[Scorer]] = {family: [popularity] for family in families}
     chosen: dict[str, str] = {}
     skipped: dict[str, str] = {}
-    tunable: dict[str, Iterator[tuple[Settings, Scorer]]] = {
-        ItemKNN.name: item_knn_candidates(likes),
-        Ease.name: ease_candidates(likes, item_limit=ease_item_limit),
-    }
     n_items = likes.shape[1]
-    if n_items > ease_item_limit:
-        del tunable[Ease.name]
-        skipped[Ease.name] = f"it inverts an items x items matrix: {n_items} items, limit {ease_item_limit}"
-    for name, candidates in tunable.items():
-        tuned = tune(candidates, validation, k)
-        scorers.append(tuned.scorer)
-        chosen[name] = str(tuned)
+    for name, grid in (build_grids() if grids is None else grids).items():
+        if name == Ease.name and n_items > ease_item_limit:
+            skipped[name] = f"it inverts an items x items matrix: {n_items} items, limit {ease_item_limit}"
+            continue
+        if not asked:
+            for scorers in by_family.values():
+                scorers.append(grid.fit(likes))
+            chosen[name] = "defaults: too few likes to hold any out for validation"
+            continue
+        tuned = tune(grid.fit_all(held_in), asked, k)
+        refitted = {family: grid.refit(likes, found.settings) for family, found in tuned.items()}
+        for family, scorers in by_family.items():
+            scorers.append(refitted.get(family) or next(iter(refitted.values())))
+        chosen[name] = "; ".join(f"{family}: {found}" for family, found in tuned.items())
     if text_vectors is None:
         skipped[TextCosine.name] = "the items have no text vectors"
     else:
-        scorers.append(fit_text_cosine(text_vectors))
-    return Baselines(tuple(scorers), chosen, skipped)
+        text_cosine = fit_text_cosine(text_vectors)
+        for scorers in by_family.values():
+            scorers.append(text_cosine)
+    return Baselines({family: tuple(scorers) for family, scorers in by_family.items()}, chosen, skipped)
 
 
 def _popularity(likes: csr_array) -> NDArray[np.float32]:

@@ -57,10 +57,12 @@ class ReasonPath:
     Attributes:
         start: the recommended item.
         steps: the edges, the last of which leads to the other item.
+        n_sharing: how many items share what the path goes through; 2 for a direct edge. Fewer is more telling.
     """
 
     start: PathNode
     steps: tuple[PathStep, ...]
+    n_sharing: int = 2
 
     def sentence(self, other_name: str | None = None) -> str:
         """Tells the path in words: "same director (Quentin Tarantino) as Pulp Fiction", "sequel of Heat".
@@ -154,9 +156,9 @@ class PathIndex:
         if not direct and other in self._added:  # an added item's edges are kept on its own side only
             direct = [code ^ 1 for code in self._direct_codes(other_links, item)]
         paths = [ReasonPath(start, (self._step(code, end),)) for code in direct[:k]]
-        for *_, node, code, other_code in nsmallest(k - len(paths), self._meetings(links, other_links)):
+        for n_sharing, *_, node, code, other_code in nsmallest(k - len(paths), self._meetings(links, other_links)):
             steps = (self._step(code, self._node(node)), self._step(other_code ^ 1, end))
-            paths.append(ReasonPath(start, steps))
+            paths.append(ReasonPath(start, steps, n_sharing))
         return paths
 
     def with_item(self, item: str, name: str | None, links: Iterable[tuple[str, str]]) -> "PathIndex":

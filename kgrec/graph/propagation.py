@@ -21,6 +21,8 @@ from graph_schema import CatalogueSchema
 from kgrec.config import PriorConfig
 
 TEXT, LINKS, TASTES = "text", "links", "tastes"
+_ROWS_PER_DIRECTION = 4  # items for each direction kept of their links
+_ROUNDING = 1e-5  # relative to the vectors' length
 _SHRINKAGE = 3.0  # likes-worth of doubt in a node's mean taste: one well-liked neighbour is no proof
 
 
@@ -45,7 +47,8 @@ class ItemLinks:
 
 def build_item_links(data: HeteroData, schema: CatalogueSchema) -> ItemLinks:
     """Collects the links of every item over every edge type but the interaction, in both directions."""
-    relations, items, nodes, places = [], [], [], []
+    relations: list[tuple[str, bool, str]] = []
+    items, nodes, places = [], [], []
     for edge_type, edge in schema.graph_edges.items():
         ends = data[schema.edge_triple(edge_type)].edge_index.numpy()
         for is_source, this, other in ((True, edge.source, edge.target), (False, edge.target, edge.source)):
@@ -140,7 +143,8 @@ def mean_idf_weights(incidence: csr_array, idf: NDArray[np.float32]) -> csr_arra
     """(n_items, n_codes): each item's links weighted by idf, adding up to 1; entries are those of `incidence`."""
     owners = np.repeat(np.arange(incidence.shape[0]), np.diff(incidence.indptr))
     weights = idf[incidence.indices]
-    return _divide_rows(incidence, weights, np.bincount(owners, weights, incidence.shape[0]), owners)
+    totals = np.bincount(owners, weights, incidence.shape[0]).astype(np.float64)
+    return _divide_rows(incidence, weights, totals, owners)
 
 
 def _divide_rows(
@@ -175,13 +179,13 @@ def _path_channels(
     channels = []
     for name, place, vectors, known in paths:
         weights = mean_weights(links, place)
-        vectors = np.where(known[:, None], vectors, vectors[known].mean(axis=0) if known.any() else 0)
-        raw, present = weights @ vectors, np.diff(weights.indptr) > 0
+        filled = np.where(known[:, None], vectors, vectors[known].mean(axis=0) if known.any() else 0)
+        raw, present = weights @ filled, np.diff(weights.indptr) > 0
         if not (present & fitted).any():
             continue
         basis = _principal_axes(raw[present & fitted], dim)
         scale = 1 / np.sqrt(len(paths))
-        channels.append(_standardise(name, raw, present, fitted, basis, scale, relation=place, vectors=vectors))
+        channels.append(_standardise(name, raw, present, fitted, basis, scale, relation=place, vectors=filled))
     return channels
 
 
@@ -209,11 +213,13 @@ def _hop_means(
 
 def _links_channel(links: ItemLinks, fitted: NDArray[np.bool_], dim: int, seed: int) -> Channel:
     weights = unit_idf_weights(links.incidence, links.idf)
-    rows = weights[np.flatnonzero(fitted)]
-    width = max(min(dim, *(size - 1 for size in rows.shape)), 1)
+    telling = np.flatnonzero(links.idf)  # a code of a single item says nothing of another
+    rows = weights[np.flatnonzero(fitted)][:, telling]
+    width = max(min(dim, len(telling) - 1, rows.shape[0] // _ROWS_PER_DIRECTION), 1)
     # Half again as many random directions: the tail of an incidence matrix falls slowly.
-    _, _, axes = randomized_svd(rows, width, n_oversamples=width // 2 + 10, n_iter=3, random_state=seed)
-    vectors = np.ascontiguousarray(axes.T, dtype=np.float32)  # (n_codes, width)
+    _, _, axes = randomized_svd(rows, width, n_oversamples=width // 2 + 10, n_iter=2, random_state=seed)
+    vectors = np.zeros((len(links.idf), width), np.float32)  # (n_codes, width)
+    vectors[telling] = axes.T
     raw, present = weights @ vectors, np.diff(links.incidence.indptr) > 0
     identity = np.eye(vectors.shape[1], dtype=np.float32)
     return _standardise(LINKS, raw, present, fitted, identity, scale=1.0, vectors=vectors)
@@ -256,6 +262,9 @@ def _standardise(
     known = present & fitted
     mean = raw[known].mean(axis=0) if known.any() else np.zeros(raw.shape[1], np.float32)
     features = np.where(present[:, None], (raw - mean) @ basis, 0).astype(np.float32)
-    length = float(np.sqrt((features[known] ** 2).sum(axis=1).mean())) if known.any() else 0.0
-    factor = np.float32(scale / length) if length > 0 else np.float32(0)
+    length, before = (
+        float(np.sqrt((rows[known] ** 2).sum(axis=1).mean())) if known.any() else 0.0 for rows in (features, raw)
+    )
+    # Rows that are all alike differ by rounding alone, which must not be scaled up to features.
+    factor = np.float32(scale / length) if length > _ROUNDING * before else np.float32(0)
     return Channel(name, features * factor, basis * factor, mean.astype(np.float32), relation, vectors)

@@ -1,4 +1,4 @@
-"""Likes as a matrix, and how they are held out: cold users, cold items, and the latest (or random) likes of the rest."""
+"""Likes as a matrix, and how they are held out: cold users, cold items, the latest (or random) likes of the rest."""
 
 from dataclasses import dataclass, replace
 
@@ -22,12 +22,15 @@ class Likes:
         items: (n,) int64 item rows.
         times: (n,) int64 UTC seconds; None where interactions have no time.
         shape: (n_users, n_items).
+        met: (n_items,) bool: items that anybody interacted with, liked or not; None: those that are liked. The others
+            are cold: what nobody has met is not known to be disliked.
     """
 
     users: NDArray[np.int64]
     items: NDArray[np.int64]
     times: NDArray[np.int64] | None
     shape: tuple[int, int]
+    met: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         """The number of likes."""
@@ -37,6 +40,14 @@ class Likes:
         """The likes where `kept`, (n,) bool, says so."""
         times = None if self.times is None else self.times[kept]
         return replace(self, users=self.users[kept], items=self.items[kept], times=times)
+
+    @property
+    def cold_items(self) -> NDArray[np.bool_]:
+        """(n_items,) bool: items that nobody has met."""
+        if self.met is not None:
+            return ~self.met
+        unliked: NDArray[np.bool_] = np.bincount(self.items, minlength=self.shape[1]) == 0
+        return unliked
 
     def to_matrix(self) -> csr_array:
         """(n_users, n_items) float32, 1 where a user likes an item, indices sorted."""
@@ -55,7 +66,8 @@ def read_likes(data: HeteroData, schema: CatalogueSchema) -> Likes:
     store = data[schema.edge_triple(schema.interaction.edge)]
     users, items = store.edge_index.numpy()
     times = store.time.numpy() if "time" in store else None
-    likes = Likes(users, items, times, (data[schema.user_type].num_nodes, data[schema.item_type].num_nodes))
+    shape = (data[schema.user_type].num_nodes, data[schema.item_type].num_nodes)
+    likes = Likes(users, items, times, shape, np.bincount(items, minlength=shape[1]) > 0)
     if schema.interaction.positive is not None:
         likes = likes.select(store.weight.numpy() >= schema.interaction.positive)
     if not len(likes):
@@ -103,18 +115,20 @@ def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> 
     of_cold_user, of_cold_item = cold_users[likes.users], cold_items[likes.items]
     warm = ~of_cold_user & ~of_cold_item
     later = _later(likes, warm, config.warm, rng)
-    train = likes.select(warm & ~later)
+    train = replace(likes.select(warm & ~later), met=~likes.cold_items & ~cold_items)
     seen = train.to_matrix()
     trained = np.bincount(train.items, minlength=n_items) > 0  # (n_items,)
     known = np.diff(seen.indptr) > 0  # (n_users,)
 
     held_warm = likes.select(warm & later & known[likes.users] & trained[likes.items]).to_matrix()
     held_cold = likes.select(~of_cold_user & of_cold_item & known[likes.users]).to_matrix()
+    # Beside warm likes only the same part of the cold ones is asked for, or cold items would count too much.
+    later_cold = likes.select(~of_cold_user & of_cold_item & later & known[likes.users]).to_matrix()
     slices = [
         Slice("warm", "Warm users, warm items", seen, held_warm, trained),
         Slice("cold_items", "Cold items, among cold items", seen, held_cold, cold_items),
         Slice("cold_items_all", "Cold items, among all items", seen, held_cold, trained | cold_items),
-        Slice("overall", "Warm and cold items together", seen, held_warm + held_cold, trained | cold_items),
+        Slice("overall", "Warm and cold items together", seen, held_warm + later_cold, trained | cold_items),
     ]
     order = rng.permutation(len(likes)) if likes.times is None else np.lexsort((likes.items, likes.times))
     place = np.empty(len(likes), np.int64)

@@ -73,15 +73,17 @@ def search_weights(
         (n_parts,) float32 weights and what they are worth. Scales of the parts are divided out in the search and
         multiplied into the weights.
     """
-    scales = [1.0 if part is None else max(float(part.std(dim=1).mean()), 1e-9) for part in parts]
-    usable = [place for place, part in enumerate(parts) if part is not None and float(part.std(dim=1).max()) > 0]
+    scales = [1.0 if part is None else max(float(part.std(dim=1, correction=0).mean()), 1e-9) for part in parts]
+    usable = [
+        place for place, part in enumerate(parts) if part is not None and bool((part != part[:, :1]).any())
+    ]  # what scores all items alike ranks nothing
     weights = np.zeros(len(parts), np.float64)
     if not usable:
         return weights.astype(np.float32), 0.0
 
     def blend(chosen: NDArray[np.float64]) -> Tensor:
         total: Tensor | None = None
-        for place in np.flatnonzero(chosen):
+        for place in np.flatnonzero(chosen).tolist():
             part = parts[place]
             assert part is not None
             scaled = part * float(chosen[place] / scales[place])

@@ -151,7 +151,7 @@ def fit_head(
             ]
             loss = -(picked * torch.from_numpy(share[asked_rows].astype(np.float32)).to(device)).sum() / len(share)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             total += float(loss.detach()) * len(share)
         if on_epoch is not None:
@@ -159,11 +159,10 @@ def fit_head(
     with torch.no_grad():
         items = (kept @ episodes.map).cpu()
         base, slope, alpha = (float(value) for value in episodes.log_scalars.exp())
-        often = [float(value) for value in episodes.popularity_weights]
+        often, often_slope = (float(value) for value in episodes.popularity_weights)
         mapping = episodes.map.detach().cpu().clone()
-        return Head(
-            items, items.T @ items, episodes.centre.detach().cpu().clone(), alpha, base, slope, *often, mapping
-        )  # fmt: skip
+        centre = episodes.centre.detach().cpu().clone()
+        return Head(items, items.T @ items, centre, alpha, base, slope, often, often_slope, mapping)
 
 
 def _draw_episodes(

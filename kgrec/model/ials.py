@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-_PADDED_ENTRIES = 200_000  # likes gathered at once, padding included: bounds memory at this times embedding_dim floats
+_PADDED_ENTRIES = 200_000  # vectors gathered and rows of normal equations held at once, padding included
 _INIT_SCALE = 0.1
 
 
@@ -17,9 +17,9 @@ def fit_ials(
 ) -> tuple[Tensor, Tensor]:
     """Fits user and item vectors to implicit feedback.
 
-    Minimises sum_{likes} (1 - w_u.z_i)^2 + alpha sum_{all} (w_u.z_i)^2 + sum_u lambda_u |w_u|^2 + sum_i lambda_i |z_i|^2
-    with lambda_u = regularisation (n_u + alpha n_items), likewise for items, by alternating exact solves
-    (Hu et al. 2008; Rendle et al., "Revisiting the performance of iALS", 2022). Cost is linear in likes.
+    Minimises sum_{likes} (1 - w_u.z_i)^2 + alpha sum_{all} (w_u.z_i)^2 + sum_u lambda_u |w_u|^2
+    + sum_i lambda_i |z_i|^2 with lambda_u = regularisation (n_u + alpha n_items), likewise for items, by alternating
+    exact solves (Hu et al. 2008; Rendle et al., "Revisiting the performance of iALS", 2022). Cost is linear in likes.
 
     Args:
         likes: (n_users, n_items) of 1s.
@@ -48,7 +48,8 @@ def fit_ials(
 
 def ials_ridge(support: csr_array, alpha: float, regularisation: float) -> NDArray[np.float32]:
     """(n_users,) float32: regularisation (n_u + alpha n_items), iALS's ridge for each row of a support matrix."""
-    return (regularisation * (np.diff(support.indptr) + alpha * support.shape[1])).astype(np.float32)
+    ridge: NDArray[np.float64] = regularisation * (np.diff(support.indptr) + alpha * support.shape[1])
+    return ridge.astype(np.float32)
 
 
 def solve_supports(
@@ -78,7 +79,7 @@ def solve_supports(
     everything = alpha * (vectors.T @ vectors if gram is None else gram)  # (dim, dim)
     identity = torch.eye(dim, device=device)
     solved = torch.zeros((support.shape[0], dim), device=device)
-    for rows, index, mask in _padded(support):
+    for rows, index, mask in _padded(support, dim):
         found = vectors[index.to(device)] * mask.to(device)[..., None]  # (rows, width, dim)
         own_ridge = torch.from_numpy(ridge[rows]).to(device)[:, None]  # (rows, 1)
         left = torch.baddbmm(everything + own_ridge[..., None] * identity, found.transpose(1, 2), found)
@@ -91,13 +92,14 @@ def solve_supports(
     return solved
 
 
-def _padded(support: csr_array) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
+def _padded(support: csr_array, dim: int) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
     """Blocks of rows of like length: (rows, index (rows, width) int64, mask (rows, width) float32)."""
     sizes = np.diff(support.indptr)
     order = np.argsort(sizes, kind="stable")
     start = 0
     while start < len(order):
-        widths = np.maximum(sizes[order[start:]], 1)  # ascending
+        # A row costs its likes or its (dim, dim) normal equations, whichever is more; ascending.
+        widths = np.maximum(sizes[order[start : start + _PADDED_ENTRIES // dim + 1]], dim)
         n_rows = max(int(np.searchsorted(widths * np.arange(1, len(widths) + 1), _PADDED_ENTRIES, side="right")), 1)
         rows = order[start : start + n_rows]
         yield rows, *pad_rows(support, rows)

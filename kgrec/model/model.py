@@ -29,7 +29,7 @@ class Gate:
 
     Attributes:
         least_likes: (n_buckets,) ascending from 0: a bucket holds supports of at least this many likes.
-        warm: (n_buckets, n_components) float32: weights for items that were liked in training.
+        warm: (n_buckets, n_components) float32: weights for the items met in training.
         cold: (n_buckets, n_components) float32: weights for the others; 0 but for the components with a prior.
         cold_offset: (n_buckets,) float32: added to the others' scores, so that both kinds share one ranking.
         sentence_warm, sentence_cold, sentence_offset: the same for a sentence without likes; beside likes a sentence
@@ -59,6 +59,7 @@ class Model:
         item_item, item_item_few: (n_first, n_first) float32 for the first rows, those of the items that were there in
             training; None above the item limit.
         popularity: (n_items,) float32, log1p of training likes.
+        cold: (n_items,) bool: items that nobody had met in training; their vectors are the prior's.
         text: (n_items, text_dim) float32 unit vectors, zeros where `has_text` says that an item has none.
         prior: places a new item.
         gate: blends.
@@ -70,6 +71,7 @@ class Model:
     item_item: Tensor | None
     item_item_few: Tensor | None
     popularity: Tensor
+    cold: Tensor
     text: Tensor
     prior: Prior
     gate: Gate
@@ -79,12 +81,6 @@ class Model:
     def n_items(self) -> int:
         """The number of items."""
         return len(self.popularity)
-
-    @property
-    def trained(self) -> NDArray[np.bool_]:
-        """(n_items,) bool: the items that were liked in training."""
-        mask: NDArray[np.bool_] = self.popularity.numpy() > 0
-        return mask
 
     def component_scores(self, component: str, support: csr_array) -> Tensor:
         """One component's scores, (n_users, n_items) float32, for supports (n_users, n_items)."""
@@ -130,11 +126,10 @@ class Model:
         return scores
 
     def _item_weights(self, warm: NDArray[np.float32], cold: NDArray[np.float32]) -> Tensor:
-        trained = torch.from_numpy(self.trained)
-        return torch.where(trained, torch.from_numpy(warm)[:, None], torch.from_numpy(cold)[:, None])
+        return torch.where(self.cold, torch.from_numpy(cold)[:, None], torch.from_numpy(warm)[:, None])
 
     def _offset(self, cold_offset: float) -> Tensor:
-        return torch.where(self.popularity > 0, 0.0, cold_offset)
+        return torch.where(self.cold, cold_offset, 0.0)
 
     @torch.inference_mode()
     def contributions(
@@ -211,12 +206,13 @@ class Model:
             few_shot=replace(self.few_shot, vectors=torch.cat([self.few_shot.vectors, placed @ self.few_shot.to_head])),
             backbone=replace(self.backbone, vectors=torch.cat([self.backbone.vectors, placed @ self.backbone.to_head])),
             popularity=torch.cat([self.popularity, torch.zeros(1)]),
+            cold=torch.cat([self.cold, torch.ones(1, dtype=torch.bool)]),
             text=torch.cat([self.text, own_text]),
         )
 
 
 def _sum_rows(matrix: Tensor, support: csr_array) -> Tensor:
-    """support @ matrix, (n_users, n_items) float32, for a dense matrix of the first rows and columns."""
+    """The product support @ matrix, (n_users, n_items) float32, for a dense matrix of the first rows and columns."""
     n_first, n_items = len(matrix), support.shape[1]
     known = support if n_items == n_first else support[:, :n_first]
     index = torch.from_numpy(known.indices.astype(np.int64))

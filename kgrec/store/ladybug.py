@@ -5,6 +5,7 @@ a load is unfinished. What the engine does otherwise than one would think is not
 """
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -31,6 +32,7 @@ BUFFER_POOL_BYTES = 1 << 30
 MAX_DATABASE_BYTES = 1 << 38  # what every handle reserves of the address space; left alone, ladybug reserves 8 TB
 READ_ROWS = 100_000
 CHANGE_ROWS = 50_000  # rows changed per statement, all of which the buffer pool holds until it is done
+INDEXED_IDS = 500  # up to so many nodes are looked up one by one; beyond, all edges are read once
 ROW = "c_row"  # the column that numbers the rows passed in
 _Table = TypeVar("_Table", NodeTable, EdgeTable)
 
@@ -70,12 +72,17 @@ class LadybugStore:
                 raise in_use(path) from error
             raise StoreError(
                 f"cannot open {path}: {_first_line(error)}; expected a database that ladybug {ladybug.__version__} "
-                f"wrote: delete the file and load again: {self._load_command}"
+                f"wrote: {self._rebuild}"
             ) from error
 
     @property
+    def _rebuild(self) -> str:
+        name = self._path.name
+        return f"delete {name} (and {name}.wal, if there is one) and load again: {self._load_command}"
+
+    @property
     def _load_command(self) -> str:
-        return f"kgrec load SOURCE --to {self.url}"
+        return f"kgrec load SOURCE --to {shlex.quote(self.url)}"
 
     # -- queries -------------------------------------------------------------------------------------------------------
 
@@ -112,10 +119,13 @@ class LadybugStore:
         try:
             yield
         except RuntimeError as error:
-            raise StoreError(
-                f"{self.url} failed: {_first_line(error)}; if it fails again, delete the file and load again: "
-                f"{self._load_command}"
-            ) from error
+            if "buffer pool is full" in str(error):
+                size = self._database.buffer_pool_size >> 20
+                raise StoreError(
+                    f"{self.url} needs more memory than the {size} MiB that it may use ({BUFFER_POOL_BYTES >> 20} MiB, "
+                    "or a quarter of the machine's memory if that is less); use a machine with more memory"
+                ) from error
+            raise StoreError(f"{self.url} failed: {_first_line(error)}; if it fails again, {self._rebuild}") from error
 
     # -- schema --------------------------------------------------------------------------------------------------------
 
@@ -158,8 +168,7 @@ class LadybugStore:
                 self._schema = CatalogueSchema.model_validate_json(text or "")
             except ValidationError as error:
                 raise StoreError(
-                    f"{self.url} holds a schema that this version of kgrec does not know; delete the file and load "
-                    f"again: {self._load_command}"
+                    f"{self.url} holds a schema that this version of kgrec does not know; {self._rebuild}"
                 ) from error
         return self._schema
 
@@ -205,24 +214,22 @@ class LadybugStore:
 
     def _upsert(self, table: NodeTable | EdgeTable, name: str, rows: pa.Table) -> None:
         rows = _to_inputs(rows, table, name)
+        attributes = {f"c{i}": column for i, column in enumerate(table.columns) if i >= table.n_keys}
+        changed = rows.slice(0, 0)
         if self._count(table):
-            # Rows that are there already are found first, since to add rows (COPY) takes an eighth of the time of a
-            # MERGE, and to leave alone what has not changed takes none.
-            known = self._query_arrow(
-                f"LOAD FROM $rows {table.find} RETURN {ROW}, "
-                + ", ".join(f"{column} AS c{i}" for i, column in enumerate(table.columns)),
-                rows.append_column(ROW, pa.array(np.arange(len(rows)))),
-            )
+            # Rows that are there already are found first: to add rows (COPY) takes a tenth of the time of a MERGE, and
+            # to leave alone what has not changed takes none.
+            outputs = ", ".join([ROW, *(f"{column} AS {name}" for name, column in attributes.items())])
+            numbered = rows.append_column(ROW, pa.array(np.arange(len(rows))))
+            known = self._query_arrow(f"LOAD FROM $rows {table.find} RETURN {outputs}", numbered)
             given = rows.take(known[ROW])
-            changed = given.filter(pc.invert(_equal_rows(given, known.select(given.column_names))))
+            changed = given.filter(pc.invert(_equal_rows(given, known, list(attributes))))
             is_new = np.ones(len(rows), dtype=bool)
             is_new[known[ROW].to_numpy()] = False
             rows = rows.filter(pa.array(is_new))
-        else:
-            changed = rows.slice(0, 0)
         if len(rows):
             self._add(table, name, rows)
-        values = ", ".join(f"{table.columns[i]} = c{i}" for i in range(table.n_keys, len(table.columns)))
+        values = ", ".join(f"{column} = {name}" for name, column in attributes.items())
         for start in range(0, len(changed), CHANGE_ROWS):
             self._query_arrow(f"LOAD FROM $rows {table.find} SET {values}", changed.slice(start, CHANGE_ROWS))
 
@@ -302,26 +309,24 @@ class LadybugStore:
     def paths(self, start: NodeRef, end: NodeRef, max_length: int, k: int) -> list[GraphPath]:
         """See GraphStore."""
         self._check_whole()
-        self._node_table(start.type), self._node_table(end.type)
+        for node in (start, end):
+            self._node_table(node.type)
         return find_paths(self._reach, self._steps, start, end, max_length=max_length, k=k)
 
     def _reach(self, node_type: str, ids: Sequence[str]) -> set[NodeRef]:
+        if len(ids) <= INDEXED_IDS:
+            return {step.node for id_ in ids for step in self._steps(NodeRef(node_type, id_))}
         near = self._layout.nodes[node_type]
-        parameters: dict[str, object]
-        if len(ids) == 1:
-            start, parameters = f"MATCH (n:{near.name} {{{near.key}: $id}})", {"id": str(ids[0])}
-        else:  # by a hash join; `WHERE key IN $ids` would search the list for every node
-            start, parameters = (
-                f"UNWIND $ids AS id MATCH (n:{near.name} {{{near.key}: id}})",
-                {"ids": [str(id_) for id_ in ids]},
+        rows = pa.table({"c0": pa.array(ids, pa.string())})
+        found: set[NodeRef] = set()
+        for _, _, far_type, pattern in self._patterns(node_type):
+            far = self._query_arrow(
+                f"LOAD FROM $rows MATCH (n:{near.name} {{{near.key}: c0}}){pattern} "
+                f"RETURN DISTINCT m.{self._layout.nodes[far_type].key} AS id",
+                rows,
             )
-        return {
-            NodeRef(far_type, id_)
-            for _, _, far_type, pattern in self._patterns(node_type)
-            for (id_,) in self._query(
-                f"{start}{pattern} RETURN DISTINCT m.{self._layout.nodes[far_type].key}", **parameters
-            )
-        }
+            found.update(NodeRef(far_type, id_) for id_ in far["id"].to_pylist())
+        return found
 
     def _steps(self, node: NodeRef) -> list[Step]:
         near = self._layout.nodes[node.type]
@@ -330,7 +335,7 @@ class LadybugStore:
             for edge_type, reverse, far_type, pattern in self._patterns(node.type)
             for (id_,) in self._query(
                 f"MATCH (n:{near.name} {{{near.key}: $id}}){pattern} RETURN m.{self._layout.nodes[far_type].key}",
-                id=str(node.id),
+                id=node.id,
             )
         ]
 
@@ -362,8 +367,8 @@ class LadybugStore:
             f"MATCH (i:{items} {{{key}: $item}})<-[r:{table.name}]-(u:{user})-[s:{table.name}]->(j:{items}) "
             # an edge may be matched twice in one pattern, so the item itself is left out by its id
             f"WHERE j.{key} <> $item{liked} RETURN j.{key} AS id, count(*) AS n ORDER BY n DESC, id LIMIT $k",
-            item=str(item),
-            k=int(k),
+            item=item,
+            k=int(k),  # numpy's numbers are refused
             **parameters,
         )
         return [(id_, int(n)) for id_, n in rows]
@@ -409,9 +414,11 @@ def _to_inputs(rows: pa.Table, table: NodeTable | EdgeTable, name: str) -> pa.Ta
     return rows if len(last) == len(rows) else rows.take(np.sort(last.to_numpy()))
 
 
-def _equal_rows(left: pa.Table, right: pa.Table) -> pa.Array:
+def _equal_rows(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> pa.Array:
+    """Whether the rows of two tables are equal in some columns; null equals null."""
     equal = pa.array(np.ones(len(left), dtype=bool))
-    for a, b in zip(left.columns, right.columns, strict=True):
+    for name in columns:
+        a, b = left[name], right[name]
         both_null = pc.and_(pc.is_null(a), pc.is_null(b))
         equal = pc.and_(equal, pc.or_(pc.fill_null(pc.equal(a, b), False), both_null))
     return equal

@@ -49,13 +49,11 @@ def load_staged(store: GraphStore, staged: StagedTables, on_rows: OnRows | None 
     store.ensure_schema(staged.schema)
     store.begin_load()
     for name in staged.schema.nodes:
-        for rows in _join_batches(staged.iter_nodes(name)):
-            store.upsert_nodes(name, rows)
-            _tell(on_rows, name, len(rows))
+        for batch in _told_after(staged.iter_nodes(name, LOAD_ROWS), on_rows, name):
+            store.upsert_nodes(name, pa.Table.from_batches([batch]))
     for name in staged.schema.edges:
-        for rows in _join_batches(staged.iter_edges(name)):
-            store.upsert_edges(name, rows)
-            _tell(on_rows, name, len(rows))
+        for batch in _told_after(staged.iter_edges(name, LOAD_ROWS), on_rows, name):
+            store.upsert_edges(name, pa.Table.from_batches([batch]))
     store.finish_load()
     return LoadReport(staged.n_nodes, staged.n_edges, staged.n_rejects, staged.n_repeats, store.counts())
 
@@ -76,11 +74,11 @@ def read_tables(store: GraphStore, on_rows: OnRows | None = None) -> GraphTables
     schema = store.read_schema()
     nodes, edges, ids = {}, {}, {}
     for name, node in schema.nodes.items():
-        rows = pa.Table.from_batches(_told(store.read_nodes(name), on_rows, name), node.arrow_schema)
+        rows = pa.Table.from_batches(_told_after(store.read_nodes(name), on_rows, name), node.arrow_schema)
         nodes[name] = rows.sort_by(node.key)
         ids[name] = nodes[name][node.key].combine_chunks()
     for name, edge in schema.edges.items():
-        rows = pa.Table.from_batches(_told(store.read_edges(name), on_rows, name), edge.arrow_schema)
+        rows = pa.Table.from_batches(_told_after(store.read_edges(name), on_rows, name), edge.arrow_schema)
         # the ranks of the ends among the sorted ids, since to sort by two numbers is faster than by two strings
         source = pc.index_in(rows[SOURCE], value_set=ids[edge.source]).to_numpy()
         target = pc.index_in(rows[TARGET], value_set=ids[edge.target]).to_numpy()
@@ -88,24 +86,9 @@ def read_tables(store: GraphStore, on_rows: OnRows | None = None) -> GraphTables
     return GraphTables(schema, nodes, edges)
 
 
-def _join_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The batches as tables of about LOAD_ROWS rows."""
-    waiting: list[pa.RecordBatch] = []
+def _told_after(batches: Iterable[pa.RecordBatch], on_rows: OnRows | None, name: str) -> Iterator[pa.RecordBatch]:
+    """The batches; `on_rows` is called when a batch has been dealt with."""
     for batch in batches:
-        waiting.append(batch)
-        if sum(map(len, waiting)) >= LOAD_ROWS:
-            yield pa.Table.from_batches(waiting)
-            waiting = []
-    if waiting:
-        yield pa.Table.from_batches(waiting)
-
-
-def _told(batches: Iterable[pa.RecordBatch], on_rows: OnRows | None, name: str) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        _tell(on_rows, name, len(batch))
         yield batch
-
-
-def _tell(on_rows: OnRows | None, name: str, n_rows: int) -> None:
-    if on_rows is not None:
-        on_rows(name, n_rows)
+        if on_rows is not None:
+            on_rows(name, len(batch))

@@ -12,9 +12,9 @@ if sys.platform != "win32":
 
 Mode = Literal["read", "write"]
 
-# (device, inode) of the files that this process has open for writing. To open and close such a file again would drop
-# the database's own lock on it (that is how POSIX locks work), so a second handle is refused without touching it.
-_written: set[tuple[int, int]] = set()
+# (device, inode) of the files that this process has open, and how. To open and close a file that it writes once more
+# would drop the database's own lock (that is how POSIX locks work), so such a handle is refused untouched.
+_held: dict[tuple[int, int], list[Mode]] = {}
 
 
 class FileLock:
@@ -32,9 +32,10 @@ class FileLock:
     """
 
     def __init__(self, path: Path, mode: Mode) -> None:
-        if path.exists() and _identity(path.stat()) in _written:
+        held = _held.get(_identity(path.stat()), []) if path.exists() else []
+        if "write" in held or (held and mode == "write"):
             raise StoreError(
-                f"{path} is open for writing in this process already; close that store (or leave its `with`) first"
+                f"{path} is open in this process already, to {held[0]}; expected it to be free: close that store first"
             )
         try:
             if mode == "write":
@@ -56,15 +57,15 @@ class FileLock:
                 raise StoreError(
                     f"cannot lock {path}: {error.strerror}; keep it on a file system with locks"
                 ) from error
-        if mode == "write":
-            _written.add(self._identity)
+        self._mode = mode
+        _held.setdefault(self._identity, []).append(mode)
 
     def close(self) -> None:
         """Lets go of the file; a second call does nothing."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
-            _written.discard(self._identity)
+            _held[self._identity].remove(self._mode)
 
 
 def in_use(path: Path) -> StoreError:

@@ -54,7 +54,7 @@ def find_paths(
             yield path
             return
         for step in sorted_steps(path.nodes[-1]):
-            # `end` only as the last node: at distance 0 with edges left it would be visited twice
+            # nothing is looked for beyond `end`: no path comes back to it
             close = distances.get(step.node, n_left) < n_left and (step.node != end or n_left == 1)
             if close and step.node not in path.nodes:
                 yield from walk(GraphPath(path.start, (*path.steps, step)), n_left - 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import eye_array
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
@@ -39,6 +39,7 @@ from kgrec.model.prior import (
     fit_hidden_layer,
 )
 
+_FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
 _MANY_LIKES = 21  # supports from here on are gated as warm users are
 _SHIFTS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 
@@ -87,6 +88,8 @@ def fit_model(
     links = build_item_links(data, schema)
     say("holding out likes for validation")
     split = split_likes(likes, config.validation, np.random.default_rng(config.seed))
+    if not len(split.train):  # a handful of likes: nothing is left to validate on
+        split = replace(split, train=likes, slices={})
     rng = np.random.default_rng([config.seed, 1])
     samples = {name: sample_slice(slice_, rng) for name, slice_ in split.slices.items()}
     run = _Run(data, schema, links, config, device)
@@ -279,8 +282,8 @@ class _Run:
         placed = backbone.problem.predict(choices.prior)
         if layer is not None:
             placed = placed + _apply(layer, backbone.problem, choices.prior)
-        cold = torch.from_numpy(backbone.n_likes == 0)[:, None]
-        items = torch.where(cold, torch.from_numpy(placed), torch.from_numpy(backbone.items))  # (n_items, dim)
+        cold = torch.from_numpy(likes.cold_items)
+        items = torch.where(cold[:, None], torch.from_numpy(placed), torch.from_numpy(backbone.items))  # (n_items, dim)
         popularity = torch.log1p(torch.from_numpy(backbone.n_likes.astype(np.float32)))
         head = fit_head(
             matrix,
@@ -292,7 +295,7 @@ class _Run:
             device=self.device,
         )
         head = replace(head, vectors=items @ head.to_head)
-        kept = torch.where(cold, 0.0, items)
+        kept = torch.where(cold[:, None], 0.0, items)
         dim = config.embedding_dim
         plain = Head(
             items, kept.T @ kept, torch.zeros(dim), alpha,
@@ -304,7 +307,9 @@ class _Run:
             text = torch.where(texts.has_text[:, None], texts.x, 0.0)
         none = np.zeros((1, len(COMPONENTS)), np.float32)
         unset = Gate(np.zeros(1, np.int64), none, none, np.zeros(1, np.float32), none[0], none[0], 0.0)
-        return Model(head, plain, matrices.get(ITEM_ITEM), matrices.get(ITEM_ITEM_FEW), popularity, text, prior, unset)
+        return Model(
+            head, plain, matrices.get(ITEM_ITEM), matrices.get(ITEM_ITEM_FEW), popularity, cold, text, prior, unset
+        )
 
 
 def _gated(problem: RidgeProblem, settings: PriorSettings) -> NDArray[np.float32]:
@@ -332,7 +337,7 @@ def _choose_gate(model: Model, samples: dict[str, Sample], quality: dict[str, fl
         cold_parts = _likes_parts(model, samples[cold_name]) if cold_name in samples else None
         buckets.append(_choose_bucket(model, samples, parts, cold_parts, (warm_name, cold_name), quality))
     if "warm" in samples:
-        least.append(_MANY_LIKES if buckets else 0)
+        least.append(max(_MANY_LIKES, least[-1] + 1) if buckets else 0)
         cold_parts = _likes_parts(model, samples["cold_items"]) if "cold_items" in samples else None
         parts = _likes_parts(model, samples["warm"])
         buckets.append(_choose_bucket(model, samples, parts, cold_parts, ("warm", "cold_items"), quality))
@@ -340,11 +345,12 @@ def _choose_gate(model: Model, samples: dict[str, Sample], quality: dict[str, fl
         weights = np.eye(len(COMPONENTS), dtype=np.float32)[0]
         least, buckets = [0], [_Bucket(weights, weights, 0.0, 0.0)]
     sentence = buckets[0]
-    if "cold_users_k1" in samples:
-        names = ("cold_users_k1", "cold_users_cold_items_k1")
-        parts = _sentence_parts(model, samples[names[0]])
-        cold_parts = _sentence_parts(model, samples[names[1]]) if names[1] in samples else None
-        sentence = _choose_bucket(model, samples, parts, cold_parts, names, quality, "sentence")
+    names = ("cold_users_k1", "cold_users_cold_items_k1")
+    said = {name: fitting for name in names if (fitting := _keep_fitting(model, samples.get(name))) is not None}
+    if names[0] in said:
+        parts = _sentence_parts(model, said[names[0]])
+        cold_parts = _sentence_parts(model, said[names[1]]) if names[1] in said else None
+        sentence = _choose_bucket(model, said, parts, cold_parts, names, quality, "sentence")
     shift = _choose_shift(model, buckets[-1], samples.get("overall"), quality)
     gate = Gate(
         np.array(least, np.int64),
@@ -378,6 +384,26 @@ def _likes_parts(model: Model, sample: Sample) -> list[Tensor | None]:
     return [None if name == TEXT else model.component_scores(name, sample.support) for name in COMPONENTS]
 
 
+def _keep_fitting(model: Model, sample: Sample | None) -> Sample | None:
+    """Makes a sample of one like each a question about words: the like's text is the sentence, and what is asked for
+    are the user's other likes that fit it, those among the tenth of all items whose texts are nearest to it.
+    """
+    has_text = model.text.abs().sum(dim=1) > 0
+    if sample is None or not has_text.any():
+        return None
+    shown = torch.from_numpy(sample.support.indices.astype(np.int64))
+    nearness = model.text[shown] @ model.text.T  # (n_users, n_items)
+    place = int(_FITTING * (int(has_text.sum()) - 1)) + 1  # `quantile` takes no more than 2^24 values
+    least = nearness[:, has_text].kthvalue(place, dim=1, keepdim=True).values  # (n_users, 1)
+    relevant = sample.relevant & (nearness >= least) & has_text & has_text[shown][:, None]
+    kept = relevant.any(dim=1)
+    if not kept.any():
+        return None
+    rows = np.flatnonzero(kept.numpy())
+    n_relevant = relevant[kept].sum(dim=1).float()
+    return Sample(sample.support[rows], relevant[kept], sample.masked[kept], n_relevant, sample.k)
+
+
 def _sentence_parts(model: Model, sample: Sample) -> list[Tensor | None]:
     """Each component's scores for users of one like, of which only the item's text is known: a sentence's stand-in."""
     said = model.text[torch.from_numpy(sample.support.indices.astype(np.int64))]  # (n_users, text_dim)
@@ -385,8 +411,8 @@ def _sentence_parts(model: Model, sample: Sample) -> list[Tensor | None]:
     parts: list[Tensor | None] = [None] * len(COMPONENTS)
     for name, head in ((FEW_SHOT, model.few_shot), (BACKBONE, model.backbone)):
         vectors = torch.from_numpy(placed) @ head.to_head  # (n_users, dim)
-        one_each = csr_array(np.eye(len(vectors), dtype=np.float32))
-        ridge = head.ridge(np.zeros(len(vectors), np.int64))
+        one_each = eye_array(len(vectors), dtype=np.float32, format="csr")
+        ridge = head.ridge(np.ones(len(vectors), np.int64))  # a sentence counts as a like
         users = solve_supports(one_each, vectors, ridge, head.alpha, head.centre, head.gram)
         often = float(head.popularity_weight(np.zeros(1, np.int64))[0])
         parts[COMPONENTS.index(name)] = users @ head.vectors.T + often * model.popularity
@@ -406,18 +432,19 @@ def _choose_bucket(
 ) -> _Bucket:
     """Weights for warm items; for cold ones what ranks them best among themselves, brought to the same scale."""
     title = title or names[0]
-    warm, quality[f"gate {title}"] = search_weights(parts, samples[names[0]].quality)
     placeable = [*WITH_PRIOR, TEXT]
-    cold = np.where([name == WITH_PRIOR[0] for name in COMPONENTS], np.float32(1), np.float32(0))
+    warm = cold = np.where([name == WITH_PRIOR[0] for name in COMPONENTS], np.float32(1), np.float32(0))
+    found, quality[f"gate {title}"] = search_weights(parts, samples[names[0]].quality)
+    warm = found if found.any() else warm
     if cold_parts is not None:
         own = [part if name in placeable else None for name, part in zip(COMPONENTS, cold_parts, strict=True)]
         found, quality[f"gate {title}, cold items"] = search_weights(own, samples[names[1]].quality)
         cold = found if found.any() else cold
-    trained = torch.from_numpy(model.trained)
+    trained = ~model.cold
     blended, raw = _blend(parts, warm)[:, trained], _blend(parts, cold)[:, trained]
     slope, intercept = fit_line(raw, blended)
     slope = max(slope, 1e-6)
-    return _Bucket(warm, (cold * slope).astype(np.float32), intercept, float(blended.std(dim=1).mean()))
+    return _Bucket(warm, (cold * slope).astype(np.float32), intercept, float(blended.std(dim=1, correction=0).mean()))
 
 
 def _blend(parts: list[Tensor | None], weights: NDArray[np.float32]) -> Tensor:
@@ -431,7 +458,7 @@ def _choose_shift(model: Model, bucket: _Bucket, sample: Sample | None, quality:
     if sample is None:
         return 0.0
     parts = _likes_parts(model, sample)
-    trained = torch.from_numpy(model.trained)
+    trained = ~model.cold
     warm, cold = _blend(parts, bucket.warm), _blend(parts, bucket.cold) + bucket.intercept
     found = {shift: sample.quality(torch.where(trained, warm, cold + shift * bucket.spread)) for shift in _SHIFTS}
     quality.update({f"cold items moved by {shift:+g}": worth for shift, worth in found.items()})

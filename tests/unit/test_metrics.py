@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch_geometric.metrics import LinkPredMRR, LinkPredNDCG, LinkPredRecall
 
-from kgrec.errors import KgrecError, RequestError
 from kgrec import metrics
+from kgrec.errors import KgrecError, RequestError
 
 # One user likes items 0, 3, 4 and 7 and is shown 3, 1, 0: hits at places 1 and 3.
 TOP = np.array([[3, 1, 0], [5, 6, 7], [2, -1, -1]])

@@ -1,0 +1,176 @@
+"""A whole evaluation: split, train, tune the baselines, and ask everybody the same questions once."""
+
+import datetime
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch_geometric.data import HeteroData
+
+from graph_schema import CatalogueSchema
+from kgrec.config import SplitConfig, TrainConfig
+from kgrec.errors import RequestError
+from kgrec.evaluate.baselines import Baselines, build_grids, fit_baselines
+from kgrec.evaluate.report import About, Report, build_report
+from kgrec.graph.split import Likes, Split, read_likes, split_likes
+from kgrec.slices import Scorer, Slice, SliceResult, evaluate_slice, tail_slice
+from kgrec.training.training import Choices, fit_model
+
+_BLOCK_SCORES = 2_000_000  # users x items scored at once
+_TUNING_USERS = 600  # of each validation slice that baselines are tuned on, drawn
+
+
+def evaluate_catalogue(
+    data: HeteroData,
+    schema: CatalogueSchema,
+    config: TrainConfig,
+    *,
+    split: SplitConfig,
+    seed: int,
+    evaluated_at: datetime.datetime,
+    k: int = 20,
+    on_stage: Callable[[str], None] | None = None,
+) -> Report:
+    """Holds likes out, trains on the rest, and measures on what was held out how good the recommendations are.
+
+    Settings, ours and the baselines', are chosen on likes held out of the training likes; the test likes are read
+    once, after everything is fitted.
+
+    Args:
+        data: the heterograph, with text vectors as `x` and `has_text` masks.
+        schema: the catalogue's schema.
+        config: of the training.
+        split: how the test likes are held out; validation likes for the baselines are held out alike.
+        seed: of both splits and of the intervals; that of the training is in `config`.
+        evaluated_at: what the report says.
+        k: list length of the tables.
+        on_stage: told what is being done, a line each.
+
+    Raises:
+        CatalogueError: the catalogue has no likes.
+        RequestError: there are too few likes to hold any out.
+    """
+    say = on_stage or (lambda _: None)
+    likes = read_likes(data, schema)
+    test = split_likes(likes, split, np.random.default_rng(seed))
+    if not test.slices:
+        raise RequestError(
+            f"nothing to evaluate: of {len(likes):,} likes none could be held out whose user and item are known from "
+            f"the others; expected more likes, or larger shares to hold out than {split}"
+        )
+    model, choices = fit_model(data, schema, test.train, config, on_stage)
+    say("tuning the baselines")
+    baselines = tune_baselines(data, schema, test.train, config, split, seed)
+    say("asking for the test likes")
+    results = evaluate_scorers(test, model, baselines, k)
+    about = About(
+        catalogue=schema.name,
+        counts=count_catalogue(data, schema, likes),
+        split=describe_split(split, test),
+        seed=seed,
+        evaluated_at=int(evaluated_at.timestamp()),
+        ours=model.name,
+        chosen={model.name: describe_choices(choices), **baselines.chosen},
+        skipped=baselines.skipped,
+    )
+    popularity = np.bincount(test.train.items, minlength=likes.shape[1])
+    return build_report(results, about, popularity=popularity, rng=np.random.default_rng([seed, 2]))
+
+
+def report_slices(split: Split) -> list[Slice]:
+    """The slices of a report, in its order."""
+    found = split.slices
+    slices = [found[name] for name in ("cold_items", "cold_items_all", "overall") if name in found]
+    if "warm" in found:
+        popularity = np.bincount(split.train.items, minlength=split.train.shape[1])
+        slices = [found["warm"], tail_slice(found["warm"], popularity), *slices]
+    return slices + [found[name] for name in found if name.removeprefix("cold_users_k").isdigit()]
+
+
+def tune_baselines(
+    data: HeteroData, schema: CatalogueSchema, likes: Likes, config: TrainConfig, split: SplitConfig, seed: int
+) -> Baselines:
+    """Fits the baselines to training likes, their settings chosen on likes held out of these.
+
+    Args:
+        data: the heterograph, read for the items' text vectors.
+        schema: the catalogue's schema.
+        likes: the training likes.
+        config: iALS's vectors are as wide as ours.
+        split: how likes are held out for validation.
+        seed: of that split.
+    """
+    rng = np.random.default_rng([seed, 1])
+    validation = split_likes(likes, split, rng)
+    asked = {"warm", *(f"cold_users_k{size}" for size in split.support_sizes if size)}  # without likes all are alike
+    slices = [_draw_users(slice_, rng) for name, slice_ in validation.slices.items() if name in asked]
+    vectors = _text_vectors(data, schema)
+    grids = build_grids(config.embedding_dim)
+    return fit_baselines(likes.to_matrix(), validation.train.to_matrix(), slices, text_vectors=vectors, grids=grids)
+
+
+def evaluate_scorers(split: Split, model: Scorer, baselines: Baselines, k: int = 20) -> list[SliceResult]:
+    """Asks the model and the baselines every question of a split; memory is a block of users times the items."""
+    block_users = min(max(_BLOCK_SCORES // split.train.shape[1], 1), 512)
+    return [
+        evaluate_slice(scorer, slice_, k, block_users=block_users)
+        for slice_ in report_slices(split)
+        for scorer in (model, *baselines.scorers(slice_.name))
+    ]
+
+
+def count_catalogue(data: HeteroData, schema: CatalogueSchema, likes: Likes) -> dict[str, int]:
+    """How many there are of what, for people."""
+    n_users, n_items = likes.shape
+    n_others = sum(data[name].num_nodes for name in schema.nodes if name not in (schema.user_type, schema.item_type))
+    n_links = sum(data[schema.edge_triple(name)].edge_index.shape[1] for name in schema.graph_edges)
+    return {"users": n_users, "items": n_items, "likes": len(likes), "other nodes": n_others, "links": n_links}
+
+
+def describe_split(config: SplitConfig, split: Split) -> str:
+    """How likes were held out, for people."""
+    which = "the latest" if split.by_time else "a random"
+    return (
+        f"{config.cold_users:.0%} of users and {config.cold_items:.0%} of items held out whole, and {which} "
+        f"{config.warm:.0%} of the other likes ({'by their time' if split.by_time else 'likes have no times'}); "
+        f"{len(split.train):,} likes to learn from. Cold items are known by their texts and links alone. Settings "
+        f"were chosen on likes held out of these in the same way, and the test likes read once, at the end"
+    )
+
+
+def describe_choices(choices: Choices) -> str:
+    """What validation chose for our model, for people."""
+    gates = ", ".join(f"{name} {gate:g}" for name, gate in choices.prior.gates.items())
+    layer = f" and a hidden layer, {choices.prior.steps} steps" if choices.prior.steps else ""
+    parts = [
+        f"backbone: alpha {choices.alpha:g}, regularisation {choices.regularisation:g}",
+        f"prior: regularisation {choices.prior.regularisation:g}{f', gates {gates}' if gates else ''}{layer}",
+    ]
+    if choices.item_item_regularisation is not None:
+        parts.append(
+            f"item-item: regularisation {choices.item_item_regularisation:g}, dropout for few likes "
+            f"{choices.few_dropout:g}, graph weight {choices.graph_weight:g}"
+        )
+    return f"{'; '.join(parts)} (by NDCG and recall on validation)"
+
+
+def _text_vectors(data: HeteroData, schema: CatalogueSchema) -> NDArray[np.float32] | None:
+    items = data[schema.item_type]
+    if "x" not in items:
+        return None
+    vectors: NDArray[np.float32] = np.where(items.has_text.numpy()[:, None], items.x.numpy(), np.float32(0))
+    return vectors
+
+
+def _draw_users(slice_: Slice, rng: np.random.Generator) -> Slice:
+    """The slice asked of some of its users, where they are many."""
+    users = np.flatnonzero(np.diff(slice_.relevant.indptr))
+    if len(users) <= _TUNING_USERS:
+        return slice_
+    drawn = np.zeros(slice_.relevant.shape[0], np.bool_)
+    drawn[rng.choice(users, _TUNING_USERS, replace=False)] = True
+    pairs = slice_.relevant.tocoo()
+    kept = drawn[pairs.row]
+    relevant = csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=pairs.shape)
+    return Slice(slice_.name, slice_.title, slice_.support, relevant, slice_.candidates)

@@ -1,0 +1,287 @@
+"""A bundle: a trained model with all that answering needs, and how it is written to disk and read back.
+
+On disk a bundle is a folder: `bundle.json` and one safetensors file that it names, with its size and SHA-256. The
+tensors are written first and `bundle.json` is replaced last, in one step, so that a reader finds the old bundle or the
+new one, whole, whenever the writer stops.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from graph_schema import CatalogueSchema
+from kgrec.config import TrainConfig
+from kgrec.errors import BundleError
+from kgrec.ids import IdMap
+from kgrec.model.head import Head
+from kgrec.model.model import Gate, Model
+from kgrec.model.prior import Prior
+
+FORMAT, FORMAT_VERSION = "kgrec-bundle", 1
+_JSON, _TENSORS = "bundle.json", "tensors-{}.safetensors"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """All that a Recommender answers from.
+
+    Attributes:
+        schema: the catalogue's schema.
+        ids: node type -> its ids and their rows.
+        names: node type -> a name for people, or None, per row.
+        edges: edge type of the graph -> rows of both ends, int64 (2, n).
+        model: the trained model.
+        relations: (edge type, whether the item is its source, node type at the other end) of the model's links.
+        link_node: (n_codes,) int64: the node row of each link code; its relation is `model.prior.relation`.
+        liked: (n_users, n_items): the likes, each user's support set.
+        seen: (n_users, n_items): every interaction; never recommended.
+        config: how it was trained.
+        choices: what validation chose.
+        encoder_name, encoder_revision: the encoder of the texts.
+        trained_at: UTC seconds.
+    """
+
+    schema: CatalogueSchema
+    ids: Mapping[str, IdMap]
+    names: Mapping[str, Sequence[str | None]]
+    edges: Mapping[str, NDArray[np.int64]]
+    model: Model
+    relations: tuple[tuple[str, bool, str], ...]
+    link_node: NDArray[np.int64]
+    liked: csr_array
+    seen: csr_array
+    config: TrainConfig
+    choices: Mapping[str, Any]
+    encoder_name: str
+    encoder_revision: str
+    trained_at: int
+
+    @property
+    def users(self) -> IdMap:
+        """The users' ids."""
+        return self.ids[self.schema.user_type]
+
+    @property
+    def items(self) -> IdMap:
+        """The items' ids."""
+        return self.ids[self.schema.item_type]
+
+
+def save_bundle(bundle: Bundle, path: Path) -> None:
+    """Writes a bundle to a folder, in place of one that is there.
+
+    Raises:
+        BundleError: the folder cannot be written, or holds something else.
+    """
+    path = Path(path)
+    if path.exists() and not (path / _JSON).exists() and (not path.is_dir() or any(path.iterdir())):
+        raise BundleError(f"{path} is there and is no bundle; expected a new folder, an empty one or a bundle's")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path, prefix=".writing-") as folder:
+            written = Path(folder) / "tensors"
+            save_file(_to_tensors(bundle), written)
+            digest = _hash(written)
+            name = _TENSORS.format(digest[:16])
+            size = written.stat().st_size
+            written.replace(path / name)
+            described = _to_json(bundle) | {"tensors": {"file": name, "sha256": digest, "bytes": size}}
+            manifest = Path(folder) / _JSON
+            with manifest.open("w", encoding="utf-8") as file:
+                json.dump(described, file, ensure_ascii=False)
+                file.flush()
+                os.fsync(file.fileno())
+            manifest.replace(path / _JSON)
+        for old in path.glob(_TENSORS.format("*")):
+            if old.name != name:
+                old.unlink()
+    except OSError as error:
+        raise BundleError(f"cannot write the bundle {path}: {error}; expected a folder that can be written") from error
+
+
+def load_bundle(path: Path, schema: CatalogueSchema | None = None) -> Bundle:
+    """Reads a bundle.
+
+    Args:
+        path: its folder.
+        schema: the schema it must have; None: any.
+
+    Raises:
+        BundleError: there is none, it is truncated, foreign, newer than this kgrec, or of another schema.
+    """
+    path = Path(path)
+    described = _read_json(path)
+    try:
+        own = CatalogueSchema.model_validate(described["schema"])
+        if schema is not None and schema.digest != own.digest:
+            raise BundleError(
+                f"the bundle {path} was trained on the schema {own.name!r} ({own.digest[:8]}), "
+                f"expected {schema.name!r} ({schema.digest[:8]}): train again, or name the bundle of this schema"
+            )
+        tensors = _read_tensors(path, described["tensors"])
+        return _from_parts(described, own, tensors)
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        raise BundleError(
+            f"the bundle {path} is damaged: {type(error).__name__}: {error}; train again or restore it from a copy"
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    manifest = path / _JSON
+    if not manifest.is_file():
+        raise BundleError(f"no bundle at {path}: expected a folder with {_JSON}, as `kgrec train --out {path}` writes")
+    try:
+        described = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BundleError(f"the bundle {path} is damaged: {_JSON}: {error}; train again or restore a copy") from error
+    if not isinstance(described, dict) or described.get("format") != FORMAT:
+        raise BundleError(f"{path} holds no kgrec bundle: {_JSON} does not say format {FORMAT!r}; name another folder")
+    version = described.get("version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise BundleError(
+            f"the bundle {path} has format version {version}, written by kgrec {described.get('kgrec')}; this kgrec "
+            f"reads up to version {FORMAT_VERSION}: install a newer kgrec, or train again with this one"
+        )
+    return described
+
+
+def _read_tensors(path: Path, about: Mapping[str, Any]) -> dict[str, Tensor]:
+    file = path / str(about["file"])
+    if file.parent != path or not file.is_file():
+        raise BundleError(f"the bundle {path} is incomplete: no {about['file']}; copy all of its files, or train again")
+    size = file.stat().st_size
+    if size != about["bytes"]:
+        raise BundleError(
+            f"the bundle {path} is truncated: {file.name} has {size} bytes, expected {about['bytes']}; "
+            f"copy it again or train again"
+        )
+    if _hash(file) != about["sha256"]:
+        raise BundleError(
+            f"the bundle {path} is damaged: {file.name} has another SHA-256; copy it again or train again"
+        )
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"the bundle {path} is damaged: {file.name}: {error}; train again") from error
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _to_json(bundle: Bundle) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    model = bundle.model
+    return {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "kgrec": version("kgrec"),
+        "trained_at": bundle.trained_at,
+        "schema": bundle.schema.model_dump(mode="json"),
+        "schema_digest": bundle.schema.digest,
+        "encoder": {"name": bundle.encoder_name, "revision": bundle.encoder_revision},
+        "config": bundle.config.model_dump(mode="json"),
+        "choices": dict(bundle.choices),
+        "relations": bundle.relations,
+        "scalars": {
+            **{f"{name}.{key}": value for name in _HEADS for key, value in _scalars(getattr(model, name)).items()},
+            "gate.sentence_offset": model.gate.sentence_offset,
+        },
+        "ids": {node_type: list(ids.ids) for node_type, ids in bundle.ids.items()},
+        "names": {node_type: list(names) for node_type, names in bundle.names.items() if any(names)},
+    }
+
+
+_HEADS = ("few_shot", "backbone")
+_MATRICES = ("item_item", "item_item_few")
+
+
+def _scalars(value: object) -> dict[str, float]:
+    return {f.name: getattr(value, f.name) for f in fields(value) if f.type in (float, "float")}  # type: ignore[arg-type]
+
+
+def _arrays(value: object) -> dict[str, Tensor]:
+    found = {f.name: getattr(value, f.name) for f in fields(value)}  # type: ignore[arg-type]
+    return {
+        name: torch.from_numpy(array) if isinstance(array, np.ndarray) else array
+        for name, array in found.items()
+        if isinstance(array, np.ndarray | Tensor)
+    }
+
+
+def _to_tensors(bundle: Bundle) -> dict[str, Tensor]:
+    model = bundle.model
+    tensors = {"model.popularity": model.popularity, "model.cold": model.cold, "model.text": model.text}
+    for name in (*_HEADS, "prior", "gate"):
+        tensors |= {f"{name}.{key}": value for key, value in _arrays(getattr(model, name)).items()}
+    tensors |= {f"model.{name}": matrix for name in _MATRICES if (matrix := getattr(model, name)) is not None}
+    tensors |= {f"edges.{name}": torch.from_numpy(ends) for name, ends in bundle.edges.items()}
+    tensors["link_node"] = torch.from_numpy(bundle.link_node)
+    for name, matrix in (("liked", bundle.liked), ("seen", bundle.seen)):
+        tensors[f"{name}.indptr"] = torch.from_numpy(matrix.indptr.astype(np.int64))
+        tensors[f"{name}.indices"] = torch.from_numpy(matrix.indices.astype(np.int64))
+    # Two names of one memory are refused by safetensors, and views would be written whole.
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _from_parts(described: Mapping[str, Any], schema: CatalogueSchema, tensors: Mapping[str, Tensor]) -> Bundle:
+    ids = {node_type: IdMap(tuple(found)) for node_type, found in described["ids"].items()}
+    names = {node_type: described["names"].get(node_type) or [None] * len(found) for node_type, found in ids.items()}
+    shape = (len(ids[schema.user_type]), len(ids[schema.item_type]))
+    scalars = described["scalars"]
+
+    def parts(name: str) -> dict[str, Any]:
+        prefix = f"{name}."
+        found: dict[str, Any] = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        return found | {k.removeprefix(prefix): v for k, v in scalars.items() if k.startswith(prefix)}
+
+    def arrays(name: str) -> dict[str, Any]:
+        return {k: v.numpy() if isinstance(v, Tensor) else v for k, v in parts(name).items()}
+
+    def matrix(name: str) -> csr_array:
+        indptr, indices = (tensors[f"{name}.{part}"].numpy() for part in ("indptr", "indices"))
+        return csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=shape)
+
+    model = Model(
+        few_shot=Head(**parts("few_shot")),
+        backbone=Head(**parts("backbone")),
+        item_item=tensors.get("model.item_item"),
+        item_item_few=tensors.get("model.item_item_few"),
+        popularity=tensors["model.popularity"],
+        cold=tensors["model.cold"],
+        text=tensors["model.text"],
+        prior=Prior(**arrays("prior")),
+        gate=Gate(**arrays("gate")),
+    )
+    return Bundle(
+        schema=schema,
+        ids=ids,
+        names=names,
+        edges={name: ends.numpy() for name, ends in parts("edges").items()},
+        model=model,
+        relations=tuple((edge, bool(is_source), other) for edge, is_source, other in described["relations"]),
+        link_node=tensors["link_node"].numpy(),
+        liked=matrix("liked"),
+        seen=matrix("seen"),
+        config=TrainConfig.model_validate(described["config"]),
+        choices=described["choices"],
+        encoder_name=described["encoder"]["name"],
+        encoder_revision=described["encoder"]["revision"],
+        trained_at=described["trained_at"],
+    )

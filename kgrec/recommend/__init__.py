@@ -1,0 +1,6 @@
+"""Recommendations: for known users, for likes of anybody, from a sentence, with reasons."""
+
+from kgrec.recommend.answers import Explanation, Recommendation, Recommendations, Share
+from kgrec.recommend.recommender import Recommender
+
+__all__ = ["Explanation", "Recommendation", "Recommendations", "Recommender", "Share"]

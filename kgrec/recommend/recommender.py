@@ -1,0 +1,612 @@
+"""The Recommender: one object that answers every kind of request from a bundle."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
+
+from graph_schema import SOURCE, TARGET, CatalogueSchema
+from kgrec.errors import RequestError
+from kgrec.graph.paths import PathIndex, build_path_index
+from kgrec.metrics import top_k
+from kgrec.model.bundle import Bundle, load_bundle, save_bundle
+from kgrec.recommend.answers import Explanation, Recommendation, Recommendations, Share
+from kgrec.text.encoder import Encoder, load_encoder
+
+BLOCK_USERS = 512
+_REASON_LIKES = 5  # of the likes that add most, so many are searched for a path worth telling
+_PATHS_PER_LIKE = 3
+_LOUD = 0.5  # of the largest share
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One user's request in rows."""
+
+    likes: NDArray[np.int64]
+    sentence: NDArray[np.float32] | None
+    masked: NDArray[np.bool_]
+
+
+class Recommender:
+    """Answers requests; made by `kgrec.train` or `Recommender.load`.
+
+    Everything it was trained with is in its bundle, so it needs neither the store nor, but for sentences, the text
+    encoder. `add_item`, `add_interactions` and `forget` change what it knows at once, without training; `save` keeps
+    the change.
+    """
+
+    def __init__(self, bundle: Bundle, encoder: Encoder | None = None) -> None:
+        """Makes a recommender.
+
+        Args:
+            bundle: the trained model and its catalogue.
+            encoder: of sentences; None: the one that the bundle was trained with, loaded when first needed.
+        """
+        self._bundle = bundle
+        self._encoder = encoder
+        self._paths: PathIndex | None = None
+
+    @classmethod
+    def load(
+        cls, path: str | Path, *, schema: CatalogueSchema | None = None, encoder: Encoder | None = None
+    ) -> "Recommender":
+        """Reads a bundle.
+
+        Args:
+            path: its folder.
+            schema: the schema it must have; None: any.
+            encoder: see `Recommender`.
+
+        Raises:
+            BundleError: there is none, it is truncated, foreign, newer than this kgrec, or of another schema.
+        """
+        return cls(load_bundle(Path(path), schema), encoder)
+
+    def save(self, path: str | Path) -> None:
+        """Writes a bundle, in place of one that is there.
+
+        Raises:
+            BundleError: the folder cannot be written, or holds something else.
+        """
+        save_bundle(self._bundle, Path(path))
+
+    @property
+    def bundle(self) -> Bundle:
+        """What it knows."""
+        return self._bundle
+
+    def recommend(
+        self,
+        user: str | None = None,
+        likes: Sequence[str] | None = None,
+        text: str | None = None,
+        *,
+        k: int = 10,
+        candidates: Iterable[str] | None = None,
+        exclude: Iterable[str] | None = None,
+        explain: bool = False,
+    ) -> Recommendations:
+        """Recommends items to one user: known by id, by likes, by a sentence, or by any of these together.
+
+        Without any of them, or for a user without likes, the answer is what is popular, and a note says so.
+
+        Args:
+            user: id of a user known from training or from `add_interactions`; what they have seen is left out.
+            likes: ids of items that the user likes; they are left out too.
+            text: what the user wants, in words.
+            k: how many; exactly k are returned whenever so many may be.
+            candidates: item ids that may be recommended; None: all.
+            exclude: item ids that may not.
+            explain: whether to give reasons.
+
+        Returns:
+            The recommendations, best first; equal scores by ascending id.
+
+        Raises:
+            RequestError: the user is unknown, none of the likes or of the candidates is known, the text is empty, or
+                k is less than 1 or more than the catalogue has items.
+            TextError: the text encoder cannot be loaded.
+        """
+        self._check_k(k)
+        unknown: list[str] = []
+        notes: list[str] = []
+        user_row = self._user_row(user)
+        liked = self._known(likes, "like", unknown)
+        support = np.union1d(liked, _row(self._bundle.liked, user_row)).astype(np.int64)
+        masked = self._mask(candidates, exclude, unknown)
+        masked[support] = True
+        masked[_row(self._bundle.seen, user_row)] = True
+        request = _Request(support, None if text is None else self._encode(text), masked)
+        if not len(support) and text is None:
+            notes.append(
+                "no likes to go by: these are the items that are liked most"
+                if user is None
+                else f"user {user!r} has no likes: these are the items that are liked most, less what the user has seen"
+            )
+        scores = self._score(request)
+        rows = top_k(np.where(masked, -np.inf, scores)[None, :], k)[0]
+        rows = rows[rows >= 0]
+        if len(rows) < k:
+            notes.append(f"asked for {k}, {len(rows)} items may be recommended")
+        if unknown:
+            notes.append(
+                f"unknown, and left aside: {', '.join(map(repr, unknown[:10]))}{' ...' if unknown[10:] else ''}"
+            )
+        reasons = [found.reason for found in self._explain(request, rows)] if explain else [None] * len(rows)
+        items = tuple(
+            Recommendation(self._bundle.items.ids[row], place + 1, float(scores[row]), self._title(row), reason)
+            for place, (row, reason) in enumerate(zip(rows.tolist(), reasons, strict=True))
+        )
+        return Recommendations(items, tuple(unknown), tuple(notes))
+
+    def recommend_many(
+        self,
+        users: Sequence[str] | None = None,
+        *,
+        likes: Mapping[str, Sequence[str]] | None = None,
+        k: int = 10,
+        candidates: Iterable[str] | None = None,
+        exclude: Iterable[str] | None = None,
+        explain: bool = False,
+        on_users: Callable[[int], None] | None = None,
+    ) -> pa.Table:
+        """Recommends items to many users, in blocks: memory does not grow with users x items.
+
+        Args:
+            users: ids of known users.
+            likes: instead of users: a key for each user, known or not, and the items that this user likes; alone these
+                count, not what the model knows of a user of that name.
+            k: how many for each.
+            candidates: item ids that may be recommended to anybody; None: all.
+            exclude: item ids that may not.
+            explain: whether to give reasons.
+            on_users: told how many users were just answered.
+
+        Returns:
+            Columns user, item, rank, score, title and, if asked for, reason. The schema's metadata has, as JSON,
+            `unknown_users` (they get no rows), `unknown_items` and `without_likes` (keys that got what is popular).
+
+        Raises:
+            RequestError: neither or both of users and likes, none of the candidates is known, or k is less than 1 or
+                more than the catalogue has items.
+        """
+        self._check_k(k)
+        if (users is None) == (likes is None):
+            raise RequestError("expected either users or likes; give one of them")
+        unknown_items: list[str] = []
+        masked = self._mask(candidates, exclude, unknown_items)
+        if likes is not None:
+            keys, unknown_users = list(likes), []
+            wanted = [self._bundle.items.rows(likes[key]) for key in keys]
+            for key, rows in zip(keys, wanted, strict=True):
+                unknown_items += [id_ for id_, row in zip(likes[key], rows, strict=True) if row < 0]
+            found = [np.unique(rows[rows >= 0]) for rows in wanted]
+            support = seen = _to_matrix(found, len(self._bundle.items))
+        else:
+            rows = self._bundle.users.rows(users or ())
+            unknown_users = [id_ for id_, row in zip(users or (), rows, strict=True) if row < 0]
+            keys = [id_ for id_, row in zip(users or (), rows, strict=True) if row >= 0]
+            support, seen = self._bundle.liked[rows[rows >= 0]], self._bundle.seen[rows[rows >= 0]]
+        parts = []
+        for start in range(0, len(keys), BLOCK_USERS):
+            block = slice(start, min(start + BLOCK_USERS, len(keys)))
+            parts.append(self._answer_block(keys[block], support[block], seen[block], masked, k, explain=explain))
+            if on_users is not None:
+                on_users(block.stop - block.start)
+        without = [key for key, size in zip(keys, np.diff(support.indptr), strict=True) if not size]
+        about = {
+            "unknown_users": unknown_users,
+            "unknown_items": list(dict.fromkeys(unknown_items)),
+            "without_likes": without,
+        }
+        empty = self._to_table([], np.zeros((0, k), np.int64), np.zeros((0, k), np.float32), [] if explain else None)
+        table = pa.concat_tables(parts) if parts else empty
+        return table.replace_schema_metadata({key: json.dumps(value) for key, value in about.items()})
+
+    def similar(self, item: str, k: int = 10) -> Recommendations:
+        """Finds the items that a like of one item speaks for most: what it adds to their scores, popularity left out.
+
+        Args:
+            item: its id.
+            k: how many.
+
+        Raises:
+            RequestError: the item is unknown, or k is less than 1 or more than the catalogue has items.
+        """
+        self._check_k(k)
+        row = self._item_row(item)
+        likeness = self._bundle.model.contributions([row])[0][0]  # (n_items,)
+        likeness[row] = -np.inf
+        rows = top_k(likeness[None, :], k)[0]
+        rows = rows[rows >= 0]
+        items = tuple(
+            Recommendation(self._bundle.items.ids[found], place + 1, float(likeness[found]), self._title(found))
+            for place, found in enumerate(rows.tolist())
+        )
+        notes = () if len(items) == k else (f"asked for {k}, {len(items)} other items exist",)
+        return Recommendations(items, (), notes)
+
+    def explain(
+        self, item: str, *, user: str | None = None, likes: Sequence[str] | None = None, text: str | None = None
+    ) -> Explanation:
+        """Takes the score of an item apart: what each like, the sentence and everybody else add, with real paths.
+
+        Args:
+            item: id of the item.
+            user, likes, text: as in `recommend`.
+
+        Raises:
+            RequestError: the item or the user is unknown, or none of the likes is known.
+        """
+        row = self._item_row(item)
+        liked = self._known(likes, "like", [])
+        support = np.union1d(liked, _row(self._bundle.liked, self._user_row(user))).astype(np.int64)
+        sentence = None if text is None else self._encode(text)
+        nothing = np.zeros(len(self._bundle.items), np.bool_)
+        return self._explain(_Request(support, sentence, nothing), np.array([row]))[0]
+
+    def add_item(
+        self, item: str, *, text: str | None = None, links: Iterable[tuple[str, str]] = (), name: str | None = None
+    ) -> tuple[str, ...]:
+        """Adds an item, which can be recommended at once: its text and its links place it.
+
+        Args:
+            item: its id.
+            text: what it is, in words, as the schema's text fields would tell it.
+            links: (edge type, id of the node at the other end).
+            name: how people call it.
+
+        Returns:
+            The ids of links' ends that the catalogue does not know; they had no effect.
+
+        Raises:
+            RequestError: the id is taken, an edge type is no item's, or nothing known is said of the item.
+            TextError: the text encoder cannot be loaded.
+        """
+        bundle = self._bundle
+        if item in bundle.items:
+            raise RequestError(f"item {item!r} is there already; expected a new id")
+        known: list[tuple[str, str]] = []
+        ends: list[tuple[str, bool, int]] = []
+        unknown: list[str] = []
+        for relation, far_id in links:
+            is_source, other = self._far_end(relation)
+            far_row = bundle.ids[other].row(far_id)
+            if far_row is None:
+                unknown.append(far_id)
+            else:
+                known.append((relation, far_id))
+                ends.append((relation, is_source, far_row))
+        if text is None and not known:
+            raise RequestError(
+                f"nothing known is said of item {item!r}: expected a text, or links to nodes of the catalogue"
+                + (f"; unknown: {', '.join(map(repr, unknown))}" if unknown else "")
+            )
+        vector = None if text is None else self._encode(text)
+        paths = self._path_index().with_item(item, name, known)
+        edges = dict(bundle.edges)
+        row = len(bundle.items)
+        for relation, is_source, far_row in ends:
+            pair = (row, far_row) if is_source else (far_row, row)
+            edges[relation] = np.hstack([edges[relation], np.array(pair, np.int64)[:, None]])
+        item_type = bundle.schema.item_type
+        shape = (len(bundle.users), row + 1)
+        self._bundle = replace(
+            bundle,
+            ids={**bundle.ids, item_type: bundle.items.extended([item])},
+            names={**bundle.names, item_type: [*bundle.names[item_type], name]},
+            edges=edges,
+            model=bundle.model.with_item(vector, self._codes(ends)),
+            liked=_reshape(bundle.liked, shape),
+            seen=_reshape(bundle.seen, shape),
+        )
+        self._paths = paths
+        return tuple(unknown)
+
+    def add_interactions(self, interactions: pa.Table) -> tuple[str, ...]:
+        """Adds interactions, of known or new users; they count at once.
+
+        Args:
+            interactions: columns source (user id) and target (item id), or user and item, and the weight if the schema
+                says by it what a like is.
+
+        Returns:
+            The ids of items that the catalogue does not know; these interactions had no effect.
+
+        Raises:
+            RequestError: a column is missing.
+        """
+        bundle = self._bundle
+        chosen = bundle.schema.interaction
+        columns = interactions.column_names
+        user_column, item_column = (SOURCE, TARGET) if SOURCE in columns else ("user", "item")
+        needed = [user_column, item_column]
+        if chosen.positive is not None and chosen.weight is not None:
+            needed.append(chosen.weight)
+        missing = [name for name in needed if name not in columns]
+        if missing:
+            raise RequestError(f"interactions lack the column {missing[0]!r}; expected {needed}, got {columns}")
+        user_ids = [str(id_) for id_ in interactions[user_column].to_pylist()]
+        item_ids = [str(id_) for id_ in interactions[item_column].to_pylist()]
+        items = bundle.items.rows(item_ids)
+        known = items >= 0
+        unknown = list(dict.fromkeys(id_ for id_, ok in zip(item_ids, known, strict=True) if not ok))
+        positive = known.copy()
+        if chosen.positive is not None and chosen.weight is not None:
+            weights = interactions[chosen.weight].to_numpy(zero_copy_only=False).astype(np.float64)
+            positive &= weights >= chosen.positive
+        new = [id_ for id_ in dict.fromkeys(user_ids) if id_ not in bundle.users]
+        users = bundle.users.extended(new) if new else bundle.users
+        rows = users.rows(user_ids)
+        user_type = bundle.schema.user_type
+        self._bundle = replace(
+            bundle,
+            ids={**bundle.ids, user_type: users},
+            names={**bundle.names, user_type: [*bundle.names[user_type], *[None] * len(new)]},
+            liked=_with_pairs(bundle.liked, rows[positive], items[positive], len(users)),
+            seen=_with_pairs(bundle.seen, rows[known], items[known], len(users)),
+        )
+        return tuple(unknown)
+
+    def forget(self, user: str) -> None:
+        """Forgets a user: id, likes and all that was seen; no model parameter belongs to a user.
+
+        What training learned from many users together stays; to remove a user's part in that too, train again.
+
+        Raises:
+            RequestError: the user is unknown.
+        """
+        bundle = self._bundle
+        row = self._user_row(user)
+        kept = np.flatnonzero(np.arange(len(bundle.users)) != row)
+        user_type = bundle.schema.user_type
+        names = bundle.names[user_type]
+        self._bundle = replace(
+            bundle,
+            ids={**bundle.ids, user_type: type(bundle.users)(tuple(id_ for id_ in bundle.users.ids if id_ != user))},
+            names={**bundle.names, user_type: [names[place] for place in kept]},
+            edges={name: self._without_user(name, row) for name in bundle.edges},
+            liked=bundle.liked[kept],
+            seen=bundle.seen[kept],
+        )
+        self._paths = None
+
+    def _without_user(self, edge_type: str, row: int | None) -> NDArray[np.int64]:
+        """The rows of an edge type's ends once a user's row is gone."""
+        edge, ends = self._bundle.schema.edges[edge_type], self._bundle.edges[edge_type]
+        kept = np.ones(ends.shape[1], np.bool_)
+        moved = ends.copy()
+        for side, node_type in ((0, edge.source), (1, edge.target)):
+            if node_type == self._bundle.schema.user_type:
+                kept &= ends[side] != row
+                moved[side] -= ends[side] > row
+        return moved[:, kept]
+
+    def _check_k(self, k: int) -> None:
+        if k < 1:
+            raise RequestError(f"expected k of at least 1, got {k}")
+        if k > len(self._bundle.items):
+            raise RequestError(f"asked for k = {k}, the catalogue has {len(self._bundle.items)} items; ask for fewer")
+
+    def _user_row(self, user: str | None) -> int | None:
+        if user is None:
+            return None
+        row = self._bundle.users.row(user)
+        if row is None:
+            raise RequestError(
+                f"unknown user {user!r}: not among the {len(self._bundle.users)} users of this bundle; "
+                f"give the user's likes or a text instead, or add interactions"
+            )
+        return row
+
+    def _item_row(self, item: str) -> int:
+        row = self._bundle.items.row(item)
+        if row is None:
+            raise RequestError(f"unknown item {item!r}: not among the {len(self._bundle.items)} items of this bundle")
+        return row
+
+    def _known(self, ids: Iterable[str] | None, what: str, unknown: list[str]) -> NDArray[np.int64]:
+        """The rows of ids; the unknown ones are added to `unknown`."""
+        asked = list(dict.fromkeys(ids or ()))
+        rows = self._bundle.items.rows(asked)
+        unknown += [id_ for id_, row in zip(asked, rows, strict=True) if row < 0]
+        if asked and (rows < 0).all():
+            raise RequestError(
+                f"none of the {len(asked)} ids given as {what} is an item of this bundle: "
+                f"{', '.join(map(repr, asked[:5]))}; expected ids as in the catalogue, such as "
+                f"{self._bundle.items.ids[0]!r}"
+            )
+        return rows[rows >= 0]
+
+    def _mask(
+        self, candidates: Iterable[str] | None, exclude: Iterable[str] | None, unknown: list[str]
+    ) -> NDArray[np.bool_]:
+        masked = np.zeros(len(self._bundle.items), np.bool_)
+        if candidates is not None:
+            allowed = list(candidates)
+            if not allowed:
+                raise RequestError("no candidates are given; expected at least one item id, or leave candidates out")
+            masked[:] = True
+            masked[self._known(allowed, "candidates", unknown)] = False
+        for id_ in exclude or ():
+            row = self._bundle.items.row(id_)
+            if row is None:
+                unknown.append(id_)
+            else:
+                masked[row] = True
+        return masked
+
+    def _encode(self, text: str) -> NDArray[np.float32]:
+        if not text.strip():
+            raise RequestError(f"expected a text with words in it, got {text!r}")
+        if self._encoder is None:
+            self._encoder = load_encoder(self._bundle.encoder_name)
+        if self._encoder.revision != self._bundle.encoder_revision:
+            raise RequestError(
+                f"the text encoder {self._encoder.name!r} has revision {self._encoder.revision[:12]}, the bundle was "
+                f"trained with {self._bundle.encoder_revision[:12]}: give that encoder, or train again"
+            )
+        return self._encoder.encode([text])[0]
+
+    def _score(self, request: _Request) -> NDArray[np.float32]:
+        model = self._bundle.model
+        if request.sentence is None:
+            return model.score(_to_matrix([request.likes], model.n_items))[0]
+        of_likes, of_sentence, of_rest = model.contributions(request.likes.tolist(), None, request.sentence)
+        total: NDArray[np.float32] = of_likes.sum(axis=0) + of_sentence + of_rest
+        return total
+
+    def _answer_block(
+        self,
+        keys: Sequence[str],
+        support: csr_array,
+        seen: csr_array,
+        masked: NDArray[np.bool_],
+        k: int,
+        *,
+        explain: bool,
+    ) -> pa.Table:
+        scores = self._bundle.model.score(support)
+        scores[:, masked] = -np.inf
+        scores[seen.nonzero()] = -np.inf
+        rows = top_k(scores, k)  # (n_users, k)
+        reasons: list[str] | None = None
+        if explain:
+            reasons = []
+            for place, user_rows in enumerate(rows):
+                request = _Request(_row(support, place), None, masked)
+                reasons += [found.reason for found in self._explain(request, user_rows[user_rows >= 0])]
+        return self._to_table(keys, rows, np.take_along_axis(scores, np.maximum(rows, 0), axis=1), reasons)
+
+    def _to_table(
+        self, keys: Sequence[str], rows: NDArray[np.int64], scores: NDArray[np.float32], reasons: list[str] | None
+    ) -> pa.Table:
+        found = rows >= 0  # (n_users, k)
+        owners, places = np.nonzero(found)
+        items = rows[found]
+        titles = self._bundle.names[self._bundle.schema.item_type]
+        columns = {
+            "user": pa.array([keys[owner] for owner in owners.tolist()], pa.string()),
+            "item": pa.array([self._bundle.items.ids[row] for row in items.tolist()], pa.string()),
+            "rank": pa.array(places + 1, pa.int64()),
+            "score": pa.array(scores[found].astype(np.float64)),
+            "title": pa.array([titles[row] for row in items.tolist()], pa.string()),
+        }
+        return pa.table(columns | ({} if reasons is None else {"reason": pa.array(reasons, pa.string())}))
+
+    def _title(self, row: int) -> str | None:
+        return self._bundle.names[self._bundle.schema.item_type][row]
+
+    def _called(self, row: int) -> str:
+        return self._title(row) or self._bundle.items.ids[row]
+
+    def _explain(self, request: _Request, rows: NDArray[np.int64]) -> list[Explanation]:
+        if not len(rows):
+            return []
+        parts = self._bundle.model.contributions(request.likes.tolist(), rows, request.sentence)
+        return [
+            self._explain_one(request, int(row), *(part[..., place] for part in parts))
+            for place, row in enumerate(rows)
+        ]
+
+    def _explain_one(
+        self, request: _Request, row: int, of_likes: NDArray[np.float32], of_sentence: np.float32, of_rest: np.float32
+    ) -> Explanation:
+        item = self._bundle.items.ids[row]
+        shares = []
+        for place in np.argsort(-of_likes, kind="stable").tolist():
+            like = int(request.likes[place])
+            id_ = self._bundle.items.ids[like]
+            is_top = len(shares) < _REASON_LIKES and of_likes[place] > 0 and like != row
+            paths = self._path_index().shared_paths(item, id_, _PATHS_PER_LIKE) if is_top else []
+            shares.append(Share("like", float(of_likes[place]), id_, self._title(like), tuple(paths)))
+        if request.sentence is not None:
+            shares.append(Share("sentence", float(of_sentence)))
+        shares.append(Share("everybody", float(of_rest)))
+        shares.sort(key=lambda share: -share.value)
+        score = float(sum(share.value for share in shares))
+        return Explanation(item, self._title(row), score, tuple(shares), self._tell(row, shares))
+
+    def _tell(self, row: int, shares: Sequence[Share]) -> str:
+        """The most telling share in words: only what the graph and the scores say."""
+        likes = [share for share in shares if share.source == "like" and share.value > 0]
+        said = next((share for share in shares if share.source == "sentence"), None)
+        if said is not None and said.value > max((share.value for share in likes), default=0.0):
+            return "fits your words"
+        # Of the likes that speak for it about as loudly, the one that shares the rarest thing is the most telling.
+        loud = [share for share in likes if share.paths and share.value >= _LOUD * likes[0].value]
+        if loud:
+            telling = min(loud, key=lambda share: share.paths[0].n_sharing)
+            return f"{telling.paths[0].sentence()}, which you liked"
+        if likes:
+            return f"liked by people who like {likes[0].title or likes[0].item}, which you liked"
+        if said is not None and said.value > 0:
+            return "fits your words"
+        n_likes = round(float(torch.expm1(self._bundle.model.popularity[row])))
+        return f"liked by {n_likes:,} people" if n_likes else "new in the catalogue"
+
+    def _path_index(self) -> PathIndex:
+        if self._paths is None:
+            bundle = self._bundle
+            self._paths = build_path_index(bundle.schema, bundle.ids, bundle.edges, bundle.names)
+        return self._paths
+
+    def _far_end(self, relation: str) -> tuple[bool, str]:
+        """Whether an item is the source of a relation, and the node type at its other end."""
+        schema = self._bundle.schema
+        edge = schema.graph_edges.get(relation)
+        if edge is None or schema.item_type not in (edge.source, edge.target):
+            of_items = [name for name, e in schema.graph_edges.items() if schema.item_type in (e.source, e.target)]
+            raise RequestError(f"no edge type {relation!r} of a {schema.item_type}; expected one of {of_items}")
+        is_source = edge.source == schema.item_type
+        return is_source, edge.target if is_source else edge.source
+
+    def _codes(self, ends: Sequence[tuple[str, bool, int]]) -> NDArray[np.int64]:
+        """The model's link codes of an item's links; a link that no item had in training has none."""
+        bundle = self._bundle
+        places = {(edge_type, is_source): place for place, (edge_type, is_source, _) in enumerate(bundle.relations)}
+        codes = []
+        for edge_type, is_source, far_row in ends:
+            place = places.get((edge_type, is_source))
+            relation = bundle.model.prior.relation
+            codes.append(np.flatnonzero((relation == place) & (bundle.link_node == far_row)))
+        return np.unique(np.concatenate([np.zeros(0, np.int64), *codes]))
+
+
+def _row(matrix: csr_array, row: int | None) -> NDArray[np.int64]:
+    """The columns of one row of a matrix; none for no row."""
+    if row is None:
+        return np.zeros(0, np.int64)
+    found: NDArray[np.int64] = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].astype(np.int64)
+    return found
+
+
+def _to_matrix(rows: Sequence[NDArray[np.int64]], n_items: int) -> csr_array:
+    """(len(rows), n_items) with an entry for each column named."""
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    indices = np.concatenate([np.zeros(0, np.int64), *rows])
+    return csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=(len(rows), n_items))
+
+
+def _reshape(matrix: csr_array, shape: tuple[int, int]) -> csr_array:
+    return csr_array((matrix.data, matrix.indices, matrix.indptr), shape=shape)
+
+
+def _with_pairs(matrix: csr_array, rows: NDArray[np.int64], columns: NDArray[np.int64], n_rows: int) -> csr_array:
+    """The matrix with more rows and entries."""
+    n_more = n_rows - matrix.shape[0]
+    taller = (
+        vstack([matrix, csr_array((n_more, matrix.shape[1]), dtype=np.float32)], format="csr") if n_more else matrix
+    )
+    added = csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=taller.shape)
+    total = (taller + added).tocsr()
+    total.data[:] = 1
+    total.sort_indices()
+    return total

@@ -1,0 +1,76 @@
+"""From a catalogue to a bundle."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from graph_schema import GraphTables
+from kgrec.config import TrainConfig
+from kgrec.graph.propagation import build_item_links
+from kgrec.graph.split import read_likes
+from kgrec.model.bundle import Bundle
+from kgrec.text.encoder import Encoder, OnTexts
+from kgrec.training.dataset import CatalogueGraph, build_graph
+from kgrec.training.training import fit_model
+
+
+def train_bundle(
+    tables: GraphTables,
+    config: TrainConfig,
+    encoder: Encoder,
+    cache_dir: Path,
+    *,
+    trained_at: int,
+    on_stage: Callable[[str], None] | None = None,
+    on_texts: OnTexts | None = None,
+) -> Bundle:
+    """Trains on a whole catalogue.
+
+    Args:
+        tables: the catalogue.
+        config: the settings.
+        encoder: of the texts.
+        cache_dir: where vectors of texts seen before are kept.
+        trained_at: UTC seconds, written into the bundle.
+        on_stage: told what is being done, a line each.
+        on_texts: told (texts encoded so far, texts to encode).
+
+    Raises:
+        CatalogueError: the catalogue has no likes.
+    """
+    if on_stage is not None:
+        on_stage("encoding texts")
+    return fit_bundle(build_graph(tables, encoder, cache_dir, on_texts=on_texts), config, trained_at, on_stage)
+
+
+def fit_bundle(
+    graph: CatalogueGraph, config: TrainConfig, trained_at: int, on_stage: Callable[[str], None] | None = None
+) -> Bundle:
+    """Trains on a heterograph; see `train_bundle`."""
+    schema, data = graph.schema, graph.data
+    likes = read_likes(data, schema)
+    model, choices = fit_model(data, schema, likes, config, on_stage)
+    links = build_item_links(data, schema)
+    users, items = data[schema.edge_triple(schema.interaction.edge)].edge_index.numpy()
+    seen = csr_array((np.ones(len(users), np.float32), (users, items)), shape=likes.shape)
+    seen.sum_duplicates()
+    seen.data[:] = 1
+    return Bundle(
+        schema=schema,
+        ids=graph.ids,
+        names=graph.names,
+        edges={name: data[schema.edge_triple(name)].edge_index.numpy() for name in schema.graph_edges},
+        model=model,
+        relations=links.relations,
+        link_node=links.node,
+        liked=likes.to_matrix(),
+        seen=seen,
+        config=config,
+        choices=asdict(choices),
+        encoder_name=graph.encoder_name,
+        encoder_revision=graph.encoder_revision,
+        trained_at=trained_at,
+    )

@@ -1,0 +1,132 @@
+"""The blocks of README.md and docs/*.md run as they stand.
+
+The ```python and ```bash blocks of a file run in order, in one folder; the Python ones share a namespace, each bash
+block is a shell of its own. An HTML comment right before a block may say otherwise: `<!-- not run: reason -->` leaves
+it out, `<!-- file: NAME -->` writes it, of whatever language, to a file in that folder.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import kgrec
+from graph_schema import CatalogueError
+from loaders import open_source
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+FENCE = re.compile(r"^(?:<!-- (not run|file): (\S.*?) -->\n+)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BASH_LIMIT_S = 300
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: where its first line is, and what to do with it."""
+
+    line: int
+    language: str
+    code: str
+    file: str | None = None
+
+
+def read_blocks(text: str) -> list[Block]:
+    """The blocks of a Markdown text that are run or written to a file."""
+    blocks = []
+    for found in FENCE.finditer(text):
+        told, argument, language, code = found.groups()
+        line = text.count("\n", 0, found.start(4)) + 1
+        if told == "file":
+            blocks.append(Block(line, language, code, argument))
+        elif told is None and language in ("python", "bash"):
+            blocks.append(Block(line, language, code))
+    return blocks
+
+
+def run_blocks(document: Path, blocks: list[Block], folder: Path) -> None:
+    """Runs blocks in a folder that is the working directory already; what fails is named by document and line."""
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    for block in blocks:
+        if block.file is not None:
+            (folder / block.file).write_text(block.code, encoding="utf-8")
+        elif block.language == "python":
+            # the blank lines make tracebacks name the line of the document
+            exec(compile("\n" * (block.line - 1) + block.code, str(document), "exec"), namespace)
+        else:
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", block.code],
+                cwd=folder,
+                env={**os.environ, "PATH": path},
+                capture_output=True,
+                text=True,
+                timeout=BASH_LIMIT_S,
+                check=False,
+            )
+            said = f"{document}:{block.line} ended with {done.returncode}\n{block.code}\n{done.stdout}\n{done.stderr}"
+            assert done.returncode == 0, said
+
+
+DOCUMENTS = [path for path in (README, *sorted((ROOT / "docs").glob("*.md"))) if path.exists()]
+WITH_BLOCKS = [path for path in DOCUMENTS if path == README or read_blocks(path.read_text(encoding="utf-8"))]
+
+
+@pytest.fixture(scope="module")
+def _movielens() -> None:
+    try:
+        open_source("movielens-100k", cache_dir=kgrec.cache_dir())
+    except CatalogueError as error:
+        pytest.skip(f"MovieLens 100K cannot be had: {error}")
+
+
+@pytest.mark.usefixtures("_movielens")
+@pytest.mark.parametrize("document", WITH_BLOCKS, ids=lambda path: path.name)
+def test_documents_run_as_they_stand(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = read_blocks(document.read_text(encoding="utf-8"))
+    assert {block.language for block in blocks} >= {"bash", "python"} or document != README
+    monkeypatch.chdir(tmp_path)
+    run_blocks(document, blocks, tmp_path)
+
+
+SAMPLE = """\
+<!-- file: numbers.txt -->
+```
+1
+2
+```
+```bash
+wc -l < numbers.txt > n.txt
+```
+<!-- not run: it would fail -->
+```bash
+false
+```
+```python
+from pathlib import Path
+n = int(Path("n.txt").read_text())
+```
+```text
+not code
+```
+```python
+Path("twice.txt").write_text(str(2 * n))
+```
+"""
+
+
+def test_blocks_run_in_order_in_one_folder_and_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = read_blocks(SAMPLE)
+    assert [block.line for block in blocks] == [3, 7, 14, 21]
+    run_blocks(tmp_path / "sample.md", blocks, tmp_path)
+    assert (tmp_path / "twice.txt").read_text() == "4"
+
+
+@pytest.mark.parametrize("failing", ["```bash\nfalse\ntrue\n```\n", "```bash\nfalse | true\n```\n"])
+def test_a_failing_block_fails(failing: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"sample.md:2 ended with 1"):
+        run_blocks(tmp_path / "sample.md", read_blocks(failing), tmp_path)

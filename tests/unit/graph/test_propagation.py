@@ -1,0 +1,224 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planted import BOOKS, draw_graph, draw_unit_rows, make_graph
+from torch_geometric.data import HeteroData
+
+from kgrec.config import PriorConfig
+from kgrec.graph.propagation import (
+    Channel,
+    ItemLinks,
+    build_item_links,
+    mean_idf_weights,
+    mean_weights,
+    propagate,
+    unit_idf_weights,
+)
+
+# Six nodes: books a, b; authors p, q; countries u, v. a is by p and q, b by q; p is from u and v, q from v.
+SIX = make_graph(
+    {"book": 2, "author": 2, "country": 2},
+    {"written_by": [(0, 0), (0, 1), (1, 1)], "from": [(0, 0), (0, 1), (1, 1)]},
+    {"author": np.array([[1, 0], [0, 1]]), "country": np.array([[2, 0], [0, 4]])},
+)
+
+
+def run(
+    data: HeteroData, fitted: np.ndarray | None = None, vectors: np.ndarray | None = None, **config: int
+) -> tuple[ItemLinks, dict[str, Channel]]:
+    n_items = data["book"].num_nodes
+    fitted = np.ones(n_items, bool) if fitted is None else fitted
+    vectors = np.zeros((n_items, 2), np.float32) if vectors is None else vectors
+    links = build_item_links(data, BOOKS)
+    channels = propagate(data, BOOKS, links, fitted, vectors, fitted.astype(np.float32), PriorConfig(**config), seed=0)
+    return links, {channel.name: channel for channel in channels}
+
+
+def raw_of(channel: Channel) -> np.ndarray:
+    """Undoes centring and scaling of a channel whose basis is a multiple of the identity."""
+    return channel.features / channel.basis[0, 0] + channel.mean
+
+
+def test_six_nodes_worked_by_hand() -> None:
+    links, channels = run(SIX)
+    assert links.relations[0] == ("written_by", True, "author")
+    # One hop: a has the mean of p and q, b has q. Two: p is (u + v) / 2 = (1, 2), q is v = (0, 4).
+    golden = {
+        "text:written_by": ([[1, 0], [0, 1]], [[0.5, 0.5], [0, 1]]),
+        "text:written_by.from": ([[1, 2], [0, 4]], [[0.5, 3], [0, 4]]),
+    }
+    assert golden.keys() == {name for name in channels if name.startswith("text")}
+    for name, (vectors, means) in golden.items():
+        channel = channels[name]
+        np.testing.assert_allclose(channel.vectors, vectors)
+        np.testing.assert_allclose(mean_weights(links, 0) @ channel.vectors, means)
+        np.testing.assert_allclose(channel.mean, np.mean(means, axis=0))
+        np.testing.assert_allclose((np.array(means) - channel.mean) @ channel.basis, channel.features, atol=1e-6)
+        # Two centred rows are opposite; two paths share a mean squared length of 1.
+        np.testing.assert_allclose(channel.features @ channel.features.T, [[0.5, -0.5], [-0.5, 0.5]], atol=1e-6)
+
+
+def test_links_go_both_ways_and_between_items_and_each_end_is_a_code() -> None:
+    data = make_graph(
+        {"book": 3, "author": 2}, {"written_by": [(0, 1)], "edited": [(1, 0), (0, 2)], "cites": [(0, 1)]}, {}
+    )
+    links = build_item_links(data, BOOKS)
+    assert links.relations == (
+        ("written_by", True, "author"),
+        ("edited", False, "author"),
+        ("cites", True, "book"),
+        ("cites", False, "book"),
+    )
+    found = {
+        (item, links.relations[links.relation[code]], int(links.node[code]))
+        for item, code in zip(*links.incidence.nonzero(), strict=True)
+    }
+    assert found == {
+        (0, ("written_by", True, "author"), 1),
+        (0, ("edited", False, "author"), 1),
+        (2, ("edited", False, "author"), 0),
+        (0, ("cites", True, "book"), 1),
+        (1, ("cites", False, "book"), 0),
+    }
+
+
+def test_a_link_that_is_there_twice_counts_once() -> None:
+    data = make_graph({"book": 3, "author": 1}, {"written_by": [(0, 0), (0, 0), (1, 0)]}, {})
+    links = build_item_links(data, BOOKS)
+    np.testing.assert_array_equal(links.incidence.toarray(), [[1], [1], [0]])
+    np.testing.assert_allclose(links.idf, [np.log(3 / 2)])
+
+
+def test_idf_weights() -> None:
+    # Of four books author 0 has two, author 1 has one, author 2 has all.
+    pairs = [(0, 0), (1, 0), (0, 1), (0, 2), (1, 2), (2, 2), (3, 2)]
+    links = build_item_links(make_graph({"book": 4, "author": 3}, {"written_by": pairs}, {}), BOOKS)
+    np.testing.assert_allclose(links.idf, [np.log(2), 0, 0], rtol=1e-6)  # a code of one item or of all tells nothing
+    three = np.array([3.0, 4.0, 0.0], np.float32)
+    np.testing.assert_allclose(
+        unit_idf_weights(links.incidence, three).toarray()[:3], [[0.6, 0.8, 0], [1, 0, 0], [0, 0, 0]], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        mean_idf_weights(links.incidence, three).toarray()[:3], [[3 / 7, 4 / 7, 0], [1, 0, 0], [0, 0, 0]], rtol=1e-6
+    )
+
+
+def test_paths_lead_on_through_entities_but_not_through_items_or_users() -> None:
+    rng = np.random.default_rng(0)
+    _, channels = run(draw_graph(rng))
+    assert set(channels) == {
+        "text", "links", "tastes", "text:cites", "text:rev_cites",
+        "text:written_by", "text:written_by.from", "text:rev_edited", "text:rev_edited.from",
+    }  # fmt: skip
+    lengths = [np.sqrt((c.features**2).sum(axis=1)) for n, c in channels.items() if ":" in n]
+    assert len(lengths) == 6
+    for length in lengths:  # fitted books with the path: six paths share a mean squared length of 1
+        assert (length[length > 0] ** 2).mean() == pytest.approx(1 / 6, rel=1e-4)
+
+
+def test_a_neighbour_without_text_counts_as_the_mean_of_those_with() -> None:
+    data = make_graph(
+        {"book": 2, "author": 3},
+        {"written_by": [(0, 0), (0, 1), (1, 2)]},
+        {"author": np.array([[1, 0], [0, 0], [0, 1]])},
+    )
+    np.testing.assert_allclose(run(data)[1]["text:written_by"].vectors, [[1, 0], [0.5, 0.5], [0, 1]])
+
+
+def test_tastes_are_the_other_items_of_a_node() -> None:
+    # Books 0 and 1 by author 0; 2 and 3 by author 1; 4 has neither. Weight 1 each, three likes' worth of doubt.
+    data = make_graph({"book": 5, "author": 2}, {"written_by": [(0, 0), (1, 0), (2, 1), (3, 1)]}, {})
+    vectors = np.array([[4, 0], [0, 8], [2, 2], [6, 0], [9, 9]], np.float32)
+    fitted = np.array([True, True, True, False, True])
+    tastes = run(data, fitted, vectors)[1]["tastes"]
+    np.testing.assert_allclose(tastes.vectors, [[4 / 5, 8 / 5], [2 / 4, 2 / 4]], rtol=1e-6)  # sums / (mass + 3)
+    # 0 sees 1 alone, 1 sees 0 alone; 2 sees nobody; 3, which was not fitted, sees 2.
+    np.testing.assert_allclose(raw_of(tastes)[:4], [[0, 2], [1, 0], [0, 0], [0.5, 0.5]], atol=1e-6)
+    np.testing.assert_array_equal(tastes.features[4], [0, 0])
+
+
+@given(st.integers(0, 2**32), st.integers(0, 28))
+@settings(deadline=None, max_examples=25)
+def test_tastes_leave_the_items_own_vector_out(seed: int, item: int) -> None:
+    rng = np.random.default_rng(seed)
+    data, fitted = draw_graph(rng), rng.random(30) < 0.7
+    fitted[item] = True
+    vectors = rng.normal(size=(30, 2)).astype(np.float32)
+    changed = vectors.copy()
+    changed[item] += 5
+    links, before = run(data, fitted, vectors)
+    after = run(data, fitted, changed)[1]
+    ours, theirs = raw_of(before["tastes"]), raw_of(after["tastes"])
+    np.testing.assert_allclose(ours[item], theirs[item], atol=1e-4)
+    shared = (links.incidence @ links.incidence[[item]].multiply(links.idf[None, :]).T.tocsr()).toarray()[:, 0] > 0
+    shared[item] = False
+    linked = np.diff(links.incidence.indptr) > 0
+    changed_rows = np.abs(ours - theirs).max(axis=1) > 1e-3
+    np.testing.assert_array_equal(changed_rows[linked], shared[linked])  # its neighbours see it, nobody else does
+
+
+@given(st.integers(0, 2**32), st.booleans())
+@settings(deadline=None, max_examples=25)
+def test_channels_are_centred_over_the_fitted_items_and_zero_where_there_is_nothing(seed: int, texts: bool) -> None:
+    rng = np.random.default_rng(seed)
+    data, fitted = draw_graph(rng, texts=texts), rng.random(30) < 0.6
+    fitted[:3] = True
+    links, channels = run(data, fitted, rng.normal(size=(30, 2)).astype(np.float32))
+    assert ("text" in channels) == texts
+    for name, channel in channels.items():
+        assert np.isfinite(channel.features).all()
+        if name == "text":
+            present = data["book"].has_text.numpy()
+        else:
+            kept = np.ones(len(links.idf), bool) if channel.relation is None else links.relation == channel.relation
+            present = np.diff(links.incidence[:, np.flatnonzero(kept)].indptr) > 0
+            assert not channel.features[-1].any()  # it has no links
+        assert not channel.features[~present].any()
+        np.testing.assert_allclose(channel.features[present & fitted].sum(axis=0), 0, atol=1e-3)
+
+
+def test_widths_are_kept_to_and_the_factorisation_keeps_what_matters() -> None:
+    rng = np.random.default_rng(1)
+    pairs = [(book, author) for book in range(60) for author in (book % 3, 3 + rng.integers(20))]
+    data = make_graph({"book": 60, "author": 23}, {"written_by": pairs}, {"author": rng.normal(size=(23, 10))})
+    _, channels = run(data, links_dim=2, path_dim=3)
+    assert channels["links"].features.shape == (60, 2)
+    assert channels["text:written_by"].features.shape == (60, 3)
+    _, whole = run(data, links_dim=512)
+    weights = unit_idf_weights(build_item_links(data, BOOKS).incidence, build_item_links(data, BOOKS).idf).toarray()
+    gram = weights @ weights.T
+    centred = gram - gram.mean(axis=0) - gram.mean(axis=1)[:, None] + gram.mean()
+    found = whole["links"].features @ whole["links"].features.T
+    # One direction of 23 is dropped, and channels are scaled to a mean squared length of 1.
+    assert np.corrcoef(found.ravel(), centred.ravel())[0, 1] > 0.98
+
+
+def test_a_graph_without_links_or_texts_has_no_channels() -> None:
+    links, channels = run(make_graph({"book": 3}, {}, {}))
+    assert links.incidence.shape == (3, 0)
+    assert channels == {}
+    _, channels = run(make_graph({"book": 3}, {}, {"book": np.eye(3)}))
+    assert set(channels) == {"text"}
+
+
+def test_a_channel_that_is_alike_for_all_is_left_at_zero() -> None:
+    # Rounding differs with the number of authors; it must not be scaled up to a feature.
+    rng = np.random.default_rng(0)
+    about = np.tile(draw_unit_rows(rng, 1, 50), (9, 1))
+    pairs = np.argwhere(rng.random((40, 9)) < 0.5)
+    _, channels = run(make_graph({"book": 40, "author": 9}, {"written_by": pairs}, {"author": about}))
+    np.testing.assert_array_equal(channels["text:written_by"].features, 0)
+
+
+def test_links_that_no_fitted_item_has_are_no_error() -> None:
+    data = make_graph({"book": 4, "author": 1}, {"written_by": [(2, 0), (3, 0)]}, {"author": np.ones((1, 2))})
+    _, channels = run(data, np.array([True, False, False, False]))
+    for channel in channels.values():
+        assert np.isfinite(channel.features).all()
+
+
+def test_equal_seeds_give_equal_channels() -> None:
+    first, again = (run(draw_graph(np.random.default_rng(0)), links_dim=4)[1] for _ in range(2))
+    for name, channel in first.items():
+        np.testing.assert_array_equal(channel.features, again[name].features)

@@ -1,0 +1,146 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from checkerboard import Board, to_csr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
+
+from kgrec.config import HeadConfig
+from kgrec.model.head import Head, _draw_episodes, fit_head
+from kgrec.model.ials import fit_ials
+
+
+def make_head(vectors: Any, **changes: Any) -> Head:
+    z = torch.as_tensor(vectors, dtype=torch.float32)
+    dim = z.shape[1]
+    return Head(**{
+        "vectors": z, "gram": z.T @ z, "centre": torch.zeros(dim), "alpha": 0.5, "ridge_base": 1.0, "ridge_slope": 0.0,
+        "popularity_base": 0.0, "popularity_slope": 0.0, "to_head": torch.eye(dim),
+    } | changes)  # fmt: skip
+
+
+def test_one_solve_worked_by_hand() -> None:
+    # Liked: (1, 0) and (1, 1); ridge = 1 + .5 * 2 = 2, alpha .5 over (1, 0), (0, 1), (1, 1); centre (1, 0):
+    # left = [[2, 1], [1, 1]] + .5 [[2, 1], [1, 2]] + 2 I = [[5, 1.5], [1.5, 4]], right = (2, 1) + (2, 0).
+    head = make_head([[1, 0], [0, 1], [1, 1]], centre=torch.tensor([1.0, 0]), ridge_slope=0.5)
+    np.testing.assert_allclose(head.solve(to_csr([[1, 0, 1]])), [[14.5 / 17.75, -1 / 17.75]], rtol=1e-6)
+
+
+def test_an_empty_support_gives_the_centre_and_more_likes_less_of_it() -> None:
+    centre = torch.tensor([2.0, -1.0])
+    head = make_head([[1, 0], [0, 1]], centre=centre, alpha=0.0, ridge_base=3.0)
+    np.testing.assert_allclose(head.solve(to_csr([[0, 0]]))[0], centre, rtol=1e-6)
+    np.testing.assert_allclose(head.solve(to_csr([[1, 0]]))[0], [7 / 4, -1], rtol=1e-6)  # (1 + 3 * 2) / (1 + 3)
+
+
+def test_ridge_and_popularity_by_support_size() -> None:
+    head = make_head([[1.0]], ridge_base=5.0, ridge_slope=0.1, popularity_base=0.2, popularity_slope=0.6)
+    np.testing.assert_allclose(head.ridge(np.array([0, 1, 10])), [5, 5.1, 6], rtol=1e-6)
+    np.testing.assert_allclose(head.popularity_weight(np.array([0, 1, 2])), [0.8, 0.5, 0.4], rtol=1e-6)
+
+
+@given(st.integers(0, 2**32), st.integers(0, 12), st.integers(1, 16))
+@settings(deadline=None, max_examples=40)
+def test_shares_add_up_to_the_user_vector(seed: int, n_likes: int, dim: int) -> None:
+    rng = np.random.default_rng(seed)
+    head = make_head(
+        rng.normal(size=(15, dim)), centre=torch.from_numpy(rng.normal(size=dim).astype(np.float32)),
+        ridge_base=float(rng.uniform(0.5, 40)), ridge_slope=0.3, alpha=float(rng.uniform(0, 1)),
+    )  # fmt: skip
+    liked = np.sort(rng.permutation(15)[:n_likes])
+    support = to_csr(np.isin(np.arange(15), liked)[None, :])
+    shares, rest = head.shares(head.vectors[torch.from_numpy(liked)])
+    assert shares.shape == (n_likes, dim)
+    np.testing.assert_allclose(shares.sum(dim=0) + rest, head.solve(support)[0], rtol=1e-3, atol=1e-4)
+
+
+def episodes_config(**changes: Any) -> HeadConfig:
+    return HeadConfig(**({"epochs": 12, "learning_rate": 0.02, "batch_size": 16} | changes))
+
+
+def board_head(board: Board, config: HeadConfig, seed: int = 0) -> tuple[Head, list[float]]:
+    items, users = fit_ials(board.train, dim=4, alpha=0.1, regularisation=0.1, epochs=4, seed=0)
+    popularity = torch.log1p(torch.from_numpy(board.popularity.astype(np.float32)))
+    losses: list[float] = []
+    head = fit_head(
+        board.train, items, users, popularity, config, seed=seed, on_epoch=lambda _, loss: losses.append(loss)
+    )
+    return head, losses
+
+
+def test_training_lowers_the_loss_and_finds_the_group_from_one_like(board: Board) -> None:
+    head, losses = board_head(board, episodes_config())
+    assert len(losses) == 12
+    assert min(losses[-3:]) < losses[0] - 0.05
+    scores = (head.solve(csr_array(np.eye(40, dtype=np.float32))) @ head.vectors.T).numpy()
+    own = np.arange(40)[:, None] % 2 == np.arange(40)[None, :] % 2
+    assert (np.where(own, scores, np.inf).min(axis=1) > np.where(own, -np.inf, scores).max(axis=1)).all()
+
+
+@pytest.mark.parametrize("n_shown", [0, 1, 2])
+def test_the_loss_is_the_cross_entropy_of_the_likes_that_were_not_shown(n_shown: int) -> None:
+    # All vectors are zero, so each of the 4 trained items that is not shown has the same chance.
+    likes = to_csr([[1, 1, 1, 1, 0]])
+    seen: list[float] = []
+    fit_head(
+        likes, torch.zeros((5, 2)), torch.zeros((1, 2)), torch.log1p(torch.tensor([1.0, 1, 1, 1, 0])),
+        episodes_config(epochs=1, support_sizes=(n_shown,)), seed=0, on_epoch=lambda _, loss: seen.append(loss),
+    )  # fmt: skip
+    assert seen == [pytest.approx(np.log(4 - n_shown), rel=1e-5)]
+
+
+def test_equal_seeds_give_equal_heads_and_leave_the_global_generator_alone(board: Board) -> None:
+    config = episodes_config(epochs=2)
+    before = torch.random.get_rng_state()
+    first, again, other = (board_head(board, config, seed)[0] for seed in (0, 0, 1))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.equal(first.vectors, again.vectors)
+    assert torch.equal(first.centre, again.centre)
+    assert (first.alpha, first.ridge_base, first.popularity_base) == (
+        again.alpha,
+        again.ridge_base,
+        again.popularity_base,
+    )
+    assert not torch.equal(first.vectors, other.vectors)
+
+
+def test_items_without_likes_teach_nothing(board: Board) -> None:
+    config, wider = (
+        episodes_config(epochs=2),
+        csr_array((board.train.data, board.train.indices, board.train.indptr), (60, 41)),
+    )
+    items, users = fit_ials(board.train, dim=4, alpha=0.1, regularisation=0.1, epochs=4, seed=0)
+    popularity = torch.log1p(torch.from_numpy(np.append(board.popularity, 0).astype(np.float32)))
+    found = fit_head(wider, torch.cat([items, torch.full((1, 4), 9.0)]), users, popularity, config, seed=0)
+    expected, _ = board_head(board, config)
+    np.testing.assert_allclose(found.vectors[:40], expected.vectors, atol=1e-4)
+    np.testing.assert_allclose(found.gram, expected.gram, rtol=1e-3, atol=1e-3)
+    assert not found.vectors[40].any()
+
+
+def test_users_with_too_few_likes_for_an_episode_leave_the_head_at_its_start() -> None:
+    likes = to_csr([[1, 1, 0], [0, 1, 1]])
+    items, users = torch.eye(3), torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
+    head = fit_head(likes, items, users, torch.ones(3), HeadConfig(), seed=0)
+    assert torch.equal(head.vectors, items)
+    np.testing.assert_allclose(head.centre, [0.5, 0.5, 0])
+    assert torch.equal(head.to_head, torch.eye(3))
+
+
+@given(st.integers(0, 2**32))
+@settings(deadline=None, max_examples=30)
+def test_an_episode_shows_some_likes_and_asks_for_all_the_others(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    dense = rng.random((12, 30)) < rng.uniform(0.2, 0.9, (12, 1))
+    likes = to_csr(dense)
+    rows = np.flatnonzero(np.diff(likes.indptr) >= 4)
+    config = HeadConfig(support_sizes=(0, 3, 50))
+    shown, asked = _draw_episodes(likes, rows, config, rng)
+    np.testing.assert_array_equal((shown + asked).toarray(), likes[rows].toarray())
+    assert shown.multiply(asked).nnz == 0
+    n_shown, sizes = np.diff(shown.indptr), np.diff(likes.indptr)[rows]
+    assert (np.diff(asked.indptr) >= 2).all()
+    assert ((n_shown == 0) | (n_shown == np.minimum(3, sizes - 2)) | (n_shown == sizes - 2)).all()

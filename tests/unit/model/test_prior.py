@@ -1,0 +1,204 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planted import BOOKS, draw_graph
+
+from kgrec.config import PriorConfig
+from kgrec.graph.propagation import Channel, ItemLinks, build_item_links, propagate
+from kgrec.model.prior import (
+    HiddenLayer,
+    Prior,
+    PriorSettings,
+    RidgeProblem,
+    build_prior,
+    build_ridge_problem,
+    channel_kind,
+    fit_hidden_layer,
+)
+
+KINDS = ("text", "paths", "links", "tastes")
+
+
+def channel(features: Any, name: str = "text", relation: int | None = None) -> Channel:
+    values = np.asarray(features, np.float32)
+    identity = np.eye(values.shape[1], dtype=np.float32)
+    return Channel(name, values, identity, np.zeros(values.shape[1], np.float32), relation)
+
+
+def test_one_ridge_worked_by_hand() -> None:
+    # Weighted mean of z = (1 * 2 + 3 * 6) / 4 = 5. F' diag(w) F = 1 * 1 + 3 * 4 = 13, F' diag(w) (z - 5) = -3 + 6 = 3,
+    # so the weight is 3 / (13 + 2) = 1/5; the third item is not learned from and is placed at 5 + 10/5 = 7.
+    problem = build_ridge_problem(
+        [channel([[1], [2], [10]])], np.array([[2], [6], [99]], np.float32), np.array([1, 3, 0], np.float32)
+    )
+    chosen = PriorSettings(2.0, {"text": 1.0})
+    assert problem.solve(chosen).item() == pytest.approx(1 / 5)
+    np.testing.assert_allclose(problem.predict(chosen), [[5.2], [5.4], [7]], rtol=1e-6)
+
+
+def test_ridge_equals_the_closed_form_with_the_gates_as_scales_of_the_features() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(20, 5)).astype(np.float32)
+    vectors, weights = rng.normal(size=(20, 3)).astype(np.float32), rng.random(20).astype(np.float32)
+    problem = build_ridge_problem(
+        [channel(features[:, :2]), channel(features[:, 2:], "text:by", relation=0)], vectors, weights
+    )
+    mean = (weights[:, None] * vectors).sum(axis=0) / weights.sum()
+    gated = features * np.array([2, 2, 0.5, 0.5, 0.5])
+    left = gated.T @ (weights[:, None] * gated) + 3 * np.eye(5)
+    expected = gated @ np.linalg.solve(left, gated.T @ (weights[:, None] * (vectors - mean))) + mean
+    found = problem.predict(PriorSettings(3.0, {"text": 2.0, "paths": 0.5}))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_channel_kinds() -> None:
+    kinds = [channel_kind(channel([[1]], *a)) for a in (("text",), ("text:by", 3), ("text:by", 0), ("links",))]
+    assert kinds == ["text", "paths", "paths", "links"]
+
+
+class Fitted:
+    """A prior of a random graph of which some items are cold."""
+
+    def __init__(
+        self, seed: int, *, texts: bool = True, gates: dict[str, float] | None = None, hidden: int = 0
+    ) -> None:
+        self.rng = rng = np.random.default_rng(seed)
+        self.data = draw_graph(rng, texts=texts)
+        n_items, dim = self.data["book"].num_nodes, 4
+        self.cold = rng.random(n_items) < 0.3
+        self.cold[[0, n_items - 1]] = False, True  # the last has no links
+        weights = np.where(self.cold, 0, rng.uniform(0.2, 1, n_items)).astype(np.float32)
+        vectors = np.where(self.cold[:, None], 0, rng.normal(size=(n_items, dim))).astype(np.float32)
+        self.links: ItemLinks = build_item_links(self.data, BOOKS)
+        self.channels = propagate(self.data, BOOKS, self.links, ~self.cold, vectors, weights, PriorConfig(), seed=0)
+        self.problem: RidgeProblem = build_ridge_problem(self.channels, vectors, weights)
+        self.settings = PriorSettings(0.5, dict.fromkeys(KINDS, 1.0) | (gates or {}))
+        self.expected = self.problem.predict(self.settings)
+        layer = None
+        if hidden:
+            gated = self.problem.features * np.array(
+                [self.settings.gates[kind] for kind in self.problem.kinds], np.float32
+            )
+            layer = fit_hidden_layer(
+                gated, vectors - self.expected, weights, np.eye(dim, dtype=np.float32), hidden=hidden, steps=15, seed=0
+            )
+            with torch.inference_mode():
+                added = layer(torch.from_numpy(gated)).numpy()
+            assert np.abs(added).max() > 1e-3
+            self.expected = self.expected + added
+        self.prior: Prior = build_prior(self.channels, self.links, self.problem, self.settings, layer)
+
+    def text(self, item: int) -> np.ndarray | None:
+        book = self.data["book"]
+        return book.x[item].numpy() if "x" in book and book.has_text[item] else None
+
+    def codes(self, item: int) -> np.ndarray:
+        incidence = self.links.incidence
+        return incidence.indices[incidence.indptr[item] : incidence.indptr[item + 1]].astype(np.int64)
+
+    def place(self, item: int) -> np.ndarray:
+        return self.prior.place(self.text(item), self.rng.permutation(self.codes(item)))
+
+
+@given(
+    st.integers(0, 2**32),
+    st.booleans(),
+    st.dictionaries(st.sampled_from(KINDS), st.sampled_from((0.0, 0.5, 2.0))),
+    st.sampled_from((0, 6)),
+)
+@settings(deadline=None, max_examples=20)
+def test_an_item_that_comes_later_is_placed_where_training_places_a_cold_one(
+    seed: int, texts: bool, gates: dict[str, float], hidden: int
+) -> None:
+    fitted = Fitted(seed, texts=texts, gates=gates, hidden=hidden)
+    for item in np.flatnonzero(fitted.cold):
+        np.testing.assert_allclose(fitted.place(item), fitted.expected[item], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_channel_alone_places_cold_items_apart(kind: str) -> None:
+    fitted = Fitted(5, gates=dict.fromkeys(set(KINDS) - {kind}, 0.0))
+    cold = np.flatnonzero(fitted.cold)
+    placed = np.stack([fitted.place(item) for item in cold])
+    np.testing.assert_allclose(placed, fitted.expected[cold], rtol=1e-3, atol=1e-4)
+    assert len(np.unique(placed.round(4), axis=0)) > len(cold) / 3  # it says something
+
+
+def test_an_item_that_was_fitted_is_not_told_its_own_vector_but_a_newcomer_is_told_its_neighbours() -> None:
+    fitted = Fitted(5, gates={"tastes": 0.0})
+    for item in np.flatnonzero(~fitted.cold):  # but for tastes, fitted items are placed like others
+        np.testing.assert_allclose(fitted.place(item), fitted.expected[item], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("hidden", [0, 6])
+def test_a_gate_of_0_leaves_a_channel_out(hidden: int) -> None:
+    def place(*, text: int, gates: dict[str, float]) -> np.ndarray:
+        fitted = Fitted(3, gates=gates, hidden=hidden)
+        said = np.eye(5, dtype=np.float32)[text]
+        return fitted.prior.place(said, fitted.codes(1))
+
+    assert not np.allclose(place(text=0, gates={}), place(text=1, gates={}))
+    np.testing.assert_array_equal(place(text=0, gates={"text": 0.0}), place(text=1, gates={"text": 0.0}))
+    links_off = Fitted(3, gates={"paths": 0.0, "links": 0.0, "tastes": 0.0}, hidden=hidden)
+    some = next(item for item in range(30) if len(links_off.codes(item)))
+    none = np.zeros(0, np.int64)
+    np.testing.assert_allclose(
+        links_off.prior.place(None, links_off.codes(some)), links_off.prior.place(None, none), atol=1e-6
+    )
+
+
+def test_an_item_of_which_nothing_is_known_has_the_mean_vector() -> None:
+    fitted = Fitted(1)
+    nothing = fitted.prior.place(None, np.zeros(0, np.int64))
+    np.testing.assert_allclose(nothing, fitted.problem.mean, rtol=1e-5)
+
+
+def test_the_hidden_layer_starts_at_zero_and_its_seed_decides() -> None:
+    x = torch.randn((10, 3), generator=torch.Generator().manual_seed(0))
+    assert not HiddenLayer(3, 8, 2)(x).any()
+    rng = np.random.default_rng(0)
+    data = (rng.normal(size=(50, 3)), rng.normal(size=(50, 2)), np.ones(50), np.eye(2))
+    features, residuals, weights, gram = (part.astype(np.float32) for part in data)
+    before = torch.random.get_rng_state()
+
+    def fit(seed: int) -> torch.Tensor:
+        layer = fit_hidden_layer(features, residuals, weights, gram, hidden=8, steps=5, seed=seed)
+        with torch.inference_mode():
+            return layer(x)
+
+    assert torch.equal(fit(0), fit(0))
+    assert not torch.equal(fit(0), fit(1))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_the_hidden_layer_learns_what_no_line_can_and_only_from_weighted_items() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.uniform(-2, 2, (240, 2)).astype(np.float32)
+    residuals = np.abs(features[:, :1]) - np.abs(features[:, :1]).mean()  # no line through it has a slope
+    broken = residuals.copy()
+    weights = np.ones(240, np.float32)
+    weights[120:] = 0
+    broken[120:] = 50
+    layer = fit_hidden_layer(features, broken, weights, np.eye(1, dtype=np.float32), hidden=32, steps=250, seed=0)
+    with torch.inference_mode():
+        error = layer(torch.from_numpy(features)).numpy() - residuals
+    assert (error**2).mean() < 0.6 * (residuals**2).mean()
+
+
+def test_items_without_weight_are_not_learned_from() -> None:
+    rng = np.random.default_rng(0)
+    features, vectors = rng.normal(size=(10, 3)), rng.normal(size=(10, 2)).astype(np.float32)
+    weights = np.r_[np.ones(6), np.zeros(4)].astype(np.float32)
+    other = vectors.copy()
+    other[6:] = 1e3
+    chosen = PriorSettings(1.0, {})
+    ours, theirs = (build_ridge_problem([channel(features)], v, weights).predict(chosen) for v in (vectors, other))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    stronger = replace(chosen, regularisation=1e9)
+    means = build_ridge_problem([channel(features)], vectors, weights).predict(stronger)
+    np.testing.assert_allclose(means, np.tile(vectors[:6].mean(axis=0), (10, 1)), atol=1e-5)

@@ -1,0 +1,43 @@
+"""What holds for the package as a whole."""
+
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import kgrec
+
+ROOT = Path(__file__).parents[2]
+HEAVY = (
+    "torch",
+    "torch_geometric",
+    "sentence_transformers",
+    "transformers",
+    "ladybug",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+)
+
+
+@pytest.mark.parametrize("module", ["kgrec", "kgrec.cli"])
+def test_importing_is_light(module: str) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", f"import sys, {module}; print(*(name for name in {HEAVY} if name in sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.split() == []
+
+
+def test_the_version_is_stated_once() -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert kgrec.__version__ == version("kgrec") == pyproject["project"]["version"]
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    assert f"\n## [{kgrec.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
