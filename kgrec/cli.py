@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.progress import Progress, TaskID
 
-    from graph_schema import CatalogueSchema
     from kgrec.config import TrainConfig
     from kgrec.recommend import Recommendations
 
@@ -60,7 +59,9 @@ OutFile = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Whe
 def load(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="movielens-100k, or tabular for one's own files.")],
     to: Annotated[str, typer.Option("--to", metavar="STORE", help="ladybug:PATH")],
-    path: Annotated[Path | None, typer.Option("--path", metavar="DIR", help="The folder of the source's files.")] = None,
+    path: Annotated[
+        Path | None, typer.Option("--path", metavar="DIR", help="The folder of the source's files.")
+    ] = None,
     schema: Annotated[
         Path | None, typer.Option("--schema", metavar="FILE.toml", help="What the files mean (tabular needs it).")
     ] = None,
@@ -127,8 +128,10 @@ def train(
         )
     recommender.save(out)
     quality = recommender.bundle.choices["quality"]
-    shown = [(name.removeprefix("gate "), f"{worth:.3f}") for name, worth in quality.items() if name.startswith("gate ")]
-    _print_table("On likes held out for validation", ("slice", "NDCG@20 + Recall@20"), shown)
+    shown = [
+        (name.removeprefix("gate "), f"{worth:.3f}") for name, worth in quality.items() if name.startswith("gate ")
+    ]
+    _print_table("On likes held out for validation", ("slice", "√(NDCG@20 · Recall@20)"), shown)
     _say(f"trained in {time.perf_counter() - started:.0f} s; bundle written to {out}")
 
 
@@ -231,9 +234,7 @@ def recommend(
                 _say(f"{what}: {_some(about[name])}")
         _write(table, format_, out, "Recommendations")
         return
-    answer = recommender.recommend(
-        user, like or None, text, k=k, candidates=allowed, exclude=left_out, explain=explain
-    )
+    answer = recommender.recommend(user, like or None, text, k=k, candidates=allowed, exclude=left_out, explain=explain)
     _write_answer(answer, format_, out, _describe(user, like, text), keep=explain)
 
 
@@ -287,15 +288,20 @@ def explain(
         _write(table, format_, out, title)
 
 
-class _Interrupted(Exception):
-    """Ctrl-C; not KeyboardInterrupt, which typer would answer itself."""
+class _Interrupted(BaseException):
+    """Ctrl-C; not KeyboardInterrupt, which typer would answer itself, nor an Exception, which libraries swallow."""
 
 
 def main() -> None:
     """Runs the command line."""
+    run_guarded(app)
+
+
+def run_guarded(action: Callable[[], object]) -> None:
+    """Runs what may fail in ways that a person can mend: each is one message on stderr and exit code 2."""
     signal.signal(signal.SIGINT, _interrupt)
     try:
-        app()
+        action()
     except _Interrupted:
         _fail(
             "interrupted: bundles and reports are written only when they are whole; after an interrupted load, "
@@ -314,6 +320,7 @@ def main() -> None:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends at once
     raise _Interrupted
 
 
@@ -434,7 +441,9 @@ def _read_columns(file: Path, columns: Sequence[str]) -> dict[str, list[str]]:
         raise RequestError(f"cannot read {file}: {error}; expected a CSV (UTF-8, commas) or .parquet file") from error
     missing = [name for name in columns if name not in table.column_names]
     if missing:
-        raise RequestError(f"{file} lacks the column {missing[0]!r}; expected {list(columns)}, got {table.column_names}")
+        raise RequestError(
+            f"{file} lacks the column {missing[0]!r}; expected {list(columns)}, got {table.column_names}"
+        )
     found: dict[str, list[str]] = {name: table[name].cast(pa.string()).drop_null().to_pylist() for name in columns}
     if len({len(ids) for ids in found.values()}) > 1:
         raise RequestError(f"{file} has rows with an empty field; expected {list(columns)} in every row")
@@ -447,7 +456,9 @@ def _format(format_: Format | None, out: Path | None) -> Format:
     if format_ is None and out is not None:
         ending = out.suffix.removeprefix(".")
         if ending not in set(Format) - {Format.TABLE}:
-            raise RequestError(f"cannot tell a format from {out}: expected .json, .jsonl, .csv or .parquet, or --format")
+            raise RequestError(
+                f"cannot tell a format from {out}: expected .json, .jsonl, .csv or .parquet, or --format"
+            )
         format_ = Format(ending)
     if format_ == Format.PARQUET and out is None:
         raise RequestError("Parquet is no text: give --out FILE")
@@ -465,7 +476,7 @@ def _write(table: "pa.Table", format_: Format | None, out: Path | None, title: s
         pq.write_table(table, out)
         return
     if chosen == Format.CSV:
-        with out.open("wb") if out is not None else open(sys.stdout.fileno(), "wb", closefd=False) as file:  # noqa: PTH123
+        with out.open("wb") if out is not None else open(sys.stdout.fileno(), "wb", closefd=False) as file:
             pa_csv.write_csv(table, file)
         return
     if chosen == Format.TABLE:

@@ -1,7 +1,7 @@
 """Choosing the gate's weights on validation: a coordinate search per slice, over scores computed once."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from kgrec.slices import Slice
 
 _STEPS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+_NEGATIVE_STEPS = (-0.1, -0.25)
 _ROUNDS = 2
 _LEAST_GAIN = 5e-4  # relative: what is less is noise
 _MOST_SCORES = 4_000_000  # users x items that validation holds at once for each component
@@ -36,12 +37,28 @@ class Sample:
     k: int
 
     def quality(self, scores: Tensor) -> float:
-        """NDCG@k + Recall@k of scores (n_users, n_items), averaged over the users."""
+        """The geometric mean of NDCG@k and Recall@k, each the mean over the users with relevant items.
+
+        It does not depend on the scale of either, so that neither is bought at the other's cost.
+
+        Args:
+            scores: (n_users, n_items) float32.
+        """
+        asked = self.n_relevant > 0
+        if not asked.any():
+            return 0.0
+        n_relevant = self.n_relevant.clamp(min=1)
         top = scores.masked_fill(self.masked, -torch.inf).topk(self.k, dim=1).indices
         hits = self.relevant.gather(1, top).float()  # (n_users, k)
         discounts = 1 / torch.log2(torch.arange(2, self.k + 2, dtype=torch.float32))
-        ideal = discounts.cumsum(0)[self.n_relevant.clamp(max=self.k).long() - 1]
-        return float(((hits @ discounts) / ideal + hits.sum(dim=1) / self.n_relevant).mean())
+        ideal = discounts.cumsum(0)[n_relevant.clamp(max=self.k).long() - 1]
+        ndcg, recall = ((hits @ discounts) / ideal)[asked].mean(), (hits.sum(dim=1) / n_relevant)[asked].mean()
+        return float((ndcg * recall).sqrt())
+
+    def ask_for(self, items: NDArray[np.bool_]) -> "Sample":
+        """The same question with some items alone, (n_items,) bool, as relevant ones; all still compete."""
+        relevant = self.relevant & torch.from_numpy(items)
+        return replace(self, relevant=relevant, n_relevant=relevant.sum(dim=1).float())
 
 
 def sample_slice(slice_: Slice, rng: np.random.Generator, k: int = 20) -> Sample:
@@ -61,13 +78,14 @@ def sample_slice(slice_: Slice, rng: np.random.Generator, k: int = 20) -> Sample
 
 
 def search_weights(
-    parts: Sequence[Tensor | None], quality: Callable[[Tensor], float]
+    parts: Sequence[Tensor | None], quality: Callable[[Tensor], float], may_be_negative: Collection[int] = ()
 ) -> tuple[NDArray[np.float32], float]:
     """Searches the weights of a blend: the best single part, then one part at a time.
 
     Args:
         parts: scores (n_users, n_items) of each part; None: it may not be used.
         quality: what a blend is worth, higher is better.
+        may_be_negative: the places of the parts that may speak against an item.
 
     Returns:
         (n_parts,) float32 weights and what they are worth. Scales of the parts are divided out in the search and
@@ -101,7 +119,7 @@ def search_weights(
             without[place] = 0
             rest = blend(without) if without.any() else None
             kept = weights[place]
-            for step in _STEPS:
+            for step in (*_STEPS, *(_NEGATIVE_STEPS if place in may_be_negative else ())):
                 if step == kept or (step == 0 and rest is None):
                     continue
                 part = parts[place]

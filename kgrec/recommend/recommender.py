@@ -190,9 +190,10 @@ class Recommender:
             found = [np.unique(rows[rows >= 0]) for rows in wanted]
             support = seen = _to_matrix(found, len(self._bundle.items))
         else:
-            rows = self._bundle.users.rows(users or ())
-            unknown_users = [id_ for id_, row in zip(users or (), rows, strict=True) if row < 0]
-            keys = [id_ for id_, row in zip(users or (), rows, strict=True) if row >= 0]
+            asked = list(dict.fromkeys(users or ()))
+            rows = self._bundle.users.rows(asked)
+            unknown_users = [id_ for id_, row in zip(asked, rows, strict=True) if row < 0]
+            keys = [id_ for id_, row in zip(asked, rows, strict=True) if row >= 0]
             support, seen = self._bundle.liked[rows[rows >= 0]], self._bundle.seen[rows[rows >= 0]]
         parts = []
         for start in range(0, len(keys), BLOCK_USERS):
@@ -240,7 +241,9 @@ class Recommender:
 
         Args:
             item: id of the item.
-            user, likes, text: as in `recommend`.
+            user: as in `recommend`.
+            likes: as in `recommend`.
+            text: as in `recommend`.
 
         Raises:
             RequestError: the item or the user is unknown, or none of the likes is known.
@@ -371,7 +374,7 @@ class Recommender:
         self._bundle = replace(
             bundle,
             ids={**bundle.ids, user_type: type(bundle.users)(tuple(id_ for id_ in bundle.users.ids if id_ != user))},
-            names={**bundle.names, user_type: [names[place] for place in kept]},
+            names={**bundle.names, user_type: [names[place] for place in kept.tolist()]},
             edges={name: self._without_user(name, row) for name in bundle.edges},
             liked=bundle.liked[kept],
             seen=bundle.seen[kept],
@@ -453,12 +456,14 @@ class Recommender:
                 f"the text encoder {self._encoder.name!r} has revision {self._encoder.revision[:12]}, the bundle was "
                 f"trained with {self._bundle.encoder_revision[:12]}: give that encoder, or train again"
             )
-        return self._encoder.encode([text])[0]
+        vector: NDArray[np.float32] = self._encoder.encode([text])[0]
+        return vector
 
     def _score(self, request: _Request) -> NDArray[np.float32]:
         model = self._bundle.model
         if request.sentence is None:
-            return model.score(_to_matrix([request.likes], model.n_items))[0]
+            scores: NDArray[np.float32] = model.score(_to_matrix([request.likes], model.n_items))[0]
+            return scores
         of_likes, of_sentence, of_rest = model.contributions(request.likes.tolist(), None, request.sentence)
         total: NDArray[np.float32] = of_likes.sum(axis=0) + of_sentence + of_rest
         return total
@@ -510,17 +515,19 @@ class Recommender:
     def _explain(self, request: _Request, rows: NDArray[np.int64]) -> list[Explanation]:
         if not len(rows):
             return []
-        parts = self._bundle.model.contributions(request.likes.tolist(), rows, request.sentence)
+        of_likes, of_sentence, of_rest = self._bundle.model.contributions(
+            request.likes.tolist(), rows, request.sentence
+        )
         return [
-            self._explain_one(request, int(row), *(part[..., place] for part in parts))
+            self._explain_one(request, int(row), of_likes[:, place], float(of_sentence[place]), float(of_rest[place]))
             for place, row in enumerate(rows)
         ]
 
     def _explain_one(
-        self, request: _Request, row: int, of_likes: NDArray[np.float32], of_sentence: np.float32, of_rest: np.float32
+        self, request: _Request, row: int, of_likes: NDArray[np.float32], of_sentence: float, of_rest: float
     ) -> Explanation:
         item = self._bundle.items.ids[row]
-        shares = []
+        shares: list[Share] = []
         for place in np.argsort(-of_likes, kind="stable").tolist():
             like = int(request.likes[place])
             id_ = self._bundle.items.ids[like]
@@ -528,8 +535,8 @@ class Recommender:
             paths = self._path_index().shared_paths(item, id_, _PATHS_PER_LIKE) if is_top else []
             shares.append(Share("like", float(of_likes[place]), id_, self._title(like), tuple(paths)))
         if request.sentence is not None:
-            shares.append(Share("sentence", float(of_sentence)))
-        shares.append(Share("everybody", float(of_rest)))
+            shares.append(Share("sentence", of_sentence))
+        shares.append(Share("everybody", of_rest))
         shares.sort(key=lambda share: -share.value)
         score = float(sum(share.value for share in shares))
         return Explanation(item, self._title(row), score, tuple(shares), self._tell(row, shares))

@@ -38,8 +38,11 @@ from kgrec.model.prior import (
     build_ridge_problem,
     fit_hidden_layer,
 )
+from kgrec.slices import tail_items
 
 _FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
+_ROOM_FOR_COLD = 0.01  # share of the quality over all items that may be given up to show cold ones
+_TAIL_FINE = 0.2  # for each relative loss on tail items
 _MANY_LIKES = 21  # supports from here on are gated as warm users are
 _SHIFTS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 
@@ -52,7 +55,7 @@ class Choices:
         alpha, regularisation: of the backbone.
         prior: of the prior.
         item_item_regularisation, few_dropout, graph_weight: of the item-item models; None where they are left out.
-        quality: what was tried -> NDCG@20 + Recall@20 on the slice that decided.
+        quality: what was tried -> the geometric mean of NDCG@20 and Recall@20 on the slice that decided.
     """
 
     alpha: float
@@ -223,14 +226,15 @@ class _Run:
             return choices, {}
         overlap, quality = self._overlap(), dict(choices.quality)
         gram = weigh_likes(likes.to_matrix(), config.user_exponent)
-        warm, few = samples.get("warm"), samples.get("cold_users_k5") or samples.get("cold_users_k3")
+        warm = [samples[name] for name in ("warm",) if name in samples]
+        few = [samples[name] for name in ("cold_users_k3", "cold_users_k5", "cold_users_k10") if name in samples]
         graph_weights = config.graph_weights if overlap is not None else (0.0,)
         best: dict[str, tuple[float, Tensor, tuple[float, float]]] = {}
 
-        def try_one(component: str, sample: Sample | None, setting: float, graph_weight: float) -> None:
+        def try_one(component: str, asked: list[Sample], setting: float, graph_weight: float) -> None:
             matrix = torch.from_numpy(self._fit_item_item(component, gram, overlap, setting, graph_weight))
-            scores = None if sample is None else torch.from_numpy(sample.support @ matrix.numpy())
-            worth = 0.0 if sample is None or scores is None else sample.quality(scores)
+            found = [sample.quality(torch.from_numpy(sample.support @ matrix.numpy())) for sample in asked]
+            worth = sum(found) / max(len(found), 1)
             quality[f"{component} {setting:g}, graph {graph_weight:g}"] = worth
             if component not in best or worth > best[component][0] * 1.001:
                 best[component] = worth, matrix, (setting, graph_weight)
@@ -434,7 +438,9 @@ def _choose_bucket(
     title = title or names[0]
     placeable = [*WITH_PRIOR, TEXT]
     warm = cold = np.where([name == WITH_PRIOR[0] for name in COMPONENTS], np.float32(1), np.float32(0))
-    found, quality[f"gate {title}"] = search_weights(parts, samples[names[0]].quality)
+    sample = samples[names[0]]
+    worth = _guard_tail(model, sample, parts) if title == "warm" else sample.quality
+    found, quality[f"gate {title}"] = search_weights(parts, worth, (COMPONENTS.index(POPULARITY),))
     warm = found if found.any() else warm
     if cold_parts is not None:
         own = [part if name in placeable else None for name, part in zip(COMPONENTS, cold_parts, strict=True)]
@@ -447,6 +453,17 @@ def _choose_bucket(
     return _Bucket(warm, (cold * slope).astype(np.float32), intercept, float(blended.std(dim=1, correction=0).mean()))
 
 
+def _guard_tail(model: Model, sample: Sample, parts: list[Tensor | None]) -> Callable[[Tensor], float]:
+    """Quality, less a fine for a blend that finds tail items worse than the backbone alone does."""
+    backbone = parts[COMPONENTS.index(BACKBONE)]
+    assert backbone is not None
+    tail = sample.ask_for(tail_items(model.popularity.numpy()))
+    least = tail.quality(backbone)
+    if not least:
+        return sample.quality
+    return lambda scores: sample.quality(scores) * (1 + _TAIL_FINE * min(tail.quality(scores) / least - 1, 0))
+
+
 def _blend(parts: list[Tensor | None], weights: NDArray[np.float32]) -> Tensor:
     found = [part * float(weight) for part, weight in zip(parts, weights, strict=True) if part is not None and weight]
     first = next(part for part in parts if part is not None)
@@ -454,7 +471,10 @@ def _blend(parts: list[Tensor | None], weights: NDArray[np.float32]) -> Tensor:
 
 
 def _choose_shift(model: Model, bucket: _Bucket, sample: Sample | None, quality: dict[str, float]) -> float:
-    """How far cold items are moved up or down in a common ranking, in standard deviations of the warm scores."""
+    """How far cold items are moved up or down in a common ranking, in standard deviations of the warm scores.
+
+    As far up as costs next to nothing over all items: an item that is never shown stays cold.
+    """
     if sample is None:
         return 0.0
     parts = _likes_parts(model, sample)
@@ -462,4 +482,4 @@ def _choose_shift(model: Model, bucket: _Bucket, sample: Sample | None, quality:
     warm, cold = _blend(parts, bucket.warm), _blend(parts, bucket.cold) + bucket.intercept
     found = {shift: sample.quality(torch.where(trained, warm, cold + shift * bucket.spread)) for shift in _SHIFTS}
     quality.update({f"cold items moved by {shift:+g}": worth for shift, worth in found.items()})
-    return max(found, key=lambda shift: found[shift])
+    return max(shift for shift, worth in found.items() if worth >= (1 - _ROOM_FOR_COLD) * max(found.values()))

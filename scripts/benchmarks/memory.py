@@ -40,6 +40,7 @@ def copy_users(likes: Likes, times: int, rng: np.random.Generator) -> Likes:
     items = np.tile(likes.items, times)
     anew = (rng.random(len(items)) < NOISE) & (users >= n_users)
     items[anew] = rng.choice(likes.items, int(anew.sum()))
+    users, items = np.divmod(np.unique(users * n_items + items), n_items)
     return replace(likes, users=users, items=items, times=None, shape=(n_users * times, n_items))
 
 
