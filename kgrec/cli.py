@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,7 +84,7 @@ def load(
     started = time.perf_counter()
     given = None if schema is None else CatalogueSchema.from_toml(schema)
     reject_file = rejects or Path(f"{to.partition(':')[2] or 'kgrec'}.rejects.csv")
-    with _progress() as progress:
+    with _progress() as progress, _without_header_only(reject_file, keep=rejects is not None):
         reading = _counter(progress, "reading and checking")
         opened = open_source(source, path=path, schema=given, cache_dir=cache_dir(), encoding=encoding)
         with tempfile.TemporaryDirectory(prefix="kgrec-") as folder:
@@ -102,8 +103,6 @@ def load(
         _say(f"{report.n_repeats:,} edges were there more than once: the latest of each is kept")
     if report.n_rejects:
         _say(f"{report.n_rejects:,} rows were rejected: see {reject_file}")
-    elif rejects is None:
-        reject_file.unlink(missing_ok=True)
 
 
 @app.command()
@@ -119,9 +118,13 @@ def train(
 
     started = time.perf_counter()
     settings = _settings(config, seed)
+    tables = _read_store(store, schema)
+    from kgrec.model.bundle import check_folder  # here, since it imports torch
+
+    check_folder(out)  # now, not when the training is done
     with _progress() as progress:
         recommender = kgrec.train(
-            _read_store(store, schema),
+            tables,
             config=settings,
             on_stage=_stages(progress),
             on_texts=_counter_of(progress, "encoding texts"),
@@ -340,13 +343,27 @@ def _console(*, stderr: bool = False) -> Any:
 
 
 @contextmanager
+def _without_header_only(file: Path, *, keep: bool) -> Iterator[None]:
+    """Deletes a reject file that nothing was written to, also when the load fails."""
+    try:
+        yield
+    finally:
+        if not keep and file.is_file():
+            with file.open("rb") as opened:
+                n_lines = sum(1 for _ in islice(opened, 2))
+            if n_lines < 2:  # noqa: PLR2004
+                file.unlink()
+
+
+@contextmanager
 def _progress() -> Iterator["Progress"]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=_console(stderr=True), transient=True) as progress:
+    console = _console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield progress
 
 
@@ -435,7 +452,11 @@ def _read_columns(file: Path, columns: Sequence[str]) -> dict[str, list[str]]:
         else:
             with file.open("rb") as opened:
                 names = opened.readline().decode("utf-8-sig").strip().split(",")
-            as_text = pa_csv.ConvertOptions(column_types={name.strip('"'): pa.string() for name in names})
+            as_text = pa_csv.ConvertOptions(
+                column_types={name.strip('"'): pa.string() for name in names},
+                strings_can_be_null=True,
+                null_values=[""],
+            )
             table = pa_csv.read_csv(file, convert_options=as_text)
     except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise RequestError(f"cannot read {file}: {error}; expected a CSV (UTF-8, commas) or .parquet file") from error
@@ -444,10 +465,9 @@ def _read_columns(file: Path, columns: Sequence[str]) -> dict[str, list[str]]:
         raise RequestError(
             f"{file} lacks the column {missing[0]!r}; expected {list(columns)}, got {table.column_names}"
         )
-    found: dict[str, list[str]] = {name: table[name].cast(pa.string()).drop_null().to_pylist() for name in columns}
-    if len({len(ids) for ids in found.values()}) > 1:
+    if any(table[name].null_count for name in columns):
         raise RequestError(f"{file} has rows with an empty field; expected {list(columns)} in every row")
-    return found
+    return {name: table[name].cast(pa.string()).to_pylist() for name in columns}
 
 
 def _format(format_: Format | None, out: Path | None) -> Format:

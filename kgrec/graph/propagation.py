@@ -2,8 +2,9 @@
 
 Each relation path of the schema that starts at an item is walked once by sparse products, as SIGN (Frasca et al. 2020)
 and SeHGNN (Yang et al. 2023) do: mean text vectors of the nodes one hop (director) and two hops away (the director's
-country). Two more channels tell what text cannot: `links`, the idf-weighted (relation, node) incidence, and `tastes`,
-the path item -> node -> other items -> their users, as the mean backbone vector of the other items that share a node.
+country). Two kinds of channels more tell what text cannot: `links`, the idf-weighted (relation, node) incidence, and
+`tastes`, for each relation the path item -> node -> other items -> their users, as the mean backbone vector of the other
+items that share a node.
 
 All but the item's own text are weighted sums over its links, so an item that comes later gets its own in the same way.
 """
@@ -79,11 +80,11 @@ class Channel:
     """One block of an item's features.
 
     Attributes:
-        name: "text", "text:<relation>", "text:<relation>.<relation>", "links" or "tastes".
+        name: "text", "text:<relation>", "text:<relation>.<relation>", "links" or "tastes:<relation>".
         features: (n_items, dim) float32, centred and scaled over the items fitted on; 0 where an item has nothing.
         basis: (in_dim, dim) float32: raw vectors times basis are features, once `mean` is subtracted.
         mean: (in_dim,) float32.
-        relation: the place in `ItemLinks.relations` of a path channel; None for the others.
+        relation: the place in `ItemLinks.relations` of a channel of one relation; None for the others.
         vectors: (n_codes of the relation or all codes, in_dim) float32: what a link adds before its weight;
             None for the item's own text.
     """
@@ -122,7 +123,7 @@ def propagate(
     channels += _path_channels(data, schema, links, fitted, config.path_dim)
     if links.idf.any():
         channels.append(_links_channel(links, fitted, config.links_dim, seed))
-        channels.append(_tastes_channel(links, fitted, item_vectors, item_weights))
+        channels += _tastes_channels(links, fitted, item_vectors, item_weights)
     return channels
 
 
@@ -225,21 +226,30 @@ def _links_channel(links: ItemLinks, fitted: NDArray[np.bool_], dim: int, seed: 
     return _standardise(LINKS, raw, present, fitted, identity, scale=1.0, vectors=vectors)
 
 
-def _tastes_channel(
+def _tastes_channels(
     links: ItemLinks, fitted: NDArray[np.bool_], item_vectors: NDArray[np.float32], weights: NDArray[np.float32]
-) -> Channel:
+) -> list[Channel]:
     trusted = np.where(fitted, weights, 0).astype(np.float32)
     own = item_vectors * trusted[:, None]  # (n_items, dim)
-    total, mass = links.incidence.T @ own, links.incidence.T @ trusted
-    vectors = (total / (mass + _SHRINKAGE)[:, None]).astype(np.float32)  # (n_codes, dim)
-    # An item must not find its own vector in its neighbourhood: it is left out of the means that it sees.
-    share = mean_idf_weights(links.incidence, links.idf)
-    item, code = np.repeat(np.arange(share.shape[0]), np.diff(share.indptr)), share.indices
-    others = (total[code] - own[item]) / (mass[code] - trusted[item] + _SHRINKAGE)[:, None]  # (n_links, dim)
-    spread = csr_array((share.data, np.arange(len(code)), share.indptr), shape=(share.shape[0], len(code)))
-    raw, present = (spread @ others).astype(np.float32), np.diff(links.incidence.indptr) > 0
-    identity = np.eye(raw.shape[1], dtype=np.float32)
-    return _standardise(TASTES, raw, present, fitted, identity, scale=1.0, vectors=vectors)
+    identity = np.eye(own.shape[1], dtype=np.float32)
+    channels = []
+    for place, (edge_type, is_source, _) in enumerate(links.relations):
+        codes = np.flatnonzero(links.relation == place)
+        incidence = links.incidence[:, codes].tocsr()
+        share = mean_idf_weights(incidence, links.idf[codes])
+        linked = np.asarray(incidence @ (links.idf[codes] > 0).astype(np.float32)) > 0  # (n_items,)
+        if not (linked & fitted).any():
+            continue
+        total, mass = incidence.T @ own, incidence.T @ trusted
+        vectors = (total / (mass + _SHRINKAGE)[:, None]).astype(np.float32)  # (n_codes, dim)
+        # An item must not find its own vector in its neighbourhood: it is left out of the means that it sees.
+        item, code = np.repeat(np.arange(share.shape[0]), np.diff(share.indptr)), share.indices
+        others = (total[code] - own[item]) / (mass[code] - trusted[item] + _SHRINKAGE)[:, None]  # (n_links, dim)
+        spread = csr_array((share.data, np.arange(len(code)), share.indptr), shape=(share.shape[0], len(code)))
+        raw = (spread @ others).astype(np.float32)  # (n_items, dim)
+        name, scale = f"{TASTES}:{edge_type if is_source else f'rev_{edge_type}'}", len(links.relations) ** -0.5
+        channels.append(_standardise(name, raw, linked, fitted, identity, scale, relation=place, vectors=vectors))
+    return channels
 
 
 def _principal_axes(rows: NDArray[np.float32], dim: int) -> NDArray[np.float32]:

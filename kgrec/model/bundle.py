@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from scipy.sparse import csr_array
@@ -25,7 +24,7 @@ from torch import Tensor
 
 from graph_schema import CatalogueSchema
 from kgrec.config import TrainConfig
-from kgrec.errors import BundleError
+from kgrec.errors import BundleError, KgrecError
 from kgrec.ids import IdMap
 from kgrec.model.head import Head
 from kgrec.model.model import Gate, Model
@@ -81,6 +80,16 @@ class Bundle:
         return self.ids[self.schema.item_type]
 
 
+def check_folder(path: Path) -> None:
+    """Checks that a bundle may be written to a folder: it is new, empty or a bundle's.
+
+    Raises:
+        BundleError: it holds something else, or is a file.
+    """
+    if path.exists() and not (path / _JSON).exists() and (not path.is_dir() or any(path.iterdir())):
+        raise BundleError(f"{path} is there and is no bundle; expected a new folder, an empty one or a bundle's")
+
+
 def save_bundle(bundle: Bundle, path: Path) -> None:
     """Writes a bundle to a folder, in place of one that is there.
 
@@ -88,8 +97,7 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
         BundleError: the folder cannot be written, or holds something else.
     """
     path = Path(path)
-    if path.exists() and not (path / _JSON).exists() and (not path.is_dir() or any(path.iterdir())):
-        raise BundleError(f"{path} is there and is no bundle; expected a new folder, an empty one or a bundle's")
+    check_folder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path, prefix=".writing-") as folder:
@@ -134,7 +142,9 @@ def load_bundle(path: Path, schema: CatalogueSchema | None = None) -> Bundle:
             )
         tensors = _read_tensors(path, described["tensors"])
         return _from_parts(described, own, tensors)
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
+    except BundleError:
+        raise
+    except (KeyError, TypeError, ValueError, KgrecError) as error:  # a ValidationError is a ValueError
         raise BundleError(
             f"the bundle {path} is damaged: {type(error).__name__}: {error}; train again or restore it from a copy"
         ) from error
@@ -244,6 +254,8 @@ def _from_parts(described: Mapping[str, Any], schema: CatalogueSchema, tensors: 
     ids = {node_type: IdMap(tuple(found)) for node_type, found in described["ids"].items()}
     names = {node_type: described["names"].get(node_type) or [None] * len(found) for node_type, found in ids.items()}
     shape = (len(ids[schema.user_type]), len(ids[schema.item_type]))
+    if len(tensors["model.popularity"]) != shape[1]:
+        raise ValueError(f"{shape[1]} ids of items, {len(tensors['model.popularity'])} in the tensors")
     scalars = described["scalars"]
 
     def parts(name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from scipy.linalg import solve
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-from kgrec.graph.propagation import LINKS, TASTES, TEXT, Channel, ItemLinks, mean_idf_weights, unit_idf_weights
+from kgrec.graph.propagation import LINKS, TASTES, TEXT, Channel, ItemLinks, unit_idf_weights
 
 _BATCH = 512
 
@@ -32,6 +32,8 @@ class PriorSettings:
 
 def channel_kind(channel: Channel) -> str:
     """The gate that a channel goes through: "text", "paths", "links" or "tastes"."""
+    if channel.name.startswith(TASTES):
+        return TASTES
     return "paths" if channel.relation is not None else channel.name
 
 
@@ -156,7 +158,7 @@ class Prior:
         text_mean: (text_dim,) float32; text_weight: (text_dim, width) float32.
         path_table: (n_codes, width) float32, added as a mean over an item's links of one relation.
         links_table: (n_codes, width) float32, added with unit-length idf weights; links_offset: (width,).
-        tastes_table: (n_codes, width) float32, added with idf weights that sum to 1; tastes_offset: (width,).
+        tastes_table: (n_codes, width) float32, added with idf weights that sum to 1 over the links of each relation.
         out_weight: (hidden, dim) float32; out_bias: (dim,) float32.
         idf: (n_codes,) float32.
         relation: (n_codes,) int64.
@@ -169,7 +171,6 @@ class Prior:
     links_table: NDArray[np.float32]
     links_offset: NDArray[np.float32]
     tastes_table: NDArray[np.float32]
-    tastes_offset: NDArray[np.float32]
     out_weight: NDArray[np.float32]
     out_bias: NDArray[np.float32]
     idf: NDArray[np.float32]
@@ -194,7 +195,9 @@ class Prior:
             state += share.astype(np.float32) @ self.path_table[codes]
             one = csr_array(np.ones((1, len(codes)), np.float32))
             state += (unit_idf_weights(one, self.idf[codes]) @ self.links_table[codes])[0] - self.links_offset
-            state += (mean_idf_weights(one, self.idf[codes]) @ self.tastes_table[codes])[0] - self.tastes_offset
+            idf = self.idf[codes]
+            total = np.maximum(np.bincount(relations, idf)[relations], 1e-9)
+            state += (idf / total).astype(np.float32) @ self.tastes_table[codes]
         dim = len(self.out_bias)
         hidden: NDArray[np.float32] = torch.nn.functional.gelu(torch.from_numpy(state[dim:])).numpy()
         return state[:dim] + hidden @ self.out_weight + self.out_bias
@@ -232,7 +235,7 @@ def build_prior(
     width, n_codes = weights.shape[1], len(links.idf)
     text_mean, text_weight = np.zeros(0, np.float32), np.zeros((0, width), np.float32)
     tables = {kind: np.zeros((n_codes, width), np.float32) for kind in ("paths", LINKS, TASTES)}
-    offsets = {LINKS: np.zeros(width, np.float32), TASTES: np.zeros(width, np.float32)}
+    links_offset = np.zeros(width, np.float32)
     start = 0
     for channel in channels:
         end = start + channel.features.shape[1]
@@ -241,11 +244,11 @@ def build_prior(
         if channel.name == TEXT:
             text_mean, text_weight = channel.mean, onto
         elif channel.relation is not None and channel.vectors is not None:
-            tables["paths"][links.relation == channel.relation] += (channel.vectors - channel.mean) @ onto
+            tables[channel_kind(channel)][links.relation == channel.relation] += (channel.vectors - channel.mean) @ onto
         elif channel.vectors is not None:
             tables[channel.name] += channel.vectors @ onto
-            offsets[channel.name] += channel.mean @ onto
+            links_offset += channel.mean @ onto
     return Prior(
-        bias, text_mean, text_weight, tables["paths"], tables[LINKS], offsets[LINKS], tables[TASTES], offsets[TASTES],
+        bias, text_mean, text_weight, tables["paths"], tables[LINKS], links_offset, tables[TASTES],
         out_weight, out_bias, links.idf, links.relation,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from scipy.sparse import csr_array, vstack
 from graph_schema import SOURCE, TARGET, CatalogueSchema
 from kgrec.errors import RequestError
 from kgrec.graph.paths import PathIndex, build_path_index
+from kgrec.ids import IdMap
 from kgrec.metrics import top_k
 from kgrec.model.bundle import Bundle, load_bundle, save_bundle
 from kgrec.recommend.answers import Explanation, Recommendation, Recommendations, Share
@@ -52,6 +53,7 @@ class Recommender:
         self._bundle = bundle
         self._encoder = encoder
         self._paths: PathIndex | None = None
+        self._sorted: tuple[IdMap, NDArray[np.int64] | None] | None = None  # rows by id; None: they are so already
 
     @classmethod
     def load(
@@ -131,7 +133,7 @@ class Recommender:
                 else f"user {user!r} has no likes: these are the items that are liked most, less what the user has seen"
             )
         scores = self._score(request)
-        rows = top_k(np.where(masked, -np.inf, scores)[None, :], k)[0]
+        rows = self._top_k(np.where(masked, -np.inf, scores)[None, :], k)[0]
         rows = rows[rows >= 0]
         if len(rows) < k:
             notes.append(f"asked for {k}, {len(rows)} items may be recommended")
@@ -225,7 +227,7 @@ class Recommender:
         row = self._item_row(item)
         likeness = self._bundle.model.contributions([row])[0][0]  # (n_items,)
         likeness[row] = -np.inf
-        rows = top_k(likeness[None, :], k)[0]
+        rows = self._top_k(likeness[None, :], k)[0]
         rows = rows[rows >= 0]
         items = tuple(
             Recommendation(self._bundle.items.ids[found], place + 1, float(likeness[found]), self._title(found))
@@ -279,7 +281,7 @@ class Recommender:
         known: list[tuple[str, str]] = []
         ends: list[tuple[str, bool, int]] = []
         unknown: list[str] = []
-        for relation, far_id in links:
+        for relation, far_id in dict.fromkeys(links):
             is_source, other = self._far_end(relation)
             far_row = bundle.ids[other].row(far_id)
             if far_row is None:
@@ -324,7 +326,7 @@ class Recommender:
             The ids of items that the catalogue does not know; these interactions had no effect.
 
         Raises:
-            RequestError: a column is missing.
+            RequestError: a column is missing, or an id is.
         """
         bundle = self._bundle
         chosen = bundle.schema.interaction
@@ -336,6 +338,9 @@ class Recommender:
         missing = [name for name in needed if name not in columns]
         if missing:
             raise RequestError(f"interactions lack the column {missing[0]!r}; expected {needed}, got {columns}")
+        nulls = [name for name in (user_column, item_column) if interactions[name].null_count]
+        if nulls:
+            raise RequestError(f"interactions have rows without {nulls[0]!r}; expected an id in every row")
         user_ids = [str(id_) for id_ in interactions[user_column].to_pylist()]
         item_ids = [str(id_) for id_ in interactions[item_column].to_pylist()]
         items = bundle.items.rows(item_ids)
@@ -468,6 +473,18 @@ class Recommender:
         total: NDArray[np.float32] = of_likes.sum(axis=0) + of_sentence + of_rest
         return total
 
+    def _top_k(self, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        """The rows of the k best items, (n_users, k); equal scores by ascending id, also where items were added."""
+        items = self._bundle.items
+        if self._sorted is None or self._sorted[0] is not items:
+            order = np.array(sorted(range(len(items)), key=items.ids.__getitem__), np.int64)
+            self._sorted = items, None if (order[:-1] < order[1:]).all() else order
+        by_id = self._sorted[1]
+        if by_id is None:
+            return top_k(scores, k)
+        places = top_k(scores[:, by_id], k)
+        return np.where(places >= 0, by_id[places], -1)
+
     def _answer_block(
         self,
         keys: Sequence[str],
@@ -481,7 +498,7 @@ class Recommender:
         scores = self._bundle.model.score(support)
         scores[:, masked] = -np.inf
         scores[seen.nonzero()] = -np.inf
-        rows = top_k(scores, k)  # (n_users, k)
+        rows = self._top_k(scores, k)  # (n_users, k)
         reasons: list[str] | None = None
         if explain:
             reasons = []

@@ -35,7 +35,7 @@ class Fixed:
 
 @given(st.integers(0, 2**32), st.sampled_from((1, 5, 20, 50)), st.booleans())
 @settings(deadline=None, max_examples=50)
-def test_quality_is_the_reports_ndcg_plus_recall(seed: int, k: int, some_candidates: bool) -> None:
+def test_quality_is_the_geometric_mean_of_the_reports_ndcg_and_recall(seed: int, k: int, some_candidates: bool) -> None:
     slice_ = draw_slice(seed, some_candidates=some_candidates)
     sample = sample_slice(slice_, np.random.default_rng(0), k)
     asked = np.flatnonzero(np.diff(slice_.relevant.indptr))
@@ -43,7 +43,7 @@ def test_quality_is_the_reports_ndcg_plus_recall(seed: int, k: int, some_candida
         np.tile(np.linspace(-1, 1, slice_.n_items, dtype=np.float32), (len(asked), 1)), axis=1
     )
     result = evaluate_slice(Fixed(scores), slice_, min(k, slice_.n_items))
-    expected = result.per_user("ndcg").mean() + result.per_user("recall").mean()
+    expected = np.sqrt(result.per_user("ndcg").mean() * result.per_user("recall").mean())
     assert sample.quality(torch.from_numpy(scores)) == pytest.approx(expected, abs=1e-5)
 
 
@@ -52,9 +52,9 @@ def test_quality_worked_by_hand() -> None:
     slice_ = Slice("warm", "Warm", to_csr([[0, 1, 0, 0]]), to_csr([[1, 0, 1, 0]]))
     sample = sample_slice(slice_, np.random.default_rng(0), k=2)
     ndcg = (1 / np.log2(3)) / (1 + 1 / np.log2(3))
-    assert sample.quality(torch.tensor([[0.5, 9.0, 0.1, 0.8]])) == pytest.approx(ndcg + 0.5)
+    assert sample.quality(torch.tensor([[0.5, 9.0, 0.1, 0.8]])) == pytest.approx(np.sqrt(ndcg * 0.5))
     perfect = torch.tensor([[1.0, 9.0, 1.0, 0.0]])
-    assert sample.quality(perfect) == pytest.approx(2)
+    assert sample.quality(perfect) == pytest.approx(1)
 
 
 def test_a_sample_keeps_few_users_of_a_wide_slice_and_only_those_with_a_question() -> None:
@@ -143,6 +143,6 @@ def test_metrics_agree_on_more_relevant_items_than_the_list_is_long() -> None:
     sample = sample_slice(
         Slice("warm", "", csr_array((1, 30), dtype=np.float32), relevant), np.random.default_rng(0), k=5
     )
-    assert sample.quality(torch.arange(30.0)[None]) == pytest.approx(1 + 5 / 30)
+    assert sample.quality(torch.arange(30.0)[None]) == pytest.approx(np.sqrt(5 / 30))
     hits = np.ones((1, 5), bool)
     assert metrics.ndcg(hits, np.array([30]))[0, -1] == pytest.approx(1)

@@ -1,0 +1,221 @@
+"""A bundle on disk: whole or an error that says what is wrong with it, and never half of a new one."""
+
+import json
+import pickletools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from shop import SCHEMA, train_shop
+from torch import Tensor
+
+from graph_schema import CatalogueSchema
+from kgrec.errors import BundleError
+from kgrec.model.bundle import Bundle, load_bundle, save_bundle
+
+
+def flatten(value: Any, path: str = "bundle") -> Iterator[tuple[str, Any]]:
+    """Every leaf of a bundle with its place; arrays and tensors as NumPy arrays."""
+    if isinstance(value, csr_array):
+        yield path, value.toarray()
+    elif isinstance(value, Tensor | np.ndarray):
+        yield path, np.asarray(value)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from flatten(getattr(value, field.name), f"{path}.{field.name}")
+    elif isinstance(value, Mapping):
+        for key in sorted(value):
+            yield from flatten(value[key], f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        yield path, tuple(value)
+    else:
+        yield path, value
+
+
+def assert_equal(found: Bundle, expected: Bundle) -> None:
+    leaves = dict(flatten(expected))
+    assert leaves.keys() == dict(flatten(found)).keys()
+    for path, value in flatten(found):
+        if isinstance(value, np.ndarray):
+            assert value.dtype == leaves[path].dtype, path
+            np.testing.assert_array_equal(value, leaves[path], err_msg=path)
+        else:
+            assert value == leaves[path], path
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save_bundle(train_shop(), tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def tensors_of(path: Path) -> Path:
+    (file,) = path.glob("*.safetensors")
+    return file
+
+
+def change_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    described = json.loads((path / "bundle.json").read_text(encoding="utf-8"))
+    change(described)
+    (path / "bundle.json").write_text(json.dumps(described), encoding="utf-8")
+
+
+def test_what_is_read_is_what_was_written(saved: Path) -> None:
+    assert_equal(load_bundle(saved, SCHEMA), train_shop())
+
+
+def test_a_bundle_without_item_item_models(tmp_path: Path) -> None:
+    bundle = replace(train_shop(), model=replace(train_shop().model, item_item=None, item_item_few=None))
+    save_bundle(bundle, tmp_path / "bundle")
+    assert_equal(load_bundle(tmp_path / "bundle"), bundle)
+
+
+def test_equal_bundles_are_equal_files(saved: Path, tmp_path: Path) -> None:
+    save_bundle(load_bundle(saved), tmp_path / "again")
+    for file in saved.iterdir():
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_nothing_is_pickled(saved: Path) -> None:
+    files = list(saved.iterdir())
+    assert sorted(file.suffix for file in files) == [".json", ".safetensors"]
+    for file in files:
+        with pytest.raises(ValueError, match=r"opcode|pickle|expected|unknown|not enough"):
+            list(pickletools.genops(file.read_bytes()))
+
+
+def test_a_new_bundle_takes_the_place_of_the_old_one(saved: Path) -> None:
+    newer = replace(train_shop(), model=replace(train_shop().model, popularity=train_shop().model.popularity + 1))
+    save_bundle(newer, saved)
+    assert_equal(load_bundle(saved), newer)
+    assert len(list(saved.iterdir())) == 2  # the old tensors are gone
+
+
+@pytest.mark.parametrize("stopped_at", [0, 1], ids=["before the tensors", "between tensors and manifest"])
+def test_a_write_that_stops_leaves_the_old_bundle(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, stopped_at: int
+) -> None:
+    newer = replace(train_shop(), model=replace(train_shop().model, popularity=train_shop().model.popularity + 1))
+    rename, n_renamed = Path.replace, 0
+
+    def rename_or_stop(self: Path, target: Path) -> Path:
+        nonlocal n_renamed
+        n_renamed += 1
+        if n_renamed > stopped_at:
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", rename_or_stop)
+    with pytest.raises(BundleError, match=r"cannot write the bundle .*No space left"):
+        save_bundle(newer, saved)
+    assert_equal(load_bundle(saved), train_shop())
+    monkeypatch.undo()
+    save_bundle(newer, saved)
+    assert_equal(load_bundle(saved), newer)
+    assert len(list(saved.iterdir())) == 2  # nor does the stopped write leave anything for good
+
+
+def test_no_bundle_at_all(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"no bundle at .*none: expected a folder with bundle.json"):
+        load_bundle(tmp_path / "none")
+
+
+def test_truncated_tensors(saved: Path) -> None:
+    file = tensors_of(saved)
+    size = file.stat().st_size
+    file.write_bytes(file.read_bytes()[: size // 2])
+    with pytest.raises(BundleError, match=rf"truncated: .* has {size // 2} bytes, expected {size}"):
+        load_bundle(saved)
+
+
+def test_changed_tensors(saved: Path) -> None:
+    file = tensors_of(saved)
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(BundleError, match="another SHA-256"):
+        load_bundle(saved)
+
+
+def test_missing_tensors(saved: Path) -> None:
+    tensors_of(saved).unlink()
+    with pytest.raises(BundleError, match=r"incomplete: no tensors-.*safetensors; copy all"):
+        load_bundle(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"format": "kgrec-bundle", "ver', b"\xff\xfe\x00", b"\x80pickle"])
+def test_a_damaged_manifest(saved: Path, content: bytes) -> None:
+    (saved / "bundle.json").write_bytes(content)
+    with pytest.raises(BundleError, match=r"is damaged: bundle\.json"):
+        load_bundle(saved)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "3", '{"format": "onnx", "version": 1}'])
+def test_a_foreign_manifest(saved: Path, content: str) -> None:
+    (saved / "bundle.json").write_text(content)
+    with pytest.raises(BundleError, match="holds no kgrec bundle"):
+        load_bundle(saved)
+
+
+@pytest.mark.parametrize("version", [2, 99, "1.0", None])
+def test_a_newer_bundle(saved: Path, version: object) -> None:
+    change_json(saved, lambda described: described.update(version=version))
+    with pytest.raises(BundleError, match=r"format version .*install a newer kgrec"):
+        load_bundle(saved)
+
+
+@pytest.mark.parametrize("name", ["schema", "ids", "names", "scalars", "config", "relations", "tensors", "encoder"])
+def test_a_manifest_that_lacks_something(saved: Path, name: str) -> None:
+    change_json(saved, lambda described: described.pop(name))
+    with pytest.raises(BundleError, match=rf"is damaged: .*{name}.*train again"):
+        load_bundle(saved)
+
+
+def test_ids_that_do_not_fit_the_tensors(saved: Path) -> None:
+    change_json(saved, lambda described: described["ids"]["product"].pop())
+    with pytest.raises(BundleError, match="is damaged"):
+        load_bundle(saved)
+
+
+def test_ids_that_are_there_twice(saved: Path) -> None:
+    change_json(saved, lambda described: described["ids"]["product"].__setitem__(0, "sku-01"))
+    with pytest.raises(BundleError, match="is damaged"):
+        load_bundle(saved)
+
+
+def test_tensors_named_outside_the_folder_are_not_read(saved: Path, tmp_path: Path) -> None:
+    file = tensors_of(saved)
+    file.rename(tmp_path / file.name)
+    change_json(saved, lambda described: described["tensors"].update(file=f"../{file.name}"))
+    with pytest.raises(BundleError, match="incomplete"):
+        load_bundle(saved)
+
+
+def test_a_bundle_of_another_schema(saved: Path) -> None:
+    other = CatalogueSchema.model_validate(SCHEMA.model_dump() | {"name": "market"})
+    with pytest.raises(BundleError, match=r"schema 'shop' \(.*expected 'market' \(.*train again"):
+        load_bundle(saved, other)
+
+
+def test_nothing_is_written_into_what_is_no_bundle(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    for place in (tmp_path / "photos", tmp_path / "photos" / "cat.jpg"):
+        with pytest.raises(BundleError, match="is no bundle; expected a new folder"):
+            save_bundle(train_shop(), place)
+    assert [file.name for file in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
+
+
+def test_an_empty_folder_will_do(tmp_path: Path) -> None:
+    save_bundle(train_shop(), tmp_path)
+    assert_equal(load_bundle(tmp_path), train_shop())
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BundleError, match="cannot write the bundle"):
+        save_bundle(train_shop(), tmp_path / "file" / "bundle")

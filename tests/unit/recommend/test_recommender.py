@@ -1,0 +1,481 @@
+"""Every kind of request on a planted shop: what may be recommended, that scores come apart exactly, and changes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from shop import KINDS, LURKER, N_ITEMS, N_USERS, NEWCOMER, WordEncoder, kind_of, make_tables, train_shop
+
+from kgrec.errors import RequestError
+from kgrec.ids import IdMap
+from kgrec.model.bundle import Bundle, load_bundle
+from kgrec.recommend import Recommendations, Recommender
+
+ITEMS = train_shop().items.ids
+USERS = train_shop().users.ids
+BUYERS = [user for user in USERS if user not in (NEWCOMER, LURKER)]
+TEA, BIKE = BUYERS[0], BUYERS[1]
+SEEN: dict[str, set[str]] = {user: set() for user in USERS}
+LIKES: dict[str, set[str]] = {user: set() for user in USERS}
+for row in make_tables().interactions.to_pylist():
+    SEEN[row["source"]].add(row["target"])
+    if row["stars"] >= 4:
+        LIKES[row["source"]].add(row["target"])
+SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+some_items = st.lists(st.sampled_from(ITEMS), unique=True, max_size=8)
+
+
+@pytest.fixture
+def shop() -> Recommender:
+    """A recommender of its own for each test; the bundle under it is never changed."""
+    return Recommender(train_shop(), WordEncoder())
+
+
+def assert_same(found: Recommendations, expected: Recommendations) -> None:
+    assert found.ids == expected.ids
+    np.testing.assert_allclose([f.score for f in found], [e.score for e in expected], rtol=1e-5, atol=1e-5)
+
+
+def answers(recommender: Recommender, users: list[str]) -> list[Recommendations]:
+    """Answers of every kind."""
+    return [
+        *(recommender.recommend(user, k=5) for user in users),
+        recommender.recommend(likes=ITEMS[:3], k=5),
+        recommender.recommend(text="black tea", k=5),
+        recommender.recommend(k=5),
+        recommender.similar(ITEMS[4], 5),
+    ]
+
+
+# -- what may be recommended -------------------------------------------------------------------------------------------
+
+
+@SETTINGS
+@given(
+    user=st.none() | st.sampled_from(USERS),
+    likes=some_items,
+    text=st.none() | st.sampled_from(["green tea", "bike bell"]),
+    candidates=st.none() | st.lists(st.sampled_from(ITEMS), min_size=1),
+    exclude=some_items,
+    k=st.integers(1, N_ITEMS),
+)
+def test_an_answer_holds_exactly_what_it_may(
+    shop: Recommender,
+    user: str | None,
+    likes: list[str],
+    text: str | None,
+    candidates: list[str] | None,
+    exclude: list[str],
+    k: int,
+) -> None:
+    found = shop.recommend(user, likes, text, k=k, candidates=candidates, exclude=exclude)
+    may = set(ITEMS if candidates is None else candidates) - set(exclude) - set(likes) - SEEN.get(user or "", set())
+    assert len(found) == min(k, len(may))
+    assert len(set(found.ids)) == len(found)
+    assert set(found.ids) <= may
+    assert [each.rank for each in found] == list(range(1, len(found) + 1))
+    scores = [each.score for each in found]
+    assert scores == sorted(scores, reverse=True)
+    assert any(f"asked for {k}" in note for note in found.notes) == (len(may) < k)
+
+
+def test_people_get_what_their_kind_likes(shop: Recommender) -> None:
+    for user, kind in ((TEA, "tea"), (BIKE, "bike")):
+        assert {kind_of(item) for item in shop.recommend(user, k=5).ids} == {kind}
+    assert {kind_of(item) for item in shop.recommend(likes=["sku-01", "sku-03"], k=5).ids} == {"bike"}
+    assert {kind_of(item) for item in shop.recommend(text="herbal tea", k=5).ids} == {"tea"}
+
+
+def test_every_user_in_a_batch_is_answered_as_alone(shop: Recommender) -> None:
+    table = shop.recommend_many(USERS, k=6)
+    assert table.column_names == ["user", "item", "rank", "score", "title"]
+    for user in USERS:
+        alone = shop.recommend(user, k=6)
+        rows = [row for row in table.to_pylist() if row["user"] == user]
+        assert [row["item"] for row in rows] == list(alone.ids)
+        assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5, 6]
+        np.testing.assert_allclose([row["score"] for row in rows], [each.score for each in alone], atol=1e-5)
+
+
+def test_batches_of_likes_are_answered_as_alone(shop: Recommender) -> None:
+    likes = {"a": ["sku-00", "sku-02", "sku-02"], TEA: ["sku-01"], "c": [], "d": ["sku-??", "sku-05"]}
+    table = shop.recommend_many(likes=likes, k=4, candidates=ITEMS[:20], exclude=["sku-07"], explain=True)
+    for user, items in likes.items():
+        alone = shop.recommend(likes=items, k=4, candidates=ITEMS[:20], exclude=["sku-07"], explain=True)
+        rows = [row for row in table.to_pylist() if row["user"] == user]
+        assert [(row["item"], row["reason"]) for row in rows] == [(each.item, each.reason) for each in alone]
+    about = {key.decode(): json.loads(value) for key, value in table.schema.metadata.items()}
+    assert about == {"unknown_users": [], "unknown_items": ["sku-??"], "without_likes": ["c"]}
+
+
+def test_batches_go_by_blocks(shop: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = shop.recommend_many(USERS, k=3)
+    monkeypatch.setattr("kgrec.recommend.recommender.BLOCK_USERS", 7)
+    told: list[int] = []
+    table = shop.recommend_many(USERS, k=3, on_users=told.append)
+    assert sum(told) == len(USERS)
+    assert max(told) == 7
+    assert table.drop_columns(["score"]).equals(whole.drop_columns(["score"]))
+
+
+def test_unknown_users_and_repeated_ones_in_a_batch(shop: Recommender) -> None:
+    table = shop.recommend_many(["nobody", TEA, TEA, LURKER], k=2, explain=True)
+    assert table["user"].to_pylist() == [TEA, TEA, LURKER, LURKER]
+    assert json.loads(table.schema.metadata[b"unknown_users"]) == ["nobody"]
+    assert json.loads(table.schema.metadata[b"without_likes"]) == [LURKER]
+    nobody = shop.recommend_many(["nobody"], k=2)
+    assert nobody.num_rows == 0
+    assert nobody.column_names == ["user", "item", "rank", "score", "title"]
+
+
+def test_likes_of_a_user_and_further_ones_combine(shop: Recommender) -> None:
+    known = sorted(LIKES[TEA])
+    may = [item for item in ITEMS if item not in SEEN[TEA]]
+    assert_same(shop.recommend(TEA, k=5), shop.recommend(likes=known, k=5, candidates=may))
+    more = may[:2]
+    assert_same(
+        shop.recommend(TEA, more, "green tea", k=5),
+        shop.recommend(None, known + more, "green tea", k=5, candidates=may),
+    )
+    assert_same(shop.recommend(TEA, known, k=5), shop.recommend(TEA, k=5))  # told twice, counted once
+
+
+def test_a_sentence_moves_the_answer_to_what_it_says(shop: Recommender) -> None:
+    def rank(found: Recommendations) -> float:
+        return float(np.mean([each.rank for each in found if kind_of(each.item) == "bike"]))
+
+    plain, said = shop.recommend(TEA, k=20), shop.recommend(TEA, text="bike bell", k=20)
+    assert rank(said) <= rank(plain)
+    assert said.ids != shop.recommend(TEA, text="herbal tea", k=20).ids
+
+
+@SETTINGS
+@given(likes=st.lists(st.sampled_from(ITEMS), min_size=1, max_size=12), seed=st.randoms())
+def test_the_order_and_repetition_of_likes_do_not_matter(shop: Recommender, likes: list[str], seed: object) -> None:
+    shuffled = [*likes, likes[0]]
+    seed.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert shop.recommend(likes=shuffled, k=10, explain=True) == shop.recommend(likes=likes, k=10, explain=True)
+
+
+def test_unknown_ids_are_reported_and_change_nothing(shop: Recommender) -> None:
+    found = shop.recommend(likes=["sku-00", "x"], candidates=[*ITEMS[:9], "y"], exclude=["z"], k=3)
+    assert found.unknown == ("x", "y", "z")
+    assert "unknown, and left aside: 'x', 'y', 'z'" in found.notes
+    assert found.items == shop.recommend(likes=["sku-00"], candidates=ITEMS[:9], k=3).items
+
+
+def test_without_likes_the_answer_is_what_is_popular_and_says_so(shop: Recommender) -> None:
+    anybody = shop.recommend(k=10)
+    assert "no likes to go by" in anybody.notes[0]
+    counts = np.exp(train_shop().model.popularity.numpy()) - 1
+    popular = [counts[train_shop().items.row(item)] for item in anybody.ids]
+    assert np.mean(popular) > counts.mean()
+    assert_same(shop.recommend(NEWCOMER, k=10), anybody)
+    assert f"user '{NEWCOMER}' has no likes" in shop.recommend(NEWCOMER).notes[0]
+    assert "sku-00" not in shop.recommend(LURKER, k=N_ITEMS).ids
+    assert shop.recommend(TEA).notes == ()
+    assert shop.recommend(text="tea").notes == ()
+
+
+def test_equal_scores_go_by_ascending_id(shop: Recommender) -> None:
+    flat = replace(
+        train_shop().model,
+        gate=replace(
+            train_shop().model.gate,
+            warm=np.zeros_like(train_shop().model.gate.warm),
+            cold=np.zeros_like(train_shop().model.gate.cold),
+            cold_offset=np.zeros_like(train_shop().model.gate.cold_offset),
+        ),
+    )
+    tied = Recommender(replace(train_shop(), model=flat), WordEncoder())
+    assert tied.recommend(k=N_ITEMS).ids == tuple(sorted(ITEMS))
+    for item in ("zzz", "sku-001", "aaa"):  # added last, but sorted where they belong
+        tied.add_item(item, text="tea")
+    assert tied.recommend(k=4).ids == ("aaa", "sku-00", "sku-001", "sku-01")
+    assert tied.recommend_many([NEWCOMER], k=4)["item"].to_pylist() == ["aaa", "sku-00", "sku-001", "sku-01"]
+
+
+@pytest.mark.parametrize("k", [0, -1, N_ITEMS + 1])
+def test_a_k_that_cannot_be(shop: Recommender, k: int) -> None:
+    expected = "at least 1" if k < 1 else f"has {N_ITEMS} items; ask for fewer"
+    for ask in (
+        lambda: shop.recommend(TEA, k=k),
+        lambda: shop.recommend_many([TEA], k=k),
+        lambda: shop.similar("sku-00", k),
+    ):
+        with pytest.raises(RequestError, match=expected):
+            ask()
+
+
+def test_requests_that_cannot_be_answered(shop: Recommender) -> None:
+    with pytest.raises(RequestError, match=r"unknown user 'nobody'.*give the user's likes"):
+        shop.recommend("nobody")
+    with pytest.raises(RequestError, match=r"none of the 2 ids given as like .* 'x', 'y'; expected .* 'sku-00'"):
+        shop.recommend(likes=["x", "y"])
+    with pytest.raises(RequestError, match="none of the 1 ids given as candidates"):
+        shop.recommend(TEA, candidates=["x"])
+    with pytest.raises(RequestError, match="no candidates are given"):
+        shop.recommend(TEA, candidates=[])
+    with pytest.raises(RequestError, match="expected a text with words in it"):
+        shop.recommend(text=" ")
+    with pytest.raises(RequestError, match="either users or likes"):
+        shop.recommend_many()
+    with pytest.raises(RequestError, match="either users or likes"):
+        shop.recommend_many([TEA], likes={"a": ["sku-00"]})
+    with pytest.raises(RequestError, match="unknown item 'x'"):
+        shop.similar("x")
+    with pytest.raises(RequestError, match="unknown item 'x'"):
+        shop.explain("x", user=TEA)
+
+
+def test_a_sentence_needs_the_encoder_of_the_training() -> None:
+    other = WordEncoder()
+    other.revision = "words-2"
+    with pytest.raises(RequestError, match=r"has revision words-2, the bundle was trained with words-1"):
+        Recommender(train_shop(), other).recommend(text="tea")
+
+
+# -- reasons -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "request_", [{"user": TEA}, {"likes": ITEMS[:3]}, {"text": "green tea"}, {"user": BIKE, "text": "bell"}, {}]
+)
+def test_shares_add_up_to_the_score(shop: Recommender, request_: dict[str, object]) -> None:
+    for each in shop.recommend(**request_, k=12):  # type: ignore[arg-type]
+        found = shop.explain(each.item, **request_)  # type: ignore[arg-type]
+        assert sum(share.value for share in found.shares) == pytest.approx(each.score, abs=1e-4)
+        assert found.score == pytest.approx(each.score, abs=1e-4)
+        values = [share.value for share in found.shares]
+        assert values == sorted(values, reverse=True)
+
+
+def test_every_like_has_its_share(shop: Recommender) -> None:
+    found = shop.explain("sku-29", user=TEA, likes=["sku-01"], text="tea")
+    assert {share.item for share in found.shares if share.source == "like"} == LIKES[TEA] | {"sku-01"}
+    assert [share.source for share in found.shares].count("sentence") == 1
+    assert [share.source for share in found.shares].count("everybody") == 1
+
+
+def test_paths_are_edges_of_the_catalogue(shop: Recommender) -> None:
+    edges = {
+        name: set(zip(table["source"].to_pylist(), table["target"].to_pylist(), strict=True))
+        for name, table in make_tables().edges.items()
+    }
+    n_paths = 0
+    for user in BUYERS[:10]:
+        for item in shop.recommend(user, k=5).ids:
+            for share in shop.explain(item, user=user).shares:
+                for path in share.paths:
+                    at = path.start.id
+                    assert at == item
+                    for step in path.steps:
+                        pair = (at, step.node.id) if step.forward else (step.node.id, at)
+                        assert pair in edges[step.relation]
+                        at = step.node.id
+                    assert at == share.item
+                    n_paths += 1
+    assert n_paths > 20
+
+
+def test_reasons_name_a_like_and_what_is_shared(shop: Recommender) -> None:
+    makers = dict(zip(*(make_tables().edges["made_by"][end].to_pylist() for end in ("source", "target")), strict=True))
+    titles = dict(zip(ITEMS, train_shop().names["product"], strict=True))
+    for each in shop.recommend(likes=["sku-02"], k=3, explain=True, candidates=["sku-08", "sku-14", "sku-20"]):
+        assert makers[each.item] == makers["sku-02"]
+        assert each.reason is not None
+        assert f"same maker (House of {makers['sku-02']}) as {titles['sku-02']}, which you liked" in each.reason
+        assert each.title == titles[each.item]
+    assert shop.recommend(TEA, k=1)[0].reason is None
+    assert all(each.reason for each in shop.recommend(NEWCOMER, k=N_ITEMS, explain=True))
+
+
+def test_similar_items_are_of_the_same_kind(shop: Recommender) -> None:
+    for item in ("sku-00", "sku-01"):
+        found = shop.similar(item, 5)
+        assert len(found) == 5
+        assert item not in found.ids
+        assert {kind_of(other) for other in found.ids} == {kind_of(item)}
+    everything = shop.similar("sku-00", N_ITEMS)
+    assert len(everything) == N_ITEMS - 1
+    assert everything.notes == (f"asked for {N_ITEMS}, {N_ITEMS - 1} other items exist",)
+
+
+# -- changes -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_added_item_is_recommendable_at_once(shop: Recommender) -> None:
+    before = shop.recommend(TEA, k=5)
+    assert shop.add_item("new", text="tea green 99", links=[("made_by", "m-tea-0")], name="Tea 99") == ()
+    for ask in ({"user": TEA}, {"likes": ["sku-00"]}, {"text": "tea"}, {}):
+        found = shop.recommend(**ask, k=1, candidates=["new"], explain=True)  # type: ignore[arg-type]
+        assert found.ids == ("new",)
+        assert found[0].title == "Tea 99"
+        assert found[0].reason
+    assert shop.recommend_many([TEA], k=1, candidates=["new"])["item"].to_pylist() == ["new"]
+    assert "new" in shop.recommend(TEA, k=N_ITEMS).ids
+    assert len(shop.recommend(k=N_ITEMS + 1)) == N_ITEMS + 1
+    others = [item for item in ITEMS if item not in SEEN[TEA]]
+    assert_same(shop.recommend(TEA, k=5, candidates=others), before)  # the others' scores stay
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda kind: {"links": [("made_by", f"m-{kind}-{KINDS.index(kind)}")]},
+        lambda kind: {"text": f"{kind} green" if kind == "tea" else f"{kind} bell"},
+    ],
+    ids=["links", "text"],
+)
+def test_links_and_text_place_an_added_item(shop: Recommender, said: object) -> None:
+    for kind in KINDS:
+        shop.add_item(f"new {kind}", **said(kind))  # type: ignore[operator]
+    n_right = 0
+    for place, user in enumerate(BUYERS):
+        best = shop.recommend(user, k=1, candidates=[f"new {kind}" for kind in KINDS])[0].item
+        n_right += best == f"new {KINDS[place % 2]}"
+    assert n_right >= 0.9 * N_USERS
+    assert kind_of(shop.similar("new tea", 3)[0].item) == "tea"
+
+
+def test_a_reason_for_an_added_item_goes_along_its_links(shop: Recommender) -> None:
+    shop.recommend(TEA, explain=True)  # so that there is an index of paths to add to
+    shop.add_item("new", links=[("made_by", "m-tea-0"), ("made_by", "m-tea-0"), ("spare_part_of", "sku-06")])
+    like = next(share for share in shop.explain("new", likes=["sku-06"]).shares if share.source == "like")
+    found = {tuple((step.relation, step.forward, step.node.id) for step in path.steps) for path in like.paths}
+    assert found <= {
+        (("spare_part_of", True, "sku-06"),),
+        (("made_by", True, "m-tea-0"), ("made_by", False, "sku-06")),
+    }
+    if like.value > 0:
+        assert (("spare_part_of", True, "sku-06"),) in found
+    assert (shop.bundle.edges["made_by"][0] == N_ITEMS).sum() == 1
+
+
+def test_an_added_item_counts_as_a_like(shop: Recommender) -> None:
+    shop.add_item("new", text="bike bell", links=[("made_by", "m-bike-1")])
+    found = shop.recommend(likes=["new"], k=5)
+    assert "new" not in found.ids
+    assert shop.explain(found[0].item, likes=["new"]).score == pytest.approx(found[0].score, abs=1e-4)
+    shop.add_interactions(pa.table({"user": ["ann"], "item": ["new"], "stars": [5.0]}))
+    assert_same(shop.recommend("ann", k=5), found)
+
+
+def test_what_cannot_be_added(shop: Recommender) -> None:
+    assert shop.add_item("new", links=[("made_by", "nobody"), ("made_by", "m-tea-0")]) == ("nobody",)
+    with pytest.raises(RequestError, match="'new' is there already"):
+        shop.add_item("new", text="again")
+    with pytest.raises(RequestError, match=r"no edge type 'directed_by' of a product; .*'made_by'"):
+        shop.add_item("other", links=[("directed_by", "m-tea-0")])
+    with pytest.raises(RequestError, match="no edge type 'bought'"):
+        shop.add_item("other", links=[("bought", TEA)])
+    with pytest.raises(RequestError, match=r"nothing known is said of item 'other'.*unknown: 'nobody'"):
+        shop.add_item("other", links=[("made_by", "nobody")])
+    with pytest.raises(RequestError, match="words in it"):
+        shop.add_item("other", text="")
+    assert "other" not in shop.bundle.items
+    assert len(shop.bundle.items) == N_ITEMS + 1
+
+
+def test_interactions_of_a_new_user_count_as_likes(shop: Recommender) -> None:
+    table = pa.table(
+        {"source": ["ann", "ann", "bob", "ann"], "target": ["sku-01", "sku-03", "x", "sku-05"], "stars": [5, 4, 5, 1]}
+    )
+    assert shop.add_interactions(table) == ("x",)
+    may = [item for item in ITEMS if item not in ("sku-01", "sku-03", "sku-05")]
+    assert_same(shop.recommend("ann", k=8), shop.recommend(likes=["sku-01", "sku-03"], k=8, candidates=may))
+    assert_same(shop.recommend("bob", k=8), shop.recommend(k=8))
+    assert_same(shop.recommend(TEA, k=8), Recommender(train_shop()).recommend(TEA, k=8))
+
+
+def test_interactions_of_a_known_user_add_to_the_likes(shop: Recommender) -> None:
+    more = [item for item in ITEMS if item not in SEEN[BIKE]][:3]
+    expected = shop.recommend(BIKE, more, k=8)
+    again = [*more, *sorted(LIKES[BIKE])[:2], more[0]]  # what is there already, and told twice, counts once
+    shop.add_interactions(pa.table({"user": [BIKE] * 6, "item": again, "stars": [5.0] * 6}))
+    assert_same(shop.recommend(BIKE, k=8), expected)
+    assert shop.bundle.liked.data.max() == shop.bundle.seen.data.max() == 1
+
+
+def test_interactions_that_lack_something(shop: Recommender) -> None:
+    with pytest.raises(RequestError, match="lack the column 'item'"):
+        shop.add_interactions(pa.table({"user": ["ann"], "product": ["sku-01"]}))
+    with pytest.raises(RequestError, match="lack the column 'stars'"):
+        shop.add_interactions(pa.table({"user": ["ann"], "item": ["sku-01"]}))
+    with pytest.raises(RequestError, match="rows without 'user'"):
+        shop.add_interactions(pa.table({"user": ["ann", None], "item": ["sku-01", "sku-03"], "stars": [5, 5]}))
+    assert "ann" not in shop.bundle.users
+
+
+def without_user(bundle: Bundle, user: str) -> Bundle:
+    """The bundle as it would be had the user's clicks never been there as support."""
+    kept = [place for place, id_ in enumerate(bundle.users.ids) if id_ != user]
+    return replace(
+        bundle,
+        ids={**bundle.ids, "customer": IdMap(tuple(bundle.users.ids[place] for place in kept))},
+        names={**bundle.names, "customer": [None] * len(kept)},
+        liked=bundle.liked[kept],
+        seen=bundle.seen[kept],
+    )
+
+
+@pytest.mark.parametrize("user", [BUYERS[0], BUYERS[17], USERS[-1]])
+def test_a_forgotten_user_is_as_one_never_seen(shop: Recommender, tmp_path: Path, user: str) -> None:
+    never = Recommender(without_user(train_shop(), user), WordEncoder())
+    shop.save(tmp_path / "bundle")
+    shop.forget(user)
+    shop.save(tmp_path / "bundle")
+    others = [other for other in USERS if other != user]
+    for forgot in (shop, Recommender.load(tmp_path / "bundle", encoder=WordEncoder())):
+        assert answers(forgot, others) == answers(never, others)
+        assert forgot.recommend_many(others, k=4).equals(never.recommend_many(others, k=4))
+        with pytest.raises(RequestError, match=f"unknown user '{user}'"):
+            forgot.recommend(user)
+        with pytest.raises(RequestError, match=f"unknown user '{user}'"):
+            forgot.forget(user)
+    for file in (tmp_path / "bundle").iterdir():
+        assert f'"{user}"'.encode() not in file.read_bytes()
+    kept = load_bundle(tmp_path / "bundle")
+    assert kept.seen.nnz == train_shop().seen.nnz - len(SEEN[user])
+    assert kept.liked.nnz == train_shop().liked.nnz - len(LIKES[user])
+    assert kept.liked.shape == kept.seen.shape == (len(others), N_ITEMS)
+
+
+def test_a_forgotten_user_may_come_back(shop: Recommender) -> None:
+    shop.forget(TEA)
+    shop.add_interactions(pa.table({"user": [TEA], "item": ["sku-01"], "stars": [5]}))
+    assert_same(shop.recommend(TEA, k=5), shop.recommend(likes=["sku-01"], k=5))
+
+
+def test_a_saved_recommender_answers_the_same(shop: Recommender, tmp_path: Path) -> None:
+    users = list(USERS)
+    for change in (
+        lambda: None,
+        lambda: shop.add_item("new", text="tea green", links=[("made_by", "m-tea-0")], name="New tea"),
+        lambda: shop.add_item("a first one", links=[("spare_part_of", "sku-01")]),
+        lambda: shop.add_interactions(pa.table({"user": ["ann", TEA], "item": ["new", "sku-01"], "stars": [5, 5]})),
+        lambda: (shop.forget(BIKE), users.remove(BIKE)),
+    ):
+        change()
+        shop.save(tmp_path / "bundle")
+        loaded = Recommender.load(tmp_path / "bundle", encoder=WordEncoder())
+        assert answers(loaded, users) == answers(shop, users)
+        item = shop.recommend(users[0], k=1)[0].item
+        assert loaded.explain(item, user=users[0]) == shop.explain(item, user=users[0])
+    assert loaded.recommend("ann", k=N_ITEMS).ids == shop.recommend("ann", k=N_ITEMS).ids
+    assert loaded.recommend(TEA, k=1, candidates=["a first one"], explain=True)[0].item == "a first one"
+
+
+def test_changes_leave_the_bundle_of_others_alone(shop: Recommender) -> None:
+    other = Recommender(shop.bundle, WordEncoder())
+    before = answers(other, BUYERS[:3])
+    shop.add_item("new", text="tea")
+    shop.add_interactions(pa.table({"user": [TEA], "item": ["sku-01"], "stars": [5]}))
+    shop.forget(BIKE)
+    assert answers(other, BUYERS[:3]) == before
+    assert len(other.bundle.items) == N_ITEMS
