@@ -21,8 +21,7 @@ class SplitConfig(_Frozen):
         cold_items: share of items held out whole.
         warm: share of the other likes held out: the latest where likes have times, else random ones.
         support_sizes: how many likes a cold user shows, a slice each.
-        least_likes: cold users with fewer likes of warm items are left out of the slices; at most this many are asked
-            for.
+        least_likes: cold users with fewer likes of warm items are not asked, unless nobody has so many.
     """
 
     cold_users: float = Field(0.1, ge=0, lt=1)

@@ -3,8 +3,8 @@
 Each relation path of the schema that starts at an item is walked once by sparse products, as SIGN (Frasca et al. 2020)
 and SeHGNN (Yang et al. 2023) do: mean text vectors of the nodes one hop (director) and two hops away (the director's
 country). Two kinds of channels more tell what text cannot: `links`, the idf-weighted (relation, node) incidence, and
-`tastes`, for each relation the path item -> node -> other items -> their users, as the mean backbone vector of the other
-items that share a node.
+`tastes`, for each relation the path item -> node -> other items -> their users, as the mean backbone vector of the
+other items that share a node.
 
 All but the item's own text are weighted sums over its links, so an item that comes later gets its own in the same way.
 """

@@ -136,8 +136,11 @@ def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> 
     shown = likes.select(of_cold_user & trained[likes.items])
     asked = likes.select(of_cold_user & of_cold_item).to_matrix()
     rank = _rank_by_user(shown.users, place[of_cold_user & trained[likes.items]])
-    enough = np.bincount(shown.users, minlength=n_users)[shown.users] >= config.least_likes
+    n_shown = np.bincount(shown.users, minlength=n_users)[shown.users]
+    # In a catalogue of short histories whoever has a like left to ask for is asked.
+    least = config.least_likes if (n_shown >= config.least_likes).any() else 0
     for size in config.support_sizes:
+        enough = n_shown >= max(least, size + 1)
         support = shown.select(enough & (rank < size)).to_matrix()
         rest = shown.select(enough & (rank >= size)).to_matrix()
         title = f"Cold users, {size} like{'' if size == 1 else 's'}"

@@ -1,6 +1,6 @@
 """Choosing the gate's weights on validation: a coordinate search per slice, over scores computed once."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,6 @@ from torch import Tensor
 from kgrec.slices import Slice
 
 _STEPS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
-_NEGATIVE_STEPS = (-0.1, -0.25)
 _ROUNDS = 2
 _LEAST_GAIN = 5e-4  # relative: what is less is noise
 _MOST_SCORES = 4_000_000  # users x items that validation holds at once for each component
@@ -78,14 +77,13 @@ def sample_slice(slice_: Slice, rng: np.random.Generator, k: int = 20) -> Sample
 
 
 def search_weights(
-    parts: Sequence[Tensor | None], quality: Callable[[Tensor], float], may_be_negative: Collection[int] = ()
+    parts: Sequence[Tensor | None], quality: Callable[[Tensor], float]
 ) -> tuple[NDArray[np.float32], float]:
     """Searches the weights of a blend: the best single part, then one part at a time.
 
     Args:
         parts: scores (n_users, n_items) of each part; None: it may not be used.
         quality: what a blend is worth, higher is better.
-        may_be_negative: the places of the parts that may speak against an item.
 
     Returns:
         (n_parts,) float32 weights and what they are worth. Scales of the parts are divided out in the search and
@@ -119,7 +117,7 @@ def search_weights(
             without[place] = 0
             rest = blend(without) if without.any() else None
             kept = weights[place]
-            for step in (*_STEPS, *(_NEGATIVE_STEPS if place in may_be_negative else ())):
+            for step in _STEPS:
                 if step == kept or (step == 0 and rest is None):
                     continue
                 part = parts[place]

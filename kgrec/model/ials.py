@@ -80,7 +80,9 @@ def solve_supports(
     identity = torch.eye(dim, device=device)
     solved = torch.zeros((support.shape[0], dim), device=device)
     for rows, index, mask in _padded(support, dim):
-        found = vectors[index.to(device)] * mask.to(device)[..., None]  # (rows, width, dim)
+        found = vectors[index.to(device)]  # (rows, width, dim)
+        if len(rows) > 1:
+            found.mul_(mask.to(device)[..., None])
         own_ridge = torch.from_numpy(ridge[rows]).to(device)[:, None]  # (rows, 1)
         left = torch.baddbmm(everything + own_ridge[..., None] * identity, found.transpose(1, 2), found)
         right = found.sum(dim=1)

@@ -1,7 +1,8 @@
 """The Recommender: one object that answers every kind of request from a bundle."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from kgrec.text.encoder import Encoder, load_encoder
 BLOCK_USERS = 512
 _REASON_LIKES = 5  # of the likes that add most, so many are searched for a path worth telling
 _PATHS_PER_LIKE = 3
-_LOUD = 0.5  # of the largest share
+_LOUD = 0.5  # of the largest share: what is less is not told as the reason
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,8 @@ class Recommender:
         """
         self._check_k(k)
         row = self._item_row(item)
-        likeness = self._bundle.model.contributions([row])[0][0]  # (n_items,)
+        with _one_thread():
+            likeness = self._bundle.model.contributions([row])[0][0]  # (n_items,)
         likeness[row] = -np.inf
         rows = self._top_k(likeness[None, :], k)[0]
         rows = rows[rows >= 0]
@@ -466,10 +468,11 @@ class Recommender:
 
     def _score(self, request: _Request) -> NDArray[np.float32]:
         model = self._bundle.model
-        if request.sentence is None:
-            scores: NDArray[np.float32] = model.score(_to_matrix([request.likes], model.n_items))[0]
-            return scores
-        of_likes, of_sentence, of_rest = model.contributions(request.likes.tolist(), None, request.sentence)
+        with _one_thread():
+            if request.sentence is None:
+                scores: NDArray[np.float32] = model.score(_to_matrix([request.likes], model.n_items))[0]
+                return scores
+            of_likes, of_sentence, of_rest = model.contributions(request.likes.tolist(), None, request.sentence)
         total: NDArray[np.float32] = of_likes.sum(axis=0) + of_sentence + of_rest
         return total
 
@@ -532,9 +535,10 @@ class Recommender:
     def _explain(self, request: _Request, rows: NDArray[np.int64]) -> list[Explanation]:
         if not len(rows):
             return []
-        of_likes, of_sentence, of_rest = self._bundle.model.contributions(
-            request.likes.tolist(), rows, request.sentence
-        )
+        with _one_thread():
+            of_likes, of_sentence, of_rest = self._bundle.model.contributions(
+                request.likes.tolist(), rows, request.sentence
+            )
         return [
             self._explain_one(request, int(row), of_likes[:, place], float(of_sentence[place]), float(of_rest[place]))
             for place, row in enumerate(rows)
@@ -545,10 +549,11 @@ class Recommender:
     ) -> Explanation:
         item = self._bundle.items.ids[row]
         shares: list[Share] = []
+        least = _LOUD * float(of_likes.max(initial=0))
         for place in np.argsort(-of_likes, kind="stable").tolist():
             like = int(request.likes[place])
             id_ = self._bundle.items.ids[like]
-            is_top = len(shares) < _REASON_LIKES and of_likes[place] > 0 and like != row
+            is_top = len(shares) < _REASON_LIKES and of_likes[place] > 0 and of_likes[place] >= least and like != row
             paths = self._path_index().shared_paths(item, id_, _PATHS_PER_LIKE) if is_top else []
             shares.append(Share("like", float(of_likes[place]), id_, self._title(like), tuple(paths)))
         if request.sentence is not None:
@@ -565,7 +570,7 @@ class Recommender:
         if said is not None and said.value > max((share.value for share in likes), default=0.0):
             return "fits your words"
         # Of the likes that speak for it about as loudly, the one that shares the rarest thing is the most telling.
-        loud = [share for share in likes if share.paths and share.value >= _LOUD * likes[0].value]
+        loud = [share for share in likes if share.paths]
         if loud:
             telling = min(loud, key=lambda share: share.paths[0].n_sharing)
             return f"{telling.paths[0].sentence()}, which you liked"
@@ -602,6 +607,20 @@ class Recommender:
             relation = bundle.model.prior.relation
             codes.append(np.flatnonzero((relation == place) & (bundle.link_node == far_row)))
         return np.unique(np.concatenate([np.zeros(0, np.int64), *codes]))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keeps torch from waking its other threads for work of microseconds: to wait for them takes longer.
+
+    The number of threads is the process's: callers in several threads may see each other's.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _row(matrix: csr_array, row: int | None) -> NDArray[np.int64]:

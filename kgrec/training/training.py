@@ -42,7 +42,8 @@ from kgrec.slices import tail_items
 
 _FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
 _ROOM_FOR_COLD = 0.01  # share of the quality over all items that may be given up to show cold ones
-_TAIL_FINE = 0.2  # for each relative loss on tail items
+_ROOM_FOR_TAIL = 0.01  # share of the warm quality that may be given up for tail items
+_AGAINST_POPULARITY = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # in standard deviations of the warm scores
 _MANY_LIKES = 21  # supports from here on are gated as warm users are
 _SHIFTS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 
@@ -340,14 +341,14 @@ def _choose_gate(model: Model, samples: dict[str, Sample], quality: dict[str, fl
         parts = _likes_parts(model, samples[warm_name])
         cold_parts = _likes_parts(model, samples[cold_name]) if cold_name in samples else None
         buckets.append(_choose_bucket(model, samples, parts, cold_parts, (warm_name, cold_name), quality))
+    if not buckets:  # nobody to validate few likes on: the few-shot head alone, which needs the least
+        weights = np.eye(len(COMPONENTS), dtype=np.float32)[0]
+        least, buckets = [0], [_Bucket(weights, weights, 0.0, 0.0)]
     if "warm" in samples:
-        least.append(max(_MANY_LIKES, least[-1] + 1) if buckets else 0)
+        least.append(max(_MANY_LIKES, least[-1] + 1))
         cold_parts = _likes_parts(model, samples["cold_items"]) if "cold_items" in samples else None
         parts = _likes_parts(model, samples["warm"])
         buckets.append(_choose_bucket(model, samples, parts, cold_parts, ("warm", "cold_items"), quality))
-    if not buckets:  # too few likes to validate on: the few-shot head alone, which needs the least
-        weights = np.eye(len(COMPONENTS), dtype=np.float32)[0]
-        least, buckets = [0], [_Bucket(weights, weights, 0.0, 0.0)]
     sentence = buckets[0]
     names = ("cold_users_k1", "cold_users_cold_items_k1")
     said = {name: fitting for name in names if (fitting := _keep_fitting(model, samples.get(name))) is not None}
@@ -439,9 +440,10 @@ def _choose_bucket(
     placeable = [*WITH_PRIOR, TEXT]
     warm = cold = np.where([name == WITH_PRIOR[0] for name in COMPONENTS], np.float32(1), np.float32(0))
     sample = samples[names[0]]
-    worth = _guard_tail(model, sample, parts) if title == "warm" else sample.quality
-    found, quality[f"gate {title}"] = search_weights(parts, worth, (COMPONENTS.index(POPULARITY),))
+    found, quality[f"gate {title}"] = search_weights(parts, sample.quality)
     warm = found if found.any() else warm
+    if title == "warm":
+        warm = _lift_tail(model, sample, parts, warm, quality)
     if cold_parts is not None:
         own = [part if name in placeable else None for name, part in zip(COMPONENTS, cold_parts, strict=True)]
         found, quality[f"gate {title}, cold items"] = search_weights(own, samples[names[1]].quality)
@@ -453,15 +455,33 @@ def _choose_bucket(
     return _Bucket(warm, (cold * slope).astype(np.float32), intercept, float(blended.std(dim=1, correction=0).mean()))
 
 
-def _guard_tail(model: Model, sample: Sample, parts: list[Tensor | None]) -> Callable[[Tensor], float]:
-    """Quality, less a fine for a blend that finds tail items worse than the backbone alone does."""
-    backbone = parts[COMPONENTS.index(BACKBONE)]
+def _lift_tail(
+    model: Model, sample: Sample, parts: list[Tensor | None], weights: NDArray[np.float32], quality: dict[str, float]
+) -> NDArray[np.float32]:
+    """Weights with as little against popularity as finds tail items no worse than the backbone alone does.
+
+    Where that costs more than 1% of the quality, the weights are those that find tail items best within it.
+    """
+    popularity, backbone = COMPONENTS.index(POPULARITY), parts[COMPONENTS.index(BACKBONE)]
     assert backbone is not None
     tail = sample.ask_for(tail_items(model.popularity.numpy()))
-    least = tail.quality(backbone)
-    if not least:
-        return sample.quality
-    return lambda scores: sample.quality(scores) * (1 + _TAIL_FINE * min(tail.quality(scores) / least - 1, 0))
+    blended = _blend(parts, weights)
+    unit = float(blended.std(dim=1, correction=0).mean()) / max(float(model.popularity.std(correction=0)), 1e-9)
+    least, worth = tail.quality(backbone), sample.quality(blended)
+    best, chosen = -1.0, weights
+    for step in _AGAINST_POPULARITY:
+        tried = weights.copy()
+        tried[popularity] -= step * unit
+        scores = _blend(parts, tried)
+        found = tail.quality(scores)
+        quality[f"gate warm, {step:g} against popularity: tail"] = found
+        if sample.quality(scores) < (1 - _ROOM_FOR_TAIL) * worth:
+            break
+        if found > best:
+            best, chosen = found, tried
+        if found >= least:
+            break
+    return chosen
 
 
 def _blend(parts: list[Tensor | None], weights: NDArray[np.float32]) -> Tensor:

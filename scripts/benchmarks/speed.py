@@ -64,13 +64,14 @@ def encode_texts(directory: Path) -> None:
 def measure_training(directory: Path, bundle_dir: Path) -> list[Figure]:
     """Trains on all of the catalogue and saves the bundle."""
     graph = build_ml1m(directory)
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     bundle = fit_bundle(graph, TrainConfig(), int(time.time()), _say)
-    train_s = time.perf_counter() - start
+    train_s, train_cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # the catalogue and the libraries included
     save_bundle(bundle, bundle_dir)
     return [
         Figure("train", "s", train_s, limit=MOST_TRAIN_S),
+        Figure("train, processor time of all cores", "s", train_cpu_s),
         Figure("train, peak of the process", "MB", peak_mb, limit=MOST_TRAIN_MB),
     ]
 
