@@ -16,8 +16,9 @@ help:
 demo: $(MADE)
 	@$(BIN)/python scripts/demo.py
 
+# One thread each: the tests' matrices are tiny, and threads that wait for each other are slower than none.
 test: $(MADE)
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: $(MADE)
 	@$(BIN)/ruff check .

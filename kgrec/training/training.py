@@ -45,7 +45,7 @@ _ROOM_FOR_COLD = 0.01  # share of the quality over all items that may be given u
 _ROOM_FOR_TAIL = 0.01  # share of the warm quality that may be given up for tail items
 _AGAINST_POPULARITY = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # in standard deviations of the warm scores
 _MANY_LIKES = 21  # supports from here on are gated as warm users are
-_SHIFTS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+_SHIFTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 
 
 @dataclass(frozen=True)
@@ -458,16 +458,12 @@ def _choose_bucket(
 def _lift_tail(
     model: Model, sample: Sample, parts: list[Tensor | None], weights: NDArray[np.float32], quality: dict[str, float]
 ) -> NDArray[np.float32]:
-    """Weights with as little against popularity as finds tail items no worse than the backbone alone does.
-
-    Where that costs more than 1% of the quality, the weights are those that find tail items best within it.
-    """
-    popularity, backbone = COMPONENTS.index(POPULARITY), parts[COMPONENTS.index(BACKBONE)]
-    assert backbone is not None
+    """Weights with as much against popularity as finds tail items best and costs at most 1% of the quality."""
+    popularity = COMPONENTS.index(POPULARITY)
     tail = sample.ask_for(tail_items(model.popularity.numpy()))
     blended = _blend(parts, weights)
     unit = float(blended.std(dim=1, correction=0).mean()) / max(float(model.popularity.std(correction=0)), 1e-9)
-    least, worth = tail.quality(backbone), sample.quality(blended)
+    worth = sample.quality(blended)
     best, chosen = -1.0, weights
     for step in _AGAINST_POPULARITY:
         tried = weights.copy()
@@ -479,8 +475,6 @@ def _lift_tail(
             break
         if found > best:
             best, chosen = found, tried
-        if found >= least:
-            break
     return chosen
 
 
@@ -493,7 +487,7 @@ def _blend(parts: list[Tensor | None], weights: NDArray[np.float32]) -> Tensor:
 def _choose_shift(model: Model, bucket: _Bucket, sample: Sample | None, quality: dict[str, float]) -> float:
     """How far cold items are moved up or down in a common ranking, in standard deviations of the warm scores.
 
-    As far up as costs next to nothing over all items: an item that is never shown stays cold.
+    Never down, and as far up as costs next to nothing over all items: an item that is never shown stays cold.
     """
     if sample is None:
         return 0.0

@@ -5,10 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from platformdirs import user_cache_path
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
 from graph_schema.staging import build_tables
+from kgrec import cache_dir
 from kgrec.text.encoder import load_encoder
 from kgrec.training.dataset import CatalogueGraph, build_graph
 
@@ -69,4 +69,4 @@ def read_ml1m(directory: Path = DEFAULT_DIR) -> GraphTables:
 
 def build_ml1m(directory: Path = DEFAULT_DIR) -> CatalogueGraph:
     """Builds the heterograph, with text vectors from the user's cache where they are there."""
-    return build_graph(read_ml1m(directory), load_encoder(), user_cache_path("kgrec") / "texts")
+    return build_graph(read_ml1m(directory), load_encoder(), cache_dir())
