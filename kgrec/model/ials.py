@@ -81,7 +81,7 @@ def solve_supports(
     solved = torch.zeros((support.shape[0], dim), device=device)
     for rows, index, mask in _padded(support, dim):
         found = vectors[index.to(device)]  # (rows, width, dim)
-        if len(rows) > 1:
+        if not mask.all():
             found.mul_(mask.to(device)[..., None])
         own_ridge = torch.from_numpy(ridge[rows]).to(device)[:, None]  # (rows, 1)
         left = torch.baddbmm(everything + own_ridge[..., None] * identity, found.transpose(1, 2), found)

@@ -142,7 +142,7 @@ class Recommender:
             notes.append(
                 f"unknown, and left aside: {', '.join(map(repr, unknown[:10]))}{' ...' if unknown[10:] else ''}"
             )
-        reasons = [found.reason for found in self._explain(request, rows)] if explain else [None] * len(rows)
+        reasons = self._reasons(request, rows) if explain else [None] * len(rows)
         items = tuple(
             Recommendation(self._bundle.items.ids[row], place + 1, float(scores[row]), self._title(row), reason)
             for place, (row, reason) in enumerate(zip(rows.tolist(), reasons, strict=True))
@@ -507,7 +507,7 @@ class Recommender:
             reasons = []
             for place, user_rows in enumerate(rows):
                 request = _Request(_row(support, place), None, masked)
-                reasons += [found.reason for found in self._explain(request, user_rows[user_rows >= 0])]
+                reasons += self._reasons(request, user_rows[user_rows >= 0])
         return self._to_table(keys, rows, np.take_along_axis(scores, np.maximum(rows, 0), axis=1), reasons)
 
     def _to_table(
@@ -532,7 +532,17 @@ class Recommender:
     def _called(self, row: int) -> str:
         return self._title(row) or self._bundle.items.ids[row]
 
-    def _explain(self, request: _Request, rows: NDArray[np.int64]) -> list[Explanation]:
+    def _reasons(self, request: _Request, rows: NDArray[np.int64]) -> list[str]:
+        """The reason of each item; as in `_explain`, but with no more of the shares than a reason is told from."""
+        return [found.reason for found in self._explain(request, rows, most_likes=_REASON_LIKES, most_paths=1)]
+
+    def _explain(
+        self,
+        request: _Request,
+        rows: NDArray[np.int64],
+        most_likes: int | None = None,
+        most_paths: int = _PATHS_PER_LIKE,
+    ) -> list[Explanation]:
         if not len(rows):
             return []
         with _one_thread():
@@ -540,21 +550,36 @@ class Recommender:
                 request.likes.tolist(), rows, request.sentence
             )
         return [
-            self._explain_one(request, int(row), of_likes[:, place], float(of_sentence[place]), float(of_rest[place]))
+            self._explain_one(
+                request,
+                int(row),
+                of_likes[:, place],
+                float(of_sentence[place]),
+                float(of_rest[place]),
+                most_likes,
+                most_paths,
+            )
             for place, row in enumerate(rows)
         ]
 
     def _explain_one(
-        self, request: _Request, row: int, of_likes: NDArray[np.float32], of_sentence: float, of_rest: float
+        self,
+        request: _Request,
+        row: int,
+        of_likes: NDArray[np.float32],
+        of_sentence: float,
+        of_rest: float,
+        most_likes: int | None,
+        most_paths: int,
     ) -> Explanation:
         item = self._bundle.items.ids[row]
         shares: list[Share] = []
         least = _LOUD * float(of_likes.max(initial=0))
-        for place in np.argsort(-of_likes, kind="stable").tolist():
+        for place in np.argsort(-of_likes, kind="stable")[:most_likes].tolist():
             like = int(request.likes[place])
             id_ = self._bundle.items.ids[like]
             is_top = len(shares) < _REASON_LIKES and of_likes[place] > 0 and of_likes[place] >= least and like != row
-            paths = self._path_index().shared_paths(item, id_, _PATHS_PER_LIKE) if is_top else []
+            paths = self._path_index().shared_paths(item, id_, most_paths) if is_top else []
             shares.append(Share("like", float(of_likes[place]), id_, self._title(like), tuple(paths)))
         if request.sentence is not None:
             shares.append(Share("sentence", of_sentence))
