@@ -132,9 +132,7 @@ def train(
     recommender.save(out)
     quality = recommender.bundle.choices["quality"]
     shown = [
-        (name.removeprefix("gate "), f"{worth:.3f}")
-        for name, worth in quality.items()
-        if name.startswith("gate ") and "against" not in name
+        (name.removeprefix("gate "), f"{worth:.3f}") for name, worth in quality.items() if name.startswith("gate ")
     ]
     _print_table("On likes held out for validation", ("slice", "√(NDCG@20 · Recall@20)"), shown)
     _say(f"trained in {time.perf_counter() - started:.0f} s; bundle written to {out}")

@@ -1,7 +1,7 @@
 """Choosing the gate's weights on validation: a coordinate search per slice, over scores computed once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -53,11 +53,6 @@ class Sample:
         ideal = discounts.cumsum(0)[n_relevant.clamp(max=self.k).long() - 1]
         ndcg, recall = ((hits @ discounts) / ideal)[asked].mean(), (hits.sum(dim=1) / n_relevant)[asked].mean()
         return float((ndcg * recall).sqrt())
-
-    def ask_for(self, items: NDArray[np.bool_]) -> "Sample":
-        """The same question with some items alone, (n_items,) bool, as relevant ones; all still compete."""
-        relevant = self.relevant & torch.from_numpy(items)
-        return replace(self, relevant=relevant, n_relevant=relevant.sum(dim=1).float())
 
 
 def sample_slice(slice_: Slice, rng: np.random.Generator, k: int = 20) -> Sample:

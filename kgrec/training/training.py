@@ -38,12 +38,11 @@ from kgrec.model.prior import (
     build_ridge_problem,
     fit_hidden_layer,
 )
-from kgrec.slices import tail_items
 
 _FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
 _ROOM_FOR_COLD = 0.01  # share of the quality over all items that may be given up to show cold ones
-_ROOM_FOR_TAIL = 0.01  # share of the warm quality that may be given up for tail items
-_AGAINST_POPULARITY = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # in standard deviations of the warm scores
+_ROOM_FOR_TAIL = 0.01  # share of the quality that may be given up to show less popular items
+_AGAINST_POPULARITY = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # in standard deviations of the warm scores
 _MANY_LIKES = 21  # supports from here on are gated as warm users are
 _SHIFTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 
@@ -442,8 +441,8 @@ def _choose_bucket(
     sample = samples[names[0]]
     found, quality[f"gate {title}"] = search_weights(parts, sample.quality)
     warm = found if found.any() else warm
-    if title == "warm":
-        warm = _lift_tail(model, sample, parts, warm, quality)
+    if title not in ("sentence", "cold_users_k0"):
+        warm = _curb_popularity(model, sample, parts, warm)
     if cold_parts is not None:
         own = [part if name in placeable else None for name, part in zip(COMPONENTS, cold_parts, strict=True)]
         found, quality[f"gate {title}, cold items"] = search_weights(own, samples[names[1]].quality)
@@ -455,26 +454,20 @@ def _choose_bucket(
     return _Bucket(warm, (cold * slope).astype(np.float32), intercept, float(blended.std(dim=1, correction=0).mean()))
 
 
-def _lift_tail(
-    model: Model, sample: Sample, parts: list[Tensor | None], weights: NDArray[np.float32], quality: dict[str, float]
+def _curb_popularity(
+    model: Model, sample: Sample, parts: list[Tensor | None], weights: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Weights with as much against popularity as finds tail items best and costs at most 1% of the quality."""
-    popularity = COMPONENTS.index(POPULARITY)
-    tail = sample.ask_for(tail_items(model.popularity.numpy()))
+    """Weights with as much against popularity as costs at most 1% of the quality: it costs little, and what fewer
+    people know comes into sight.
+    """
     blended = _blend(parts, weights)
     unit = float(blended.std(dim=1, correction=0).mean()) / max(float(model.popularity.std(correction=0)), 1e-9)
-    worth = sample.quality(blended)
-    best, chosen = -1.0, weights
+    worth, chosen = sample.quality(blended), weights
     for step in _AGAINST_POPULARITY:
         tried = weights.copy()
-        tried[popularity] -= step * unit
-        scores = _blend(parts, tried)
-        found = tail.quality(scores)
-        quality[f"gate warm, {step:g} against popularity: tail"] = found
-        if sample.quality(scores) < (1 - _ROOM_FOR_TAIL) * worth:
-            break
-        if found > best:
-            best, chosen = found, tried
+        tried[COMPONENTS.index(POPULARITY)] -= step * unit
+        if sample.quality(_blend(parts, tried)) >= (1 - _ROOM_FOR_TAIL) * worth:
+            chosen = tried
     return chosen
 
 
