@@ -1,6 +1,6 @@
 """Choosing the gate's weights on validation: a coordinate search per slice, over scores computed once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,13 +72,15 @@ def sample_slice(slice_: Slice, rng: np.random.Generator, k: int = 20) -> Sample
 
 
 def search_weights(
-    parts: Sequence[Tensor | None], quality: Callable[[Tensor], float]
+    parts: Sequence[Tensor | None], quality: Callable[[Tensor], float], impersonal: Collection[int] = ()
 ) -> tuple[NDArray[np.float32], float]:
     """Searches the weights of a blend: the best single part, then one part at a time.
 
     Args:
         parts: scores (n_users, n_items) of each part; None: it may not be used.
         quality: what a blend is worth, higher is better.
+        impersonal: the places of the parts that score alike for everybody: the search does not start from these, since
+            from there it finds its way to what a user is like only where that shows at every single step.
 
     Returns:
         (n_parts,) float32 weights and what they are worth. Scales of the parts are divided out in the search and
@@ -102,9 +104,10 @@ def search_weights(
         assert total is not None
         return total
 
-    singles = [quality(blend(np.eye(len(parts))[place])) for place in usable]
+    starts = [place for place in usable if place not in impersonal] or usable
+    singles = [quality(blend(np.eye(len(parts))[place])) for place in starts]
     best = max(singles)
-    weights[usable[singles.index(best)]] = 1.0
+    weights[starts[singles.index(best)]] = 1.0
     for _ in range(_ROUNDS):
         before = best
         for place in usable:

@@ -439,7 +439,7 @@ def _choose_bucket(
     placeable = [*WITH_PRIOR, TEXT]
     warm = cold = np.where([name == WITH_PRIOR[0] for name in COMPONENTS], np.float32(1), np.float32(0))
     sample = samples[names[0]]
-    found, quality[f"gate {title}"] = search_weights(parts, sample.quality)
+    found, quality[f"gate {title}"] = search_weights(parts, sample.quality, impersonal=(COMPONENTS.index(POPULARITY),))
     warm = found if found.any() else warm
     if title not in ("sentence", "cold_users_k0"):
         warm = _curb_popularity(model, sample, parts, warm)
