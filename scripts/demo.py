@@ -25,7 +25,7 @@ def main() -> None:
     run("recommend", BUNDLE, "--like", "1", "--like", "95", "--like", "71", "-k", "5", "--explain")
     print("\n--- somebody who says what they want")
     run("recommend", BUNDLE, "--text", "an animated film for children", "-k", "5", "--explain")
-    print("\n--- a film added a second ago, for somebody who likes Toy Story and Aladdin")
+    print("\n--- three films added a second ago: which of them for somebody who likes Toy Story and Aladdin?")
     add_and_recommend()
     print(f"\nDone in {time.perf_counter() - started:.0f} s. The store is {STORE}, the bundle {BUNDLE}.")
 
@@ -34,16 +34,20 @@ def add_and_recommend() -> None:
     from kgrec import Recommender
 
     recommender = Recommender.load(BUNDLE)
-    genres = ("Animation", "Children's", "Comedy")
-    recommender.add_item(
-        "new-1",
-        name="Toys in Space",
-        text=f"Toys in Space. {', '.join(genres)}",
-        links=[("has_genre", genre) for genre in genres],
-    )
-    for found in recommender.recommend(likes=["1", "95"], k=10, explain=True):
-        mark = "  <- the new one" if found.item == "new-1" else ""
-        print(f"{found.rank:>3}  {found.title}: {found.reason}{mark}")
+    new = {
+        "Night in the Trenches": ("Drama", "War"),
+        "Toys in Space": ("Animation", "Children's", "Comedy"),
+        "The Cellar Door": ("Horror", "Thriller"),
+    }
+    for title, genres in new.items():
+        links = [("has_genre", genre) for genre in genres]
+        recommender.add_item(title, name=title, text=f"{title}. {', '.join(genres)}", links=links)
+    for found in recommender.recommend(likes=["1", "95"], candidates=new, k=3, explain=True):
+        print(f"{found.rank:>3}  {found.title}: {found.reason}")
+    everywhere = recommender.recommend(text="an animated comedy for children", k=100).ids
+    if "Toys in Space" in everywhere:
+        place = everywhere.index("Toys in Space") + 1
+        print(f'Among all films, for "an animated comedy for children", Toys in Space is number {place}.')
 
 
 if __name__ == "__main__":

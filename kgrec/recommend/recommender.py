@@ -600,7 +600,10 @@ class Recommender:
             telling = min(loud, key=lambda share: share.paths[0].n_sharing)
             return f"{telling.paths[0].sentence()}, which you liked"
         if likes:
-            return f"liked by people who like {likes[0].title or likes[0].item}, which you liked"
+            like = f"{likes[0].title or likes[0].item}, which you liked"
+            if self._bundle.model.popularity[row] > 0:
+                return f"liked by people who like {like}"
+            return f"placed near {like}, by its text and links"  # nobody has liked it yet
         if said is not None and said.value > 0:
             return "fits your words"
         n_likes = round(float(torch.expm1(self._bundle.model.popularity[row])))

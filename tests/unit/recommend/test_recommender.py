@@ -357,6 +357,13 @@ def test_a_reason_for_an_added_item_goes_along_its_links(shop: Recommender) -> N
     assert (shop.bundle.edges["made_by"][0] == N_ITEMS).sum() == 1
 
 
+def test_a_reason_for_an_added_item_claims_no_likes(shop: Recommender) -> None:
+    shop.add_item("new", text="tea green 99")  # no links, so there is no path to tell
+    for found in shop.recommend(TEA, k=1, candidates=["new"], explain=True):
+        assert found.reason is not None
+        assert found.reason.startswith("placed near ") or found.reason == "new in the catalogue"
+
+
 def test_an_added_item_counts_as_a_like(shop: Recommender) -> None:
     shop.add_item("new", text="bike bell", links=[("made_by", "m-bike-1")])
     found = shop.recommend(likes=["new"], k=5)
