@@ -205,7 +205,7 @@ def _rank(
     return np.where(top >= 0, order[top], -1)
 
 
-def tail_items(popularity: NDArray[np.number], head_share: float = 0.2) -> NDArray[np.bool_]:
+def tail_items(popularity: NDArray[np.int64], head_share: float = 0.2) -> NDArray[np.bool_]:
     """Marks the items outside the most popular share.
 
     Args:

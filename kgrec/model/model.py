@@ -20,6 +20,7 @@ FEW_SHOT, BACKBONE, ITEM_ITEM, ITEM_ITEM_FEW, POPULARITY, TEXT = COMPONENTS = (
     "popularity",
     "text",
 )
+_PLACE = {component: place for place, component in enumerate(COMPONENTS)}
 WITH_PRIOR = (FEW_SHOT, BACKBONE)  # the components that can score an item nobody has liked
 
 
@@ -152,7 +153,7 @@ class Model:
         weights = self._item_weights(warm, cold)[:, rows]
         of_likes = torch.zeros((len(likes), len(rows)))
         of_sentence, of_rest = torch.zeros(len(rows)), self._offset(offset)[rows].clone()
-        for place, head in ((0, self.few_shot), (1, self.backbone)):
+        for place, head in ((_PLACE[FEW_SHOT], self.few_shot), (_PLACE[BACKBONE], self.backbone)):
             if not weights[place].any():
                 continue
             shown = head.vectors[index]
@@ -167,7 +168,7 @@ class Model:
             of_rest += often * self.popularity[rows] * weights[place]
             if sentence is not None:
                 of_sentence += shares[-1] @ items_of
-        for place, matrix in ((2, self.item_item), (3, self.item_item_few)):
+        for place, matrix in ((_PLACE[ITEM_ITEM], self.item_item), (_PLACE[ITEM_ITEM_FEW], self.item_item_few)):
             if matrix is None or not weights[place].any():
                 continue
             like_places = torch.nonzero(index < len(matrix)).squeeze(1)  # an added item has no row
@@ -175,9 +176,9 @@ class Model:
             found = matrix[index[like_places]]
             found = found if items is None else found[:, rows[item_places]]
             of_likes[like_places[:, None], item_places] += found * weights[place, item_places]
-        of_rest += self.popularity[rows] * weights[4]
+        of_rest += self.popularity[rows] * weights[_PLACE[POPULARITY]]
         if sentence is not None:
-            of_sentence += (self.text[rows] @ torch.from_numpy(sentence)) * weights[5]
+            of_sentence += (self.text[rows] @ torch.from_numpy(sentence)) * weights[_PLACE[TEXT]]
         return of_likes.numpy(), of_sentence.numpy(), of_rest.numpy()
 
     def _weights_for(
@@ -189,7 +190,8 @@ class Model:
         bucket = int(gate.bucket(np.array([n_likes]))[0])
         warm, cold = gate.warm[bucket].copy(), gate.cold[bucket].copy()
         if with_sentence:
-            warm[5], cold[5] = gate.sentence_warm[5], gate.sentence_cold[5]
+            text = _PLACE[TEXT]
+            warm[text], cold[text] = gate.sentence_warm[text], gate.sentence_cold[text]
         return warm, cold, float(gate.cold_offset[bucket])
 
     def with_item(self, text: NDArray[np.float32] | None, codes: NDArray[np.int64]) -> "Model":

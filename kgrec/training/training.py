@@ -41,7 +41,7 @@ from kgrec.model.prior import (
 
 _FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
 _ROOM_FOR_COLD = 0.01  # share of the quality over all items that may be given up to show cold ones
-_ROOM_FOR_TAIL = 0.01  # share of the quality that may be given up to show less popular items
+_ROOM_FOR_UNPOPULAR = 0.01  # share of the quality that may be given up to show less popular items
 _AGAINST_POPULARITY = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # in standard deviations of the warm scores
 _MANY_LIKES = 21  # supports from here on are gated as warm users are
 _SHIFTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -466,7 +466,7 @@ def _curb_popularity(
     for step in _AGAINST_POPULARITY:
         tried = weights.copy()
         tried[COMPONENTS.index(POPULARITY)] -= step * unit
-        if sample.quality(_blend(parts, tried)) >= (1 - _ROOM_FOR_TAIL) * worth:
+        if sample.quality(_blend(parts, tried)) >= (1 - _ROOM_FOR_UNPOPULAR) * worth:
             chosen = tried
     return chosen
 
