@@ -23,12 +23,18 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "time": pa.int64(),  # UTC seconds
 }
 SOURCE, TARGET = "source", "target"  # the two id columns of every edge table
+_END_COLUMNS = ("source_column", "target_column")
 CATALOGUES_DIR = Path(__file__).parent / "catalogues"
 _NAME = re.compile(r"[^\W\d][\w .-]*", re.UNICODE)
 
 
+def is_name(text: str) -> bool:
+    """Whether a label, type or column may be called so."""
+    return _NAME.fullmatch(text) is not None and text == text.strip()
+
+
 def _check_name(name: str) -> str:
-    if not _NAME.fullmatch(name) or name != name.strip():
+    if not is_name(name):
         raise ValueError(
             f"{name!r} is not a name: expected a letter, then letters, digits, '_', '.', '-' or inner spaces"
         )
@@ -54,6 +60,7 @@ class NodeType(_Frozen):
             empty means every edge type but the interaction.
         from_edges: the source has no table of these nodes; they are the distinct ends of its edges.
         attributes: the other columns and their types.
+        milliseconds: those of type "time" that the source has as epoch milliseconds; they are kept as seconds.
         ignore: columns of the source's table that are left out.
     """
 
@@ -64,6 +71,7 @@ class NodeType(_Frozen):
     text_from: tuple[str, ...] = ()
     from_edges: bool = False
     attributes: dict[Name, AttributeType] = Field(default_factory=dict)
+    milliseconds: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
 
     @cached_property
@@ -87,17 +95,33 @@ class EdgeType(_Frozen):
         source: the node type it starts at.
         type: its relationship type in a graph database.
         target: the node type it ends at.
+        reverse: in a graph database the relationship points the other way, from a `target` node to a `source` node, as
+            in (:Product)-[:BOUGHT_BY]->(:Customer) for an interaction of customers with products. It changes only how
+            the relationship lies in the database: tables, the heterograph, paths and reasons go from source to target.
         phrase: how a reason names what two nodes share by it ("director" gives "same director as ...").
         attributes: the columns that an edge carries and their types.
+        milliseconds: those of type "time" that the source has as epoch milliseconds; they are kept as seconds.
+        source_column: the column of the source's table with the ids of the nodes it starts at; None: `source`, or the
+            key of the source's node type.
+        target_column: likewise, of the nodes it ends at.
         ignore: columns of the source's table that are left out.
     """
 
     source: str
     type: Name
     target: str
+    reverse: bool = False
     phrase: str | None = None
     attributes: dict[Name, AttributeType] = Field(default_factory=dict)
+    milliseconds: tuple[str, ...] = ()
+    source_column: str | None = None
+    target_column: str | None = None
     ignore: tuple[str, ...] = ()
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The node types that the relationship starts and ends at in a graph database."""
+        return (self.target, self.source) if self.reverse else (self.source, self.target)
 
     @cached_property
     def columns(self) -> dict[str, AttributeType]:
@@ -148,10 +172,20 @@ class CatalogueSchema(_Frozen):
                     raise ValueError(f"edges.{edge_type}: no node type {end!r}; {_one_of(self.nodes)}")
             if {SOURCE, TARGET} & set(edge.attributes):
                 raise ValueError(f"edges.{edge_type}: 'source' and 'target' are the ends, not attributes")
+            if edge.source_column is not None and edge.source_column == edge.target_column:
+                raise ValueError(f"edges.{edge_type}: both ends are said to be in the column {edge.source_column!r}")
+        self._check_milliseconds()
         self._check_unique("label", [node.label for node in self.nodes.values()])
-        self._check_unique("edge (type, source, target)", [(e.type, e.source, e.target) for e in self.edges.values()])
+        self._check_unique("edge (type, source, target)", [(e.type, *e.ends) for e in self.edges.values()])
         self._check_interaction()
         return self
+
+    def _check_milliseconds(self) -> None:
+        types: list[tuple[str, NodeType | EdgeType]] = [*self.nodes.items(), *self.edges.items()]
+        for name, declared in types:
+            for column in declared.milliseconds:
+                if declared.attributes.get(column) != "time":
+                    raise ValueError(f"{name}: milliseconds names {column!r}; expected an attribute of type 'time'")
 
     @staticmethod
     def _check_unique(what: str, names: list[str] | list[tuple[str, str, str]]) -> None:
@@ -196,9 +230,12 @@ class CatalogueSchema(_Frozen):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the schema's canonical JSON, hexadecimal; `ignore` does not count, since it changes no store."""
-        left_out = {kind: {"__all__": {"ignore"}} for kind in ("nodes", "edges")}
+        """SHA-256 of the schema's canonical JSON, hexadecimal; how a source's tables look does not count."""
+        left_out = {kind: {"__all__": {"ignore", "milliseconds", *_END_COLUMNS}} for kind in ("nodes", "edges")}
         kept = self.model_dump(mode="json", exclude=left_out)
+        for edge in kept["edges"].values():
+            if not edge["reverse"]:  # so that digests from before there was `reverse` stay
+                del edge["reverse"]
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     @classmethod

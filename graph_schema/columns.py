@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from graph_schema.catalogue import ARROW_TYPES, AttributeType
 from graph_schema.errors import CatalogueError
 
+MOST_ID_BYTES = 4096
+# (least, how many a second) of numbers finer than epoch seconds, which reach 10^11 in the year 5138; milliseconds
+# reached it in 1973
+FINER_THAN_SECONDS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
 Mask = NDArray[np.bool_]
 Problem = tuple[Mask, str]  # bool [rows]: which rows; what is wrong with them, to be read after the column's name
 
@@ -60,6 +64,8 @@ def convert_column(column: pa.Array, kind: AttributeType) -> tuple[pa.Array, lis
 def convert_ids(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
     """Converts a raw column to ids: text is kept as it is, integers become decimal text, empty text becomes null.
 
+    An id of more than `MOST_ID_BYTES` does not fit: graph databases index no longer ones.
+
     Raises:
         CatalogueError: the column holds neither text nor integers.
     """
@@ -68,7 +74,14 @@ def convert_ids(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
     if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind) or getattr(kind, "scale", 1) == 0):
         raise CatalogueError(f"ids of type {kind}; expected text or integers: convert the column in the source")
     values, problems = convert_column(column, "string")
+    is_long = pc.fill_null(pc.greater(pc.binary_length(values), MOST_ID_BYTES), False).to_numpy(zero_copy_only=False)
+    problems = [*problems, (is_long, f"is an id of more than {MOST_ID_BYTES:,} bytes")]
     return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values), problems
+
+
+def time_range(*, interaction: bool) -> tuple[int, int]:
+    """The UTC seconds that a time may have, from the first on and below the second: 1970 or 1000 to 2200."""
+    return (0 if interaction else _SECONDS_1000), _SECONDS_2200
 
 
 def find_times_outside(times: pa.Array, *, interaction: bool) -> list[Problem]:
@@ -78,9 +91,9 @@ def find_times_outside(times: pa.Array, *, interaction: bool) -> list[Problem]:
         times: int64 [rows], UTC seconds.
         interaction: whether these are times of interactions.
     """
-    first = 0 if interaction else _SECONDS_1000
+    first, end = time_range(interaction=interaction)
     seconds = times.fill_null(0).to_numpy(zero_copy_only=False)
-    outside = (seconds < first) | (seconds >= _SECONDS_2200)
+    outside = (seconds < first) | (seconds >= end)
     problems: list[Problem] = []
     if outside.any():
         for unit, factor in _FINER_UNITS:

@@ -3,8 +3,10 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TextIO
 
@@ -15,10 +17,56 @@ from graph_schema.sources import BrokenRow
 
 COLUMNS = ("file", "row", "table", "reason", "content")
 _MOST_REASONS = 8  # shown in an error
+MOST_EXAMPLES = 3
+
+
+class Fault(StrEnum):
+    """The kinds of reasons."""
+
+    BROKEN = "the reader cannot parse it"
+    MISSING_KEY = "a node without its key"
+    REPEATED_KEY = "a node whose key is there already"
+    MISSING_END = "an edge with an end that has no id"
+    UNKNOWN_END = "an edge with an end that is not among the nodes"
+    MISSING_VALUE = "an interaction without its weight or time"
+    UNFIT_VALUE = "a value that is not of its declared type or range"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a row is rejected.
+
+    Attributes:
+        fault: what kind of reason it is.
+        column: the column that it is about; None for a row that could not be parsed.
+        text: the whole of it, for people.
+    """
+
+    fault: Fault
+    column: str | None
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Edges of one type that were left out since a later one has the same two ends.
+
+    Attributes:
+        n_pairs: the (source, target) pairs that are there more than once.
+        n_edges: the edges left out.
+        examples: the first pairs.
+    """
+
+    n_pairs: int
+    n_edges: int
+    examples: Sequence[tuple[str, str]]
 
 
 class RejectLog:
-    """Counts the rejected rows; made by `open_reject_log`, also writes them.
+    """Counts the rejected rows and keeps the first of each reason; made by `open_reject_log`, also writes them all.
 
     Args:
         path: the reject file's path; None where there is none.
@@ -27,8 +75,11 @@ class RejectLog:
 
     def __init__(self, path: Path | None = None, file: TextIO | None = None) -> None:
         self.path = path
-        self.counts: Counter[tuple[str, str]] = Counter()  # (table, reason) -> rows
-        self._first: dict[tuple[str, str], str] = {}
+        self.counts: Counter[tuple[str, Reason]] = Counter()  # (table, reason) -> rows
+        self.examples: dict[tuple[str, Reason], list[object]] = {}  # the first of these rows, as they were read
+        self.n_rows: Counter[str] = Counter()  # table -> rows read, bad ones included
+        self.repeats: dict[str, Repeats] = {}  # edge type -> what of it was there more than once
+        self._first: dict[tuple[str, Reason], str] = {}
         self._writer = None if file is None else csv.writer(file)
         if self._writer is not None:
             self._writer.writerow(COLUMNS)
@@ -38,7 +89,9 @@ class RejectLog:
         """The number of rejected rows so far."""
         return self.counts.total()
 
-    def add_rows(self, table: str, file: str, rows: Sequence[int], reasons: Sequence[str], raw: pa.RecordBatch) -> None:
+    def add_rows(
+        self, table: str, file: str, rows: Sequence[int], reasons: Sequence[Reason], raw: pa.RecordBatch
+    ) -> None:
         """Rejects rows of a batch.
 
         Args:
@@ -54,7 +107,7 @@ class RejectLog:
     def add_broken(self, table: str, file: str, broken: Sequence[BrokenRow]) -> None:
         """Rejects rows that could not be parsed."""
         for found in broken:
-            self._add(table, file, found.row, found.reason, found.content)
+            self._add(table, file, found.row, Reason(Fault.BROKEN, None, found.reason), found.content)
 
     def describe(self) -> str:
         """The counts per reason, most frequent first, each with the first row that it was given for."""
@@ -65,9 +118,12 @@ class RejectLog:
         more = len(self.counts) - _MOST_REASONS
         return "; ".join(parts) + (f"; and {more} more reasons" if more > 0 else "")
 
-    def _add(self, table: str, file: str, row: int, reason: str, content: object) -> None:
+    def _add(self, table: str, file: str, row: int, reason: Reason, content: Mapping[str, object] | str) -> None:
         self.counts[table, reason] += 1
         self._first.setdefault((table, reason), f"{file} row {row}")
+        examples = self.examples.setdefault((table, reason), [])
+        if len(examples) < MOST_EXAMPLES:
+            examples.append(content)
         if self._writer is not None:
             self._writer.writerow((file, row, table, reason, json.dumps(content, ensure_ascii=False, default=_to_text)))
 

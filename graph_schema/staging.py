@@ -3,23 +3,26 @@
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from graph_schema.catalogue import SOURCE, TARGET, CatalogueSchema, EdgeType, NodeType
 from graph_schema.columns import Mask, Problem, convert_column, convert_ids, find_times_outside
 from graph_schema.errors import CatalogueError
-from graph_schema.rejects import RejectLog, open_reject_log
+from graph_schema.rejects import MOST_EXAMPLES, Fault, Reason, RejectLog, Repeats, open_reject_log
 from graph_schema.sources import MemorySource, RawBatch, Source
 from graph_schema.tables import GraphTables
 
 BATCH_ROWS = 65_536
+_LEAST_MILLISECONDS = 10**11  # seconds reach it in the year 5138
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def stage_tables(
     source: Source,
     directory: Path,
     *,
-    rejects: Path | None,
+    rejects: Path | RejectLog | None,
     max_rejects: float = 0.1,
     on_rows: Callable[[str, int], None] | None = None,
 ) -> StagedTables:
@@ -91,7 +94,8 @@ def stage_tables(
     Args:
         source: the rows.
         directory: where to write; made when missing.
-        rejects: CSV file for rejected rows, also written when this raises; None writes none.
+        rejects: CSV file for rejected rows, also written when this raises; or a log of the caller's, which counts
+            them; None writes none.
         max_rejects: the share of all rows that may be rejected, 0 to 1.
         on_rows: called with a type's name and the number of its rows just read.
 
@@ -99,7 +103,7 @@ def stage_tables(
         CatalogueError: a file cannot be read, a column is missing or unknown, more rows are bad than `max_rejects`
             allows (after all were checked), or no interaction is left.
     """
-    with open_reject_log(rejects) as log:
+    with nullcontext(rejects) if isinstance(rejects, RejectLog) else open_reject_log(rejects) as log:
         staging = _Staging(source.schema, directory, log, on_rows)
         for name, node in source.schema.nodes.items():
             staging.stage_nodes(name, node, source.read_nodes(name))
@@ -141,24 +145,25 @@ class _Rows:
     def __init__(self, n_rows: int) -> None:
         self.columns: dict[str, pa.Array] = {}
         self.codes: NDArray[np.int32] = np.zeros(n_rows, dtype=np.int32)  # 0: no reason against it
-        self.reasons: list[str] = [""]
+        self.reasons: list[Reason] = [Reason(Fault.BROKEN, None, "")]  # the first stands for none
 
     @property
     def good(self) -> Mask:
         good: Mask = self.codes == 0
         return good
 
-    def reject(self, bad: Mask, reason: str) -> None:
+    def reject(self, bad: Mask, reason: Reason) -> None:
         if bad.any():
             self.codes[bad & self.good] = len(self.reasons)
             self.reasons.append(reason)
 
     def reject_all(self, column: str, problems: list[Problem]) -> None:
         for bad, reason in problems:
-            self.reject(bad, f"{column} {reason}")
+            self.reject(bad, Reason(Fault.UNFIT_VALUE, column, f"{column} {reason}"))
 
-    def reject_missing(self, column: str) -> None:
-        self.reject(self.columns[column].is_null().to_numpy(zero_copy_only=False), f"{column} is empty")
+    def reject_missing(self, column: str, fault: Fault) -> None:
+        missing = self.columns[column].is_null().to_numpy(zero_copy_only=False)
+        self.reject(missing, Reason(fault, column, f"{column} is empty"))
 
 
 class _Staging:
@@ -178,14 +183,15 @@ class _Staging:
         keys = self.keys[name]
         with _open_writer(self.directory / "nodes" / f"{name}.parquet", node.arrow_schema) as writer:
             for batch in batches:
-                rows = self._check_columns(batch, name, node, {node.key})
+                rows = self._check_columns(batch, name, node, {node.key: Fault.MISSING_KEY})
                 repeated = np.zeros(len(rows.codes), dtype=bool)
                 good = rows.good
                 for place, key in enumerate(rows.columns[node.key].to_pylist()):
                     if good[place]:
                         repeated[place] = key in keys
                         keys.setdefault(key, len(keys))
-                rows.reject(repeated, f"{node.key} is there twice; the first is kept")
+                twice = f"{node.key} is there twice; the first is kept"
+                rows.reject(repeated, Reason(Fault.REPEATED_KEY, node.key, twice))
                 writer.write_batch(self._keep_good(batch, name, rows, node.arrow_schema))
         self.n_nodes[name] = len(keys)
 
@@ -193,7 +199,9 @@ class _Staging:
         chosen = self.schema.interaction
         is_interaction = name == chosen.edge
         at = chosen.at if is_interaction else None
-        required = {SOURCE, TARGET} | ({chosen.weight, chosen.at} - {None} if is_interaction else set())
+        required = {SOURCE: Fault.MISSING_END, TARGET: Fault.MISSING_END}
+        if is_interaction:
+            required |= {column: Fault.MISSING_VALUE for column in (chosen.weight, chosen.at) if column is not None}
         path = self.directory / "edges" / f"{name}.parquet"
         pairs: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
         times: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
@@ -203,16 +211,19 @@ class _Staging:
                 for end, node_type in ((SOURCE, edge.source), (TARGET, edge.target)):
                     if not self.schema.nodes[node_type].from_edges:
                         known = self._find_rows(node_type, rows.columns[end])
-                        rows.reject(known < 0, f"{end} is not in the {node_type} table")
+                        unknown = f"{end} is not in the {node_type} table"
+                        rows.reject(known < 0, Reason(Fault.UNKNOWN_END, end, unknown))
                 clean = self._keep_good(batch, name, rows, edge.arrow_schema)
                 writer.write_batch(clean)
                 pairs.append(self._find_pairs(edge, clean))
                 if at is not None:
                     times.append(clean.column(at).to_numpy())
-        kept = _find_latest(np.concatenate(pairs), np.concatenate(times) if at is not None else None)
+        all_pairs = np.concatenate(pairs)
+        kept = _find_latest(all_pairs, np.concatenate(times) if at is not None else None)
         self.n_repeats += int((~kept).sum())
         self.n_edges[name] = int(kept.sum())
         if not kept.all():
+            self.log.repeats[name] = self._describe_repeats(edge, all_pairs[~kept])
             _filter_file(path, edge.arrow_schema, kept)
 
     def add_ends(self, name: str, node: NodeType) -> None:
@@ -233,11 +244,21 @@ class _Staging:
         before.unlink()
         self.n_nodes[name] = len(self.keys[name])
 
+    def _describe_repeats(self, edge: EdgeType, left_out: NDArray[np.int64]) -> Repeats:
+        """Tells of edges left out, by their pairs as `_find_pairs` numbers them."""
+        distinct, first = np.unique(left_out, return_index=True)
+        shown = left_out[np.sort(first)[:MOST_EXAMPLES]].tolist()
+        sources, targets = (list(self.keys[end]) for end in (edge.source, edge.target))
+        examples = [(sources[pair >> 32], targets[pair & 0xFFFFFFFF]) for pair in shown]
+        return Repeats(len(distinct), len(left_out), examples)
+
     def _check_columns(
-        self, batch: RawBatch, name: str, declared: NodeType | EdgeType, required: set[str | None]
+        self, batch: RawBatch, name: str, declared: NodeType | EdgeType, required: Mapping[str, Fault]
     ) -> _Rows:
-        self.n_rows += batch.columns.num_rows + len(batch.broken)
-        self.on_rows(name, batch.columns.num_rows + len(batch.broken))
+        n_rows = batch.columns.num_rows + len(batch.broken)
+        self.n_rows += n_rows
+        self.log.n_rows[name] += n_rows
+        self.on_rows(name, n_rows)
         self.log.add_broken(name, batch.file, batch.broken)
         if isinstance(declared, EdgeType):
             ids, raw = {SOURCE, TARGET}, rename_ends(self.schema, declared, batch.columns.schema.names)
@@ -253,9 +274,11 @@ class _Staging:
                 rows.columns[column], problems = convert_ids(values) if column in ids else convert_column(values, kind)
             except CatalogueError as error:
                 raise CatalogueError(f"{batch.file}: column {column!r}: {error}") from error
+            if column in declared.milliseconds:
+                rows.columns[column] = _to_seconds(rows.columns[column])
             rows.reject_all(column, problems)
             if column in required:
-                rows.reject_missing(column)
+                rows.reject_missing(column, required[column])
             if kind == "time":
                 rows.reject_all(column, find_times_outside(rows.columns[column], interaction=column == at))
         return rows
@@ -289,13 +312,31 @@ class _Staging:
         return (sources << 32) | self._find_rows(edge.target, clean.column(TARGET))
 
 
+def _to_seconds(times: pa.Array) -> pa.Array:
+    """Epoch milliseconds as seconds; what is no number of milliseconds (before 1973, or read as seconds) stays."""
+    seconds = pc.floor(pc.divide(times.cast(pa.float64()), 1000)).cast(pa.int64())
+    return pc.if_else(pc.greater_equal(times, _LEAST_MILLISECONDS), seconds, times)
+
+
 def rename_ends(schema: CatalogueSchema, edge: EdgeType, names: list[str]) -> list[str]:
-    """A raw edge table's column names; the ends' key columns stand for `source` and `target` where these are absent."""
+    """A raw edge table's column names, with `source` and `target` in the places of the columns that hold the ends.
+
+    These are, for each end, the first that is there: the column that the schema names, one called `source` or
+    `target`, the key of the end's node type. A column called `source` or `target` that is not the end is set aside.
+    """
     keys = {SOURCE: schema.nodes[edge.source].key, TARGET: schema.nodes[edge.target].key}
-    if keys[SOURCE] == keys[TARGET]:
-        return names
-    ends = {key: end for end, key in keys.items() if end not in names and key not in edge.attributes}
-    return [ends.get(name, name) for name in names]
+    given = {SOURCE: edge.source_column, TARGET: edge.target_column}
+    ends: dict[str, str] = {}
+    for end, column in given.items():
+        if column in names:
+            ends[column] = end
+        elif end not in names and keys[SOURCE] != keys[TARGET] and keys[end] not in edge.attributes:
+            ends[keys[end]] = end
+    return [ends.get(name, _set_aside(name) if name in ends.values() else name) for name in names]
+
+
+def _set_aside(name: str) -> str:
+    return f"{name} (not the end)"
 
 
 def check_names(file: str, schema: CatalogueSchema, name: str, declared: NodeType | EdgeType, names: list[str]) -> None:
@@ -305,14 +346,18 @@ def check_names(file: str, schema: CatalogueSchema, name: str, declared: NodeTyp
         CatalogueError: a column is missing, unknown or there twice.
     """
     missing = [column for column in declared.columns if column not in names]
-    unknown = [column for column in names if column not in declared.columns and column not in declared.ignore]
+    ignored = {*declared.ignore, *map(_set_aside, declared.ignore)}
+    unknown = [column for column in names if column not in declared.columns and column not in ignored]
     repeated = sorted({column for column in names if names.count(column) > 1})
     if not (missing or unknown or repeated):
         return
     kind = "edges" if isinstance(declared, EdgeType) else "nodes"
     expected = ", ".join(declared.columns)
     if isinstance(declared, EdgeType):
-        keys = [schema.nodes[end].key for end in (declared.source, declared.target)]
+        keys = [
+            declared.source_column or schema.nodes[declared.source].key,
+            declared.target_column or schema.nodes[declared.target].key,
+        ]
         if keys[0] != keys[1]:
             expected += f" (or {keys[0]}, {keys[1]} for source, target)"
     parts = [f"{file}: expected the columns {expected}; got {', '.join(names)}"]

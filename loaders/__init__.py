@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from graph_schema import CatalogueError, CatalogueSchema
+from graph_schema.profile import GraphProfile
 from graph_schema.sources import Source
 
 # name -> module; each has open_source(path, schema, cache_dir, encoding)
@@ -44,4 +45,13 @@ def open_source(
         raise CatalogueError(f"cannot read {path or cache_dir}: {error}; expected a folder that may be read") from error
 
 
-__all__ = ["SOURCES", "open_source"]
+def read_profile(
+    folder: Path, encoding: str | None = None, on_rows: Callable[[str, int], None] | None = None
+) -> GraphProfile:
+    """Reads what a folder of CSV or Parquet tables looks like; see `loaders.profile`."""
+    from loaders import profile
+
+    return profile.read_profile(folder, encoding, on_rows)
+
+
+__all__ = ["SOURCES", "open_source", "read_profile"]

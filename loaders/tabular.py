@@ -8,7 +8,7 @@ ids stay as they are. Files are read by blocks and may be larger than memory.
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def open_source(
         raise CatalogueError(
             f"node and edge types share the names {', '.join(shared)}, so their files would too: rename one"
         )
-    files = _find_files(path, [*schema.nodes, *schema.edges])
+    files = find_files(path, [*schema.nodes, *schema.edges])
     needed = [*(name for name, node in schema.nodes.items() if not node.from_edges), *schema.edges]
     absent = [name for name in needed if not files[name]]
     if absent:
@@ -91,29 +91,48 @@ class TabularSource:
         return self._read(edge_type)
 
     def _read(self, name: str) -> Iterator[RawBatch]:
+        declared = self.schema.edges[name] if name in self.schema.edges else self.schema.nodes[name]
+
+        def count_known(names: list[str]) -> int:
+            known = rename_ends(self.schema, declared, names) if isinstance(declared, EdgeType) else names
+            return len(set(known) & set(declared.columns))
+
         for file in self.files[name]:
-            try:
-                if file.name.endswith(".parquet"):
-                    yield from _read_parquet(file)
-                else:
-                    yield from _read_csv(file, self.encoding, self.schema, name)
-            except (OSError, EOFError) as error:
-                raise CatalogueError(f"cannot read {file}: {error}; expected a readable file") from error
-            except (UnicodeError, LookupError) as error:
-                raise CatalogueError(
-                    f"cannot decode {file}: {error}; name its encoding, as in --encoding latin-1"
-                ) from error
-            except pa.ArrowInvalid as error:
-                raise CatalogueError(f"cannot read {file}: {_explain(error)}") from error
+            yield from read_file(file, self.encoding, count_known, f"the columns {', '.join(declared.columns)}")
 
 
-def _find_files(folder: Path, names: list[str]) -> dict[str, list[Path]]:
+def read_file(
+    file: Path, encoding: str | None, count_known: Callable[[list[str]], int], expected: str
+) -> Iterator[RawBatch]:
+    """Reads a CSV or Parquet file by blocks, all columns that it has.
+
+    Args:
+        file: the file, by its name's ending CSV (maybe compressed) or Parquet.
+        encoding: of CSV files; None for UTF-8, or UTF-16 with a byte order mark.
+        count_known: how many names of a header are known; the delimiter that gives the most is taken.
+        expected: what a header should have, for the error where no delimiter gives any.
+
+    Raises:
+        CatalogueError: the file cannot be read.
+    """
+    try:
+        if file.name.endswith(".parquet"):
+            yield from _read_parquet(file)
+        else:
+            yield from _read_csv(file, encoding, count_known, expected)
+    except (OSError, EOFError) as error:
+        raise CatalogueError(f"cannot read {file}: {error}; expected a readable file") from error
+    except (UnicodeError, LookupError) as error:
+        raise CatalogueError(f"cannot decode {file}: {error}; name its encoding, as in --encoding latin-1") from error
+    except pa.ArrowInvalid as error:
+        raise CatalogueError(f"cannot read {file}: {_explain(error)}") from error
+
+
+def find_files(folder: Path, names: Sequence[str]) -> dict[str, list[Path]]:
     """The files of each name; a file such as rated-old.csv belongs to the longest name that fits."""
     files: dict[str, list[Path]] = {name: [] for name in names}
     for entry in folder.iterdir():
-        suffix = next(
-            (suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if entry.name.endswith(suffix)), None
-        )
+        suffix = find_suffix(entry.name)
         if entry.is_dir() and entry.name in files:
             files[entry.name] += [part for part in entry.iterdir() if part.name.endswith(SUFFIXES)]
         elif entry.is_file() and suffix is not None:
@@ -121,10 +140,15 @@ def _find_files(folder: Path, names: list[str]) -> dict[str, list[Path]]:
             fitting = [name for name in names if stem == name or stem.startswith((f"{name}.", f"{name}-"))]
             if fitting:
                 files[max(fitting, key=len)].append(entry)
-    return {name: sorted(found, key=_number_order) for name, found in files.items()}
+    return {name: sorted(found, key=number_order) for name, found in files.items()}
 
 
-def _number_order(file: Path) -> list[tuple[int, str]]:
+def find_suffix(name: str) -> str | None:
+    """The ending that makes a file a table; None where it is none."""
+    return next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(suffix)), None)
+
+
+def number_order(file: Path) -> list[tuple[int, str]]:
     """Sorts part 2 before part 10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
 
@@ -139,9 +163,11 @@ def _read_parquet(file: Path) -> Iterator[RawBatch]:
             start += batch.num_rows
 
 
-def _read_csv(file: Path, encoding: str | None, schema: CatalogueSchema, name: str) -> Iterator[RawBatch]:
+def _read_csv(
+    file: Path, encoding: str | None, count_known: Callable[[list[str]], int], expected: str
+) -> Iterator[RawBatch]:
     encoding = encoding or _detect_encoding(file)
-    names, delimiter = _read_header(file, encoding, schema, name)
+    names, delimiter = _read_header(file, encoding, count_known, expected)
     broken: list[BrokenRow] = []
     unparsed: list[int] = []
 
@@ -198,8 +224,10 @@ def _detect_encoding(file: Path) -> str:
     return next((encoding for mark, encoding in _BOMS.items() if start.startswith(mark)), "utf-8")
 
 
-def _read_header(file: Path, encoding: str, schema: CatalogueSchema, name: str) -> tuple[list[str], str]:
-    """The names of a CSV file's columns and its delimiter: the one that finds most of the declared columns."""
+def _read_header(
+    file: Path, encoding: str, count_known: Callable[[list[str]], int], expected: str
+) -> tuple[list[str], str]:
+    """The names of a CSV file's columns and its delimiter: the one that finds most of the known columns."""
     with pa.input_stream(str(file), compression="detect") as stream:
         start = stream.read(1 << 16)
     # the block may end within a character
@@ -207,19 +235,14 @@ def _read_header(file: Path, encoding: str, schema: CatalogueSchema, name: str) 
     lines = text.splitlines()
     if not lines or not lines[0].strip():
         raise CatalogueError(f"{file}: the first line is empty; expected a header with the names of its columns")
-    declared = schema.edges[name] if name in schema.edges else schema.nodes[name]
     best: tuple[int, list[str], str] = (0, [], "")
     for delimiter in DELIMITERS:
         names = next(csv.reader(lines[:1], delimiter=delimiter))
-        known = rename_ends(schema, declared, names) if isinstance(declared, EdgeType) else names
-        n_known = len(set(known) & set(declared.columns))
+        n_known = count_known(names)
         if n_known > best[0]:
             best = n_known, names, delimiter
     if best[0] == 0:
-        raise CatalogueError(
-            f"{file}: expected a header with the columns {', '.join(declared.columns)} by one of , ; tab |; "
-            f"got {lines[0][:200]!r}"
-        )
+        raise CatalogueError(f"{file}: expected a header with {expected} by one of , ; tab |; got {lines[0][:200]!r}")
     return best[1], best[2]
 
 

@@ -2,7 +2,9 @@
 
 The ```python and ```bash blocks of a file run in order, in one folder; the Python ones share a namespace, each bash
 block is a shell of its own. An HTML comment right before a block may say otherwise: `<!-- not run: reason -->` leaves
-it out, `<!-- file: NAME -->` writes it, of whatever language, to a file in that folder.
+it out, `<!-- file: NAME -->` writes it, of whatever language, to a file in that folder, and `<!-- needs: NAME -->`
+leaves it out where the environment has no such variable. The ```cypher blocks are run on the server that NEO4J_URI
+names, with parameters as in the bookshop, and must find something.
 """
 
 import os
@@ -13,15 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from neo4j_server import GIVEN_URL, SERVE
 
 import kgrec
 from graph_schema import CatalogueError
+from kgrec.store.neo4j.connection import Connection
 from loaders import open_source
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-FENCE = re.compile(r"^(?:<!-- (not run|file): (\S.*?) -->\n+)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NEO4J_URI = "NEO4J_URI"
+FENCE = re.compile(r"^(?:<!-- (not run|file|needs): (\S.*?) -->\n+)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BASH_LIMIT_S = 300
+CYPHER_PARAMETERS = {"item": "00001", "user": "reader-7", "k": 3, "n": 20}
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,9 @@ def read_blocks(text: str) -> list[Block]:
         line = text.count("\n", 0, found.start(4)) + 1
         if told == "file":
             blocks.append(Block(line, language, code, argument))
-        elif told is None and language in ("python", "bash"):
+        elif told == "not run" or (told == "needs" and argument not in os.environ):
+            continue
+        elif language in ("python", "bash") or (language == "cypher" and NEO4J_URI in os.environ):
             blocks.append(Block(line, language, code))
     return blocks
 
@@ -57,6 +65,9 @@ def run_blocks(document: Path, blocks: list[Block], folder: Path) -> None:
         elif block.language == "python":
             # the blank lines make tracebacks name the line of the document
             exec(compile("\n" * (block.line - 1) + block.code, str(document), "exec"), namespace)
+        elif block.language == "cypher":
+            with Connection(os.environ[NEO4J_URI], "read") as connection:
+                assert connection.read(block.code, CYPHER_PARAMETERS), f"{document}:{block.line} found nothing"
         else:
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", block.code],
@@ -83,7 +94,15 @@ def _movielens() -> None:
         pytest.skip(f"MovieLens 100K cannot be had: {error}")
 
 
-@pytest.mark.usefixtures("_movielens")
+@pytest.fixture
+def _neo4j(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names an empty database, where there is a server."""
+    monkeypatch.delenv(NEO4J_URI, raising=False)
+    if SERVE.exists() or GIVEN_URL is not None:
+        monkeypatch.setenv(NEO4J_URI, request.getfixturevalue("neo4j_url"))
+
+
+@pytest.mark.usefixtures("_movielens", "_neo4j")
 @pytest.mark.parametrize("document", WITH_BLOCKS, ids=lambda path: path.name)
 def test_documents_run_as_they_stand(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = read_blocks(document.read_text(encoding="utf-8"))

@@ -255,13 +255,7 @@ def build_path_index(
         edges: edge type -> the rows of both ends, int64 (2, n); the interaction is left aside.
         names: node type -> a name, or None, per row.
     """
-    sizes = np.array([len(ids[node_type]) for node_type in schema.nodes])
-    offsets = dict(zip(schema.nodes, (np.cumsum(sizes) - sizes).tolist(), strict=True))
-    ranks = np.empty(sizes.sum(), dtype=np.int64)
-    for node_type, offset in offsets.items():
-        by_id = sorted(range(len(ids[node_type])), key=ids[node_type].ids.__getitem__)
-        ranks[offset + np.array(by_id, dtype=np.int64)] = np.arange(len(by_id))
-
+    offsets = _number(schema, ids)
     item_rows, nodes, codes = [_NO_ROWS], [_NO_ROWS], [_NO_ROWS]
     for relation, (name, edge) in enumerate(schema.graph_edges.items()):
         source, target = edges[name]
@@ -275,12 +269,68 @@ def build_path_index(
                 item_rows.append(near)
                 nodes.append(offsets[far_type] + far)
                 codes.append(np.full(len(near), 2 * relation + backward))
-    item_row, node, code = np.concatenate(item_rows), np.concatenate(nodes), np.concatenate(codes)
-    order = np.lexsort((code, node, item_row))
-    item_row, node, code = item_row[order], node[order], code[order]
+    node, code = np.concatenate(nodes), np.concatenate(codes)
     _, group, counts = np.unique(node * 2 * (len(schema.edges) + 1) + code, return_inverse=True, return_counts=True)
-    starts = np.searchsorted(item_row, np.arange(len(ids[schema.item_type]) + 1))
-    return PathIndex(schema, ids, names, offsets, ranks, _Links(node, code, counts[group]), starts, {})
+    return _index(schema, ids, names, np.concatenate(item_rows), _Links(node, code, counts[group]))
+
+
+def build_path_index_around(
+    schema: CatalogueSchema,
+    names: Mapping[str, Mapping[str, str | None]],
+    links: Sequence[tuple[str, str, bool, str, int]],
+) -> PathIndex:
+    """Builds the index of the paths between some items only, from the edges at them.
+
+    It finds the same paths between them as the index of the whole catalogue.
+
+    Args:
+        schema: the catalogue's schema.
+        names: node type -> id -> name, or None: of the items and of all that they are linked to.
+        links: each edge at an item, once: (item, edge type, whether the item is its target, id of the other end, how
+            many items of the whole catalogue have such an edge to it); none leads to the item itself.
+    """
+    ids = {node_type: IdMap(tuple(names.get(node_type, ()))) for node_type in schema.nodes}
+    numbers = {
+        node_type: dict(zip(ids[node_type].ids, range(offset, offset + len(ids[node_type])), strict=True))
+        for node_type, offset in _number(schema, ids).items()
+    }
+    ways = {
+        (relation, reverse): (numbers[edge.source if reverse else edge.target], 2 * place + reverse)
+        for place, (relation, edge) in enumerate(schema.graph_edges.items())
+        for reverse in (False, True)
+    }
+    rows = np.empty((3, len(links)), dtype=np.int64)
+    for place, (_, relation, reverse, far_id, n_items) in enumerate(links):
+        far, code = ways[relation, reverse]
+        rows[:, place] = far[far_id], code, n_items
+    item_row = ids[schema.item_type].rows(link[0] for link in links)
+    listed = {node_type: list(names.get(node_type, {}).values()) for node_type in schema.nodes}
+    return _index(schema, ids, listed, item_row, _Links(*rows))
+
+
+def _number(schema: CatalogueSchema, ids: Mapping[str, IdMap]) -> dict[str, int]:
+    """Node type -> the number of its row 0 over all node types."""
+    sizes = np.array([len(ids[node_type]) for node_type in schema.nodes])
+    return dict(zip(schema.nodes, (np.cumsum(sizes) - sizes).tolist(), strict=True))
+
+
+def _index(
+    schema: CatalogueSchema,
+    ids: Mapping[str, IdMap],
+    names: Mapping[str, Sequence[str | None]],
+    item_row: NDArray[np.int64],
+    links: _Links,
+) -> PathIndex:
+    """The index of links, each of which is at the item of a row; in any order."""
+    offsets = _number(schema, ids)
+    ranks = np.empty(sum(map(len, ids.values())), dtype=np.int64)
+    for node_type, offset in offsets.items():
+        by_id = sorted(range(len(ids[node_type])), key=ids[node_type].ids.__getitem__)
+        ranks[offset + np.array(by_id, dtype=np.int64)] = np.arange(len(by_id))
+    order = np.lexsort((links.codes, links.nodes, item_row))
+    starts = np.searchsorted(item_row[order], np.arange(len(ids[schema.item_type]) + 1))
+    links = _Links(links.nodes[order], links.codes[order], links.n_items[order])
+    return PathIndex(schema, ids, names, offsets, ranks, links, starts, {})
 
 
 def to_networkx(

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,30 @@ from kgrec.model.head import Head
 from kgrec.model.model import Gate, Model
 from kgrec.model.prior import Prior
 
-FORMAT, FORMAT_VERSION = "kgrec-bundle", 1
+FORMAT, FORMAT_VERSION = "kgrec-bundle", 2
 _JSON, _TENSORS = "bundle.json", "tensors-{}.safetensors"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What training learned from, which later changes are measured against, and how often the bundle was synced since.
+
+    Attributes:
+        n_likes: likes that it learned from.
+        n_items: items that anybody had interacted with, so that their vectors were learned.
+        n_syncs: times that `kgrec sync` changed the bundle since.
+        synced_at: UTC seconds of the last of them; None: never.
+    """
+
+    n_likes: int
+    n_items: int
+    n_syncs: int = 0
+    synced_at: int | None = None
+
+    @classmethod
+    def of(cls, model: Model) -> "Lineage":
+        """That of a model whose items are still those of its training."""
+        return cls(int(model.n_training_likes.sum()), int((~model.cold).sum()))
 
 
 @dataclass(frozen=True)
@@ -45,13 +67,17 @@ class Bundle:
         edges: edge type of the graph -> rows of both ends, int64 (2, n).
         model: the trained model.
         relations: (edge type, whether the item is its source, node type at the other end) of the model's links.
-        link_node: (n_codes,) int64: the node row of each link code; its relation is `model.prior.relation`.
+        link_node: (n_codes,) int64: the node row of each link code, -1 for a node that is gone; its relation is
+            `model.prior.relation`.
         liked: (n_users, n_items): the likes, each user's support set.
         seen: (n_users, n_items): every interaction; never recommended.
         config: how it was trained.
         choices: what validation chose.
         encoder_name, encoder_revision: the encoder of the texts.
         trained_at: UTC seconds.
+        lineage: what it was trained on, in numbers.
+        contents: node type, users aside -> (n,) int64, a hash per row of what the model reads of a node, its name and
+            texts; rows past its end, and all types of a bundle written before version 2, are unknown.
     """
 
     schema: CatalogueSchema
@@ -68,6 +94,8 @@ class Bundle:
     encoder_name: str
     encoder_revision: str
     trained_at: int
+    lineage: Lineage
+    contents: Mapping[str, NDArray[np.int64]]
 
     @property
     def users(self) -> IdMap:
@@ -203,6 +231,7 @@ def _to_json(bundle: Bundle) -> dict[str, Any]:
         "version": FORMAT_VERSION,
         "kgrec": version("kgrec"),
         "trained_at": bundle.trained_at,
+        "lineage": asdict(bundle.lineage),
         "schema": bundle.schema.model_dump(mode="json"),
         "schema_digest": bundle.schema.digest,
         "encoder": {"name": bundle.encoder_name, "revision": bundle.encoder_revision},
@@ -242,6 +271,7 @@ def _to_tensors(bundle: Bundle) -> dict[str, Tensor]:
         tensors |= {f"{name}.{key}": value for key, value in _arrays(getattr(model, name)).items()}
     tensors |= {f"model.{name}": matrix for name in _MATRICES if (matrix := getattr(model, name)) is not None}
     tensors |= {f"edges.{name}": torch.from_numpy(ends) for name, ends in bundle.edges.items()}
+    tensors |= {f"contents.{name}": torch.from_numpy(hashes) for name, hashes in bundle.contents.items()}
     tensors["link_node"] = torch.from_numpy(bundle.link_node)
     for name, matrix in (("liked", bundle.liked), ("seen", bundle.seen)):
         tensors[f"{name}.indptr"] = torch.from_numpy(matrix.indptr.astype(np.int64))
@@ -296,4 +326,6 @@ def _from_parts(described: Mapping[str, Any], schema: CatalogueSchema, tensors: 
         encoder_name=described["encoder"]["name"],
         encoder_revision=described["encoder"]["revision"],
         trained_at=described["trained_at"],
+        lineage=Lineage.of(model) if described["version"] == 1 else Lineage(**described["lineage"]),
+        contents={name: hashes.numpy() for name, hashes in parts("contents").items()},
     )

@@ -194,6 +194,12 @@ class Model:
             warm[text], cold[text] = gate.sentence_warm[text], gate.sentence_cold[text]
         return warm, cold, float(gate.cold_offset[bucket])
 
+    @property
+    def n_training_likes(self) -> NDArray[np.int64]:
+        """(n_items,) int64: the likes that each item had in training."""
+        counts: NDArray[np.int64] = torch.expm1(self.popularity.double()).round().long().numpy()
+        return counts
+
     def with_item(self, text: NDArray[np.float32] | None, codes: NDArray[np.int64]) -> "Model":
         """The model with one more item, placed by its prior.
 
@@ -201,15 +207,48 @@ class Model:
             text: (text_dim,) float32 unit vector of its text; None: it has none.
             codes: (n,) int64, its link codes.
         """
-        placed = torch.from_numpy(self.prior.place(text, codes))[None]  # (1, dim)
-        own_text = torch.zeros((1, self.text.shape[1])) if text is None else torch.from_numpy(text)[None]
+        has_text = text is not None and self.text.shape[1] > 0
+        own_text = torch.from_numpy(text)[None] if has_text else torch.zeros((1, self.text.shape[1]))
+        placed = self.prior.place(text, codes)[None]  # (1, dim)
+        kept, row = np.arange(self.n_items), np.array([self.n_items])
+        return self.with_items(kept, torch.cat([self.text, own_text]), row, placed)
+
+    def with_items(
+        self, kept: NDArray[np.int64], text: Tensor, rows: NDArray[np.int64], placed: NDArray[np.float32]
+    ) -> "Model":
+        """The model of other items: some are gone, some new, some placed anew. What was learned stays as it is.
+
+        Args:
+            kept: (n_kept,) int64, ascending: the rows of the items that stay; they become the first rows.
+            text: (n_items, text_dim) float32: the text vectors of the items that stay and of the new ones after them.
+            rows: (n,) int64: the rows, as they become, of all new items and of others that are placed anew.
+            placed: (n, dim) float32: the prior's vectors of these.
+        """
+        n_new = len(text) - len(kept)
+        stays, index, vectors = torch.from_numpy(kept), torch.from_numpy(rows), torch.from_numpy(placed)
+
+        def extend(values: Tensor, fill: float) -> Tensor:
+            return torch.cat([values[stays], torch.full((n_new, *values.shape[1:]), fill, dtype=values.dtype)])
+
+        def place(head: Head) -> Head:
+            found = extend(head.vectors, 0.0)
+            found[index] = vectors @ head.to_head
+            return replace(head, vectors=found)
+
+        def cut(matrix: Tensor | None) -> Tensor | None:
+            if matrix is None or len(first := stays[stays < len(matrix)]) == len(matrix):
+                return matrix
+            return matrix[first][:, first].contiguous()
+
         return replace(
             self,
-            few_shot=replace(self.few_shot, vectors=torch.cat([self.few_shot.vectors, placed @ self.few_shot.to_head])),
-            backbone=replace(self.backbone, vectors=torch.cat([self.backbone.vectors, placed @ self.backbone.to_head])),
-            popularity=torch.cat([self.popularity, torch.zeros(1)]),
-            cold=torch.cat([self.cold, torch.ones(1, dtype=torch.bool)]),
-            text=torch.cat([self.text, own_text]),
+            few_shot=place(self.few_shot),
+            backbone=place(self.backbone),
+            item_item=cut(self.item_item),
+            item_item_few=cut(self.item_item_few),
+            popularity=extend(self.popularity, 0.0),
+            cold=extend(self.cold, True),
+            text=text,
         )
 
 

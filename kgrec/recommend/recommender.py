@@ -1,9 +1,10 @@
 """The Recommender: one object that answers every kind of request from a bundle."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ from scipy.sparse import csr_array, vstack
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema
 from kgrec.errors import RequestError
-from kgrec.graph.paths import PathIndex, build_path_index
+from kgrec.graph.paths import PathIndex, ReasonPath, build_path_index
 from kgrec.ids import IdMap
 from kgrec.metrics import top_k
 from kgrec.model.bundle import Bundle, load_bundle, save_bundle
 from kgrec.recommend.answers import Explanation, Recommendation, Recommendations, Share
+from kgrec.recommend.live import check_schema, read_path_index
+from kgrec.store.contract import GraphStore
 from kgrec.text.encoder import Encoder, load_encoder
 
 BLOCK_USERS = 512
@@ -36,29 +39,62 @@ class _Request:
     masked: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class _Weighed:
+    """What adds to an item's score.
+
+    Attributes:
+        row: the item's.
+        likes: row of a like -> what it adds, the largest first.
+        sentence: what the sentence adds, if there is one.
+        rest: what everybody else adds.
+        searched: the likes for which a path is looked for.
+    """
+
+    row: int
+    likes: Mapping[int, float]
+    sentence: float | None
+    rest: float
+    searched: Sequence[int]
+
+
 class Recommender:
     """Answers requests; made by `kgrec.train` or `Recommender.load`.
 
     Everything it was trained with is in its bundle, so it needs neither the store nor, but for sentences, the text
     encoder. `add_item`, `add_interactions` and `forget` change what it knows at once, without training; `save` keeps
-    the change.
+    the change. With a store given, the paths in reasons are read from the graph as it is now, and only from there.
     """
 
-    def __init__(self, bundle: Bundle, encoder: Encoder | None = None) -> None:
+    def __init__(self, bundle: Bundle, encoder: Encoder | None = None, store: GraphStore | None = None) -> None:
         """Makes a recommender.
 
         Args:
             bundle: the trained model and its catalogue.
             encoder: of sentences; None: the one that the bundle was trained with, loaded when first needed.
+            store: where the paths in reasons are read from, at one query for each answer: an item or an edge that it
+                has no more is in no path. The caller closes it, and it belongs to one thread. None: the paths are
+                those that the bundle was trained with and `add_item` added.
+
+        Raises:
+            StoreError: the store cannot be read, or its schema is not the bundle's.
         """
+        if store is not None:
+            check_schema(store, bundle.schema)
         self._bundle = bundle
+        self._store = store
         self._encoder = encoder
         self._paths: PathIndex | None = None
         self._sorted: tuple[IdMap, NDArray[np.int64] | None] | None = None  # rows by id; None: they are so already
 
     @classmethod
     def load(
-        cls, path: str | Path, *, schema: CatalogueSchema | None = None, encoder: Encoder | None = None
+        cls,
+        path: str | Path,
+        *,
+        schema: CatalogueSchema | None = None,
+        encoder: Encoder | None = None,
+        store: GraphStore | None = None,
     ) -> "Recommender":
         """Reads a bundle.
 
@@ -66,11 +102,13 @@ class Recommender:
             path: its folder.
             schema: the schema it must have; None: any.
             encoder: see `Recommender`.
+            store: see `Recommender`.
 
         Raises:
             BundleError: there is none, it is truncated, foreign, newer than this kgrec, or of another schema.
+            StoreError: the store cannot be read, or its schema is not the bundle's.
         """
-        return cls(load_bundle(Path(path), schema), encoder)
+        return cls(load_bundle(Path(path), schema), encoder, store)
 
     def save(self, path: str | Path) -> None:
         """Writes a bundle, in place of one that is there.
@@ -142,7 +180,7 @@ class Recommender:
             notes.append(
                 f"unknown, and left aside: {', '.join(map(repr, unknown[:10]))}{' ...' if unknown[10:] else ''}"
             )
-        reasons = self._reasons(request, rows) if explain else [None] * len(rows)
+        reasons = self._reasons([request], [rows])[0] if explain else [None] * len(rows)
         items = tuple(
             Recommendation(self._bundle.items.ids[row], place + 1, float(scores[row]), self._title(row), reason)
             for place, (row, reason) in enumerate(zip(rows.tolist(), reasons, strict=True))
@@ -257,7 +295,7 @@ class Recommender:
         support = np.union1d(liked, _row(self._bundle.liked, self._user_row(user))).astype(np.int64)
         sentence = None if text is None else self._encode(text)
         nothing = np.zeros(len(self._bundle.items), np.bool_)
-        return self._explain(_Request(support, sentence, nothing), np.array([row]))[0]
+        return self._explain([_Request(support, sentence, nothing)], [np.array([row])])[0][0]
 
     def add_item(
         self, item: str, *, text: str | None = None, links: Iterable[tuple[str, str]] = (), name: str | None = None
@@ -504,10 +542,9 @@ class Recommender:
         rows = self._top_k(scores, k)  # (n_users, k)
         reasons: list[str] | None = None
         if explain:
-            reasons = []
-            for place, user_rows in enumerate(rows):
-                request = _Request(_row(support, place), None, masked)
-                reasons += self._reasons(request, user_rows[user_rows >= 0])
+            requests = [_Request(_row(support, place), None, masked) for place in range(len(keys))]
+            found = self._reasons(requests, [user_rows[user_rows >= 0] for user_rows in rows])
+            reasons = [reason for of_one in found for reason in of_one]
         return self._to_table(keys, rows, np.take_along_axis(scores, np.maximum(rows, 0), axis=1), reasons)
 
     def _to_table(
@@ -532,61 +569,71 @@ class Recommender:
     def _called(self, row: int) -> str:
         return self._title(row) or self._bundle.items.ids[row]
 
-    def _reasons(self, request: _Request, rows: NDArray[np.int64]) -> list[str]:
+    def _reasons(self, requests: Sequence[_Request], rows: Sequence[NDArray[np.int64]]) -> list[list[str]]:
         """The reason of each item; as in `_explain`, but with no more of the shares than a reason is told from."""
-        return [found.reason for found in self._explain(request, rows, most_likes=_REASON_LIKES, most_paths=1)]
+        found = self._explain(requests, rows, most_likes=_REASON_LIKES, most_paths=1)
+        return [[each.reason for each in of_one] for of_one in found]
 
     def _explain(
         self,
-        request: _Request,
-        rows: NDArray[np.int64],
+        requests: Sequence[_Request],
+        rows: Sequence[NDArray[np.int64]],
         most_likes: int | None = None,
         most_paths: int = _PATHS_PER_LIKE,
-    ) -> list[Explanation]:
+    ) -> list[list[Explanation]]:
+        """Explains some items to each of some users; the paths of all of them are looked up together."""
+        weighed = [self._weigh(request, wanted, most_likes) for request, wanted in zip(requests, rows, strict=True)]
+        ids = self._bundle.items.ids
+        pairs = {(ids[each.row], ids[like]) for of_one in weighed for each in of_one for like in each.searched}
+        paths = self._find_paths(pairs, most_paths)
+        return [[self._explain_one(each, paths) for each in of_one] for of_one in weighed]
+
+    def _weigh(self, request: _Request, rows: NDArray[np.int64], most_likes: int | None) -> list[_Weighed]:
+        """What adds to the scores of some items."""
         if not len(rows):
             return []
         with _one_thread():
             of_likes, of_sentence, of_rest = self._bundle.model.contributions(
                 request.likes.tolist(), rows, request.sentence
             )
-        return [
-            self._explain_one(
-                request,
-                int(row),
-                of_likes[:, place],
-                float(of_sentence[place]),
-                float(of_rest[place]),
-                most_likes,
-                most_paths,
-            )
-            for place, row in enumerate(rows)
-        ]
+        weighed = []
+        for place, row in enumerate(rows.tolist()):
+            shares = of_likes[:, place]
+            first = np.argsort(-shares, kind="stable")[:most_likes]
+            least = _LOUD * float(shares.max(initial=0))
+            likes = {int(request.likes[at]): float(shares[at]) for at in first.tolist()}
+            top = islice(likes.items(), _REASON_LIKES)
+            searched = [like for like, share in top if share > 0 and share >= least and like != row]
+            said = None if request.sentence is None else float(of_sentence[place])
+            weighed.append(_Weighed(row, likes, said, float(of_rest[place]), searched))
+        return weighed
 
-    def _explain_one(
-        self,
-        request: _Request,
-        row: int,
-        of_likes: NDArray[np.float32],
-        of_sentence: float,
-        of_rest: float,
-        most_likes: int | None,
-        most_paths: int,
-    ) -> Explanation:
-        item = self._bundle.items.ids[row]
-        shares: list[Share] = []
-        least = _LOUD * float(of_likes.max(initial=0))
-        for place in np.argsort(-of_likes, kind="stable")[:most_likes].tolist():
-            like = int(request.likes[place])
-            id_ = self._bundle.items.ids[like]
-            is_top = len(shares) < _REASON_LIKES and of_likes[place] > 0 and of_likes[place] >= least and like != row
-            paths = self._path_index().shared_paths(item, id_, most_paths) if is_top else []
-            shares.append(Share("like", float(of_likes[place]), id_, self._title(like), tuple(paths)))
-        if request.sentence is not None:
-            shares.append(Share("sentence", of_sentence))
-        shares.append(Share("everybody", of_rest))
+    def _find_paths(self, pairs: Collection[tuple[str, str]], k: int) -> dict[tuple[str, str], tuple[ReasonPath, ...]]:
+        """The most telling paths of pairs of items: the bundle's, or else those that the store has now."""
+        if not pairs:
+            return {}
+        if self._store is None:
+            index = self._path_index()
+        else:
+            items = sorted({id_ for pair in pairs for id_ in pair})
+            index = read_path_index(self._store, self._bundle.schema, items)
+        return {pair: tuple(index.shared_paths(*pair, k)) for pair in pairs}
+
+    def _explain_one(self, weighed: _Weighed, paths: Mapping[tuple[str, str], tuple[ReasonPath, ...]]) -> Explanation:
+        ids = self._bundle.items.ids
+        item = ids[weighed.row]
+        shares = [
+            Share(
+                "like", value, ids[like], self._title(like), paths[item, ids[like]] if like in weighed.searched else ()
+            )
+            for like, value in weighed.likes.items()
+        ]
+        if weighed.sentence is not None:
+            shares.append(Share("sentence", weighed.sentence))
+        shares.append(Share("everybody", weighed.rest))
         shares.sort(key=lambda share: -share.value)
         score = float(sum(share.value for share in shares))
-        return Explanation(item, self._title(row), score, tuple(shares), self._tell(row, shares))
+        return Explanation(item, self._title(weighed.row), score, tuple(shares), self._tell(weighed.row, shares))
 
     def _tell(self, row: int, shares: Sequence[Share]) -> str:
         """The most telling share in words: only what the graph and the scores say."""

@@ -1,8 +1,10 @@
 """Graph databases that hold a catalogue, behind one contract: `open_store`, `load_staged`, `read_tables`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from graph_schema import CatalogueSchema
 from kgrec.errors import StoreError
 from kgrec.store.contract import Counts, GraphPath, GraphStore, NodeRef, OnRows, Step
 from kgrec.store.load import LoadReport, load_staged, read_tables
@@ -10,24 +12,40 @@ from kgrec.store.load import LoadReport, load_staged, read_tables
 NEO4J_SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 
 
-def open_store(url: str, *, mode: Literal["read", "write"]) -> GraphStore:
+def open_store(
+    url: str,
+    *,
+    mode: Literal["read", "write"],
+    schema: CatalogueSchema | None = None,
+    wait_s: float = 30.0,
+    on_wait: Callable[[str], None] | None = None,
+) -> GraphStore:
     """Opens a store.
 
     Args:
-        url: "ladybug:PATH", a database in one file; PATH may be relative.
+        url: "ladybug:PATH", a database in one file; PATH may be relative. Or "neo4j://HOST[:PORT][/DATABASE]", a
+            database of a Neo4j server (also neo4j+s, neo4j+ssc, bolt, bolt+s, bolt+ssc); user name and password come
+            from NEO4J_USERNAME and NEO4J_PASSWORD, or a file with both that NEO4J_CREDENTIALS_FILE names.
         mode: "read", or "write" to change it too; a writer has the store to itself.
+        schema: the schema that it must have; None: any. In Neo4j also what a graph means that kgrec did not load.
+        wait_s: how long to wait for a server that does not answer yet.
+        on_wait: told what is waited for.
 
     Raises:
-        StoreError: the url names no known kind of store, or the store cannot be opened.
+        StoreError: the url names no known kind of store, the store cannot be opened, or has another schema.
     """
     scheme, _, place = url.partition(":")
     if scheme == "ladybug" and place:
         from kgrec.store.ladybug import LadybugStore
 
-        return LadybugStore(Path(place), mode)
-    if scheme in NEO4J_SCHEMES:
-        raise StoreError(f"{url}: Neo4j is not supported yet, it comes with the next release; expected ladybug:PATH")
-    raise StoreError(f"{url!r} names no store; expected ladybug:PATH, such as ladybug:catalogue.db")
+        return LadybugStore(Path(place), mode, schema=schema)
+    if scheme in NEO4J_SCHEMES and place:
+        from kgrec.store.neo4j.store import Neo4jStore
+
+        return Neo4jStore(url, mode, schema=schema, wait_s=wait_s, on_wait=on_wait)
+    raise StoreError(
+        f"{url!r} names no store; expected ladybug:PATH, such as ladybug:catalogue.db, or neo4j://HOST[:PORT][/DATABASE]"
+    )
 
 
 __all__ = [

@@ -8,6 +8,8 @@ from typing import Protocol, Self
 import pyarrow as pa
 
 from graph_schema import CatalogueSchema
+from graph_schema.sources import Source
+from kgrec.errors import StoreError
 
 
 @dataclass(frozen=True, order=True)
@@ -47,6 +49,39 @@ class GraphPath:
 
 
 @dataclass(frozen=True)
+class ItemLink:
+    """An edge of the knowledge graph at an item.
+
+    Attributes:
+        item: the item's id.
+        edge: the edge type; not the interaction.
+        reverse: the item is the edge's target.
+        node: what is at the other end; never the item itself.
+        n_items: how many items have such an edge, the same way round, to that node: this one and all others.
+    """
+
+    item: str
+    edge: str
+    reverse: bool
+    node: NodeRef
+    n_items: int
+
+
+@dataclass(frozen=True)
+class ItemLinks:
+    """The knowledge graph around some items, as it is now.
+
+    Attributes:
+        links: the edges at the items, in any order; an edge between two of them is there once for each.
+        names: the name of each node in `links` and of each of the items, None when it has none; an item that the
+            store has not is not there.
+    """
+
+    links: Sequence[ItemLink]
+    names: Mapping[NodeRef, str | None]
+
+
+@dataclass(frozen=True)
 class Counts:
     """How many nodes there are of each node type, and edges of each edge type."""
 
@@ -72,11 +107,14 @@ class GraphStore(Protocol):
         """
 
     def read_schema(self) -> CatalogueSchema:
-        """The schema that the store holds.
+        """The schema that the store holds, or that it was opened with where it holds none and can do without.
 
         Raises:
-            StoreError: it holds none.
+            StoreError: it holds none, or another one than it was opened with.
         """
+
+    def foreign_rows(self) -> Source | None:
+        """The unchecked rows of a graph that kgrec did not load and that is used as it is; None: kgrec loaded it."""
 
     def begin_load(self) -> None:
         """Marks the store as half-written until `finish_load`, also across a crash."""
@@ -127,6 +165,16 @@ class GraphStore(Protocol):
         A like is an interaction that the schema counts as positive. At most `k`; an unknown item has none.
         """
 
+    def item_links(self, items: Sequence[str]) -> ItemLinks:
+        """The edges of the knowledge graph at some items: what the paths between them are made of.
+
+        One query, whatever the number of items, where the database is across a network. It answers while a load is
+        unfinished too, so that reasons do not fail then: what it tells is in the graph.
+
+        Args:
+            items: their ids; ids that are not there have no edges.
+        """
+
     def paths(self, start: NodeRef, end: NodeRef, max_length: int, k: int) -> list[GraphPath]:
         """The shortest paths between two nodes, edges walked in both directions and no node visited twice.
 
@@ -152,3 +200,16 @@ class GraphStore(Protocol):
 
 
 OnRows = Callable[[str, int], None]  # called with a type's name and how many of its rows were just written or read
+
+
+def check_schema(url: str, held: CatalogueSchema, expected: CatalogueSchema | None) -> None:
+    """Checks that a store holds the schema that it was opened with.
+
+    Raises:
+        StoreError: it holds another.
+    """
+    if expected is not None and expected.digest != held.digest:
+        raise StoreError(
+            f"{url} holds the schema {held.name!r} ({held.digest[:8]}), expected {expected.name!r} "
+            f"({expected.digest[:8]}): name the store of that schema, or leave the schema out"
+        )

@@ -21,9 +21,10 @@ from pydantic import ValidationError
 
 from graph_schema import CatalogueSchema
 from kgrec.errors import StoreError
-from kgrec.store.contract import Counts, GraphPath, NodeRef, Step
+from kgrec.store.contract import Counts, GraphPath, ItemLink, ItemLinks, NodeRef, Step, check_schema
 from kgrec.store.layout import EdgeTable, Layout, NodeTable, lay_out
 from kgrec.store.lock import FileLock, Mode, in_use
+from kgrec.store.rows import ROW, equal_rows, to_inputs
 from kgrec.store.traversal import find_neighbours, find_paths
 
 META = "_kgrec"
@@ -33,7 +34,6 @@ MAX_DATABASE_BYTES = 1 << 38  # what every handle reserves of the address space;
 READ_ROWS = 100_000
 CHANGE_ROWS = 50_000  # rows changed per statement, all of which the buffer pool holds until it is done
 INDEXED_IDS = 500  # up to so many nodes are looked up one by one; beyond, all edges are read once
-ROW = "c_row"  # the column that numbers the rows passed in
 _Table = TypeVar("_Table", NodeTable, EdgeTable)
 
 
@@ -43,12 +43,13 @@ class LadybugStore:
     Args:
         path: the file; made, with its folder, when it is missing and the mode is "write".
         mode: "read" shares the file with other readers; "write" has it to itself.
+        schema: the schema that it must have; None: any.
 
     Raises:
         StoreError: the file is missing, is open elsewhere, or is no database that this version of ladybug can open.
     """
 
-    def __init__(self, path: Path, mode: Mode) -> None:
+    def __init__(self, path: Path, mode: Mode, *, schema: CatalogueSchema | None = None) -> None:
         self.url = f"ladybug:{path}"
         self._path = path = path.expanduser().absolute()
         if path.is_dir():
@@ -57,6 +58,7 @@ class LadybugStore:
             raise StoreError(f"there is no database at {path}; load a catalogue into it first: {self._load_command}")
         self._process = os.getpid()
         self._schema: CatalogueSchema | None = None
+        self._given = schema
         self._lock = FileLock(path, mode)
         try:
             self._database = ladybug.Database(
@@ -170,7 +172,11 @@ class LadybugStore:
                 raise StoreError(
                     f"{self.url} holds a schema that this version of kgrec does not know; {self._rebuild}"
                 ) from error
+            check_schema(self.url, self._schema, self._given)
         return self._schema
+
+    def foreign_rows(self) -> None:
+        """See GraphStore: a file of another program's is refused."""
 
     def _table_names(self) -> list[str]:
         return [name for (name,) in self._query("CALL show_tables() RETURN name")]
@@ -213,7 +219,7 @@ class LadybugStore:
         self._upsert(self._edge_table(edge_type), edge_type, rows)
 
     def _upsert(self, table: NodeTable | EdgeTable, name: str, rows: pa.Table) -> None:
-        rows = _to_inputs(rows, table, name)
+        rows = to_inputs(rows, table.arrow_schema, table.n_keys, name)
         attributes = {f"c{i}": column for i, column in enumerate(table.columns) if i >= table.n_keys}
         changed = rows.slice(0, 0)
         if self._count(table):
@@ -223,7 +229,7 @@ class LadybugStore:
             numbered = rows.append_column(ROW, pa.array(np.arange(len(rows))))
             known = self._query_arrow(f"LOAD FROM $rows {table.find} RETURN {outputs}", numbered)
             given = rows.take(known[ROW])
-            changed = given.filter(pc.invert(_equal_rows(given, known, list(attributes))))
+            changed = given.filter(pc.invert(equal_rows(given, known, list(attributes))))
             is_new = np.ones(len(rows), dtype=bool)
             is_new[known[ROW].to_numpy()] = False
             rows = rows.filter(pa.array(is_new))
@@ -305,6 +311,52 @@ class LadybugStore:
         self._check_whole()
         self._node_table(node.type)
         return find_neighbours(self._reach, node, hops)
+
+    def item_links(self, items: Sequence[str]) -> ItemLinks:
+        """See GraphStore."""
+        schema = self.read_schema()
+        ids = [str(id_) for id_ in dict.fromkeys(items)]
+        if not ids:  # the database takes no empty list
+            return ItemLinks([], {})
+        near = self._layout.nodes[schema.item_type]
+        found = self._query(
+            f"UNWIND $ids AS id MATCH (n:{near.name} {{{near.key}: id}}) "
+            f"RETURN offset(id(n)), {self._described(schema.item_type, 'n')}",
+            ids=ids,
+        )
+        names = {NodeRef(schema.item_type, id_): name for _, id_, name in found}
+        links: list[ItemLink] = []
+        # from here on by their places in the table, which are compared faster than keys
+        item_ids = {place: id_ for place, id_, _ in found}
+        for edge_type, reverse, far_type, pattern in self._patterns(schema.item_type) if found else ():
+            if edge_type == schema.interaction.edge:
+                continue
+            loops = " AND id(n) <> id(m)" if far_type == schema.item_type else ""
+            match = f"MATCH (n:{near.name}){pattern} WHERE"
+            edges = self._query(
+                f"{match} offset(id(n)) IN $places{loops} "
+                f"RETURN offset(id(n)), offset(id(m)), {self._described(far_type, 'm')}",
+                places=list(item_ids),
+            )
+            if not edges:
+                continue
+            counts = self._query(
+                f"{match} offset(id(m)) IN $places{loops} RETURN offset(id(m)), count(*)",
+                places=list({far for _, far, *_ in edges}),
+            )
+            n_items: dict[int, int] = dict(counts)
+            for place, far, id_, name in edges:
+                node = NodeRef(far_type, id_)
+                names[node] = name
+                links.append(ItemLink(item_ids[place], edge_type, reverse, node, n_items[far]))
+        return ItemLinks(links, names)
+
+    def _described(self, node_type: str, variable: str) -> str:
+        """What yields a node's id and its name."""
+        node, table = self.read_schema().nodes[node_type], self._layout.nodes[node_type]
+        columns = dict(zip(node.columns, table.properties, strict=True))
+        name = "NULL" if node.name is None else f"{variable}.{columns[node.name]}"
+        return f"{variable}.{table.key}, {name}"
 
     def paths(self, start: NodeRef, end: NodeRef, max_length: int, k: int) -> list[GraphPath]:
         """See GraphStore."""
@@ -397,31 +449,6 @@ def _choose(tables: Mapping[str, _Table], name: str, what: str, url: str) -> _Ta
     if name not in tables:
         raise StoreError(f"{url} has no {what} {name!r}; expected one of: {', '.join(tables)}")
     return tables[name]
-
-
-def _to_inputs(rows: pa.Table, table: NodeTable | EdgeTable, name: str) -> pa.Table:
-    """The rows as they are passed in: columns c0, c1, ..., which no variable is named by; of equal keys the last."""
-    try:
-        rows = rows.select(table.arrow_schema.names).cast(table.arrow_schema)
-    except (KeyError, ValueError, pa.ArrowException) as error:
-        raise StoreError(
-            f"rows of {name!r}: {error}; expected the columns {table.arrow_schema.to_string()!r}"
-        ) from error
-    rows = rows.rename_columns([f"c{i}" for i in range(rows.num_columns)])
-    keys = rows.column_names[: table.n_keys]
-    numbered = rows.select(keys).append_column(ROW, pa.array(np.arange(len(rows))))
-    last = numbered.group_by(keys).aggregate([(ROW, "max")])[f"{ROW}_max"]
-    return rows if len(last) == len(rows) else rows.take(np.sort(last.to_numpy()))
-
-
-def _equal_rows(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> pa.Array:
-    """Whether the rows of two tables are equal in some columns; null equals null."""
-    equal = pa.array(np.ones(len(left), dtype=bool))
-    for name in columns:
-        a, b = left[name], right[name]
-        both_null = pc.and_(pc.is_null(a), pc.is_null(b))
-        equal = pc.and_(equal, pc.or_(pc.fill_null(pc.equal(a, b), False), both_null))
-    return equal
 
 
 def _memory_bytes() -> int:

@@ -1,17 +1,21 @@
 """Whole catalogues into a store and out of it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graph_schema import SOURCE, TARGET, GraphTables
-from graph_schema.staging import StagedTables
+from graph_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, GraphTables
+from graph_schema.staging import StagedTables, stage_tables
 from kgrec.store.contract import Counts, GraphStore, OnRows
 
 LOAD_ROWS = 1_000_000  # rows written at once: large, since a store adds a few large batches faster than many small
+
+_ReadType = Callable[[str], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True)
@@ -58,32 +62,69 @@ def load_staged(store: GraphStore, staged: StagedTables, on_rows: OnRows | None 
     return LoadReport(staged.n_nodes, staged.n_edges, staged.n_rejects, staged.n_repeats, store.counts())
 
 
-def read_tables(store: GraphStore, on_rows: OnRows | None = None) -> GraphTables:
+def read_tables(
+    store: GraphStore, on_rows: OnRows | None = None, *, rejects: Path | None = None, max_rejects: float = 0.1
+) -> GraphTables:
     """Reads the whole catalogue, in the same order whatever order it was written in.
+
+    The rows of a graph that kgrec did not load are checked as those of files are: bad ones are left out.
 
     Args:
         store: where from.
         on_rows: called with a type's name and how many of its rows were just read.
+        rejects: CSV file for the bad rows of a graph that kgrec did not load; None writes none.
+        max_rejects: the share of all rows that may be bad there, 0 to 1.
 
     Returns:
         Nodes sorted by id; edges by source, then target.
 
     Raises:
         StoreError: the store holds no catalogue, is half-written, or fails.
+        CatalogueError: more rows are bad than `max_rejects` allows.
     """
     schema = store.read_schema()
-    nodes, edges, ids = {}, {}, {}
+    foreign = store.foreign_rows()
+    if foreign is None:
+        return _gather(schema, store.read_nodes, store.read_edges, on_rows)
+    with tempfile.TemporaryDirectory(prefix="kgrec-") as folder:
+        staged = stage_tables(foreign, Path(folder), rejects=rejects, max_rejects=max_rejects, on_rows=on_rows)
+        return _gather(schema, staged.iter_nodes, staged.iter_edges, None)
+
+
+def _gather(
+    schema: CatalogueSchema, read_nodes: _ReadType, read_edges: _ReadType, on_rows: OnRows | None
+) -> GraphTables:
+    nodes, ids = {}, {}
     for name, node in schema.nodes.items():
-        rows = pa.Table.from_batches(_told_after(store.read_nodes(name), on_rows, name), node.arrow_schema)
+        rows = pa.Table.from_batches(_told_after(read_nodes(name), on_rows, name), node.arrow_schema)
         nodes[name] = rows.sort_by(node.key)
         ids[name] = nodes[name][node.key].combine_chunks()
-    for name, edge in schema.edges.items():
-        rows = pa.Table.from_batches(_told_after(store.read_edges(name), on_rows, name), edge.arrow_schema)
-        # the ranks of the ends among the sorted ids, since to sort by two numbers is faster than by two strings
-        source = pc.index_in(rows[SOURCE], value_set=ids[edge.source]).to_numpy()
-        target = pc.index_in(rows[TARGET], value_set=ids[edge.target]).to_numpy()
-        edges[name] = rows.take(np.lexsort((target, source)))
+    edges = {
+        name: _sort_edges(_told_after(read_edges(name), on_rows, name), edge, ids[edge.source], ids[edge.target])
+        for name, edge in schema.edges.items()
+    }
     return GraphTables(schema, nodes, edges)
+
+
+def _sort_edges(batches: Iterable[pa.RecordBatch], edge: EdgeType, sources: pa.Array, targets: pa.Array) -> pa.Table:
+    """The edges by source, then target, whose ends are both there: a node may have come since the nodes were read."""
+    parts = []
+    for batch in batches:
+        # Ends are kept as the ranks of their ids: they take a third of the memory of strings, and are sorted faster
+        ranks = [pc.index_in(batch[end], value_set=ids) for end, ids in ((SOURCE, sources), (TARGET, targets))]
+        part = pa.RecordBatch.from_arrays([*ranks, *batch.columns[len(ranks) :]], names=batch.schema.names)
+        parts.append(part.filter(pc.and_(ranks[0].is_valid(), ranks[1].is_valid())))
+    if not parts:
+        return edge.arrow_schema.empty_table()
+    rows = pa.Table.from_batches(parts)
+    del parts
+    order = np.lexsort((rows[TARGET].to_numpy(), rows[SOURCE].to_numpy()))
+    columns = []
+    for name in rows.column_names:
+        values = rows[name].take(order)
+        rows = rows.drop_columns([name])  # its memory is free for the next
+        columns.append({SOURCE: sources, TARGET: targets}[name].take(values) if name in (SOURCE, TARGET) else values)
+    return pa.Table.from_arrays(columns, schema=edge.arrow_schema)
 
 
 def _told_after(batches: Iterable[pa.RecordBatch], on_rows: OnRows | None, name: str) -> Iterator[pa.RecordBatch]:

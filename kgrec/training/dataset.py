@@ -1,5 +1,7 @@
 """From a catalogue's tables to the heterograph that a model is trained on: texts encoded, rows named."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ class CatalogueGraph:
         names: node type -> a name for people, or None, per row.
         encoder_name: the encoder of the texts.
         encoder_revision: its revision.
+        contents: from `hash_contents`.
     """
 
     schema: CatalogueSchema
@@ -37,6 +40,7 @@ class CatalogueGraph:
     names: Mapping[str, Sequence[str | None]]
     encoder_name: str
     encoder_revision: str
+    contents: Mapping[str, NDArray[np.int64]]
 
 
 def build_graph(
@@ -70,8 +74,41 @@ def build_graph(
     data, ids = to_hetero(tables, features, upto=upto)
     for node_type in features:
         data[node_type].has_text = torch.from_numpy(known[node_type])
-    names = {
-        node_type: tables.nodes[node_type][node.name].to_pylist() if node.name else [None] * len(ids[node_type])
-        for node_type, node in schema.nodes.items()
+    contents = hash_contents(tables, texts[schema.item_type])
+    return CatalogueGraph(schema, data, ids, read_names(tables), encoder.name, encoder.revision, contents)
+
+
+def read_names(tables: GraphTables) -> dict[str, list[str | None]]:
+    """Node type -> a name for people, or None, per row."""
+    return {
+        node_type: table[node.name].to_pylist()
+        if (node := tables.schema.nodes[node_type]).name
+        else [None] * len(table)
+        for node_type, table in tables.nodes.items()
     }
-    return CatalogueGraph(schema, data, ids, names, encoder.name, encoder.revision)
+
+
+def hash_contents(tables: GraphTables, item_texts: Sequence[str | None]) -> dict[str, NDArray[np.int64]]:
+    """Hashes what the model reads of each node, so that a later comparison tells which nodes changed.
+
+    That is a node's name and its own text columns; of an item, its name and the text that the encoder reads, since an
+    item without a text is told from its neighbours. Users are left out: nothing is read of them but what they like.
+
+    Args:
+        tables: the catalogue.
+        item_texts: a text per item, or None, from `build_node_texts`.
+
+    Returns:
+        Node type -> (n,) int64, the first 8 bytes of a BLAKE2b hash per row.
+    """
+    schema, names, hashes = tables.schema, read_names(tables), {}
+    for node_type, node in schema.nodes.items():
+        if node_type == schema.user_type:
+            continue
+        table = tables.nodes[node_type]
+        is_item = node_type == schema.item_type
+        texts = [item_texts] if is_item else [table[column].to_pylist() for column in node.text]
+        rows = zip(names[node_type], *texts, strict=True)
+        digests = b"".join(hashlib.blake2b(json.dumps(row).encode(), digest_size=8).digest() for row in rows)
+        hashes[node_type] = np.frombuffer(digests, "<i8").astype(np.int64)
+    return hashes

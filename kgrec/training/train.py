@@ -11,7 +11,7 @@ from graph_schema import GraphTables
 from kgrec.config import TrainConfig
 from kgrec.graph.propagation import build_item_links
 from kgrec.graph.split import read_likes
-from kgrec.model.bundle import Bundle
+from kgrec.model.bundle import Bundle, Lineage
 from kgrec.text.encoder import Encoder, OnTexts
 from kgrec.training.dataset import CatalogueGraph, build_graph
 from kgrec.training.training import fit_model
@@ -73,4 +73,6 @@ def fit_bundle(
         encoder_name=graph.encoder_name,
         encoder_revision=graph.encoder_revision,
         trained_at=trained_at,
+        lineage=Lineage.of(model),
+        contents=graph.contents,
     )

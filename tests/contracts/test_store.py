@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 
 import networkx as nx
@@ -15,7 +16,11 @@ from graph_schema import CatalogueSchema, GraphTables
 from graph_schema.sources import MemorySource
 from graph_schema.staging import StagedTables, stage_tables
 from kgrec.errors import StoreError
+from kgrec.graph.paths import PathIndex, build_path_index
+from kgrec.ids import IdMap
+from kgrec.recommend.live import read_path_index
 from kgrec.store import GraphPath, GraphStore, NodeRef, Step, load_staged, open_store, read_tables
+from kgrec.store.contract import ItemLink
 
 # Names with spaces, dots and hyphens, keywords, names that differ in case only, names that databases keep to
 # themselves, names that a query could use as variables, one relationship type between several pairs of node types.
@@ -200,6 +205,37 @@ class Reference:
         ]
         return sorted(paths, key=lambda path: (len(path.steps), path.steps))
 
+    def to_path_index(self) -> PathIndex:
+        """Of the whole graph, as training makes it."""
+        ids = {name: IdMap(tuple(rows)) for name, rows in self.nodes.items()}
+        ends = {
+            name: np.array(
+                [
+                    ids[edge.source].rows(a for a, _ in self.edges[name]),
+                    ids[edge.target].rows(b for _, b in self.edges[name]),
+                ]
+            )
+            for name, edge in SCHEMA.edges.items()
+        }
+        names = {
+            name: [row[1] if SCHEMA.nodes[name].name else None for row in rows.values()]
+            for name, rows in self.nodes.items()
+        }
+        return build_path_index(SCHEMA, ids, ends, names)
+
+    def item_links(self, items: list[str]) -> set[ItemLink]:
+        found = set()
+        for name, edge in SCHEMA.graph_edges.items():
+            ends = [(NodeRef(edge.source, a), NodeRef(edge.target, b)) for a, b in self.edges[name]]
+            for reverse in (False, True):
+                walked = {(b, a) if reverse else (a, b) for a, b in ends if a != b}
+                found |= {
+                    ItemLink(near.id, name, reverse, far, sum(a.type == "item" and b == far for a, b in walked))
+                    for near, far in walked
+                    if near.type == "item" and near.id in items
+                }
+        return found
+
     def co_liked(self, item: str) -> list[tuple[str, int]]:
         likes = [(user, liked) for (user, liked), row in self.edges["rated"].items() if row[2] and row[2] >= 4]
         fans = {user for user, liked in likes if liked == item}
@@ -312,6 +348,28 @@ def test_questions_agree_with_networkx(store: GraphStore, edges: dict[str, list[
     ):
         for max_length, k in ((1, 3), (3, 4), (4, 10)):
             assert store.paths(start, end, max_length, k) == reference.paths(start, end, max_length)[:k]
+
+
+@settings(examples, max_examples=10)
+@given(edges=graphs, titles=node_rows("item"), asked=st.lists(st.sampled_from([*IDS["item"], "no such item"])))
+def test_paths_between_items_are_those_of_the_whole_graph(
+    store: GraphStore, edges: dict[str, list[Row]], titles: list[Row], asked: list[str]
+) -> None:
+    clear(store)
+    reference = full_nodes()
+    reference.upsert_nodes("item", titles)
+    for name, rows in edges.items():
+        reference.upsert_edges(name, rows)
+    fill(store, reference)
+    found = store.item_links(asked)
+    assert set(found.links) == reference.item_links(asked)
+    assert len(set(found.links)) == len(found.links)
+    nodes = {link.node for link in found.links} | {NodeRef("item", id_) for id_ in asked if id_ in IDS["item"]}
+    assert found.names == {node: reference.nodes["item"][node.id][1] if node.type == "item" else None for node in nodes}
+    whole, around = reference.to_path_index(), read_path_index(store, SCHEMA, asked)
+    for item, other in product(asked, repeat=2):
+        known = "no such item" not in (item, other)
+        assert around.shared_paths(item, other, 9) == (whole.shared_paths(item, other, 9) if known else [])
 
 
 @settings(examples, max_examples=10)
@@ -460,6 +518,24 @@ def test_answers_worked_by_hand(filled: GraphStore) -> None:
         GraphPath(start, (Step("made_by", False, NodeRef("maker", "a")), Step("made_by", True, end))),
         GraphPath(start, (Step("rated", True, NodeRef("user", "'")), Step("rated", False, end))),
     ]
+
+
+def test_links_of_items_worked_by_hand(filled: GraphStore) -> None:
+    maker, first, second = NodeRef("maker", "a"), NodeRef("item", ""), NodeRef("item", "a")
+    filled.upsert_nodes("item", to_table(SCHEMA.nodes["item"].arrow_schema, [("a", "A title", *[None] * 6)]))
+    # a shop's edge to the maker is of the same relationship type, and no item's; "" is like itself, which leads nowhere
+    filled.upsert_edges("run_by", to_table(SCHEMA.edges["run_by"].arrow_schema, [("b", "a", 1, 2)]))
+    found = filled.item_links(["", "é", "no such item", ""])
+    assert set(found.links) == {ItemLink("", "made_by", False, maker, 2), ItemLink("", "like", True, second, 1)}
+    assert found.names == {first: None, second: "A title", maker: None, NodeRef("item", "é"): None}
+    assert filled.delete_edges("made_by", [("", "a")]) == 1
+    assert set(filled.item_links(["a"]).links) == {
+        ItemLink("a", "made_by", False, maker, 1),
+        ItemLink("a", "like", False, first, 1),
+    }
+    assert (filled.item_links([]).links, filled.item_links([]).names) == ([], {})
+    filled.begin_load()
+    assert filled.item_links(["é"]).names == {NodeRef("item", "é"): None}
 
 
 def test_numpy_scalars_are_taken_as_values(filled: GraphStore) -> None:

@@ -436,7 +436,7 @@ def test_a_store_of_another_schema(run: RunCommand, shop: Shop, tmp_path: Path) 
     assert_fails(run(*shop.load_args()), "'shop'", "another schema", "load into another file")
     assert_same_tables(read_store(shop.store), before)
     ran = run("train", shop.store, "--out", tmp_path / "b", "--schema", shop.schema)
-    assert_fails(ran, "holds the schema 'shop'", "shop.toml", "leave --schema out")
+    assert_fails(ran, "holds the schema 'shop'", "expected 'shop'", "leave the schema out")
 
 
 def test_a_file_that_is_no_store(run: RunCommand, shop: Shop, tmp_path: Path) -> None:

@@ -123,3 +123,11 @@ def test_times_out_of_range_are_told_with_their_unit():
     bounds = "is out of range: expected {} to 2200"
     assert told(interaction=True) == {1: bounds.format(1970), **units, 5: bounds.format(1970)}
     assert told(interaction=False) == {**units, 5: bounds.format(1000)}  # a film of 1969 is no mistake
+
+
+def test_an_id_longer_than_a_graph_database_indexes_does_not_fit():
+    values, problems = convert_ids(pa.array(["é" * 2048, "é" * 2048 + "x", None]))
+    assert values[0].as_py() == "é" * 2048
+    assert [(mask.tolist(), reason) for mask, reason in problems if mask.any()] == [
+        ([False, True, False], "is an id of more than 4,096 bytes")
+    ]

@@ -204,7 +204,7 @@ def test_parts_are_read_in_the_order_of_their_numbers(write):
 def test_a_part_belongs_to_the_longest_name(tmp_path):
     (tmp_path / "rated-old.1.csv").touch()
     (tmp_path / "rated-new.csv").touch()
-    found = tabular._find_files(tmp_path, ["rated", "rated-old"])
+    found = tabular.find_files(tmp_path, ["rated", "rated-old"])
     assert {name: [file.name for file in files] for name, files in found.items()} == {
         "rated": ["rated-new.csv"],
         "rated-old": ["rated-old.1.csv"],

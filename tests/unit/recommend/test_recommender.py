@@ -102,6 +102,13 @@ def test_every_user_in_a_batch_is_answered_as_alone(shop: Recommender) -> None:
         np.testing.assert_allclose([row["score"] for row in rows], [each.score for each in alone], atol=1e-5)
 
 
+def test_reasons_in_a_batch_are_those_told_alone(shop: Recommender) -> None:
+    """Users share likes and items, and a like that speaks softly for one may be the reason of another."""
+    rows = shop.recommend_many(USERS, k=N_ITEMS, explain=True).to_pylist()
+    alone = [(user, each.item, each.reason) for user in USERS for each in shop.recommend(user, k=N_ITEMS, explain=True)]
+    assert [(row["user"], row["item"], row["reason"]) for row in rows] == alone
+
+
 def test_batches_of_likes_are_answered_as_alone(shop: Recommender) -> None:
     likes = {"a": ["sku-00", "sku-02", "sku-02"], TEA: ["sku-01"], "c": [], "d": ["sku-??", "sku-05"]}
     table = shop.recommend_many(likes=likes, k=4, candidates=ITEMS[:20], exclude=["sku-07"], explain=True)

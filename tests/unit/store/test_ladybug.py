@@ -120,8 +120,7 @@ except StoreError as error:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("neo4j://localhost", "Neo4j is not supported yet"),
-        ("bolt+s://localhost:7687", "Neo4j is not supported yet"),
+        ("neo4j", "expected ladybug:PATH"),
         ("graph.db", "expected ladybug:PATH"),
         ("ladybug:", "expected ladybug:PATH"),
         ("", "expected ladybug:PATH"),

@@ -1,0 +1,224 @@
+"""What a graph or a folder of tables looks like: its labels, relationships and properties, counted and sampled.
+
+A profile is read by `kgrec.store.neo4j.profile` or `loaders.profile`; `graph_schema.roles` tells what its parts may be
+for, and `graph_schema.draft` writes a schema from it.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+# "list" holds text, "vector" numbers; "other" is what a schema has no type for (points, durations, maps)
+Kind = Literal["string", "int", "float", "bool", "time", "list", "vector", "other"]
+Sureness = Literal["sure", "likely", "a guess"]
+LabelSet = frozenset[str]
+_MOST_LEFT_OUT = 0.05  # of a label's nodes, where more specific labels take its place
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Something that was concluded and not told.
+
+    Attributes:
+        about: what it is about, in a word or two.
+        choice: what was concluded.
+        sure: how sure that is.
+        why: what speaks for it, and what else it could be.
+    """
+
+    about: str
+    choice: str
+    sure: Sureness
+    why: str
+
+
+@dataclass(frozen=True)
+class PropertyProfile:
+    """One property of a label or a relationship, or one column of a table.
+
+    Attributes:
+        name: its name.
+        kinds: kind -> how many of the values that were looked at are of it.
+        coverage: the share of nodes, relationships or rows that have it, 0 to 1.
+        distinct: distinct values / values, among those that were looked at.
+        is_unique: whether no value is there twice, over all values; None where that was not counted.
+        is_constrained: the database itself keeps it unique.
+        mean_length: characters per value, of text.
+        low: the least number; None where there are none.
+        high: the greatest.
+        samples: distinct values as text, the first that were met.
+        n_duplicates: values that are there a second time, where that was counted.
+    """
+
+    name: str
+    kinds: Mapping[Kind, int]
+    coverage: float
+    distinct: float
+    is_unique: bool | None = None
+    is_constrained: bool = False
+    mean_length: float = 0.0
+    low: float | None = None
+    high: float | None = None
+    samples: tuple[str, ...] = ()
+    n_duplicates: int | None = None
+
+
+@dataclass(frozen=True)
+class NodeProfile:
+    """The nodes of a label, or the rows of a table.
+
+    Attributes:
+        name: the label, or the table's name.
+        count: how many there are.
+        properties: by name.
+        label: what to call them in a graph database; empty: the name.
+        key: the column that tables of links name the rows by; empty where that is not known.
+        from_edges: there is no table of them, only edges that name them.
+        ignore: columns that a schema cannot name.
+    """
+
+    name: str
+    count: int
+    properties: Mapping[str, PropertyProfile]
+    label: str = ""
+    key: str = ""
+    from_edges: bool = False
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)  # told apart by identity: it is a dictionary's key
+class RelationshipProfile:
+    """The relationships of one type from one label to another, or the rows of a table of edges.
+
+    Attributes:
+        start: the label or table that they start at.
+        type: the relationship type, or the table's name.
+        end: the label or table that they end at.
+        count: how many there are.
+        n_starts: distinct nodes that one starts at.
+        n_ends: distinct nodes that one ends at.
+        max_out: the most that start at one node.
+        max_in: the most that end at one node.
+        properties: by name, the ends' columns left out.
+        start_column: of a table: the column that names the starts; else empty.
+        end_column: likewise, of the ends.
+        ignore: columns that a schema cannot name.
+    """
+
+    start: str
+    type: str
+    end: str
+    count: int
+    n_starts: int
+    n_ends: int
+    max_out: int
+    max_in: int
+    properties: Mapping[str, PropertyProfile]
+    start_column: str = ""
+    end_column: str = ""
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GraphProfile:
+    """A whole graph or folder.
+
+    Attributes:
+        place: its url or path.
+        name: a name for the catalogue.
+        nodes: by name; no node is of two of them.
+        relationships: both ends are among `nodes`.
+        guesses: what was concluded in reading it.
+        left_out: what is there and not in the profile, a sentence each.
+        is_tables: a folder of tables, not a graph.
+    """
+
+    place: str
+    name: str
+    nodes: Mapping[str, NodeProfile]
+    relationships: tuple[RelationshipProfile, ...]
+    guesses: tuple[Guess, ...] = ()
+    left_out: tuple[str, ...] = field(default=())
+    is_tables: bool = False
+
+
+def find_covering_label(label_sets: Mapping[LabelSet, int], counts: Mapping[str, int]) -> str | None:
+    """The label that says most of these nodes: of those that nearly all of them have, the one on the fewest nodes.
+
+    Args:
+        label_sets: the labels of the nodes at one end of a relationship type -> how many.
+        counts: label -> how many nodes of the graph have it.
+    """
+    total = sum(label_sets.values())
+    having = {label: sum(n for labels, n in label_sets.items() if label in labels) for label in counts}
+    fitting = [label for label, n in having.items() if n >= total * (1 - _MOST_LEFT_OUT) and n]
+    return min(fitting, key=lambda label: (counts[label], label), default=None)
+
+
+def choose_labels(label_sets: Mapping[LabelSet, int], kept: Collection[str] = ()) -> tuple[list[str], list[Guess]]:
+    """Chooses labels such that no node has two of them and nearly every node has one.
+
+    Of two labels that share nodes, the wider one goes if other labels still tell nearly all its nodes apart (:Movie and
+    :Person of :Entity); else the narrower one does (:Actor of :Person).
+
+    Args:
+        label_sets: the labels of each node -> how many nodes have exactly these.
+        kept: labels that stay in any case, such as the ends of the interaction.
+
+    Returns:
+        The labels, by name, and what is to be said about those that are not used.
+    """
+    counts = count_labels(label_sets)
+    chosen = set(counts)
+    guesses: list[Guess] = []
+    for wide in sorted(counts, key=lambda label: (-counts[label], label)):
+        if wide not in chosen:
+            continue
+        beside = [
+            label
+            for label in sorted(chosen - {wide}, key=lambda label: (-counts[label], label))
+            if any({wide, label} <= labels for labels in label_sets)
+        ]
+        if not beside:
+            continue
+        own = {labels: n for labels, n in label_sets.items() if wide in labels}
+        n_told = sum(n for labels, n in own.items() if labels & set(beside))
+        fixed = [label for label in beside if label in kept]
+        # when one end of the interaction is within another label, that one goes, whatever it leaves out
+        wide_goes = wide not in kept and (bool(fixed) or n_told >= counts[wide] * (1 - _MOST_LEFT_OUT))
+        if wide_goes:
+            chosen.discard(wide)
+            n_lost = counts[wide] - n_told
+            lost = f"; {n_lost:,} nodes have only :{wide} and are left out" if n_lost else ""
+            guesses.append(
+                Guess(
+                    f"label {wide}", "not used", "likely", f"its nodes are told apart by {_name_labels(beside)}{lost}"
+                )
+            )
+        else:
+            narrow = [label for label in beside if label not in kept or wide in kept]
+            chosen.difference_update(narrow)
+            guesses.append(
+                Guess(
+                    f"label {wide}",
+                    f"stands for {_name_labels(narrow)}",
+                    "likely",
+                    f"nodes with {'these labels' if len(narrow) > 1 else 'this label'} are :{wide} too, and a node may "
+                    "be of one node type only",
+                )
+            )
+    return sorted(chosen), guesses
+
+
+def count_labels(label_sets: Mapping[LabelSet, int]) -> dict[str, int]:
+    """Label -> how many nodes have it."""
+    counts: dict[str, int] = {}
+    for labels, n in label_sets.items():
+        for label in labels:
+            counts[label] = counts.get(label, 0) + n
+    return counts
+
+
+def _name_labels(labels: Iterable[str], most: int = 6) -> str:
+    shown = [f":{label}" for label in labels]
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")

@@ -1,0 +1,1 @@
+"""Catalogues in a Neo4j database: the store, graphs that were there before, what kgrec writes back."""

@@ -1,0 +1,125 @@
+"""Whole node and edge types out of a database, in pieces of bounded size.
+
+An edge costs the server and the driver twenty times less in a list than as a record of its own, so that a record is a
+node with the lists of what its edges hold. A piece is a transaction: it is tried again where the connection was cut,
+and halved where the server's memory or time limit is too small for it. Nodes are found by their element ids, since a
+database that was there before may have no index on the key.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import Any
+
+from kgrec.store.neo4j.connection import Connection, TransactionTooLarge, work_in_halves
+from kgrec.store.neo4j.layout import EdgePlace, NodePlace
+
+PIECE_NODES = 10_000
+PIECE_EDGES = 100_000  # also the longest list of one record
+Columns = list[Sequence[Any]]  # of equal length
+
+
+@dataclass(frozen=True)
+class _Near:
+    """A node whose edges are read: where it is, how many edges it has, and which of them a piece asks for."""
+
+    element_id: str
+    n_edges: int
+    start: int = 0
+
+
+def iter_node_columns(connection: Connection, place: NodePlace) -> Iterator[Columns]:
+    """The properties of all nodes of a type, piece by piece: one list per property of `place`."""
+    found = connection.read(f"MATCH (n:{place.label}) RETURN elementId(n), n.{place.key}")
+    ids = [element_id for element_id, _ in _sorted_by_key(found)]
+    values = ", ".join(f"[n IN ns | n.{name}]" for name in place.properties)
+    query = f"UNWIND $ids AS id MATCH (n) WHERE elementId(n) = id WITH collect(n) AS ns RETURN {values}"
+
+    for start in range(0, len(ids), PIECE_NODES):
+        for rows in work_in_halves(
+            lambda part: connection.read(query, {"ids": part}), ids[start : start + PIECE_NODES]
+        ):
+            yield from rows
+
+
+def iter_edge_columns(connection: Connection, place: EdgePlace) -> Iterator[Columns]:
+    """The edges of a type, piece by piece: the keys of both ends and a list per property of `place`.
+
+    Edges come by source where no source has more than a piece holds, else by the end whose longest list is shorter.
+    """
+    near = _read_degrees(connection, place, from_source=True)
+    from_source = True
+    if max((node.n_edges for node in near), default=0) > PIECE_EDGES:
+        others = _read_degrees(connection, place, from_source=False)
+        if max(node.n_edges for node in others) < max(node.n_edges for node in near):
+            near, from_source = others, False
+    ends = ("a", "b") if from_source else ("b", "a")
+    near_key, far_key = (place.source.key, place.target.key) if from_source else (place.target.key, place.source.key)
+    properties = "".join(f", [r IN rs[node[1]..node[2]] | r.{name}]" for name in place.properties)
+    query = (
+        f"UNWIND $nodes AS node MATCH ({ends[0]}) WHERE elementId({ends[0]}) = node[0] "
+        f"CALL ({ends[0]}) {{ {place.match} RETURN collect({ends[1]}) AS ends, collect(r) AS rs }} "
+        f"RETURN {ends[0]}.{near_key}, [n IN ends[node[1]..node[2]] | n.{far_key}]{properties}"
+    )
+
+    def read(piece: Sequence[_Near]) -> Iterator[Columns]:
+        nodes = [[node.element_id, node.start, node.start + node.n_edges] for node in piece]
+        try:
+            rows = connection.read(query, {"nodes": nodes})
+        except TransactionTooLarge:
+            if len(piece) > 1:
+                yield from read(piece[: len(piece) // 2])
+                yield from read(piece[len(piece) // 2 :])
+            elif piece[0].n_edges > 1:
+                yield from read(_cut(piece[0], piece[0].n_edges // 2))
+            else:
+                raise
+            return
+        near_keys = list(chain.from_iterable(repeat(row[0], len(row[1])) for row in rows))
+        far_keys, *values = (
+            list(chain.from_iterable(row[i] for row in rows)) for i in range(1, 2 + len(place.properties))
+        )
+        yield [near_keys, far_keys, *values] if from_source else [far_keys, near_keys, *values]
+
+    for piece in _iter_pieces(near):
+        yield from read(piece)
+
+
+def _read_degrees(connection: Connection, place: EdgePlace, *, from_source: bool) -> list[_Near]:
+    """The nodes at one end of a type's edges, by key, with no fewer than the number of their edges."""
+    node, pattern = (place.source, place.pattern()) if from_source else (place.target, place.pattern_from_target())
+    # without the other end's label the server need not look at the edges
+    found = connection.read(
+        f"MATCH (n:{node.label}) WITH n, COUNT {{ (n){pattern}() }} AS degree WHERE degree > 0 "
+        f"RETURN elementId(n), n.{node.key}, degree"
+    )
+    return [_Near(element_id, degree) for element_id, _, degree in _sorted_by_key(found)]
+
+
+def _sorted_by_key(found: list[list[Any]]) -> list[list[Any]]:
+    """Rows by their second column where it holds strings, as UTF-8 sorts them (which is Arrow's order)."""
+    if all(isinstance(row[1], str) for row in found):
+        found.sort(key=lambda row: row[1].encode())
+    return found
+
+
+def _iter_pieces(near: Sequence[_Near]) -> Iterator[list[_Near]]:
+    piece: list[_Near] = []
+    n_edges = 0
+    for node in near:
+        if node.n_edges > PIECE_EDGES:
+            yield from ([part] for part in _cut(node, PIECE_EDGES))
+            continue
+        if piece and (n_edges + node.n_edges > PIECE_EDGES or len(piece) == PIECE_NODES):
+            yield piece
+            piece, n_edges = [], 0
+        piece.append(node)
+        n_edges += node.n_edges
+    if piece:
+        yield piece
+
+
+def _cut(node: _Near, most: int) -> list[_Near]:
+    """A node's edges in slices of at most `most`."""
+    end = node.start + node.n_edges
+    return [_Near(node.element_id, min(most, end - start), start) for start in range(node.start, end, most)]

@@ -1,0 +1,85 @@
+"""A graph that was there before kgrec, as a source of raw rows: `graph_schema.staging` checks them as it does files.
+
+Its keys may be integers, its lists texts, its times dates, epoch seconds or finer, and any of them may be missing.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, time
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from graph_schema import CatalogueSchema
+from graph_schema.catalogue import AttributeType
+from graph_schema.columns import FINER_THAN_SECONDS
+from graph_schema.sources import RawBatch
+from kgrec.store.neo4j.connection import Connection, to_plain
+from kgrec.store.neo4j.export import Columns, iter_edge_columns, iter_node_columns
+from kgrec.store.neo4j.layout import Layout
+
+
+@dataclass(frozen=True)
+class ForeignGraph:
+    """The nodes and relationships that a schema speaks of, under the names that the schema gives them.
+
+    Attributes:
+        connection: the database.
+        schema: what its graph means.
+    """
+
+    connection: Connection
+    schema: CatalogueSchema
+
+    def read_nodes(self, node_type: str) -> Iterator[RawBatch]:
+        """The raw rows of a node type."""
+        node = self.schema.nodes[node_type]
+        pieces = iter_node_columns(self.connection, Layout(self.schema).nodes[node_type])
+        return _to_batches(pieces, node.columns, f"(:{node.label})")
+
+    def read_edges(self, edge_type: str) -> Iterator[RawBatch]:
+        """The raw rows of an edge type."""
+        edge = self.schema.edges[edge_type]
+        start, end = (self.schema.nodes[node_type].label for node_type in edge.ends)
+        pieces = iter_edge_columns(self.connection, Layout(self.schema).edges[edge_type])
+        return _to_batches(pieces, edge.columns, f"(:{start})-[:{edge.type}]->(:{end})")
+
+
+def _to_batches(pieces: Iterator[Columns], kinds: Mapping[str, AttributeType], file: str) -> Iterator[RawBatch]:
+    start = 1
+    nothing: Columns = [[] for _ in kinds]  # at least one batch, so that there are columns to check
+    for columns in chain([nothing], pieces):
+        arrays = [_to_array(values, kind) for values, kind in zip(columns, kinds.values(), strict=True)]
+        batch = pa.RecordBatch.from_arrays(arrays, names=list(kinds))
+        yield RawBatch(batch, file, np.arange(start, start + len(batch)))
+        start += len(batch)
+
+
+def _to_array(values: Sequence[Any], kind: AttributeType) -> pa.Array:
+    if kind == "time":
+        values = [_to_seconds(value) for value in values]
+    if kind != "string":
+        try:
+            return pa.array(values)
+        except (pa.ArrowException, TypeError, OverflowError):  # of several kinds: as text, each is judged by itself
+            pass
+    return pa.array([_to_text(value) for value in values], pa.string())
+
+
+def _to_seconds(value: object) -> object:
+    if isinstance(value, int):
+        return next((value // unit for least, unit in FINER_THAN_SECONDS if abs(value) >= least), value)
+    return value if value is None else _to_text(value)
+
+
+def _to_text(value: object) -> str | None:
+    value = to_plain(value)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return ", ".join(text for one in value if (text := _to_text(one)) is not None)
+    if isinstance(value, date | time):  # a datetime is a date
+        return value.isoformat()
+    return str(value)

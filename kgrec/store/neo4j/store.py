@@ -1,0 +1,394 @@
+"""The store on a Neo4j server: a catalogue that kgrec loaded, or a graph that was there before, used as it is.
+
+`layout.py` says how a catalogue lies in the database. Nodes labelled `_Kgrec` beside it keep the schema and, while a
+load is unfinished, a mark that is the load's lease too: its owner adds to the `beat` with every batch.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from graph_schema import CatalogueSchema
+from graph_schema.sources import Source
+from kgrec.errors import StoreError
+from kgrec.store.contract import Counts, GraphPath, ItemLinks, NodeRef, Step, check_schema
+from kgrec.store.lock import Mode
+from kgrec.store.neo4j import writing
+from kgrec.store.neo4j.connection import WAIT_S, Connection, OnWait
+from kgrec.store.neo4j.export import iter_edge_columns, iter_node_columns
+from kgrec.store.neo4j.foreign import ForeignGraph
+from kgrec.store.neo4j.layout import META_LABEL, EdgePlace, Layout, NodePlace, to_keys
+from kgrec.store.neo4j.links import read_item_links
+from kgrec.store.rows import to_inputs
+from kgrec.store.traversal import find_neighbours, find_paths
+
+SCHEMA, LOADING = "schema", "loading"  # the entries of META_LABEL
+LEASE_S = 20.0  # a load that writes nothing for so long is taken for dead
+INDEX_WAIT_S = 300
+
+
+class Neo4jStore:
+    """A GraphStore on a Neo4j server.
+
+    Args:
+        url: see `Connection`.
+        mode: "read", or "write" to change it too; one load at a time.
+        schema: the schema that it must have or, where kgrec has loaded nothing, what the graph that is there means.
+        wait_s: how long to wait for a server that does not answer yet.
+        on_wait: told what is waited for.
+
+    Raises:
+        StoreError: see `Connection`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        mode: Mode,
+        *,
+        schema: CatalogueSchema | None = None,
+        wait_s: float = WAIT_S,
+        on_wait: OnWait | None = None,
+    ) -> None:
+        self.url = url
+        self.connection = Connection(url, mode, wait_s=wait_s, on_wait=on_wait)
+        self._given = schema
+        self._on_wait = on_wait
+        self._guard = writing.Guard(None)
+
+    # -- schema --------------------------------------------------------------------------------------------------------
+
+    def ensure_schema(self, schema: CatalogueSchema) -> None:
+        """See GraphStore."""
+        if not self._has_catalogue():
+            self._check_unused(schema)
+        self.connection.write(f"CREATE CONSTRAINT IF NOT EXISTS FOR (m:{META_LABEL}) REQUIRE m.name IS UNIQUE")
+        for place in Layout(schema).nodes.values():
+            self.connection.write(
+                f"CREATE CONSTRAINT IF NOT EXISTS FOR (n:{place.label}) REQUIRE n.{place.key} IS UNIQUE"
+            )
+        self.connection.read("CALL db.awaitIndexes($seconds)", {"seconds": INDEX_WAIT_S})
+        ((text,),) = self.connection.write(
+            f"MERGE (m:{META_LABEL} {{name: $name}}) ON CREATE SET m.value = $value RETURN m.value",
+            {"name": SCHEMA, "value": schema.model_dump_json()},
+        )
+        held = self._parse(text)
+        if held != schema:
+            same = " of that name but with other contents" if held.name == schema.name else ""
+            raise StoreError(
+                f"{self.url} holds the catalogue {held.name!r}, got {schema.name!r}, another schema{same}; "
+                "expected the one it holds: load into another database, or delete what this one holds to replace it"
+            )
+
+    def _check_unused(self, schema: CatalogueSchema) -> None:
+        for place in Layout(schema).nodes.values():
+            if self.connection.read(f"MATCH (n:{place.label}) RETURN 1 LIMIT 1"):
+                raise StoreError(
+                    f"{self.url} holds nodes labelled {place.label} that kgrec did not load; expected none of the "
+                    "catalogue's labels: use that graph as it is (kgrec inspect, then kgrec train --schema FILE.toml), "
+                    "or load into another database"
+                )
+
+    def read_schema(self) -> CatalogueSchema:
+        """See GraphStore."""
+        return self._schema
+
+    @cached_property
+    def _schema(self) -> CatalogueSchema:
+        text = self._entry(SCHEMA)
+        if text is None:
+            if self._given is None:
+                raise StoreError(
+                    f"{self.url} holds no catalogue that kgrec loaded; load one (kgrec load SOURCE --to {self.url}), "
+                    f"or say what its graph means: kgrec inspect {self.url} --out FILE.toml, then --schema FILE.toml"
+                )
+            return self._given
+        held = self._parse(text)
+        check_schema(self.url, held, self._given)
+        return held
+
+    def _parse(self, text: str) -> CatalogueSchema:
+        try:
+            return CatalogueSchema.model_validate_json(text)
+        except ValidationError as error:
+            raise StoreError(
+                f"{self.url} holds a schema that this version of kgrec does not know; use the version that loaded it, "
+                "or load into another database"
+            ) from error
+
+    def _has_catalogue(self) -> bool:
+        return self._entry(SCHEMA) is not None
+
+    def _entry(self, name: str) -> str | None:
+        rows = self.connection.read(f"MATCH (m:{META_LABEL} {{name: $name}}) RETURN m.value", {"name": name})
+        return rows[0][0] if rows else None
+
+    def foreign_rows(self) -> Source | None:
+        """See GraphStore."""
+        return None if self._has_catalogue() else ForeignGraph(self.connection, self.read_schema())
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return Layout(self.read_schema())
+
+    def _node_place(self, node_type: str) -> NodePlace:
+        if node_type not in self._layout.nodes:
+            raise StoreError(
+                f"{self.url} has no node type {node_type!r}; expected one of: {', '.join(self._layout.nodes)}"
+            )
+        return self._layout.nodes[node_type]
+
+    def _edge_place(self, edge_type: str) -> EdgePlace:
+        if edge_type not in self._layout.edges:
+            raise StoreError(
+                f"{self.url} has no edge type {edge_type!r}; expected one of: {', '.join(self._layout.edges)}"
+            )
+        return self._layout.edges[edge_type]
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def begin_load(self) -> None:
+        """See GraphStore.
+
+        Raises:
+            StoreError: another load is at work.
+        """
+        self._check_loaded()
+        owner = self._guard.owner or uuid4().hex
+        seen = self._mark(owner)
+        if seen[0] in (owner, None):
+            seen = self._take_over(owner, seen)
+        elif self._on_wait is not None:
+            self._on_wait(
+                f"{self.url}: a load that began before did not finish; waiting up to {LEASE_S:g} s to see that none is "
+                "at work"
+            )
+        deadline = time.monotonic() + LEASE_S
+        while seen[0] != owner:
+            time.sleep(0.5)
+            now = self._mark(owner)
+            if now[0] == owner:
+                break
+            if now != seen:
+                raise StoreError(
+                    f"{self.url}: another load is at work there; expected one at a time: wait for it to end, then load "
+                    "again"
+                )
+            if time.monotonic() > deadline:
+                seen = self._take_over(owner, seen)
+        self._guard = writing.Guard(owner)
+
+    def _mark(self, owner: str) -> tuple[str | None, int]:
+        """Marks the store as half-written; whose the mark is, and how often that load has written."""
+        ((held, beat),) = self.connection.write(
+            f"MERGE (m:{META_LABEL} {{name: $name}}) ON CREATE SET m.owner = $owner, m.beat = 0 RETURN m.owner, m.beat",
+            {"name": LOADING, "owner": owner},
+        )
+        return held, beat
+
+    def _take_over(self, owner: str, seen: tuple[str | None, int]) -> tuple[str | None, int]:
+        """Makes the mark one's own, unless it has changed since it was seen."""
+        ((held, beat),) = self.connection.write(
+            # SET waits for the lock, and only then is the mark read
+            f"MATCH (m:{META_LABEL} {{name: $name}}) SET m.beat = m.beat + 1 "
+            "WITH m, m.beat = $beat + 1 AND coalesce(m.owner, '') = $seen AS unchanged "
+            "SET m.owner = CASE WHEN unchanged THEN $owner ELSE m.owner END RETURN m.owner, m.beat",
+            {"name": LOADING, "owner": owner, "seen": seen[0] or "", "beat": seen[1]},
+        )
+        return held, beat
+
+    def finish_load(self) -> None:
+        """See GraphStore."""
+        self._guard.write(
+            self.connection,
+            f"UNWIND [$name] AS name MATCH (done:{META_LABEL} {{name: name}}) DELETE done",
+            {"name": LOADING},
+        )
+        self._guard = writing.Guard(None)
+
+    def upsert_nodes(self, node_type: str, rows: pa.Table) -> None:
+        """See GraphStore."""
+        place = self._node_place(node_type)
+        self._check_loaded()
+        inputs = to_inputs(rows, self._schema.nodes[node_type].arrow_schema, 1, node_type)
+        writing.upsert_nodes(self.connection, self._guard, place, inputs)
+
+    def upsert_edges(self, edge_type: str, rows: pa.Table) -> None:
+        """See GraphStore."""
+        place = self._edge_place(edge_type)
+        self._check_loaded()
+        inputs = to_inputs(rows, self._schema.edges[edge_type].arrow_schema, 2, edge_type)
+        for column, end in (("c0", place.source), ("c1", place.target)):
+            missing = writing.find_missing(self.connection, end, inputs[column].unique())
+            if missing is not None:
+                raise StoreError(
+                    f"{self.url}: an edge of type {edge_type!r} has the end {missing!r}, which is no node of the "
+                    "store; expected both ends: load the nodes first, or leave the edge out"
+                )
+        writing.upsert_edges(self.connection, self._guard, place, inputs)
+
+    def delete_nodes(self, node_type: str, ids: Sequence[str]) -> int:
+        """See GraphStore."""
+        place = self._node_place(node_type)
+        self._check_loaded()
+        return writing.delete_nodes(self.connection, self._guard, place, list(dict.fromkeys(map(str, ids))))
+
+    def delete_edges(self, edge_type: str, pairs: Sequence[tuple[str, str]]) -> int:
+        """See GraphStore."""
+        place = self._edge_place(edge_type)
+        self._check_loaded()
+        return writing.delete_edges(self.connection, self._guard, place, list(dict.fromkeys(pairs)))
+
+    def _check_loaded(self) -> None:
+        if not self._has_catalogue():
+            self.read_schema()
+            raise StoreError(
+                f"{self.url} holds a graph that kgrec did not load, and is left as it is; to change it, use Cypher"
+            )
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def _check_whole(self) -> None:
+        self.read_schema()
+        if self.connection.read(f"MATCH (m:{META_LABEL} {{name: $name}}) RETURN 1", {"name": LOADING}):
+            raise StoreError(
+                f"{self.url} is half-written: a load into it is at work, or did not finish; wait for it, or load again "
+                f"and it is whole: kgrec load SOURCE --to {self.url}"
+            )
+
+    def read_nodes(self, node_type: str) -> Iterator[pa.RecordBatch]:
+        """See GraphStore."""
+        place = self._node_place(node_type)
+        return self._to_batches(iter_node_columns(self.connection, place), self._schema.nodes[node_type].arrow_schema)
+
+    def read_edges(self, edge_type: str) -> Iterator[pa.RecordBatch]:
+        """See GraphStore."""
+        place = self._edge_place(edge_type)
+        return self._to_batches(iter_edge_columns(self.connection, place), self._schema.edges[edge_type].arrow_schema)
+
+    def _to_batches(self, pieces: Iterator[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        self._check_whole()
+        for columns in pieces:
+            try:
+                arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+            except (pa.ArrowException, TypeError) as error:
+                raise StoreError(
+                    f"{self.url} holds a value that is not as loaded: {error}; expected {schema.to_string()!r}: load "
+                    "the catalogue again"
+                ) from error
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        self._check_whole()  # a load that began meanwhile has been read in part
+
+    def counts(self) -> Counts:
+        """See GraphStore."""
+        self._check_whole()
+        return Counts(
+            {name: self._count(f"MATCH (n:{place.label})") for name, place in self._layout.nodes.items()},
+            {name: self._count(place.match) for name, place in self._layout.edges.items()},
+        )
+
+    def _count(self, match: str) -> int:
+        ((n,),) = self.connection.read(f"{match} RETURN count(*)")
+        return int(n)
+
+    def neighbours(self, node: NodeRef, hops: int = 1) -> dict[NodeRef, int]:
+        """See GraphStore."""
+        self._check_whole()
+        self._node_place(node.type)
+        return find_neighbours(self._reach, node, hops)
+
+    def paths(self, start: NodeRef, end: NodeRef, max_length: int, k: int) -> list[GraphPath]:
+        """See GraphStore."""
+        self._check_whole()
+        for node in (start, end):
+            self._node_place(node.type)
+        return find_paths(self._reach, self._steps, start, end, max_length=max_length, k=k)
+
+    def _reach(self, node_type: str, ids: Sequence[str]) -> set[NodeRef]:
+        near = self._layout.nodes[node_type]
+        found: set[NodeRef] = set()
+        for _, _, far_type, pattern in self._patterns(node_type):
+            far = self._layout.nodes[far_type]
+            ((far_ids,),) = self.connection.read(
+                f"MATCH (n:{near.label}){pattern} WHERE n.{near.key} IN $keys AND m.{far.key} IS NOT NULL "
+                f"RETURN collect(DISTINCT toString(m.{far.key}))",
+                {"keys": to_keys(ids)},
+            )
+            found.update(NodeRef(far_type, id_) for id_ in far_ids)
+        return found
+
+    def _steps(self, node: NodeRef) -> list[Step]:
+        near = self._layout.nodes[node.type]
+        steps: set[Step] = set()
+        for edge_type, reverse, far_type, pattern in self._patterns(node.type):
+            far = self._layout.nodes[far_type]
+            ((far_ids,),) = self.connection.read(
+                f"MATCH (n:{near.label}){pattern} WHERE n.{near.key} IN $keys AND m.{far.key} IS NOT NULL "
+                f"RETURN collect(toString(m.{far.key}))",
+                {"keys": to_keys([node.id])},
+            )
+            steps.update(Step(edge_type, reverse, NodeRef(far_type, id_)) for id_ in far_ids)
+        return list(steps)
+
+    def _patterns(self, node_type: str) -> Iterator[tuple[str, bool, str, str]]:
+        """Every way to leave a node `n` for a node `m`: (edge type, reverse, type of m, pattern after n)."""
+        for edge_type, edge in self._schema.edges.items():
+            place = self._layout.edges[edge_type]
+            if edge.source == node_type:
+                yield edge_type, False, edge.target, f"{place.pattern()}(m:{place.target.label})"
+            if edge.target == node_type:
+                yield edge_type, True, edge.source, f"{place.pattern_from_target()}(m:{place.source.label})"
+
+    def item_links(self, items: Sequence[str]) -> ItemLinks:
+        """See GraphStore."""
+        return read_item_links(self.connection, self._layout, items)
+
+    def co_liked(self, item: str, k: int) -> list[tuple[str, int]]:
+        """See GraphStore."""
+        self._check_whole()
+        if k < 1:
+            return []
+        chosen = self._schema.interaction
+        place = self._layout.edges[chosen.edge]
+        target = place.target
+        is_like = "true"
+        if chosen.weight is not None and chosen.positive is not None:
+            weight = place.properties[list(self._schema.edges[chosen.edge].attributes).index(chosen.weight)]
+            is_like = f"r.{weight} >= $positive AND s.{weight} >= $positive"
+        rows = self.connection.read(
+            f"MATCH (i:{target.label}){place.pattern_from_target('r')}(u:{place.source.label}){place.pattern('s')}"
+            f"(j:{target.label}) WHERE i.{target.key} IN $keys AND j <> i AND {is_like} "
+            f"RETURN toString(j.{target.key}) AS id, count(DISTINCT u) AS n ORDER BY n DESC, id LIMIT $k",
+            {"keys": to_keys([item]), "k": int(k), "positive": chosen.positive},
+        )
+        return [(id_, int(n)) for id_, n in rows]
+
+    # -- closing -------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """See GraphStore."""
+        owner, self._guard = self._guard.owner, writing.Guard(None)
+        if owner is not None:  # the load failed; the next one need not wait to see whether it is at work
+            with suppress(StoreError):  # where the server is gone, the lease ends by itself
+                self.connection.write(
+                    f"MATCH (m:{META_LABEL} {{name: $name, owner: $owner}}) REMOVE m.owner",
+                    {"name": LOADING, "owner": owner},
+                )
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        """See GraphStore."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """See GraphStore."""
+        self.close()

@@ -1,0 +1,44 @@
+"""Rows on their way into a store: in the columns of their type, one per key, and what of them is new."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kgrec.errors import StoreError
+
+ROW = "c_row"  # the column that numbers rows
+
+
+def to_inputs(rows: pa.Table, schema: pa.Schema, n_keys: int, name: str) -> pa.Table:
+    """The rows as a store takes them in: columns c0, c1, ..., which no variable is named by; of equal keys the last.
+
+    Args:
+        rows: nodes or edges.
+        schema: their columns, the keys first.
+        n_keys: how many columns are keys.
+        name: their type, for errors.
+
+    Raises:
+        StoreError: the columns are others.
+    """
+    try:
+        rows = rows.select(schema.names).cast(schema)
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        raise StoreError(f"rows of {name!r}: {error}; expected the columns {schema.to_string()!r}") from error
+    rows = rows.rename_columns([f"c{i}" for i in range(rows.num_columns)])
+    keys = rows.column_names[:n_keys]
+    numbered = rows.select(keys).append_column(ROW, pa.array(np.arange(len(rows))))
+    last = numbered.group_by(keys).aggregate([(ROW, "max")])[f"{ROW}_max"]
+    return rows if len(last) == len(rows) else rows.take(np.sort(last.to_numpy()))
+
+
+def equal_rows(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> pa.Array:
+    """Whether the rows of two tables are equal in some columns; null equals null."""
+    equal = pa.array(np.ones(len(left), dtype=bool))
+    for name in columns:
+        a, b = left[name], right[name]
+        both_null = pc.and_(pc.is_null(a), pc.is_null(b))
+        equal = pc.and_(equal, pc.or_(pc.fill_null(pc.equal(a, b), False), both_null))
+    return equal

@@ -1,0 +1,255 @@
+"""What a store holds now beside what a bundle knows: nodes by content hashes, edges and interactions by their ends."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch_geometric.data import HeteroData
+
+from graph_schema import GraphTables
+from kgrec.errors import BundleError
+from kgrec.graph.hetero import to_hetero
+from kgrec.ids import IdMap
+from kgrec.model.bundle import Bundle
+from kgrec.text.node_texts import build_node_texts
+from kgrec.training.dataset import hash_contents, read_names
+
+
+@dataclass(frozen=True)
+class NodeChanges:
+    """How the nodes of one type differ from the bundle's, by their ids.
+
+    Attributes:
+        added: they are new.
+        changed: their name or what the model reads of their texts is another.
+        relinked: items only: their links are others.
+        deleted: they are gone.
+        n_now: how many there are now.
+    """
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    relinked: tuple[str, ...]
+    deleted: tuple[str, ...]
+    n_now: int
+
+
+@dataclass(frozen=True)
+class EdgeChanges:
+    """How many edges of one type are new, gone, and there now."""
+
+    n_added: int
+    n_deleted: int
+    n_now: int
+
+
+@dataclass(frozen=True)
+class Changes:
+    """All that differs between a store and a bundle.
+
+    Attributes:
+        nodes: by node type.
+        edges: by edge type, the interaction included.
+        likes: the interactions that are likes: one whose weight passes the schema's `positive` is new or gone.
+        texts_known: False for a bundle of format version 1, which does not tell what texts it read: of `changed`, only
+            the names are told.
+    """
+
+    nodes: Mapping[str, NodeChanges]
+    edges: Mapping[str, EdgeChanges]
+    likes: EdgeChanges
+    texts_known: bool
+
+    def __bool__(self) -> bool:
+        """Whether anything changed."""
+        nodes = any((n.added, n.changed, n.relinked, n.deleted) != ((),) * 4 for n in self.nodes.values())
+        return nodes or any(edge.n_added or edge.n_deleted for edge in (*self.edges.values(), self.likes))
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """A catalogue in the rows that the bundle will have: nodes that stay first, in its order, then new ones by id.
+
+    Attributes:
+        data: the heterograph, without features.
+        ids: node type -> its ids and their rows.
+        names: node type -> a name, or None, per row.
+        contents: from `hash_contents`.
+        item_texts: the text of each item, or None.
+        kept: node type -> (n_kept,) int64, ascending: the bundle's rows of its nodes that are still there.
+        liked, seen: (n_users, n_items), as in a bundle.
+        reread: (n_items,) bool: items that are new or whose text may be another: their texts are encoded.
+        replaced: (n_items,) bool: items that are new, or that nobody had met in training and whose text or links
+            may be others: the prior places them.
+    """
+
+    data: HeteroData
+    ids: Mapping[str, IdMap]
+    names: Mapping[str, list[str | None]]
+    contents: Mapping[str, NDArray[np.int64]]
+    item_texts: list[str | None]
+    kept: Mapping[str, NDArray[np.int64]]
+    liked: csr_array
+    seen: csr_array
+    reread: NDArray[np.bool_]
+    replaced: NDArray[np.bool_]
+
+    def rows_now(self, bundle: Bundle, node_type: str) -> NDArray[np.int64]:
+        """(n,) int64: the row now of each of the bundle's rows; -1 for what is gone."""
+        return _rows_now(self.kept[node_type], len(bundle.ids[node_type]))
+
+
+def find_changes(bundle: Bundle, tables: GraphTables) -> tuple[Catalogue, Changes]:
+    """Compares a catalogue with a bundle.
+
+    Args:
+        bundle: the bundle.
+        tables: the catalogue as it is now, in any order.
+
+    Raises:
+        BundleError: the catalogue has another schema, or none of the bundle's items.
+        CatalogueError: the catalogue is broken, as in `to_hetero`.
+    """
+    schema = bundle.schema
+    if tables.schema.digest != schema.digest:
+        raise BundleError(
+            f"the bundle was trained on the schema {schema.name!r} ({schema.digest[:8]}), the catalogue has "
+            f"{tables.schema.name!r} ({tables.schema.digest[:8]}): name the store of the bundle, or train again"
+        )
+    tables, kept = _to_bundle_order(bundle, tables)
+    if not len(kept[schema.item_type]):
+        raise BundleError(
+            f"none of the bundle's {len(bundle.items):,} items is in this catalogue, which has "
+            f"{len(tables.nodes[schema.item_type]):,}: name the store that the bundle was trained on, or train again"
+        )
+    data, ids = to_hetero(tables)
+    item_texts = build_node_texts(tables)[schema.item_type]
+    names, contents = read_names(tables), hash_contents(tables, item_texts)
+    liked, seen = _read_interactions(data, bundle)
+
+    n_items, n_kept = len(ids[schema.item_type]), len(kept[schema.item_type])
+    reread, relinked = np.ones(n_items, np.bool_), np.zeros(n_items, np.bool_)
+    edges = {}
+    for name, edge in schema.edges.items():
+        is_interaction = name == schema.interaction.edge
+        before = np.stack(bundle.seen.nonzero()) if is_interaction else bundle.edges[name]
+        rows = [_rows_now(kept[end], len(bundle.ids[end])) for end in (edge.source, edge.target)]
+        found, differing = _compare_edges(before, rows, data[schema.edge_triple(name)].edge_index.numpy())
+        edges[name] = found
+        for side, node_type in enumerate((edge.source, edge.target)):
+            if node_type == schema.item_type and not is_interaction:
+                relinked[differing[side][differing[side] >= 0]] = True
+    user_rows, item_rows = (_rows_now(kept[end], len(bundle.ids[end])) for end in (schema.user_type, schema.item_type))
+    likes, _ = _compare_edges(np.stack(bundle.liked.nonzero()), [user_rows, item_rows], np.stack(liked.nonzero()))
+
+    nodes = {}
+    for node_type, nodes_now in ids.items():
+        differs, unknown = _compare_contents(bundle, node_type, kept[node_type], names[node_type], contents)
+        is_item = node_type == schema.item_type
+        if is_item:
+            reread[:n_kept] = differs | unknown
+        known = set(kept[node_type].tolist())
+        nodes[node_type] = NodeChanges(
+            added=nodes_now.ids[len(kept[node_type]) :],
+            changed=_pick(nodes_now, np.flatnonzero(differs)),
+            relinked=_pick(nodes_now, np.flatnonzero(relinked[:n_kept])) if is_item else (),
+            deleted=tuple(id_ for row, id_ in enumerate(bundle.ids[node_type].ids) if row not in known),
+            n_now=len(nodes_now),
+        )
+    learned = np.zeros(n_items, np.bool_)
+    learned[:n_kept] = ~bundle.model.cold.numpy()[kept[schema.item_type]]
+    replaced = (reread | relinked) & ~learned
+    catalogue = Catalogue(data, ids, names, contents, item_texts, kept, liked, seen, reread, replaced)
+    return catalogue, Changes(nodes, edges, likes, texts_known=bool(bundle.contents))
+
+
+def _to_bundle_order(bundle: Bundle, tables: GraphTables) -> tuple[GraphTables, dict[str, NDArray[np.int64]]]:
+    """The tables with the bundle's nodes first, in its order, and the rows that these have in the bundle."""
+    nodes, kept = {}, {}
+    for node_type, table in tables.nodes.items():
+        ids = tables.ids(node_type).combine_chunks()
+        before = pa.array(bundle.ids[node_type].ids, pa.string())
+        places = pc.fill_null(pc.index_in(before, ids), -1).to_numpy().astype(np.int64)
+        new = np.flatnonzero(pc.invert(pc.is_in(ids, before)).to_numpy(zero_copy_only=False))
+        new = new[pc.sort_indices(ids.take(pa.array(new))).to_numpy()]
+        nodes[node_type] = table.take(np.concatenate([places[places >= 0], new]))
+        kept[node_type] = np.flatnonzero(places >= 0)
+    return GraphTables(tables.schema, nodes, tables.edges), kept
+
+
+def _rows_now(kept: NDArray[np.int64], n_before: int) -> NDArray[np.int64]:
+    rows = np.full(n_before, -1, np.int64)
+    rows[kept] = np.arange(len(kept))
+    return rows
+
+
+def _read_interactions(data: HeteroData, bundle: Bundle) -> tuple[csr_array, csr_array]:
+    """The likes and all interactions, (n_users, n_items) each; there may be none."""
+    schema = bundle.schema
+    found = data[schema.edge_triple(schema.interaction.edge)]
+    users, items = found.edge_index.numpy()
+    positive = np.ones(len(users), np.bool_)
+    if schema.interaction.positive is not None:
+        positive = found.weight.numpy() >= schema.interaction.positive
+    shape = (data[schema.user_type].num_nodes, data[schema.item_type].num_nodes)
+    matrices = []
+    for kept in (positive, np.ones_like(positive)):
+        matrix = csr_array((np.ones(int(kept.sum()), np.float32), (users[kept], items[kept])), shape=shape)
+        matrix.sum_duplicates()
+        matrix.data[:] = 1
+        matrices.append(matrix)
+    return matrices[0], matrices[1]
+
+
+def _compare_edges(
+    before: NDArray[np.int64], rows: list[NDArray[np.int64]], now: NDArray[np.int64]
+) -> tuple[EdgeChanges, NDArray[np.int64]]:
+    """Compares the edges of one type.
+
+    Args:
+        before: (2, n) int64 rows of the bundle.
+        rows: the rows now of the sources and of the targets; -1 for what is gone.
+        now: (2, m) int64 rows now.
+
+    Returns:
+        The counts, and (2, n) int64: the ends of the edges that are new or gone, -1 for a node that is gone.
+    """
+    was = np.stack([rows[0][before[0]], rows[1][before[1]]])
+    width = max(len(rows[1]), int(now[1].max(initial=-1)) + 1, 1)
+    codes_was, codes_now = was[0] * width + was[1], now[0] * width + now[1]
+    added = ~_is_in(codes_now, codes_was[(was >= 0).all(axis=0)])
+    deleted = (was < 0).any(axis=0) | ~_is_in(codes_was, codes_now)
+    found = EdgeChanges(int(added.sum()), int(deleted.sum()), now.shape[1])
+    return found, np.hstack([now[:, added], was[:, deleted]])
+
+
+def _is_in(codes: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = pc.is_in(pa.array(codes), pa.array(others)).to_numpy(zero_copy_only=False)  # by hashing
+    return found
+
+
+def _compare_contents(
+    bundle: Bundle,
+    node_type: str,
+    kept: NDArray[np.int64],
+    names: list[str | None],
+    contents: Mapping[str, NDArray[np.int64]],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of the nodes that are still there, which are others, and of which the bundle does not tell."""
+    before = bundle.names[node_type]
+    renamed = np.array([before[row] != name for row, name in zip(kept.tolist(), names, strict=False)], np.bool_)
+    if node_type == bundle.schema.user_type:
+        return renamed, np.zeros(len(kept), np.bool_)
+    hashes = bundle.contents.get(node_type, np.zeros(0, np.int64))
+    known = kept < len(hashes)
+    differs = renamed.copy()
+    differs[known] = hashes[kept[known]] != contents[node_type][: len(kept)][known]
+    return differs, ~known
+
+
+def _pick(ids: IdMap, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    return tuple(ids.ids[row] for row in rows.tolist())

@@ -1,0 +1,97 @@
+"""What a sync did, for people and for programs."""
+
+import json
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kgrec.model.bundle import Bundle
+from kgrec.sync.staleness import DAY_S
+from kgrec.sync.update import SyncReport
+
+LIKES = "likes"
+
+
+def to_json(report: SyncReport, bundle: Bundle, *, store: str, now: int) -> str:
+    """The report as a JSON object.
+
+    Args:
+        report: what was done, or would be.
+        bundle: as it was before.
+        store: what it was compared with.
+        now: UTC seconds.
+    """
+    changes, found = report.changes, report.staleness
+    told = {
+        "store": store,
+        "synced_at": now,
+        "trained_at": bundle.trained_at,
+        "changed": bool(changes),
+        "texts_known": changes.texts_known,
+        "nodes": {
+            name: {
+                "now": nodes.n_now,
+                "added": len(nodes.added),
+                "changed": len(nodes.changed),
+                "relinked": len(nodes.relinked),
+                "deleted": len(nodes.deleted),
+            }
+            for name, nodes in changes.nodes.items()
+        },
+        "edges": {
+            name: {"now": edges.n_now, "added": edges.n_added, "deleted": edges.n_deleted}
+            for name, edges in (*changes.edges.items(), (LIKES, changes.likes))
+        },
+        "texts_encoded": report.n_encoded,
+        "items_placed": report.n_placed,
+        "staleness": {
+            "age_s": found.age_s,
+            "new_likes": found.new_likes,
+            "gone_likes": found.gone_likes,
+            "placed_items": found.placed_items,
+            "gone_items": found.gone_items,
+        },
+        "retrain": bool(found.reasons),
+        "reasons": found.reasons,
+    }
+    return json.dumps(told, ensure_ascii=False, indent=1) + "\n"
+
+
+def print_report(report: SyncReport, console: Console, *, store: str) -> None:
+    """Prints what changed, how stale the bundle is, and whether to train again."""
+    changes, found = report.changes, report.staleness
+    rows: list[tuple[str, str, int, int, int | None, int | None, int]] = [
+        ("node", name, len(n.added), len(n.deleted), len(n.changed), len(n.relinked) if n.relinked else None, n.n_now)
+        for name, n in changes.nodes.items()
+    ]
+    edges = (*changes.edges.items(), (LIKES, changes.likes))
+    rows += [("edge", name, edge.n_added, edge.n_deleted, None, None, edge.n_now) for name, edge in edges]
+    table = _table(f"{store} beside the bundle", "kind", "type")
+    for name in ("added", "deleted", "changed", "links changed", "now"):
+        table.add_column(name, justify="right")
+    for kind, name, *counts, n_now in rows:
+        table.add_row(kind, escape(name), *(f"{count:,}" if count else "" for count in counts), f"{n_now:,}")
+    console.print(table)
+    table = _table(f"How stale it is, {_age(found.age_s)} after its training", "what")
+    for name in ("share", "train again from"):
+        table.add_column(name, justify="right")
+    for what, share, most in found.shares:
+        style = "bold" if most is not None and share >= most else None
+        table.add_row(what, f"{share:.1%}", "" if most is None else f"{most:.0%}", style=style)
+    console.print(table)
+    advice = "; ".join(found.reasons)
+    console.print(f"Train again: {advice}" if advice else "No need to train again yet", markup=False, soft_wrap=True)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _age(age_s: int) -> str:
+    days = age_s // DAY_S
+    return "less than a day" if days < 1 else f"{days:,} day{'s' if days > 1 else ''}"

@@ -1,0 +1,251 @@
+"""What is looked for, what was found, and how bad it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from graph_schema import CatalogueSchema
+from kgrec.store.contract import NodeRef
+
+
+class Severity(StrEnum):
+    """How bad a finding is."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one kind of finding means.
+
+    Attributes:
+        title: what is looked for.
+        effect: what it does to recommendations.
+        advice: what to do.
+        error_from: the share from which a finding is an error; None: it never is.
+        warning_from: likewise, a warning; what is neither is a note.
+    """
+
+    title: str
+    effect: str
+    advice: str
+    error_from: float | None = None
+    warning_from: float | None = None
+
+    def severity(self, share: float) -> Severity:
+        """How bad it is where it concerns a share of what was looked at."""
+        if self.error_from is not None and share >= self.error_from:
+            return Severity.ERROR
+        return Severity.WARNING if self.warning_from is not None and share >= self.warning_from else Severity.NOTE
+
+
+CHECKS: Mapping[str, Check] = {
+    "missing_key": Check(
+        "nodes without the key",
+        "They have no id to be recommended or asked by: kgrec leaves them and their edges out.",
+        "Give each its key, or delete them; a uniqueness constraint keeps them findable.",
+        error_from=0,
+    ),
+    "duplicate_key": Check(
+        "nodes with a key that another node has",
+        "One of each is kept, the interactions of all come together under it, and the others' texts are lost.",
+        "Merge them, then add a uniqueness constraint on the key.",
+        error_from=0,
+    ),
+    "unfit_value": Check(
+        "values that do not fit their declared type",
+        "A row with such a value is left out whole: a node with all its edges, an interaction with its like.",
+        "Mend the values, or declare the type that the schema's attribute really has.",
+        error_from=0.01,
+        warning_from=0,
+    ),
+    "missing_value": Check(
+        "interactions without their weight or time",
+        "They are left out: without a weight they cannot count as a like, without a time they cannot be split by it.",
+        "Fill the value in, or take weight or at out of [interaction] in the schema.",
+        error_from=0.01,
+        warning_from=0,
+    ),
+    "lost_edges": Check(
+        "edges with an end that is not among the nodes",
+        "They are left out, and what they said of the node at their other end with them.",
+        "Mend the nodes at their ends first: most are the edges of nodes that other findings here name.",
+        error_from=0.01,
+        warning_from=0,
+    ),
+    "no_likes": Check(
+        "interactions, none of which counts as a like",
+        "There is nothing to learn from: training refuses such a catalogue.",
+        "Lower positive under [interaction], or name the weight's true attribute.",
+        error_from=0,
+    ),
+    "items_without_text": Check(
+        "items without text",
+        "A new one among them cannot be placed by what it is about, and no sentence finds it.",
+        "Fill in the text, or name further text columns of the item in the schema.",
+        warning_from=0.05,
+    ),
+    "items_without_links": Check(
+        "items without links to entities",
+        "The graph says nothing of them: while they have few interactions they rest on their text alone, and no reason "
+        "can be given for them but likes.",
+        "Link them to what they have in common with others (makers, people, categories).",
+        warning_from=0.05,
+    ),
+    "users_without_interactions": Check(
+        "users without interactions",
+        "They are given what is liked most until they have a first like; they cost nothing otherwise.",
+        "Nothing where they are new. Where they should have some, look for interactions on another label or key.",
+        warning_from=0.5,
+    ),
+    "items_without_interactions": Check(
+        "items without interactions",
+        "They are recommended by their text and links alone; with neither they are never recommended.",
+        "Nothing where they are new and have text or links. Retired ones are better deleted than ranked.",
+        warning_from=0.5,
+    ),
+    "interactions_in_future": Check(
+        "interactions in the future",
+        "A split by time takes them for the latest likes and tests on them; the newest likes count as old beside them.",
+        "Mend the clock, the time zone or the unit that they were written with.",
+        warning_from=0,
+    ),
+    "interactions_before_1990": Check(
+        "interactions before 1990",
+        "Most often a default (epoch 0) or another unit; a split by time takes them for the oldest likes.",
+        "Write the true time, or delete them.",
+        warning_from=0,
+    ),
+    "interactions_far_off": Check(
+        "interactions far from all others in time",
+        "Most often a default date, or an import from elsewhere; a split by time puts them together on one side.",
+        "See whether their times are meant.",
+        warning_from=0,
+    ),
+    "self_loops": Check(
+        "nodes linked to themselves",
+        "Such a link says nothing, and a node's own text counts twice in what is made of its neighbours.",
+        "Delete these relationships.",
+        warning_from=0,
+    ),
+    "repeated_edges": Check(
+        "pairs of nodes with more than one relationship of a type",
+        "kgrec keeps one of each pair, the latest where they have times; counts made in the database differ.",
+        "Write relationships by MERGE; where repeats mean strength, keep one with a count as its weight.",
+        warning_from=0,
+    ),
+    "hubs": Check(
+        "nodes linked to a large share of the items",
+        "To share one says nothing: it makes items alike that are not, and reasons that name it persuade nobody.",
+        "Where it is a default or a catch-all, delete it or split it; else leave it, kgrec weighs links by rarity.",
+    ),
+    "orphans": Check(
+        "entities without any relationship",
+        "Nothing: no item is reached by them.",
+        "Delete them, or find out which links were lost.",
+    ),
+    "disconnected_parts": Check(
+        "nodes in parts of the graph that are not connected to the largest",
+        "What is liked in one part says nothing of items in another: only text goes from one to the other.",
+        "See whether links between them were lost; parts that are catalogues of their own are better trained apart.",
+        warning_from=0.05,
+    ),
+    "label_leakage": Check(
+        "a relation between users and items that repeats the interaction",
+        "It tells the answer: likes held out for evaluation are still in the graph, so that every figure is too good, "
+        "and what the model learns from it is not there for a new user.",
+        "Leave the relation out of the schema, or make it part of the interaction.",
+        error_from=0,
+    ),
+    "co_interaction_leakage": Check(
+        "a relation between items that repeats which items are interacted with together",
+        "It was most likely computed from the interactions (also bought, similar): likes held out for evaluation are "
+        "in it, and new items have none.",
+        "Leave it out of the schema, unless it is known to come from elsewhere.",
+        warning_from=0,
+    ),
+}  # fmt: skip
+AT_LOADING = ("missing_key", "duplicate_key", "unfit_value", "missing_value", "lost_edges")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One of the things found.
+
+    Attributes:
+        nodes: the node, or the two ends of an edge; empty where a node has no id.
+        about: what else tells it apart: a name, a value, a time, a size.
+    """
+
+    nodes: tuple[NodeRef, ...]
+    about: str | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found in one node type or edge type.
+
+    Attributes:
+        check: its name in `CHECKS`.
+        severity: how bad it is.
+        type: the node type or edge type; None: the whole graph.
+        message: what was found.
+        count: how many.
+        total: out of how many.
+        of: what `total` counts.
+        examples: at most three.
+        query: the Cypher that shows them all; None where Cypher cannot tell them.
+    """
+
+    check: str
+    severity: Severity
+    type: str | None
+    message: str
+    count: int
+    total: int
+    of: str
+    examples: tuple[Example, ...]
+    query: str | None
+
+    @property
+    def share(self) -> float:
+        """`count` of `total`, 0 to 1."""
+        return self.count / self.total if self.total else 0.0
+
+    @property
+    def effect(self) -> str:
+        """What it does to recommendations."""
+        return CHECKS[self.check].effect
+
+    @property
+    def advice(self) -> str:
+        """What to do."""
+        return CHECKS[self.check].advice
+
+
+@dataclass(frozen=True)
+class Validation:
+    """All findings.
+
+    Attributes:
+        schema: the catalogue's.
+        findings: the worst first, then in the order of `CHECKS`.
+        passed: the checks that found nothing.
+        skipped: check -> why it was not made.
+        n_nodes: node type -> nodes that were checked.
+        n_edges: edge type -> edges that were checked.
+    """
+
+    schema: CatalogueSchema
+    findings: tuple[Finding, ...]
+    passed: tuple[str, ...]
+    skipped: Mapping[str, str]
+    n_nodes: Mapping[str, int]
+    n_edges: Mapping[str, int]
+
+    def has(self, severity: Severity) -> bool:
+        """Whether anything is at least that bad."""
+        worse = list(Severity)[: list(Severity).index(severity) + 1]
+        return any(found.severity in worse for found in self.findings)

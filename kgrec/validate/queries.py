@@ -1,0 +1,366 @@
+"""The Cypher that shows what a check found, for people to run and to change: one row per finding.
+
+Names go in quoted and ids as literals, so nothing in a schema or in data can become Cypher. The text is for both
+databases: each clause here is one that both understand. What differs is in `Words`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from graph_schema import SOURCE, CatalogueSchema, EdgeType, NodeType
+from graph_schema.catalogue import AttributeType
+from graph_schema.columns import FINER_THAN_SECONDS
+from kgrec.store.contract import NodeRef
+
+_BLANK = r"'[\\s\\p{Z}]*'"
+_BOOLS = "['true', 't', 'yes', 'y', '1', '1.0', 'false', 'f', 'no', 'n', '0', '0.0']"
+IS_MISSING = r"(value IS NULL OR text =~ '[\\s\\p{Z}]*|(?i)nan')"  # what staging takes for no value
+_IS_INFINITE = r"(coalesce(abs(number), 0) = Infinity OR text =~ '(?i)[+-]?inf(inity)?')"
+_ISO_TIME = r"'\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\\d|3[01])([T ]\\d.*)?'"
+_ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def to_literal(text: str) -> str:
+    """A text as a Cypher string; what cannot be seen is written as its number."""
+    return "'" + "".join(_ESCAPES.get(letter) or show_letter(letter) for letter in text) + "'"
+
+
+def show_letter(letter: str) -> str:
+    """A letter, or its number where it cannot be seen; those beyond four digits are harmless."""
+    return letter if letter.isprintable() or ord(letter) > 0xFFFF else f"\\u{ord(letter):04x}"  # noqa: PLR2004
+
+
+@dataclass(frozen=True)
+class Words:
+    """A catalogue in the words of one database, all names quoted.
+
+    Attributes:
+        schema: the catalogue.
+        labels: node type -> label.
+        node_columns: node type -> column -> property.
+        types: edge type -> relationship type.
+        edge_columns: edge type -> attribute -> property.
+        turned: the edge types whose relationships point from target to source.
+        is_foreign: the graph was not written by kgrec: values may be of other types than the schema's, keys integers.
+        keyless: node types with nodes that have no key, which the other checks leave out.
+    """
+
+    schema: CatalogueSchema
+    labels: Mapping[str, str]
+    node_columns: Mapping[str, Mapping[str, str]]
+    types: Mapping[str, str]
+    edge_columns: Mapping[str, Mapping[str, str]]
+    turned: frozenset[str] = frozenset()
+    is_foreign: bool = False
+    keyless: frozenset[str] = frozenset()
+
+    @classmethod
+    def of_neo4j(cls, schema: CatalogueSchema, *, is_foreign: bool = False) -> "Words":
+        """The words of Neo4j."""
+        from kgrec.store.neo4j.connection import quote
+
+        return cls(
+            schema,
+            labels={name: quote(node.label) for name, node in schema.nodes.items()},
+            node_columns={name: {c: quote(c) for c in node.columns} for name, node in schema.nodes.items()},
+            types={name: quote(edge.type) for name, edge in schema.edges.items()},
+            edge_columns={name: {c: quote(c) for c in edge.attributes} for name, edge in schema.edges.items()},
+            turned=frozenset(name for name, edge in schema.edges.items() if edge.reverse),
+            is_foreign=is_foreign,
+        )
+
+    @classmethod
+    def of_ladybug(cls, schema: CatalogueSchema) -> "Words":
+        """The words of the embedded database."""
+        from kgrec.store.ladybug import META
+        from kgrec.store.layout import lay_out
+
+        layout = lay_out(schema, taken=[META])
+        return cls(
+            schema,
+            labels={name: layout.nodes[name].name for name in schema.nodes},
+            node_columns={
+                name: dict(zip(node.columns, layout.nodes[name].properties, strict=True))
+                for name, node in schema.nodes.items()
+            },
+            types={name: layout.edges[name].name for name in schema.edges},
+            edge_columns={
+                name: dict(zip(edge.attributes, layout.edges[name].properties, strict=True))
+                for name, edge in schema.edges.items()
+            },
+        )
+
+    def leaving_out(self, keyless: Iterable[str]) -> "Words":
+        """The same words for a graph in which some node types have nodes without a key."""
+        return replace(self, keyless=frozenset(keyless))
+
+    # -- parts of queries ----------------------------------------------------------------------------------------------
+
+    def key(self, variable: str, node_type: str) -> str:
+        """The key of a node."""
+        return f"{variable}.{self.node_columns[node_type][self.schema.nodes[node_type].key]}"
+
+    def edge(self, edge_type: str, source: str, target: str, *, edge: str = "", labels: bool = True) -> str:
+        """The pattern of an edge between two variables; without `labels` where these are bound already."""
+        declared = self.schema.edges[edge_type]
+        ends = [
+            f"({variable}:{self.labels[node_type]})" if labels else f"({variable})"
+            for variable, node_type in ((source, declared.source), (target, declared.target))
+        ]
+        relationship = f"[{edge}:{self.types[edge_type]}]"
+        return (
+            f"{ends[0]}<-{relationship}-{ends[1]}"
+            if edge_type in self.turned
+            else f"{ends[0]}-{relationship}->{ends[1]}"
+        )
+
+    def is_without(self, node_type: str, edge_types: Iterable[str]) -> list[str]:
+        """The conditions under which the node `n` has no edge of some types."""
+        types: dict[tuple[bool, str], list[str]] = {}  # (`n` is where it starts, the other end's type) -> types
+        for name in edge_types:
+            edge = self.schema.edges[name]
+            for is_source, near, far in ((True, edge.source, edge.target), (False, edge.target, edge.source)):
+                if near == node_type:
+                    types.setdefault((is_source != (name in self.turned), far), []).append(self.types[name])
+        conditions = []
+        for (starts, far), names in types.items():
+            relationship = f"-[:{'|'.join(dict.fromkeys(names))}]-"
+            keyed = " AND ".join(self._has_key("other", far))
+            end = f"({'other' if keyed else ''}:{self.labels[far]})"
+            pattern = f"(n){relationship}>{end}" if starts else f"(n)<{relationship}{end}"
+            conditions.append(f"NOT EXISTS {{ MATCH {pattern}{f' WHERE {keyed}' if keyed else ''} }}")
+        return conditions
+
+    def is_blank(self, node_type: str, column: str) -> str:
+        """The condition under which a text column of the node `n` is missing or blank."""
+        value = f"coalesce(n.{self.node_columns[node_type][column]}, '')"
+        if self.is_foreign:  # it may be a list of texts
+            return f"size([] + {value}) < 2 AND all(part IN [] + {value} WHERE toStringOrNull(part) =~ {_BLANK})"
+        return f"{value} =~ {_BLANK}"
+
+    def _has_key(self, variable: str, node_type: str) -> list[str]:
+        if node_type not in self.keyless:
+            return []
+        return [f"NOT {_has_no(self.key(variable, node_type))}"]
+
+    def _is(self, variable: str, node: NodeRef) -> str:
+        """The condition under which a variable is a node."""
+        key = self.key(variable, node.type)
+        if not self.is_foreign:
+            return f"{key} = {to_literal(node.id)}"
+        from kgrec.store.neo4j.layout import to_keys
+
+        values = [to_literal(value) if isinstance(value, str) else str(value) for value in to_keys([node.id])]
+        return f"{key} IN [{', '.join(values)}]"
+
+    # -- queries -------------------------------------------------------------------------------------------------------
+
+    def list_nodes(self, node_type: str, conditions: Sequence[str]) -> str:
+        """The nodes `n` of a type for which the conditions hold, by their ids."""
+        return _join(
+            f"MATCH (n:{self.labels[node_type]})",
+            _where([*self._has_key("n", node_type), *conditions]),
+            f"RETURN {self.key('n', node_type)} AS id",
+        )
+
+    def list_nodes_by_value(self, node_type: str, column: str, condition: str) -> str:
+        """The nodes of a type with a value for which a condition holds; `_bind` says on what."""
+        bound, kept = self._bind("n", f"n.{self.node_columns[node_type][column]}", self.schema.nodes[node_type], column)
+        return _join(
+            f"MATCH (n:{self.labels[node_type]})",
+            _where(self._has_key("n", node_type)),
+            *bound,
+            _where([condition]),
+            f"RETURN {self.key('n', node_type)} AS id, {kept}",
+        )
+
+    def list_edges_by_value(self, edge_type: str, column: str, condition: str) -> str:
+        """The edges of a type with a value for which a condition holds, by the ids of their ends."""
+        edge = self.schema.edges[edge_type]
+        bound, kept = self._bind("a, b", f"r.{self.edge_columns[edge_type][column]}", edge, column)
+        return _join(
+            f"MATCH {self.edge(edge_type, 'a', 'b', edge='r')}",
+            _where([*self._has_key("a", edge.source), *self._has_key("b", edge.target)]),
+            *bound,
+            _where([condition]),
+            f"RETURN {self.key('a', edge.source)} AS source, {self.key('b', edge.target)} AS target, {kept}",
+        )
+
+    def _bind(self, carried: str, value: str, declared: NodeType | EdgeType, column: str) -> tuple[list[str], str]:
+        """Names for a value, for conditions: `at`, epoch seconds, where it is a time, else `number`.
+
+        In a foreign graph also `value` as it is, and `text`, "?" where it has none.
+
+        Returns:
+            The clauses that name it, and the name of what is worth showing.
+        """
+        is_time = declared.columns[column] == "time"
+        if not self.is_foreign:
+            name = "at" if is_time else "number"
+            return [f"WITH {carried}, {value} AS {name}"], name
+        clauses = [
+            f"WITH {carried}, {value} AS value",
+            f"WITH {carried}, value, toFloatOrNull(value) AS number, coalesce(toStringOrNull(value), '?') AS text",
+        ]
+        if is_time:  # as `kgrec.store.neo4j.foreign` and staging read it
+            finer = [
+                f"WHEN value IS :: INTEGER AND abs(value) >= {least} THEN value / {unit}"
+                for least, unit in FINER_THAN_SECONDS
+            ]
+            if column in declared.milliseconds:  # also where they are written as text
+                finer.append(f"WHEN number >= {FINER_THAN_SECONDS[-1][0]} THEN floor(number / 1000)")
+            cases = [
+                *finer,
+                "WHEN number IS NOT NULL THEN floor(number)",
+                f"WHEN text =~ {_ISO_TIME} THEN datetime(replace(text, ' ', 'T')).epochSeconds",
+            ]
+            clauses.append("\n    ".join([f"WITH {carried}, value, number, text, CASE", *cases]) + "\n  END AS at")
+        return clauses, "value"
+
+    def list_keyless(self, node_type: str) -> str:
+        """The nodes of a type without a key."""
+        key = self.key("n", node_type)
+        return _join(f"MATCH (n:{self.labels[node_type]})", _where([_has_no(key)]), "RETURN n")
+
+    def list_repeated_keys(self, node_type: str) -> str:
+        """The nodes of a type whose key another one has, but for one of each key."""
+        key = self.key("n", node_type)
+        return _join(
+            f"MATCH (n:{self.labels[node_type]})",
+            _where([f"NOT {_has_no(key)}"]),
+            f"WITH toString({key}) AS id, collect(n) AS nodes",
+            "WHERE size(nodes) > 1",
+            "UNWIND nodes[1..] AS n",
+            "RETURN id, n",
+        )
+
+    def list_endless(self, edge_type: str, end: str) -> str:
+        """The edges of a type whose source, or else whose target, has no key."""
+        edge = self.schema.edges[edge_type]
+        source, target = self.key("a", edge.source), self.key("b", edge.target)
+        # an edge that lacks both is counted with the sources
+        missing = [_has_no(source)] if end == SOURCE else [f"NOT {_has_no(source)}", _has_no(target)]
+        return _join(f"MATCH {self.edge(edge_type, 'a', 'b', edge='r')}", _where(missing), "RETURN a, r, b")
+
+    def list_self_loops(self, edge_type: str) -> str:
+        """The nodes with an edge to themselves."""
+        node_type = self.schema.edges[edge_type].source
+        return _join(
+            f"MATCH (n:{self.labels[node_type]})-[:{self.types[edge_type]}]->(n)",
+            _where(self._has_key("n", node_type)),
+            f"RETURN {self.key('n', node_type)} AS id",
+        )
+
+    def list_repeats(self, edge_type: str) -> str:
+        """The pairs with more than one edge of a type."""
+        edge = self.schema.edges[edge_type]
+        source, target = self.key("a", edge.source), self.key("b", edge.target)
+        return _join(
+            f"MATCH {self.edge(edge_type, 'a', 'b', edge='r')}",
+            _where([*self._has_key("a", edge.source), *self._has_key("b", edge.target)]),
+            f"WITH {source} AS source, {target} AS target, count(r) AS times",
+            "WHERE times > 1",
+            "RETURN source, target, times",
+        )
+
+    def list_hubs(self, edge_type: str, *, hub_is_source: bool, least: int) -> str:
+        """The nodes linked to at least so many items by an edge type."""
+        declared, item_type = self.schema.edges[edge_type], self.schema.item_type
+        hub_type = declared.source if hub_is_source else declared.target
+        if declared.source == declared.target:
+            pattern = f"(hub:{self.labels[hub_type]})-[:{self.types[edge_type]}]-(item:{self.labels[item_type]})"
+        else:
+            pattern = self.edge(edge_type, *(("hub", "item") if hub_is_source else ("item", "hub")))
+        return _join(
+            f"MATCH {pattern}",
+            _where([*self._has_key("hub", hub_type), *self._has_key("item", item_type)]),
+            "WITH hub, count(DISTINCT item) AS items",
+            f"WHERE items >= {least}",
+            f"RETURN {self.key('hub', hub_type)} AS id, items",
+            "ORDER BY items DESC",
+        )
+
+    def show_surroundings(self, node: NodeRef, edge_types: Iterable[str], hops: int = 3) -> str:
+        """What is around one node."""
+        types = "|".join(dict.fromkeys(self.types[name] for name in edge_types))
+        return _join(
+            f"MATCH (n:{self.labels[node.type]})-[:{types}*1..{hops}]-(other)",
+            _where([self._is("n", node)]),
+            "RETURN DISTINCT labels(other) AS label, other",
+            "LIMIT 100",
+        )
+
+    def list_leaks(self, edge_types: Sequence[str]) -> str:
+        """The pairs of a user and an item that a relation, or two by way of one node, repeat."""
+        user_type, item_type, chosen = self.schema.user_type, self.schema.item_type, self.schema.interaction.edge
+        if len(edge_types) == 1:
+            patterns = [self._between(edge_types[0], "user", user_type, "item")]
+        else:
+            patterns = [
+                self._between(edge_types[0], "user", user_type, "x"),
+                self._between(edge_types[1], "x", None, "item", far_type=item_type),
+            ]
+        return _join(
+            f"MATCH {', '.join(patterns)}",
+            _where(
+                [
+                    *self._has_key("user", user_type),
+                    *self._has_key("item", item_type),
+                    f"EXISTS {{ MATCH {self.edge(chosen, 'user', 'item', labels=False)} }}",
+                ]
+            ),
+            f"RETURN DISTINCT {self.key('user', user_type)} AS source, {self.key('item', item_type)} AS target",
+        )
+
+    def _between(self, edge_type: str, near: str, near_type: str | None, far: str, far_type: str | None = None) -> str:
+        declared = self.schema.edges[edge_type]
+        starts = declared.source == near_type if near_type is not None else declared.target == far_type
+        return self.edge(edge_type, near, far) if starts else self.edge(edge_type, far, near)
+
+    def show_co_interaction(self, edge_type: str, item: NodeRef) -> str:
+        """Whose users one item shares most, and which of these the relation links it to."""
+        chosen, key = self.schema.interaction.edge, self.key("b", item.type)
+        linked = f"(a)-[:{self.types[edge_type]}]-(b)"
+        return _join(
+            f"MATCH {self.edge(chosen, 'user', 'a')}, {self.edge(chosen, 'user', 'b')}",
+            _where([self._is("a", item), f"{self.key('a', item.type)} <> {key}"]),
+            "WITH a, b, count(*) AS users",
+            f"RETURN {key} AS id, users, EXISTS {{ MATCH {linked} }} AS linked",
+            "ORDER BY users DESC",
+            "LIMIT 20",
+        )
+
+
+def is_unfit(kind: AttributeType, problem: str, time_range: tuple[int, int]) -> str | None:
+    """The condition under which staging takes a value for unfit, in `Words._bind`'s names; None: Cypher cannot tell.
+
+    Args:
+        kind: the value's type in the schema.
+        problem: what staging says of it.
+        time_range: the epoch seconds that a time may have, from the first on and below the second.
+    """
+    if problem.endswith("is infinite"):
+        return _IS_INFINITE
+    if problem.endswith("has a NUL character"):
+        return r"text CONTAINS '\u0000'"
+    if problem.endswith("is out of range"):
+        return f"NOT {time_range[0]} <= at < {time_range[1]}"
+    is_wrong = {
+        "float": f"number IS NULL AND NOT {_IS_INFINITE}",
+        "int": f"(number IS NULL OR number <> floor(number) OR abs(number) >= {2.0**63})",
+        "bool": f"NOT toLower(text) IN {_BOOLS}",
+        "time": "number IS NULL AND at IS NULL",
+    }
+    return f"NOT {IS_MISSING}\n  AND {is_wrong[kind]}" if kind in is_wrong and " is not a" in problem else None
+
+
+def _has_no(key: str) -> str:
+    return f"({key} IS NULL OR {key} = '')"
+
+
+def _where(conditions: Sequence[str]) -> str | None:
+    return "WHERE " + "\n  AND ".join(conditions) if conditions else None
+
+
+def _join(*clauses: str | None) -> str:
+    return "\n".join(clause for clause in clauses if clause is not None)

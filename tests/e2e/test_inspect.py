@@ -1,0 +1,74 @@
+"""`kgrec inspect` on the command line: the draft goes where it can be used, and what is guessed is told."""
+
+import pytest
+from conftest import RunCommand, make_shop
+
+from graph_schema import CatalogueSchema
+from graph_schema.draft import to_toml
+from kgrec.store.neo4j.connection import Connection
+
+GRAPH = (
+    "UNWIND range(1, 40) AS i CREATE (:Kunde {nr: i})",
+    "UNWIND range(1, 20) AS i CREATE (:Artikel {artikelnr: i, titel: 'Ein Artikel ' + i})",
+    "MATCH (k:Kunde), (a:Artikel) WHERE (k.nr * 3 + a.artikelnr) % 4 = 0 CREATE (k)-[:KAUFTE {menge: k.nr}]->(a)",
+)
+
+
+def test_a_folder_loads_by_its_draft_with_nothing_by_hand(run: RunCommand, tmp_path) -> None:
+    shop, file, store = make_shop(tmp_path / "shop"), tmp_path / "draft.toml", f"ladybug:{tmp_path / 'x.db'}"
+    ran = run("inspect", shop, "--out", file)
+    assert ran.code == 0, ran
+    assert "bought (customer_id to sku)" in ran.out and "a guess" in ran.out
+    assert f"kgrec load tabular --path {shop} --schema {file}" in ran.out
+    schema = CatalogueSchema.from_toml(file)
+    assert (schema.user_type, schema.item_type) == ("customer", "product")
+    loaded = run("load", "tabular", "--path", shop, "--schema", file, "--to", store)
+    assert loaded.code == 0, loaded
+    assert "rejected" not in loaded.err
+
+    # what kgrec loaded is not guessed
+    held = run("inspect", store)
+    assert held.code == 0 and held.out == to_toml(schema)
+    assert "nothing is guessed" in held.err
+
+
+def test_a_draft_can_be_redirected_and_never_overwrites(run: RunCommand, tmp_path) -> None:
+    shop, file = make_shop(tmp_path / "shop"), tmp_path / "draft.toml"
+    ran = run("inspect", shop)
+    assert CatalogueSchema.parse(ran.out).item_type == "product"  # stdout is the file and nothing else
+    assert "how sure" in ran.err
+    file.write_text("mended = 'by hand'")
+    again = run("inspect", shop, "--out", file)
+    assert again.code == 2 and "is there already" in again.err
+    assert file.read_text() == "mended = 'by hand'"
+
+
+def test_a_folder_without_interactions_has_status_1_and_says_what_to_add(run: RunCommand, tmp_path) -> None:
+    shop = make_shop(tmp_path / "shop")
+    (shop / "bought.csv").unlink()
+    ran = run("inspect", shop, "--out", tmp_path / "draft.toml")
+    assert ran.code == 1
+    assert "interacted.csv" in ran.out and "interacted.csv" in (tmp_path / "draft.toml").read_text()
+
+
+def test_a_graph_that_was_there(run: RunCommand, neo4j_url: str, tmp_path) -> None:
+    with Connection(neo4j_url, "write") as connection:
+        for query in GRAPH:
+            connection.write(query)
+    ran = run("inspect", neo4j_url, "--out", tmp_path / "draft.toml")
+    assert ran.code == 0, ran
+    assert f"kgrec train {neo4j_url} --schema {tmp_path / 'draft.toml'} --out BUNDLE" in ran.out
+    schema = CatalogueSchema.from_toml(tmp_path / "draft.toml")
+    assert schema.interaction.weight == "menge"
+    with Connection(neo4j_url, "write") as connection:
+        connection.write("MATCH ()-[r:KAUFTE]->() DELETE r")
+    ran = run("inspect", neo4j_url)
+    assert ran.code == 1
+    assert "LOAD CSV" in ran.err and ran.out.startswith("# NOT COMPLETE")
+
+
+@pytest.mark.parametrize("place", ["nowhere", "ladybug:", "bolt://u:p@host"])
+def test_no_place_is_one_message(run: RunCommand, tmp_path, place) -> None:
+    ran = run("inspect", place)
+    assert ran.code == 2
+    assert ran.err.count("kgrec: error:") == 1 and "Traceback" not in ran.err

@@ -1,0 +1,129 @@
+"""Reasons read from the graph in a store: what it says now, and nothing else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from shop import SCHEMA, WordEncoder, make_tables, train_shop
+
+from kgrec.errors import StoreError
+from kgrec.recommend import Recommender, Share
+from kgrec.store import GraphStore, open_store
+
+USERS = train_shop().users.ids
+TITLES = dict(zip(train_shop().items.ids, train_shop().names["product"], strict=True))
+
+
+@pytest.fixture(params=["ladybug", "neo4j"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GraphStore]:
+    """The shop in a store."""
+    url = f"ladybug:{tmp_path / 'shop.db'}" if request.param == "ladybug" else request.getfixturevalue("neo4j_url")
+    tables = make_tables()
+    with open_store(url, mode="write") as opened:
+        opened.ensure_schema(SCHEMA)
+        for node_type, nodes in tables.nodes.items():
+            opened.upsert_nodes(node_type, nodes)
+        for edge_type, edges in tables.edges.items():
+            opened.upsert_edges(edge_type, edges)
+        yield opened
+
+
+@pytest.fixture
+def live(store: GraphStore) -> Recommender:
+    return Recommender(train_shop(), WordEncoder(), store)
+
+
+def count_queries(store: GraphStore, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """A list that gets an entry for every question that the store, or its server, is asked."""
+    asked: list[object] = []
+    on, name = (store.connection, "read") if hasattr(store, "connection") else (store, "item_links")
+    ask = getattr(on, name)
+    monkeypatch.setattr(on, name, lambda *given: [asked.append(given), ask(*given)][1])
+    return asked
+
+
+def share_of(recommender: Recommender, item: str, like: str) -> Share:
+    found = recommender.explain(item, likes=[like])
+    return next(share for share in found.shares if share.item == like)
+
+
+def test_a_graph_that_has_not_changed_says_the_same_at_one_query_an_answer(
+    store: GraphStore, live: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offline = Recommender(train_shop(), WordEncoder())
+    asked = count_queries(store, monkeypatch)
+    requests = [*({"user": user} for user in USERS[:8]), {"likes": ["sku-00", "sku-02", "sku-05"], "text": "black tea"}]
+    for n_asked, request in enumerate(requests, 1):
+        expected = offline.recommend(**request, k=6, explain=True)
+        assert live.recommend(**request, k=6, explain=True) == expected
+        assert len(asked) == n_asked
+        assert any("same maker" in str(each.reason) for each in expected)
+    asked.clear()
+    assert live.explain("sku-01", likes=["sku-05", "sku-07"]) == offline.explain("sku-01", likes=["sku-05", "sku-07"])
+    assert len(asked) == 1
+    asked.clear()
+    assert live.recommend_many(USERS, k=4, explain=True) == offline.recommend_many(USERS, k=4, explain=True)
+    assert len(asked) == 1
+    monkeypatch.setattr("kgrec.recommend.recommender.BLOCK_USERS", 20)
+    assert live.recommend_many(USERS, k=4, explain=True) == offline.recommend_many(USERS, k=4, explain=True)
+    assert len(asked) == 1 + 3  # a query for each block of users
+    asked.clear()
+    live.recommend(USERS[0], k=6)
+    live.recommend(k=6, explain=True)  # no likes, no paths
+    live.similar("sku-00")
+    assert not asked
+
+
+def test_a_reason_is_what_the_graph_says_now(store: GraphStore, live: Recommender) -> None:
+    def reason() -> str | None:
+        return live.recommend(likes=["sku-02"], candidates=["sku-08"], k=1, explain=True)[0].reason
+
+    def rename(node_type: str, id_: str, name: str) -> None:
+        schema = SCHEMA.nodes[node_type].arrow_schema
+        store.upsert_nodes(node_type, pa.table([[id_], [name]], schema))
+
+    liked = f"{TITLES['sku-02']}, which you liked"
+    assert reason() == f"same maker (House of m-tea-2) as {liked}"
+    rename("maker", "m-tea-2", "Leaf & Co")
+    rename("product", "sku-02", "Sencha")
+    assert reason() == "same maker (Leaf & Co) as Sencha, which you liked"
+    assert store.delete_edges("made_by", [("sku-08", "m-tea-2")]) == 1
+    assert reason() == f"liked by people who like {liked}"
+    assert share_of(live, "sku-08", "sku-02").paths == ()
+    # an edge that was not there in training
+    edge = pa.table([["sku-08"], ["sku-02"]], SCHEMA.edges["spare_part_of"].arrow_schema)
+    store.upsert_edges("spare_part_of", edge)
+    assert reason() == "spare part of Sencha, which you liked"
+    (path,) = share_of(live, "sku-02", "sku-08").paths
+    assert path.sentence() == f"{TITLES['sku-08']} is spare part of this"
+    assert store.delete_nodes("product", ["sku-02"]) == 1
+    assert reason() == f"liked by people who like {liked}"
+    # what the bundle alone has is not told
+    live.add_item("new", name="A new tea", text="black tea", links=[("made_by", "m-tea-2")])
+    assert share_of(live, "new", "sku-14").paths == ()
+    assert Recommender(live.bundle).explain("new", likes=["sku-14"]).shares[0].paths
+    assert live.recommend(likes=["sku-14"], candidates=["new"], k=1, explain=True)[0].reason == (
+        f"placed near {TITLES['sku-14']}, which you liked, by its text and links"
+    )
+
+
+def test_a_store_of_another_schema_is_refused(tmp_path: Path) -> None:
+    other = SCHEMA.model_copy(update={"interaction": SCHEMA.interaction.model_copy(update={"positive": 3})})
+    folder = tmp_path / "bundle"
+    Recommender(train_shop()).save(folder)
+    with open_store(f"ladybug:{tmp_path / 'other.db'}", mode="write") as store:
+        with pytest.raises(StoreError, match="holds no catalogue"):
+            Recommender.load(folder, store=store)
+        store.ensure_schema(other)
+        with pytest.raises(StoreError, match=r"other.db holds the schema 'shop' .* the bundle was trained on 'shop'"):
+            Recommender.load(folder, store=store)
+
+
+def test_a_store_that_fails_is_said(tmp_path: Path) -> None:
+    with open_store(f"ladybug:{tmp_path / 'shop.db'}", mode="write") as store:
+        store.ensure_schema(SCHEMA)
+        live = Recommender(train_shop(), store=store)
+    with pytest.raises(StoreError, match="is closed"):
+        live.recommend(USERS[0], k=5, explain=True)
+    assert len(live.recommend(USERS[0], k=5)) == 5

@@ -1,0 +1,291 @@
+"""From a bundle into a real graph: the published queries answer what the Recommender says, and no publish is half."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from shop import N_ITEMS, NEWCOMER, WordEncoder, kind_of, make_tables, train_shop
+
+from kgrec.errors import RequestError, StoreError
+from kgrec.ids import IdMap
+from kgrec.model.model import COMPONENTS
+from kgrec.publish import PublishReport, item_vectors, publish_bundle, user_vectors
+from kgrec.recommend import Recommender
+from kgrec.store.neo4j.connection import Connection
+from kgrec.store.neo4j.release import read_release
+
+BUNDLE = train_shop()
+ITEMS, USERS = BUNDLE.items.ids, BUNDLE.users.ids
+KILLED = """
+import sys, time
+from kgrec.publish import publish_bundle
+from kgrec.recommend import Recommender
+from kgrec.store.neo4j import release
+from kgrec.store.neo4j.connection import Connection
+
+release.LEASE_S = 0.5
+
+def stop(what, n_rows):
+    if what == release.SIMILAR_TO:
+        time.sleep(release.LEASE_S)
+        print(what, flush=True)
+        time.sleep(60)
+
+with Connection(sys.argv[2], "write") as connection:
+    publish_bundle(Recommender.load(sys.argv[1]), connection, published_at=0, on_rows=stop)
+"""
+
+
+@pytest.fixture
+def shop() -> Recommender:
+    return Recommender(BUNDLE, WordEncoder())
+
+
+@pytest.fixture
+def graph(neo4j_url: str) -> Iterator[Connection]:
+    """The shop's products and customers, with what they bought."""
+    with Connection(neo4j_url, "write") as connection:
+        write_shop(connection, ITEMS)
+        yield connection
+
+
+def write_shop(connection: Connection, items: tuple[str, ...]) -> None:
+    connection.write("UNWIND $ids AS id CREATE (:Product {sku: id})", {"ids": items})
+    connection.write("UNWIND $ids AS id CREATE (:Customer {customer_id: id})", {"ids": USERS})
+    connection.write(
+        "UNWIND $rows AS row MATCH (c:Customer {customer_id: row.source}), (p:Product {sku: row.target}) "
+        "CREATE (c)-[:BOUGHT {stars: row.stars}]->(p)",
+        {"rows": make_tables().interactions.to_pylist()},
+    )
+
+
+def ask(connection: Connection, report: PublishReport, what: str, **parameters: Any) -> list[tuple[str, float]]:
+    (query,) = [query for title, query in report.queries.items() if what in title]
+    return [(id_, score) for id_, score in connection.read(query, {"n": N_ITEMS, **parameters})]
+
+
+def with_gate(warm: dict[str, float], cold: dict[str, float]) -> Recommender:
+    """The shop with other weights at one like, for items that were met in training and for the new one."""
+    gate = BUNDLE.model.gate
+    bucket = int(gate.bucket(np.array([1]))[0])
+    weights = []
+    for old, new in ((gate.warm, warm), (gate.cold, cold)):
+        changed = old.copy()
+        changed[bucket] = [new.get(name, 0.0) for name in COMPONENTS]
+        weights.append(changed)
+    model = replace(BUNDLE.model, gate=replace(gate, warm=weights[0], cold=weights[1]))
+    return Recommender(replace(BUNDLE, model=model), WordEncoder())
+
+
+# -- vectors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("warm", "cold"),
+    [
+        ({"few_shot": 3.0}, {"few_shot": 3.0}),
+        ({"backbone": 0.5}, {"backbone": 0.5}),
+        ({"few_shot": 2.0, "backbone": 0.7, "popularity": 1.0}, {"few_shot": 0.4, "backbone": 1.5}),
+    ],
+)
+def test_item_vectors_score_in_proportion_to_what_a_like_adds(warm: dict[str, float], cold: dict[str, float]) -> None:
+    model = with_gate(warm, cold).bundle.model
+    assert model.cold.any() and not model.cold.all()
+    vectors, queries = item_vectors(model)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(queries, axis=1), 1, rtol=1e-5)
+    for row in range(N_ITEMS):
+        added = model.contributions([row])[0][0]
+        found = vectors @ queries[row]
+        scale = (found @ added) / (added @ added)
+        assert scale > 0
+        np.testing.assert_allclose(found, scale * added, atol=1e-4)
+
+
+def test_an_item_of_which_nothing_is_known_has_no_vector() -> None:
+    model = with_gate({"few_shot": 1.0}, {"few_shot": 1.0}).bundle.model
+    vectors = model.few_shot.vectors.clone()
+    vectors[4] = 0
+    found = item_vectors(replace(model, few_shot=replace(model.few_shot, vectors=vectors)))
+    for part in found:
+        assert not part[4].any() and part[[row for row in range(N_ITEMS) if row != 4]].any(axis=1).all()
+
+
+def test_user_vectors_are_the_cosines_of_what_is_predicted_beyond_everybody() -> None:
+    head = BUNDLE.model.few_shot
+    found = user_vectors(head, BUNDLE.liked)
+    trained = ~BUNDLE.model.cold
+    scores = ((head.solve(BUNDLE.liked) - head.centre) @ head.vectors[trained].T).numpy()
+    has_likes = np.diff(BUNDLE.liked.indptr) > 0
+    assert not found[~has_likes].any() and (~has_likes).any()
+    scores = scores[has_likes] / np.linalg.norm(scores[has_likes], axis=1, keepdims=True)
+    np.testing.assert_allclose(found[has_likes] @ found[has_likes].T, scores @ scores.T, atol=1e-3)
+
+
+# -- on a server -------------------------------------------------------------------------------------------------------
+
+
+def test_the_queries_answer_what_the_recommender_says(shop: Recommender, graph: Connection) -> None:
+    told: dict[str, int] = {}
+
+    def count(what: str, n: int) -> None:
+        told[what] = told.get(what, 0) + n
+
+    report = publish_bundle(shop, graph, published_at=0, neighbours=10, recommend=4, on_rows=count)
+    for item in (ITEMS[0], ITEMS[7], ITEMS[-1]):
+        similar = [found for found in shop.similar(item, 10) if found.score > 0]
+        answer = ask(graph, report, "in stock", item=item, k=10)
+        assert [other for other, _ in answer] == [found.item for found in similar]
+        assert [score for _, score in answer] == pytest.approx([found.score for found in similar])
+    wanted = shop.recommend_many(USERS, k=4).to_pylist()
+    for user in USERS[::7]:
+        expected = [row for row in wanted if row["user"] == user]
+        answer = ask(graph, report, "recommended for you", user=user, k=4)
+        assert [item for item, _ in answer] == [row["item"] for row in expected]
+        assert [score for _, score in answer] == pytest.approx([row["score"] for row in expected])
+    edges = graph.read("MATCH (c)-[s:RECOMMENDED]->(p) RETURN c.customer_id, p.sku, s.rank")
+    assert sorted(edges) == sorted([row["user"], row["item"], row["rank"]] for row in wanted)
+    for user, kind in ((USERS[0], "tea"), (USERS[1], "bike")):
+        alike = [other for other, _ in ask(graph, report, "people like you", user=user, k=10)]
+        assert user not in alike and len(alike) == 10
+        assert {kind_of(other.replace("c", "sku-")) for other in alike} == {kind}
+    assert ask(graph, report, "people like you", user=NEWCOMER, k=10) == []  # no likes, no taste
+    assert told["SIMILAR_TO"] == report.version.n_published["similar"] > N_ITEMS
+    assert told["RECOMMENDED"] == report.version.n_published["recommended"] == 4 * len(USERS)
+    assert report.items == replace(report.items, n_both=N_ITEMS, n_not_in_graph=0, n_not_in_bundle=0)
+
+
+def test_the_vector_index_agrees_with_similar(graph: Connection) -> None:
+    heads = with_gate({"few_shot": 2.0, "backbone": 0.7}, {"few_shot": 0.4, "backbone": 1.5})
+    report = publish_bundle(heads, graph, published_at=0)
+    assert report.agreement == 1
+    for item in ITEMS:
+        similar = [found.item for found in heads.similar(item, 5)]
+        assert [other for other, _ in ask(graph, report, "vector index", item=item, k=5)] == similar
+    graph.write("MATCH (p:Product) WHERE p.sku ENDS WITH '2' SET p.in_stock = false")
+    in_stock = [found.item for found in heads.similar(ITEMS[0], N_ITEMS) if not found.item.endswith("2")]
+    assert [other for other, _ in ask(graph, report, "vector index", item=ITEMS[0], k=5)] == in_stock[:5]
+
+
+def test_items_that_only_one_side_has_are_told_and_leave_no_gaps(shop: Recommender, neo4j_url: str) -> None:
+    absent = set(ITEMS[::3])
+    present = tuple(item for item in ITEMS if item not in absent)
+    with Connection(neo4j_url, "write") as connection:
+        write_shop(connection, (*present, "new-1", "new-2"))
+        connection.write("MATCH (c:Customer {customer_id: $id}) DETACH DELETE c", {"id": USERS[3]})
+        report = publish_bundle(shop, connection, published_at=0, neighbours=5, recommend=3)
+        assert (report.items.n_both, report.items.n_not_in_graph, report.items.n_not_in_bundle) == (
+            len(present),
+            len(absent),
+            2,
+        )
+        assert report.users is not None and report.users.n_not_in_graph == 1
+        assert any(note.startswith("2 items of the graph are not in the bundle") for note in report.notes)
+        similar = [found.item for found in shop.similar(ITEMS[1], N_ITEMS) if found.score > 0]
+        expected = [item for item in similar if item not in absent][:5]
+        assert [item for item, _ in ask(connection, report, "in stock", item=ITEMS[1], k=9)] == expected
+        wanted = shop.recommend_many([USERS[0]], k=3, candidates=present)["item"].to_pylist()
+        assert [item for item, _ in ask(connection, report, "recommended", user=USERS[0], k=9)] == wanted
+
+
+def test_a_graph_that_was_there_before_has_integer_keys(neo4j_url: str) -> None:
+    schema = BUNDLE.schema
+    ids = {**BUNDLE.ids, schema.item_type: IdMap(tuple(str(1000 + row) for row in range(N_ITEMS)))}
+    foreign = Recommender(replace(BUNDLE, ids=ids), WordEncoder())
+    with Connection(neo4j_url, "write") as connection:
+        connection.write("UNWIND range(1000, 1029) AS id CREATE (:Product:Thing {sku: id})")
+        report = publish_bundle(foreign, connection, published_at=0)
+        similar = [int(found.item) for found in foreign.similar("1002", 5)]
+        assert [item for item, _ in ask(connection, report, "in stock", item=1002, k=5)] == similar
+
+
+def test_a_graph_of_something_else_is_refused(shop: Recommender, neo4j_url: str) -> None:
+    with Connection(neo4j_url, "write") as connection:
+        connection.write("CREATE (:Product {sku: 'another'})")
+        with pytest.raises(StoreError, match="none of the 30 items"):
+            publish_bundle(shop, connection, published_at=0)
+        assert read_release(connection).live is None
+        with pytest.raises(RequestError, match="at least 1"):
+            publish_bundle(shop, connection, published_at=0, neighbours=0)
+
+
+def test_a_publish_that_is_killed_leaves_what_is_live(shop: Recommender, graph: Connection, tmp_path: Path) -> None:
+    report = publish_bundle(shop, graph, published_at=0, neighbours=5)
+    before = ask(graph, report, "in stock", item=ITEMS[0], k=5)
+    shop.save(tmp_path / "bundle")
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, tmp_path / "bundle", graph.url],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "SIMILAR_TO\n"  # these are written, and nothing after them
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    found = read_release(graph)
+    assert found.live == report.version and len(found.versions) == 2
+    assert graph.read("MATCH ()-[s:SIMILAR_TO]->() RETURN count(DISTINCT s.version)") == [[2]]
+    assert ask(graph, report, "in stock", item=ITEMS[0], k=5) == before
+    again = publish_bundle(shop, graph, published_at=0, neighbours=3)
+    assert [version.name for version in again.release.versions] == [report.version.name, again.version.name]
+    versions = {row[0] for row in graph.read("MATCH ()-[s:SIMILAR_TO]->() RETURN DISTINCT s.version")}
+    assert versions == {report.version.name, again.version.name}
+    properties = {row[0] for row in graph.read("MATCH (n:Product) UNWIND keys(n) AS key RETURN DISTINCT key")}
+    assert properties == {"sku"} | {
+        name
+        for version in (report.version, again.version)
+        for name in (version.vectors("item"), version.indexed("item"))
+    }
+
+
+def test_the_command_line(shop: Recommender, graph: Connection, tmp_path: Path) -> None:
+    shop.save(tmp_path / "bundle")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("kgrec"), "publish", "--to", graph.url, *arguments],
+            capture_output=True,
+            check=False,
+            text=True,
+            env={**os.environ, "COLUMNS": "100"},
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    status, out, err = run(str(tmp_path / "bundle"), "--recommend", "3", "--neighbours", "4")
+    assert status == 0, err
+    live = read_release(graph).live
+    assert live is not None and out.startswith(f"{live.name} is live in {graph.url}\n")
+    assert live.about["neighbours"] == 4 and live.n_published["recommended"] == 3 * len(USERS)
+    assert "// people like you\nMATCH (r:KgrecRelease)\n" in out
+    status, out, err = run("--rollback")
+    assert (status, out) == (2, "")
+    assert err.startswith("kgrec: error: ") and "only version" in err and err.count("\n") == 1
+    publish_bundle(shop, graph, published_at=0)
+    assert run("--rollback")[0] == 0
+    assert read_release(graph).live == live
+    status, out, _ = run("--status")
+    assert status == 0 and len([line for line in out.splitlines() if live.name in line and "live" in line]) == 1
+    assert run()[0] == 2
+
+
+def test_notes_say_how_far_the_vectors_agree() -> None:
+    from kgrec.publish import Coverage
+    from kgrec.store.neo4j.release import Release, Version
+
+    coverage = Coverage(n_both=2, n_not_in_graph=0, n_not_in_bundle=0, n_repeated=1, n_without_id=0)
+    version = Version("kgrec-19700101T000100", {})
+    report = PublishReport(version, Release(version, None, (version,), False), coverage, None, 0.934, {})
+    assert report.notes == (
+        "the item vectors find 93% of each item's first 10 neighbours",
+        "1 nodes have the key of another of the items: they are left alone",
+    )
+    assert len(replace(report, agreement=math.nan).notes) == 1
