@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, GraphTables
 from graph_schema.staging import StagedTables, stage_tables
 from kgrec.store.contract import Counts, GraphStore, OnRows
 
 LOAD_ROWS = 1_000_000  # rows written at once: large, since a store adds a few large batches faster than many small
+BLOCK_ROWS = 250_000  # edges sorted at once
 
 _ReadType = Callable[[str], Iterator[pa.RecordBatch]]
 
@@ -107,24 +109,45 @@ def _gather(
 
 
 def _sort_edges(batches: Iterable[pa.RecordBatch], edge: EdgeType, sources: pa.Array, targets: pa.Array) -> pa.Table:
-    """The edges by source, then target, whose ends are both there: a node may have come since the nodes were read."""
+    """The edges by source, then target, whose ends are both there: a node may have come since the nodes were read.
+
+    Blocks that come in that order, as a store gives them that reads node by node, are sorted each by itself: so there
+    is never a second copy of all edges.
+    """
     parts = []
+    last, is_sorted = (-1, -1), True
+    for block in _iter_blocks(batches, edge.arrow_schema):
+        source, target = _find_ranks(block, sources, targets)
+        order = np.lexsort((target, source))
+        order = order[(source[order] >= 0) & (target[order] >= 0)]
+        if len(order):
+            first, before = (source[order[0]], target[order[0]]), last
+            last = (source[order[-1]], target[order[-1]])
+            is_sorted &= first >= before
+            parts.append(block.take(order))
+    rows = pa.concat_tables([edge.arrow_schema.empty_table(), *parts])
+    if is_sorted:
+        return rows
+    source, target = _find_ranks(rows, sources, targets)
+    return rows.take(np.lexsort((target, source)))
+
+
+def _find_ranks(rows: pa.Table, sources: pa.Array, targets: pa.Array) -> list[NDArray[np.int32]]:
+    """The places of both ends among the sorted ids, -1 for what is not there; faster to sort by than strings."""
+    ends = ((SOURCE, sources), (TARGET, targets))
+    return [pc.fill_null(pc.index_in(rows[end], value_set=ids), -1).to_numpy() for end, ids in ends]
+
+
+def _iter_blocks(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The batches put together to about `BLOCK_ROWS`, since to look ends up costs as much as there are ids."""
+    block: list[pa.RecordBatch] = []
     for batch in batches:
-        # Ends are kept as the ranks of their ids: they take a third of the memory of strings, and are sorted faster
-        ranks = [pc.index_in(batch[end], value_set=ids) for end, ids in ((SOURCE, sources), (TARGET, targets))]
-        part = pa.RecordBatch.from_arrays([*ranks, *batch.columns[len(ranks) :]], names=batch.schema.names)
-        parts.append(part.filter(pc.and_(ranks[0].is_valid(), ranks[1].is_valid())))
-    if not parts:
-        return edge.arrow_schema.empty_table()
-    rows = pa.Table.from_batches(parts)
-    del parts
-    order = np.lexsort((rows[TARGET].to_numpy(), rows[SOURCE].to_numpy()))
-    columns = []
-    for name in rows.column_names:
-        values = rows[name].take(order)
-        rows = rows.drop_columns([name])  # its memory is free for the next
-        columns.append({SOURCE: sources, TARGET: targets}[name].take(values) if name in (SOURCE, TARGET) else values)
-    return pa.Table.from_arrays(columns, schema=edge.arrow_schema)
+        block.append(batch)
+        if sum(map(len, block)) >= BLOCK_ROWS:
+            yield pa.Table.from_batches(block, schema)
+            block = []
+    if block:
+        yield pa.Table.from_batches(block, schema)
 
 
 def _told_after(batches: Iterable[pa.RecordBatch], on_rows: OnRows | None, name: str) -> Iterator[pa.RecordBatch]:

@@ -281,7 +281,7 @@ def test_a_read_only_database_says_so(frail_server: Server, tmp_path: Path) -> N
 def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("small")
     conf = folder / "small.conf"
-    lines = ["db.transaction.timeout=1s"]
+    lines = ["db.transaction.timeout=1s", "db.memory.transaction.max=16m"]
     if shutil.which("openssl"):
         keys = folder / "keys"
         keys.mkdir()
@@ -299,7 +299,7 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_a_second_for_a_transaction_and_256_mb_are_enough(small_server: Server, tmp_path: Path) -> None:
-    tables = make_tables(100_000)
+    tables = make_tables(60_000)
     with pytest.MonkeyPatch.context() as patch, open_store(small_server.url, mode="write") as store:
         patch.setattr(writing, "BATCH_EDGES", 200_000)  # far more than a second holds
         load_staged(store, stage(tables, tmp_path / "staged"))

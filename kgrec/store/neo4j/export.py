@@ -1,7 +1,7 @@
 """Whole node and edge types out of a database, in pieces of bounded size.
 
-An edge costs the server and the driver twenty times less in a list than as a record of its own, so that a record is a
-node with the lists of what its edges hold. A piece is a transaction: it is tried again where the connection was cut,
+A record costs the driver as much as twenty values in a list, so that a piece is one record: of every node the list of
+what its edges hold. A piece is a transaction: it is tried again where the connection was cut,
 and halved where the server's memory or time limit is too small for it. Nodes are found by their element ids, since a
 database that was there before may have no index on the key.
 """
@@ -14,8 +14,8 @@ from typing import Any
 from kgrec.store.neo4j.connection import Connection, TransactionTooLarge, work_in_halves
 from kgrec.store.neo4j.layout import EdgePlace, NodePlace
 
-PIECE_NODES = 10_000
-PIECE_EDGES = 100_000  # also the longest list of one record
+PIECE_NODES = 5_000
+PIECE_EDGES = 25_000  # also the longest list of one record
 Columns = list[Sequence[Any]]  # of equal length
 
 
@@ -30,8 +30,7 @@ class _Near:
 
 def iter_node_columns(connection: Connection, place: NodePlace) -> Iterator[Columns]:
     """The properties of all nodes of a type, piece by piece: one list per property of `place`."""
-    found = connection.read(f"MATCH (n:{place.label}) RETURN elementId(n), n.{place.key}")
-    ids = [element_id for element_id, _ in _sorted_by_key(found)]
+    ids = [element_id for element_id, _ in _read_sorted(connection, place, [])]
     values = ", ".join(f"[n IN ns | n.{name}]" for name in place.properties)
     query = f"UNWIND $ids AS id MATCH (n) WHERE elementId(n) = id WITH collect(n) AS ns RETURN {values}"
 
@@ -59,13 +58,13 @@ def iter_edge_columns(connection: Connection, place: EdgePlace) -> Iterator[Colu
     query = (
         f"UNWIND $nodes AS node MATCH ({ends[0]}) WHERE elementId({ends[0]}) = node[0] "
         f"CALL ({ends[0]}) {{ {place.match} RETURN collect({ends[1]}) AS ends, collect(r) AS rs }} "
-        f"RETURN {ends[0]}.{near_key}, [n IN ends[node[1]..node[2]] | n.{far_key}]{properties}"
+        f"RETURN collect([{ends[0]}.{near_key}, [n IN ends[node[1]..node[2]] | n.{far_key}]{properties}])"
     )
 
     def read(piece: Sequence[_Near]) -> Iterator[Columns]:
         nodes = [[node.element_id, node.start, node.start + node.n_edges] for node in piece]
         try:
-            rows = connection.read(query, {"nodes": nodes})
+            ((rows,),) = connection.read(query, {"nodes": nodes})
         except TransactionTooLarge:
             if len(piece) > 1:
                 yield from read(piece[: len(piece) // 2])
@@ -89,15 +88,21 @@ def _read_degrees(connection: Connection, place: EdgePlace, *, from_source: bool
     """The nodes at one end of a type's edges, by key, with no fewer than the number of their edges."""
     node, pattern = (place.source, place.pattern()) if from_source else (place.target, place.pattern_from_target())
     # without the other end's label the server need not look at the edges
-    found = connection.read(
-        f"MATCH (n:{node.label}) WITH n, COUNT {{ (n){pattern}() }} AS degree WHERE degree > 0 "
-        f"RETURN elementId(n), n.{node.key}, degree"
+    found = _read_sorted(connection, node, [f"COUNT {{ (n){pattern}() }}"])
+    return [_Near(element_id, degree) for element_id, _, degree in found if degree]
+
+
+def _read_sorted(connection: Connection, place: NodePlace, values: Sequence[str]) -> list[tuple[Any, ...]]:
+    """(element id, key, values) of each node `n` of a type: by key where keys are strings, as UTF-8 sorts them.
+
+    That is Arrow's order. The nodes come in lists, since a record for each would cost twenty times as much.
+    """
+    lists = ", ".join(f"[n IN part | {value}]" for value in ("elementId(n)", f"n.{place.key}", *values))
+    pieces = connection.read(
+        f"MATCH (n:{place.label}) WITH collect(n) AS ns UNWIND range(0, size(ns) - 1, {PIECE_NODES}) AS start "
+        f"WITH ns[start..start + {PIECE_NODES}] AS part RETURN {lists}"
     )
-    return [_Near(element_id, degree) for element_id, _, degree in _sorted_by_key(found)]
-
-
-def _sorted_by_key(found: list[list[Any]]) -> list[list[Any]]:
-    """Rows by their second column where it holds strings, as UTF-8 sorts them (which is Arrow's order)."""
+    found = [row for columns in pieces for row in zip(*columns, strict=True)]
     if all(isinstance(row[1], str) for row in found):
         found.sort(key=lambda row: row[1].encode())
     return found
