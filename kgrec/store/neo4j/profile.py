@@ -28,9 +28,7 @@ from kgrec.store.neo4j.connection import Address, Connection, quote
 from kgrec.store.neo4j.layout import META_LABEL, RELEASE_LABEL, RELEASE_PREFIX, RELEASE_TYPES
 from kgrec.store.neo4j.release import VERSION_PREFIX
 
-SCANNED = (
-    2_000_000  # relationships of one type of which the labels at both ends are looked at, and nodes a key is counted on
-)
+SCANNED = 2_000_000  # relationships of one type whose ends' labels are looked at; nodes that a key is counted on
 _SAMPLED = 2000  # nodes, or relationships, whose properties are looked at
 _CUT = 200  # characters of a text that are looked at
 _MOST_SAMPLES = 100
@@ -163,8 +161,7 @@ class _Reading:
         wanted = [
             name
             for name, one in sorted(properties.items(), key=lambda found: _key_order(found[1], found[0] in constrained))
-            if name in constrained
-            or (one.distinct > 0.9 and one.coverage > 0.5 and find_kind(one) in ("string", "int"))  # noqa: PLR2004
+            if name in constrained or _may_be_key(one)
         ]
         for name in wanted[:_MOST_KEYS]:
             properties[name] = self._count_values(label, properties[name], count, name in constrained)

@@ -1,0 +1,5 @@
+"""Runs the command line: `python -m kgrec.cli`."""
+
+from kgrec.cli import main
+
+main()

@@ -1,0 +1,120 @@
+"""What commands read: stores, bundles, settings, files of ids."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kgrec.cli.terminal import make_counter, say, show_progress
+
+if TYPE_CHECKING:
+    from graph_schema import CatalogueSchema
+    from kgrec.config import TrainConfig
+
+
+def read_settings(config: Path | None, seed: int | None) -> "TrainConfig":
+    """The settings of a training: a file's, or the defaults, with a seed of one's own."""
+    from kgrec.config import TrainConfig
+
+    settings = TrainConfig() if config is None else TrainConfig.from_toml(config)
+    return settings if seed is None else settings.model_copy(update={"seed": seed})
+
+
+def read_store(
+    store: str,
+    schema: "Path | CatalogueSchema | None",
+    wait: float,
+    rejects: Path | None = None,
+    max_rejects: float = 0.1,
+) -> Any:
+    """The whole catalogue of a store; bad rows of a graph that kgrec did not load go to a reject file."""
+    from graph_schema import CatalogueSchema
+    from kgrec.store import open_store, read_tables
+
+    given = CatalogueSchema.from_toml(schema) if isinstance(schema, Path) else schema
+    reject_file = rejects or default_rejects(store)
+    with (
+        show_progress() as progress,
+        without_header_only(reject_file, keep=rejects is not None),
+        open_store(store, mode="read", schema=given, wait_s=wait, on_wait=say) as opened,
+    ):
+        is_foreign = opened.foreign_rows() is not None
+        reading = make_counter(progress, "reading")
+        tables = read_tables(opened, reading, rejects=reject_file if is_foreign else None, max_rejects=max_rejects)
+    if is_foreign and reject_file.exists():
+        say(f"some rows were rejected: see {reject_file}")
+    return tables
+
+
+def default_rejects(store: str) -> Path:
+    """Beside an embedded store; in the working directory for a server's."""
+    kind, _, place = store.partition(":")
+    return Path(f"{place if kind == 'ladybug' and place else 'kgrec'}.rejects.csv")
+
+
+@contextmanager
+def without_header_only(file: Path, *, keep: bool) -> Iterator[None]:
+    """Deletes a reject file that nothing was written to, also when the load fails."""
+    try:
+        yield
+    finally:
+        if not keep and file.is_file():
+            with file.open("rb") as opened:
+                n_lines = sum(1 for _ in islice(opened, 2))
+            if n_lines < 2:  # noqa: PLR2004
+                file.unlink()
+
+
+def open_bundle(path: Path) -> Any:
+    """A recommender over a bundle."""
+    from kgrec.recommend import Recommender
+
+    return Recommender.load(path)
+
+
+@contextmanager
+def open_live_bundle(path: Path, store: str | None, wait: float) -> Iterator[Any]:
+    """A recommender that reads the paths in reasons from a store, where one is named."""
+    from kgrec.recommend import Recommender
+    from kgrec.store import open_store
+
+    recommender = open_bundle(path)
+    if store is None:
+        yield recommender
+        return
+    schema = recommender.bundle.schema
+    with open_store(store, mode="read", schema=schema, wait_s=wait, on_wait=say) as opened:
+        yield Recommender(recommender.bundle, store=opened)
+
+
+def read_columns(file: Path, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Reads columns of ids, as strings, from a CSV or Parquet file."""
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+    import pyarrow.parquet as pq
+
+    from kgrec.errors import RequestError
+
+    try:
+        if file.suffix == ".parquet":
+            table = pq.read_table(file)
+        else:
+            with file.open("rb") as opened:
+                names = opened.readline().decode("utf-8-sig").strip().split(",")
+            as_text = pa_csv.ConvertOptions(
+                column_types={name.strip('"'): pa.string() for name in names},
+                strings_can_be_null=True,
+                null_values=[""],
+            )
+            table = pa_csv.read_csv(file, convert_options=as_text)
+    except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise RequestError(f"cannot read {file}: {error}; expected a CSV (UTF-8, commas) or .parquet file") from error
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise RequestError(
+            f"{file} lacks the column {missing[0]!r}; expected {list(columns)}, got {table.column_names}"
+        )
+    if any(table[name].null_count for name in columns):
+        raise RequestError(f"{file} has rows with an empty field; expected {list(columns)} in every row")
+    return {name: table[name].cast(pa.string()).to_pylist() for name in columns}

@@ -1,0 +1,162 @@
+"""The commands that make a bundle and measure it: train, evaluate, sync."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kgrec.cli.app import app
+from kgrec.cli.inputs import read_settings, read_store
+from kgrec.cli.options import (
+    WAIT_S,
+    BundlePath,
+    ConfigFile,
+    MaxRejects,
+    Rejects,
+    ReportFormat,
+    SchemaFile,
+    Seed,
+    Store,
+    Wait,
+)
+from kgrec.cli.terminal import (
+    make_total_counter,
+    open_console,
+    print_table,
+    say,
+    show_progress,
+    tell_stages,
+)
+
+
+@app.command()
+def train(
+    store: Store,
+    out: Annotated[Path, typer.Option("--out", metavar="BUNDLE", help="The folder to write the bundle to.")],
+    schema: SchemaFile = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    rejects: Rejects = None,
+    max_rejects: MaxRejects = 0.1,
+    wait: Wait = WAIT_S,
+) -> None:
+    """Trains a recommender on a store's catalogue and writes a bundle."""
+    import kgrec
+
+    started = time.perf_counter()
+    settings = read_settings(config, seed)
+    tables = read_store(store, schema, wait, rejects, max_rejects)
+    from kgrec.model.bundle import check_folder  # here, since it imports torch
+
+    check_folder(out)  # now, not when the training is done
+    with show_progress() as progress:
+        recommender = kgrec.train(
+            tables,
+            config=settings,
+            on_stage=tell_stages(progress),
+            on_texts=make_total_counter(progress, "encoding texts"),
+        )
+    recommender.save(out)
+    quality = recommender.bundle.choices["quality"]
+    shown = [
+        (name.removeprefix("gate "), f"{worth:.3f}") for name, worth in quality.items() if name.startswith("gate ")
+    ]
+    print_table("On likes held out for validation", ("slice", "√(NDCG@20 · Recall@20)"), shown)
+    say(f"trained in {time.perf_counter() - started:.0f} s; bundle written to {out}")
+
+
+@app.command()
+def evaluate(
+    store: Store,
+    out: Annotated[Path, typer.Option("--out", metavar="REPORT_DIR", help="The folder for the page and the JSON.")],
+    schema: SchemaFile = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    rejects: Rejects = None,
+    max_rejects: MaxRejects = 0.1,
+    wait: Wait = WAIT_S,
+) -> None:
+    """Holds likes out, trains on the rest, and measures it beside baselines: a page with plots, and JSON."""
+    import datetime
+
+    from kgrec import cache_dir
+    from kgrec.config import SplitConfig
+    from kgrec.evaluate.report import to_rich_table, write_report
+    from kgrec.evaluate.run import evaluate_catalogue
+    from kgrec.text.encoder import load_encoder
+    from kgrec.training.dataset import build_graph
+
+    settings = read_settings(config, seed)
+    tables = read_store(store, schema, wait, rejects, max_rejects)
+    with show_progress() as progress:
+        stages = tell_stages(progress)
+        stages("encoding texts")
+        graph = build_graph(
+            tables,
+            load_encoder(settings.encoder, settings.device or "cpu"),
+            cache_dir(),
+            on_texts=make_total_counter(progress, "encoding texts"),
+        )
+        report = evaluate_catalogue(
+            graph.data,
+            graph.schema,
+            settings,
+            split=SplitConfig(),
+            seed=settings.seed,
+            evaluated_at=datetime.datetime.now(datetime.UTC),
+            on_stage=stages,
+        )
+    page = write_report(report, out)
+    open_console().print(to_rich_table(report))
+    say(f"report written to {page}")
+
+
+@app.command()
+def sync(
+    store: Store,
+    bundle: BundlePath,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="BUNDLE", help="The folder to write to. Default: in place.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
+    format_: Annotated[ReportFormat, typer.Option("--format", help="Of the report.")] = ReportFormat.TABLE,
+    rejects: Rejects = None,
+    max_rejects: MaxRejects = 0.1,
+    wait: Wait = WAIT_S,
+) -> None:
+    """Brings a bundle up to its store without training: what came, changed and went; says when to train again."""
+    from kgrec import cache_dir
+    from kgrec.model.bundle import check_folder, load_bundle, save_bundle
+    from kgrec.sync import preview_sync, sync_bundle
+    from kgrec.sync.report import print_report, to_json
+
+    started, now = time.perf_counter(), int(time.time())
+    before = load_bundle(bundle)
+    if out is not None:
+        check_folder(out)
+    tables = read_store(store, before.schema, wait, rejects, max_rejects)
+    if dry_run:
+        report = preview_sync(before, tables, now=now)
+    else:
+        with show_progress() as progress:
+            encoding = make_total_counter(progress, "encoding texts")
+            synced, report = sync_bundle(before, tables, None, cache_dir(), now=now, on_texts=encoding)
+        # A bundle that nothing changes is not written: who watches the folder has nothing to load anew.
+        if out is not None or report.changes or not report.changes.texts_known:
+            save_bundle(synced, out or bundle)
+    if format_ == ReportFormat.JSON:
+        sys.stdout.write(to_json(report, before, store=store, now=now))
+    else:
+        print_report(report, open_console(), store=store)
+    if not report.changes.texts_known:
+        say("the bundle is of a kgrec that kept no hashes of texts: all texts of items are read anew, this once")
+    done = "would be" if dry_run else "were"
+    say(f"{report.n_encoded:,} texts {done} encoded, {report.n_placed:,} items {done} placed by text and links")
+    if dry_run:
+        say("nothing was written: leave --dry-run out to sync")
+    elif out is None and not report.changes and report.changes.texts_known:
+        say("nothing changed: the bundle stays as it is")
+    else:
+        say(f"synced in {time.perf_counter() - started:.1f} s; bundle written to {out or bundle}")
