@@ -34,8 +34,8 @@ def run_guarded(action: Callable[[], object]) -> None:
         action()
     except _Interrupted:
         _fail(
-            "interrupted: bundles and reports are written, and what is published goes live, only when they are whole; "
-            "after an interrupted load, run the same load again and the store is whole"
+            "interrupted: bundles and reports are written only when they are whole, and what is published goes live "
+            "only then; after an interrupted load, run the same load again and the store is whole"
         )
     except BrokenPipeError:
         sys.stderr.close()

@@ -88,7 +88,8 @@ class _Episodes(nn.Module):
     def forward(self, index: Tensor, mask: Tensor) -> Tensor:
         """Logits (n, n_items) for supports given as padded columns (n, width) and their mask."""
         items = self.vectors @ self.map  # (n_items, dim)
-        shown = items[index] * mask[..., None]  # (n, width, dim)
+        # not items[index], whose gradient several threads add up in any order
+        shown = nn.functional.embedding(index, items) * mask[..., None]  # (n, width, dim)
         n_likes = mask.sum(dim=1)
         base, slope, alpha = self.log_scalars.exp()
         ridge = (base + slope * n_likes)[:, None]  # (n, 1)
