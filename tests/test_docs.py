@@ -18,8 +18,9 @@ import pytest
 from neo4j_server import GIVEN_URL, SERVE
 
 import kgrec
-from graph_schema import CatalogueError
+from graph_schema import CatalogueError, CatalogueSchema
 from kgrec.store.neo4j.connection import Connection
+from kgrec.store.neo4j.release import Version, describe_queries
 from loaders import open_source
 
 ROOT = Path(__file__).parents[1]
@@ -149,3 +150,12 @@ def test_blocks_run_in_order_in_one_folder_and_namespace(tmp_path: Path, monkeyp
 def test_a_failing_block_fails(failing: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"sample.md:2 ended with 1"):
         run_blocks(tmp_path / "sample.md", read_blocks(failing), tmp_path)
+
+
+def test_the_queries_shown_are_those_that_publish_prints() -> None:
+    text = README.read_text(encoding="utf-8")
+    shown = [found.group(4) for found in FENCE.finditer(text) if found.group(3) == "cypher"]
+    schema = CatalogueSchema.parse(next(b.code for b in read_blocks(text) if b.file == "books.toml"))
+    version = Version("kgrec-1", {}, n_vectors={"item": 1, "user": 1}, n_edges={"SIMILAR_TO": 1, "RECOMMENDED": 1})
+    printed = describe_queries(schema, version, server=(5, 26)).values()
+    assert [query.strip() for query in shown] == list(printed)
