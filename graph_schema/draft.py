@@ -286,7 +286,7 @@ class _Drafting:
             type=_to_name("_".join(split_words(found.type)).upper()) if is_tables else found.type,
             target=types[target],
             reverse=reverse and not is_tables,
-            phrase=None if is_chosen else self._find_phrase(found),
+            phrase=None if is_chosen else self._find_phrase(found, chosen.item if chosen else None),
             attributes=attributes,
             milliseconds=self._find_milliseconds(attributes, usable),
             source_column=columns[0],
@@ -294,16 +294,16 @@ class _Drafting:
             ignore=self._find_ignored(found.properties, found.ignore, set(attributes)),
         )
 
-    def _find_phrase(self, found: RelationshipProfile) -> str | None:
-        """The name of what is shared, where only one relationship leads there; else people read the type's own name."""
+    def _find_phrase(self, found: RelationshipProfile, item: str | None) -> str | None:
+        """The name of what items share where one relationship leads there; else people read the type's own name."""
         beside = [one for one in self.profile.relationships if {one.start, one.end} == {found.start, found.end}]
         words = split_words(found.type)
         if len(beside) > 1 or found.start == found.end or words[-1:] == ["by"]:
             return None
-        node = self.profile.nodes[found.end]
-        return (
-            None if is_user_label(self.profile.nodes[found.start]) else " ".join(split_words(node.label or node.name))
-        )
+        if is_user_label(self.profile.nodes[found.start]):
+            return None
+        node = self.profile.nodes[found.start if found.end == item else found.end]
+        return " ".join(split_words(node.label or node.name))
 
     def _take_properties(
         self,

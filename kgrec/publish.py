@@ -9,12 +9,13 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from graph_schema import SOURCE, TARGET
 from kgrec.errors import RequestError, StoreError
 from kgrec.model.head import Head
-from kgrec.model.model import BACKBONE, COMPONENTS, FEW_SHOT, Model
+from kgrec.model.model import BACKBONE, COMPONENTS, FEW_SHOT, ITEM_ITEM, ITEM_ITEM_FEW, Model
 from kgrec.recommend import Recommender
 from kgrec.store.contract import OnRows
 from kgrec.store.neo4j.connection import Connection
@@ -31,8 +32,10 @@ from kgrec.store.neo4j.release import (
 )
 
 NEIGHBOURS = 50
+ITEM_ITEM_DIM = 256
 _BLOCK_ITEMS, _BLOCK_USERS = 256, 2048
 _LISTS = pa.schema({SOURCE: pa.string(), TARGET: pa.string(), "rank": pa.int64(), "score": pa.float64()})
+_ENOUGH = 0.95
 _N_COMPARED, _COMPARED_K = 200, 10  # items whose first neighbours are compared with the vectors'
 
 
@@ -79,7 +82,10 @@ class PublishReport:
         """What the publisher should know, a sentence each."""
         notes = []
         if not np.isnan(self.agreement):
-            notes.append(f"the item vectors find {self.agreement:.0%} of each item's first {_COMPARED_K} neighbours")
+            rest = "; SIMILAR_TO has them all" if self.agreement < _ENOUGH else ""
+            notes.append(
+                f"the item vectors find {self.agreement:.0%} of each item's first {_COMPARED_K} neighbours{rest}"
+            )
         for what, found in (("items", self.items), ("users", self.users)):
             if found is None:
                 continue
@@ -188,12 +194,13 @@ def item_vectors(model: Model) -> tuple[NDArray[np.float32], NDArray[np.float32]
     weight of j, A_i = z_i z_i' + B and B = alpha G + ridge I. With B = L L', by Sherman and Morrison, that is the dot
     product of w_h(j) L^-1 z_j and L^-1 z_i / (1 + z_i' B^-1 z_i); the heads' parts side by side make one vector. Dot
     products are ranked by a cosine index once all items are given the same length by one more coordinate, which is 0 in
-    what is asked (Bachrach et al., Speeding up the Xbox recommender system, RecSys 2014). The item-item components,
-    where the gate counts them at one like, have no vectors and are left out.
+    what is asked (Bachrach et al., Speeding up the Xbox recommender system, RecSys 2014). Where the gate counts an
+    item-item component at one like, what a like adds has no such form: then the vectors are its factors of rank
+    `ITEM_ITEM_DIM`, by a truncated singular value decomposition.
 
     Returns:
         (n_items, dim + 1) float32 unit vectors to put into the index, and (n_items, dim + 1) float32 unit vectors to
-        ask it with; both are zeros for an item that neither head has a vector of.
+        ask it with; both are zeros for an item of which a like adds nothing to others.
     """
     bucket = int(model.gate.bucket(np.array([1]))[0])
     indexed, asked = [], []
@@ -207,9 +214,13 @@ def item_vectors(model: Model) -> tuple[NDArray[np.float32], NDArray[np.float32]
         scales = 1 + whitened.square().sum(dim=1, keepdim=True)
         indexed.append(whitened * weights)
         asked.append(whitened / scales)
-    if not indexed:  # the gate counts neither: the few-shot head is still the nearest to an answer
+    of_item_item = _weigh_item_item(model, bucket)
+    if not indexed and of_item_item is None:  # no like counts: the few-shot head is still the nearest to an answer
         indexed = asked = [_whiten(model.few_shot)]
-    items, queries = torch.cat(indexed, dim=1), torch.cat(asked, dim=1)  # (n_items, dim)
+    nothing = torch.zeros((model.n_items, 0), dtype=torch.float64)
+    items, queries = torch.cat([nothing, *indexed], dim=1), torch.cat([nothing, *asked], dim=1)  # (n_items, dim)
+    if of_item_item is not None:
+        items, queries = _factorise(queries @ items.T + of_item_item)
     lengths = items.norm(dim=1, keepdim=True)
     longest = lengths.max().clamp(min=1e-12)
     rest = (1 - (lengths / longest).square()).clamp(min=0).sqrt()
@@ -217,6 +228,27 @@ def item_vectors(model: Model) -> tuple[NDArray[np.float32], NDArray[np.float32]
     asking = torch.nn.functional.normalize(torch.nn.functional.pad(queries, (0, 1)))
     known = items.any(dim=1, keepdim=True) & queries.any(dim=1, keepdim=True)
     return (unit * known).float().numpy(), (asking * known).float().numpy()
+
+
+def _weigh_item_item(model: Model, bucket: int) -> Tensor | None:
+    """(n_items, n_items) float64: what the item-item components add by a like of each item; None: nothing."""
+    found: Tensor | None = None
+    for name, matrix in ((ITEM_ITEM, model.item_item), (ITEM_ITEM_FEW, model.item_item_few)):
+        weight = float(model.gate.warm[bucket, COMPONENTS.index(name)])  # what is cold has no column there
+        if matrix is None or not weight:
+            continue
+        n_first = len(matrix)
+        found = torch.zeros((model.n_items, model.n_items), dtype=torch.float64) if found is None else found
+        found[:n_first, :n_first] += weight * matrix
+    return found
+
+
+def _factorise(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """(n_items, dim) float64 item vectors and query vectors whose dot products come near to scores off the diagonal."""
+    scores.fill_diagonal_(0)
+    dim = min(ITEM_ITEM_DIM, len(scores))
+    left, values, right = randomized_svd(scores.numpy(), n_components=dim, random_state=0)
+    return torch.from_numpy(right.T.copy()), torch.from_numpy(left * values)
 
 
 def user_vectors(head: Head, liked: csr_array) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from shop import N_ITEMS, NEWCOMER, WordEncoder, kind_of, make_tables, train_shop
 
 from kgrec.errors import RequestError, StoreError
@@ -108,6 +109,17 @@ def test_item_vectors_score_in_proportion_to_what_a_like_adds(warm: dict[str, fl
         scale = (found @ added) / (added @ added)
         assert scale > 0
         np.testing.assert_allclose(found, scale * added, atol=1e-4)
+
+
+def test_item_vectors_have_what_the_item_item_component_adds_too() -> None:
+    matrix = torch.from_numpy(np.random.default_rng(0).random((N_ITEMS - 1, N_ITEMS - 1), np.float32))
+    model = replace(with_gate({"few_shot": 1.0, "item_item": 2.0}, {"few_shot": 1.0}).bundle.model, item_item=matrix)
+    vectors, queries = item_vectors(model)
+    for row in range(N_ITEMS - 1):
+        others = np.arange(N_ITEMS) != row
+        added, found = model.contributions([row])[0][0][others], vectors[others] @ queries[row]
+        np.testing.assert_allclose(found, (found @ added) / (added @ added) * added, atol=1e-4)
+        assert found @ added > 0
 
 
 def test_an_item_of_which_nothing_is_known_has_no_vector() -> None:
@@ -285,7 +297,8 @@ def test_notes_say_how_far_the_vectors_agree() -> None:
     version = Version("kgrec-19700101T000100", {})
     report = PublishReport(version, Release(version, None, (version,), False), coverage, None, 0.934, {})
     assert report.notes == (
-        "the item vectors find 93% of each item's first 10 neighbours",
+        "the item vectors find 93% of each item's first 10 neighbours; SIMILAR_TO has them all",
         "1 nodes have the key of another of the items: they are left alone",
     )
     assert len(replace(report, agreement=math.nan).notes) == 1
+    assert replace(report, agreement=0.95).notes[0].endswith("95% of each item's first 10 neighbours")

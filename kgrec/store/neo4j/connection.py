@@ -4,6 +4,7 @@ This is the one module that imports the driver. What a query holds is passed as 
 properties, which Cypher takes no parameters for, go through `quote`.
 """
 
+import logging
 import os
 import re
 import ssl
@@ -53,6 +54,7 @@ _SAID = {  # part of an error's code -> what we say
     "ConstraintCreation": "{url}: data that is there already is in the way: {error}; " + _IN_THE_WAY,
 }
 
+_SILENT = logging.NullHandler()
 OnWait = Callable[[str], None]  # told, once, what is being waited for
 Parameters = Mapping[str, object]
 Result = TypeVar("Result")
@@ -126,6 +128,7 @@ class Connection:
         self.mode = mode
         self._database = address.database
         self._user, password = read_credentials()
+        logging.getLogger("neo4j").addHandler(_SILENT)  # what it logs of failures, the errors here say
         try:
             self._driver = neo4j.GraphDatabase.driver(
                 address.server,
@@ -153,7 +156,9 @@ class Connection:
                 with self._session() as session:
                     session.run("RETURN 1").consume()
             except Exception as error:
-                if not isinstance(error, (*_UNREACHABLE, neo4j_errors.TransientError)) and not _is_timeout(error):
+                # a server that has come up just now may not know its users yet
+                passing = (*_UNREACHABLE, neo4j_errors.TransientError, *([neo4j_errors.AuthError] if told else []))
+                if not isinstance(error, passing) and not _is_timeout(error):
                     raise self._say(error) from error
                 if (refused := _find_cause(error, ssl.SSLError)) is not None:
                     raise StoreError(
@@ -165,14 +170,17 @@ class Connection:
             else:
                 return
             if time.monotonic() + _POLL_S > deadline:
+                if isinstance(reason, neo4j_errors.AuthError):
+                    raise self._say(reason) from reason
                 raise StoreError(
                     f"{self.url} did not answer within {wait_s:g} s: {_first_line(reason)}; expected a running Neo4j: "
                     "start it, mend the address, or wait longer by --wait SECONDS"
                 ) from reason
             if on_wait is not None and not told:
                 on_wait(f"{self.url} does not answer yet; waiting for it, up to {wait_s:g} s")
-                told = True
-            time.sleep(_POLL_S)
+            told = True
+            # after three refusals in a row a server refuses everything for five seconds
+            time.sleep(_POLL_S * (4 if isinstance(reason, neo4j_errors.AuthError) else 1))
 
     def _read_version(self) -> tuple[int, ...]:
         ((text,),) = self.read(
