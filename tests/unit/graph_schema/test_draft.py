@@ -134,6 +134,13 @@ def test_a_shop_is_drafted_whole():
     assert schema.edges["kaufte"].reverse is False
 
 
+def test_a_phrase_names_what_items_share_whichever_way_the_relationship_points():
+    _, bought = SHOP.relationships
+    made = link("Marke", "STELLT_HER", "Artikel", 50, per=(10, 1))
+    schema = draft_schema(replace(SHOP, relationships=(made, bought))).schema
+    assert schema is not None and schema.edges["stellt_her"].phrase == "marke"
+
+
 def test_an_interaction_that_points_from_items_to_users_is_reversed():
     [*_, bought] = SHOP.relationships
     turned = replace(bought, start="Artikel", end="Kunde", type="GEKAUFT_VON")
