@@ -183,9 +183,8 @@ def _read_profile(place: str, encoding: str | None, wait: float) -> tuple[Any, A
     scheme = place.partition(":")[0]
     with show_progress() as progress:
         if scheme in NEO4J_SCHEMES:
-            from kgrec.store.neo4j.profile import has_catalogue
             from kgrec.store.neo4j.profile import read_profile as read_graph
-            from kgrec.store.neo4j.store import Neo4jStore
+            from kgrec.store.neo4j.store import Neo4jStore, has_catalogue
 
             with Neo4jStore(place, "read", wait_s=wait, on_wait=say) as store:
                 if has_catalogue(store.connection):

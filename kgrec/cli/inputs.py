@@ -42,7 +42,7 @@ def read_store(
         is_foreign = opened.foreign_rows() is not None
         reading = make_counter(progress, "reading")
         tables = read_tables(opened, reading, rejects=reject_file if is_foreign else None, max_rejects=max_rejects)
-    if is_foreign and reject_file.exists():
+    if is_foreign and _has_rejects(reject_file):
         say(f"some rows were rejected: see {reject_file}")
     return tables
 
@@ -59,11 +59,16 @@ def without_header_only(file: Path, *, keep: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        if not keep and file.is_file():
-            with file.open("rb") as opened:
-                n_lines = sum(1 for _ in islice(opened, 2))
-            if n_lines < 2:  # noqa: PLR2004
-                file.unlink()
+        if not keep and file.is_file() and not _has_rejects(file):
+            file.unlink()
+
+
+def _has_rejects(file: Path) -> bool:
+    """Whether a reject file is there and has more than its header."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        return sum(1 for _ in islice(opened, 2)) > 1
 
 
 def open_bundle(path: Path) -> Any:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from graph_schema import CatalogueSchema
 from kgrec.errors import StoreError
-from kgrec.store.contract import Counts, GraphPath, GraphStore, NodeRef, OnRows, Step
+from kgrec.store.contract import WAIT_S, Counts, GraphPath, GraphStore, NodeRef, OnRows, Step
 from kgrec.store.load import LoadReport, load_staged, read_tables
 
 NEO4J_SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
@@ -17,7 +17,7 @@ def open_store(
     *,
     mode: Literal["read", "write"],
     schema: CatalogueSchema | None = None,
-    wait_s: float = 30.0,
+    wait_s: float = WAIT_S,
     on_wait: Callable[[str], None] | None = None,
 ) -> GraphStore:
     """Opens a store.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 import pyarrow as pa
 
@@ -199,7 +199,20 @@ class GraphStore(Protocol):
         """Closes the store."""
 
 
+WAIT_S = 30.0  # for a server that does not answer yet
+Place = TypeVar("Place")
 OnRows = Callable[[str, int], None]  # called with a type's name and how many of its rows were just written or read
+
+
+def choose_type(types: Mapping[str, Place], name: str, what: str, url: str) -> Place:
+    """What a store has for a type of the schema.
+
+    Raises:
+        StoreError: the schema has no such type.
+    """
+    if name not in types:
+        raise StoreError(f"{url} has no {what} {name!r}; expected one of: {', '.join(types)}")
+    return types[name]
 
 
 def check_schema(url: str, held: CatalogueSchema, expected: CatalogueSchema | None) -> None:

@@ -6,12 +6,12 @@ a load is unfinished. What the engine does otherwise than one would think is not
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import ladybug
 import numpy as np
@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from graph_schema import CatalogueSchema
 from kgrec.errors import StoreError
-from kgrec.store.contract import Counts, GraphPath, ItemLink, ItemLinks, NodeRef, Step, check_schema
+from kgrec.store.contract import Counts, GraphPath, ItemLink, ItemLinks, NodeRef, Step, check_schema, choose_type
 from kgrec.store.layout import EdgeTable, Layout, NodeTable, lay_out
 from kgrec.store.lock import FileLock, Mode, in_use
 from kgrec.store.rows import ROW, equal_rows, to_inputs
@@ -34,7 +34,6 @@ MAX_DATABASE_BYTES = 1 << 38  # what every handle reserves of the address space;
 READ_ROWS = 100_000
 CHANGE_ROWS = 50_000  # rows changed per statement, all of which the buffer pool holds until it is done
 INDEXED_IDS = 500  # up to so many nodes are looked up one by one; beyond, all edges are read once
-_Table = TypeVar("_Table", NodeTable, EdgeTable)
 
 
 class LadybugStore:
@@ -193,10 +192,10 @@ class LadybugStore:
         return lay_out(self.read_schema(), taken=[META])
 
     def _node_table(self, node_type: str) -> NodeTable:
-        return _choose(self._layout.nodes, node_type, "node type", self.url)
+        return choose_type(self._layout.nodes, node_type, "node type", self.url)
 
     def _edge_table(self, edge_type: str) -> EdgeTable:
-        return _choose(self._layout.edges, edge_type, "edge type", self.url)
+        return choose_type(self._layout.edges, edge_type, "edge type", self.url)
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -443,12 +442,6 @@ class LadybugStore:
     ) -> None:
         """See GraphStore."""
         self.close()
-
-
-def _choose(tables: Mapping[str, _Table], name: str, what: str, url: str) -> _Table:
-    if name not in tables:
-        raise StoreError(f"{url} has no {what} {name!r}; expected one of: {', '.join(tables)}")
-    return tables[name]
 
 
 def _memory_bytes() -> int:

@@ -105,6 +105,7 @@ def test_a_graph_made_by_hand_is_inspected_trained_validated_explained_and_publi
         ran = run("train", neo4j_url, "--schema", draft, "--out", bundle, "--config", config, "--rejects", rejects)
         assert ran.code == 0, ran.err
         assert "ohne Nummer" in rejects.read_text(encoding="utf-8")
+        assert f"some rows were rejected: see {rejects}" in ran.err
         assert count_all(connection) == before  # nothing was written
 
         answer = run(
@@ -134,6 +135,12 @@ def test_a_graph_made_by_hand_is_inspected_trained_validated_explained_and_publi
             "WHERE s.version = live.version RETURN toString(other.artnr) ORDER BY s.rank"
         )
         assert [nr for (nr,) in rows] == list(Recommender.load(bundle).similar("4", k=2).ids)
+
+        connection.write("MATCH (a:Artikel) WHERE a.artnr IS NULL DELETE a")
+        ran = run("sync", neo4j_url, bundle, "--dry-run", "--rejects", rejects)
+        assert ran.code == 0, ran.err
+        assert "rejected" not in ran.err  # the file that was named is there, and holds its header alone
+        assert len(rejects.read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_a_catalogue_is_not_loaded_over_a_graph_that_was_there(run: RunCommand, shop: Shop, neo4j_url: str) -> None:

@@ -23,11 +23,11 @@ import pyarrow as pa
 from neo4j import time as neo4j_time
 
 from kgrec.errors import StoreError
+from kgrec.store.contract import WAIT_S
 from kgrec.store.lock import Mode
 
 LEAST_VERSION = (5, 26)  # the long-term line; the calendar versions (2025.01 and later) are above it
 USERNAME, PASSWORD, CREDENTIALS_FILE = "NEO4J_USERNAME", "NEO4J_PASSWORD", "NEO4J_CREDENTIALS_FILE"
-WAIT_S = 30.0
 RETRY_S = 30.0  # how long a transaction that failed for a passing reason is tried again
 _FORM = "neo4j://HOST[:PORT][/DATABASE]"
 _CONNECT_S = 5.0

@@ -4,12 +4,11 @@ Columns are properties of the same names. A key is a string where kgrec wrote it
 may be an integer, so that nodes are found by either (`to_keys`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from graph_schema import CatalogueSchema
-from graph_schema.catalogue import AttributeType
 from kgrec.store.neo4j.connection import quote
 
 # What kgrec keeps in the database beside the catalogue
@@ -27,12 +26,10 @@ class NodePlace:
     Attributes:
         label: its label, quoted.
         properties: its properties, quoted, the key first.
-        columns: the node type's columns and their types, in the same order.
     """
 
     label: str
     properties: tuple[str, ...]
-    columns: Mapping[str, AttributeType]
 
     @property
     def key(self) -> str:
@@ -50,7 +47,6 @@ class EdgePlace:
         source: the place of the nodes it comes from.
         target: the place of the nodes it leads to.
         properties: its properties, quoted.
-        columns: the edge type's columns and their types: both ends, then the properties.
     """
 
     type: str
@@ -58,7 +54,6 @@ class EdgePlace:
     source: NodePlace
     target: NodePlace
     properties: tuple[str, ...]
-    columns: Mapping[str, AttributeType]
 
     def pattern(self, edge: str = "") -> str:
         """The relationship, named `edge`, as it stands between its source on the left and its target on the right."""
@@ -84,7 +79,7 @@ class Layout:
     def nodes(self) -> dict[str, NodePlace]:
         """Node type -> its place."""
         return {
-            name: NodePlace(quote(node.label), tuple(map(quote, node.columns)), node.columns)
+            name: NodePlace(quote(node.label), tuple(map(quote, node.columns)))
             for name, node in self.schema.nodes.items()
         }
 
@@ -98,7 +93,6 @@ class Layout:
                 self.nodes[edge.source],
                 self.nodes[edge.target],
                 tuple(map(quote, edge.attributes)),
-                edge.columns,
             )
             for name, edge in self.schema.edges.items()
         }

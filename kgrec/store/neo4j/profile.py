@@ -52,11 +52,6 @@ def read_profile(connection: Connection, on_stage: OnStage | None = None) -> Gra
     return _Reading(connection, on_stage or (lambda stage: None)).run()
 
 
-def has_catalogue(connection: Connection) -> bool:
-    """Whether the database holds a catalogue that kgrec loaded, with its schema."""
-    return bool(connection.read(f"MATCH (m:{META_LABEL} {{name: 'schema'}}) RETURN 1"))
-
-
 @dataclass
 class _Reading:
     connection: Connection

@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from graph_schema import CatalogueSchema
 from graph_schema.sources import Source
 from kgrec.errors import StoreError
-from kgrec.store.contract import Counts, GraphPath, ItemLinks, NodeRef, Step, check_schema
+from kgrec.store.contract import WAIT_S, Counts, GraphPath, ItemLinks, NodeRef, Step, check_schema, choose_type
 from kgrec.store.lock import Mode
 from kgrec.store.neo4j import writing
-from kgrec.store.neo4j.connection import WAIT_S, Connection, OnWait
+from kgrec.store.neo4j.connection import Connection, OnWait
 from kgrec.store.neo4j.export import iter_edge_columns, iter_node_columns
 from kgrec.store.neo4j.foreign import ForeignGraph
 from kgrec.store.neo4j.layout import META_LABEL, EdgePlace, Layout, NodePlace, to_keys
@@ -32,6 +32,11 @@ from kgrec.store.traversal import find_neighbours, find_paths
 SCHEMA, LOADING = "schema", "loading"  # the entries of META_LABEL
 LEASE_S = 20.0  # a load that writes nothing for so long is taken for dead
 INDEX_WAIT_S = 300
+
+
+def has_catalogue(connection: Connection) -> bool:
+    """Whether a database holds a catalogue that kgrec loaded, with its schema."""
+    return bool(connection.read(f"MATCH (m:{META_LABEL} {{name: $name}}) RETURN 1", {"name": SCHEMA}))
 
 
 class Neo4jStore:
@@ -67,7 +72,7 @@ class Neo4jStore:
 
     def ensure_schema(self, schema: CatalogueSchema) -> None:
         """See GraphStore."""
-        if not self._has_catalogue():
+        if not has_catalogue(self.connection):
             self._check_unused(schema)
         self.connection.write(f"CREATE CONSTRAINT IF NOT EXISTS FOR (m:{META_LABEL}) REQUIRE m.name IS UNIQUE")
         for place in Layout(schema).nodes.values():
@@ -123,34 +128,23 @@ class Neo4jStore:
                 "or load into another database"
             ) from error
 
-    def _has_catalogue(self) -> bool:
-        return self._entry(SCHEMA) is not None
-
     def _entry(self, name: str) -> str | None:
         rows = self.connection.read(f"MATCH (m:{META_LABEL} {{name: $name}}) RETURN m.value", {"name": name})
         return rows[0][0] if rows else None
 
     def foreign_rows(self) -> Source | None:
         """See GraphStore."""
-        return None if self._has_catalogue() else ForeignGraph(self.connection, self.read_schema())
+        return None if has_catalogue(self.connection) else ForeignGraph(self.connection, self.read_schema())
 
     @cached_property
     def _layout(self) -> Layout:
         return Layout(self.read_schema())
 
     def _node_place(self, node_type: str) -> NodePlace:
-        if node_type not in self._layout.nodes:
-            raise StoreError(
-                f"{self.url} has no node type {node_type!r}; expected one of: {', '.join(self._layout.nodes)}"
-            )
-        return self._layout.nodes[node_type]
+        return choose_type(self._layout.nodes, node_type, "node type", self.url)
 
     def _edge_place(self, edge_type: str) -> EdgePlace:
-        if edge_type not in self._layout.edges:
-            raise StoreError(
-                f"{self.url} has no edge type {edge_type!r}; expected one of: {', '.join(self._layout.edges)}"
-            )
-        return self._layout.edges[edge_type]
+        return choose_type(self._layout.edges, edge_type, "edge type", self.url)
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -247,7 +241,7 @@ class Neo4jStore:
         return writing.delete_edges(self.connection, self._guard, place, list(dict.fromkeys(pairs)))
 
     def _check_loaded(self) -> None:
-        if not self._has_catalogue():
+        if not has_catalogue(self.connection):
             self.read_schema()
             raise StoreError(
                 f"{self.url} holds a graph that kgrec did not load, and is left as it is; to change it, use Cypher"

@@ -5,7 +5,8 @@ import pytest
 from graph_schema import CatalogueSchema, Interaction
 from graph_schema.draft import Draft, draft_schema
 from kgrec.store.neo4j.connection import Connection
-from kgrec.store.neo4j.profile import has_catalogue, read_profile
+from kgrec.store.neo4j.profile import read_profile
+from kgrec.store.neo4j.store import has_catalogue
 
 SHOP = (
     "CREATE CONSTRAINT FOR (k:Kunde) REQUIRE k.kundennr IS UNIQUE",

@@ -11,7 +11,7 @@ from graph_schema import CatalogueSchema
 from graph_schema.sources import MemorySource
 from graph_schema.staging import stage_tables
 from kgrec.errors import StoreError
-from kgrec.store import load_staged, open_store, read_tables
+from kgrec.store import NodeRef, load_staged, open_store, read_tables
 from kgrec.store.neo4j import connection as connections
 from kgrec.store.neo4j import export, writing
 from kgrec.store.neo4j.connection import Address, Connection, TransactionTooLarge, quote
@@ -320,17 +320,11 @@ def test_a_foreign_graph_is_read_as_what_its_schema_says(neo4j_url: str, tmp_pat
             {"source": "b", "target": "7", "stars": 1, "at": 1577836800},
         ]
         assert store.counts().nodes == {"film": 3, "fan": 2}
-        assert [node.id for node in store.neighbours(_ref("fan", "1"))] == ["7"]
+        assert [node.id for node in store.neighbours(NodeRef("fan", "1"))] == ["7"]
         assert store.co_liked("7", 5) == [("old", 1)]
     said = rejects.read_text()
     for word in ("(:Film)", "(:Fan)-[:SEEN]->(:Film)", "long ago", "no key"):
         assert word in said
-
-
-def _ref(node_type: str, id_: str):
-    from kgrec.store import NodeRef
-
-    return NodeRef(node_type, id_)
 
 
 def test_a_foreign_graph_is_not_written_to(neo4j_url: str) -> None:
