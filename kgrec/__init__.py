@@ -28,6 +28,7 @@ def train(
     config: "TrainConfig | None" = None,
     *,
     on_stage: "Callable[[str], None] | None" = None,
+    on_metric: "Callable[[str, float, int], None] | None" = None,
     on_texts: "Callable[[int, int], None] | None" = None,
 ) -> "Recommender":
     """Trains a recommender on a catalogue.
@@ -37,6 +38,7 @@ def train(
         schema: the schema that the tables must have; None: theirs.
         config: the settings; None: the defaults.
         on_stage: told what is being done, a line each.
+        on_metric: told (name, value, step): losses, the quality of everything tried, what each stage took.
         on_texts: told (texts encoded so far, texts to encode).
 
     Raises:
@@ -65,6 +67,7 @@ def train(
         cache_dir(),
         trained_at=int(time.time()),
         on_stage=on_stage,
+        on_metric=on_metric,
         on_texts=on_texts,
     )
     return Recommender(bundle, encoder)

@@ -35,36 +35,63 @@ class BackboneConfig(_Frozen):
     """Implicit ALS (Hu et al. 2008, as revisited by Rendle et al. 2022).
 
     Attributes:
-        alphas: weights of the unobserved pairs to choose from on validation.
-        regularisations: factors of (n + alpha N) to choose from on validation.
+        alphas: weights of the unobserved pairs to choose from on validation, one setting after the other from the
+            middle of each.
+        regularisations: factors of (n + alpha N) to choose from likewise.
         epochs: alternations between users and items.
+        draft_dim: width of the vectors while these are chosen.
+        more_epochs: alternations when held-out likes have joined the others.
     """
 
-    alphas: tuple[PositiveFloat, ...] = (0.1, 0.3)
-    regularisations: tuple[PositiveFloat, ...] = (0.003, 0.01)
+    alphas: tuple[PositiveFloat, ...] = (0.01, 0.03, 0.1, 0.2, 0.4)
+    regularisations: tuple[PositiveFloat, ...] = (0.002, 0.004, 0.007, 0.01, 0.015, 0.025, 0.04)
     epochs: PositiveInt = 8
+    draft_dim: PositiveInt = 64
+    more_epochs: PositiveInt = 4
 
 
 class ItemItemConfig(_Frozen):
     """Item-item ridge with the graph in its Gram matrix (Steck 2019, 2020), once for many likes and once for few.
 
+    Weights and regularisations are in mean diagonals of the likes' Gram matrix, so that they mean the same in any
+    catalogue.
+
     Attributes:
-        max_items: above this many items it is left out: its matrices have n_items^2 entries.
+        max_items: above this many items its low-rank form is taken: the exact one has matrices of n_items^2; 0 leaves
+            it out.
+        rank: of the low-rank form.
         user_exponent: a user with n likes weighs n^-user_exponent.
         regularisations: for many likes, chosen on validation.
         dropout: for many likes: the share of likes that a user is expected not to have shown yet.
         few_regularisation: for few likes.
         few_dropouts: for few likes, chosen on validation.
-        graph_weights: weight of the graph's overlap matrix in the Gram matrix, chosen on validation; 0 is no graph.
+        link_weights: of what items share in the graph, chosen on validation; 0 is no graph.
+        text_weights: of how alike their texts are, chosen on validation; 0 is no texts.
     """
 
-    max_items: int = Field(10_000, ge=0)
+    max_items: int = Field(30_000, ge=0)
+    rank: PositiveInt = 1024
     user_exponent: float = 0.4
-    regularisations: tuple[PositiveFloat, ...] = (30.0, 100.0)
-    dropout: float = Field(0.33, ge=0, lt=1)
-    few_regularisation: PositiveFloat = 100.0
+    regularisations: tuple[PositiveFloat, ...] = (0.5, 1.2, 2.5, 5.0, 10.0)
+    dropout: float = Field(0.4, ge=0, lt=1)
+    few_regularisation: PositiveFloat = 5.0
     few_dropouts: tuple[float, ...] = (0.9, 0.95)
-    graph_weights: tuple[float, ...] = (0.0, 0.3)
+    link_weights: tuple[float, ...] = (0.0, 0.3, 0.6)
+    text_weights: tuple[float, ...] = (0.0, 0.3, 1.0, 2.0)
+
+
+class ContentConfig(_Frozen):
+    """Kernel ridge from texts and links straight to the likes, for items that nobody has met.
+
+    Attributes:
+        link_weights: of the links' cosine in the kernel, chosen on validation.
+        regularisation: in diagonals of the kernel.
+        landmarks: so many met items stand for all of them.
+    """
+
+    link_weights: tuple[float, ...] = (0.0, 1.0, 3.0)
+    regularisation: PositiveFloat = 1.0
+    landmarks: PositiveInt = 2048
 
 
 class PriorConfig(_Frozen):
@@ -94,12 +121,14 @@ class HeadConfig(_Frozen):
 
     Attributes:
         epochs: passes over the training users.
+        more_epochs: passes when held-out likes have joined the others.
         learning_rate: of Adam.
         batch_size: users in a step.
         support_sizes: how many likes an episode's user shows, drawn with equal chances.
     """
 
-    epochs: PositiveInt = 6
+    epochs: PositiveInt = 3
+    more_epochs: PositiveInt = 1
     learning_rate: PositiveFloat = 0.01
     batch_size: PositiveInt = 256
     support_sizes: tuple[int, ...] = (0, 1, 1, 2, 3, 3, 4, 5, 5, 7, 10, 10, 15, 20)
@@ -118,10 +147,11 @@ class TrainConfig(_Frozen):
     seed: int = Field(0, ge=0)
     encoder: str | None = None
     device: str | None = None
-    embedding_dim: PositiveInt = 64
-    validation: SplitConfig = SplitConfig()
+    embedding_dim: PositiveInt = 128
+    validation: SplitConfig = SplitConfig(warm=0.1)  # fewer than to test: what is chosen is for all likes
     backbone: BackboneConfig = BackboneConfig()
     item_item: ItemItemConfig = ItemItemConfig()
+    content: ContentConfig = ContentConfig()
     prior: PriorConfig = PriorConfig()
     head: HeadConfig = HeadConfig()
 

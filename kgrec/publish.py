@@ -15,7 +15,7 @@ from torch import Tensor
 from graph_schema import SOURCE, TARGET
 from kgrec.errors import RequestError, StoreError
 from kgrec.model.head import Head
-from kgrec.model.model import BACKBONE, COMPONENTS, FEW_SHOT, ITEM_ITEM, ITEM_ITEM_FEW, Model
+from kgrec.model.model import BACKBONE, COMPONENTS, CONTENT, FEW_SHOT, ITEM_ITEM, ITEM_ITEM_FEW, Model
 from kgrec.recommend import Recommender
 from kgrec.store.contract import OnRows
 from kgrec.store.neo4j.connection import Connection
@@ -231,7 +231,7 @@ def item_vectors(model: Model) -> tuple[NDArray[np.float32], NDArray[np.float32]
 
 
 def _weigh_item_item(model: Model, bucket: int) -> Tensor | None:
-    """(n_items, n_items) float64: what the item-item components add by a like of each item; None: nothing."""
+    """(n_items, n_items) float64: what item-item and content components add by a like of each item; None: nothing."""
     found: Tensor | None = None
     for name, matrix in ((ITEM_ITEM, model.item_item), (ITEM_ITEM_FEW, model.item_item_few)):
         weight = float(model.gate.warm[bucket, COMPONENTS.index(name)])  # what is cold has no column there
@@ -239,7 +239,12 @@ def _weigh_item_item(model: Model, bucket: int) -> Tensor | None:
             continue
         n_first = len(matrix)
         found = torch.zeros((model.n_items, model.n_items), dtype=torch.float64) if found is None else found
-        found[:n_first, :n_first] += weight * matrix
+        found[:n_first, :n_first] += weight * matrix.rows(torch.arange(n_first))
+    weight = float(model.gate.cold[bucket, COMPONENTS.index(CONTENT)])
+    if model.content is not None and weight and model.cold.any():
+        found = torch.zeros((model.n_items, model.n_items), dtype=torch.float64) if found is None else found
+        shares = model.content.shares(np.arange(model.n_items), np.arange(int(model.cold.sum())))
+        found[:, model.cold] += weight * torch.from_numpy(shares)
     return found
 
 

@@ -45,6 +45,8 @@ class Slice:
         support: (n_users, n_items) float32 of 1s: what the model may see; never recommended.
         relevant: (n_users, n_items): what it should find; users without any are left out.
         candidates: (n_items,) bool: what may be recommended; None: every item.
+        left_out: (n_users, n_items): what a user is not asked for and not recommended, though the model does not see
+            it either, such as the validation likes of a published split; None: nothing.
 
     Raises:
         KgrecError: the shapes differ, or a relevant item could never be found.
@@ -55,6 +57,7 @@ class Slice:
     support: csr_array
     relevant: csr_array
     candidates: NDArray[np.bool_] | None = None
+    left_out: csr_array | None = None
 
     def __post_init__(self) -> None:
         shape = self.support.shape
@@ -64,9 +67,12 @@ class Slice:
                 f"slice {self.name!r}: expected support and relevant of one shape and a candidate mask of its width, "
                 f"got {shape}, {self.relevant.shape}, {mask}"
             )
-        n_seen = self.support.multiply(self.relevant).nnz
-        if n_seen:
-            raise KgrecError(f"slice {self.name!r}: {n_seen} relevant items are in the support too; remove them there")
+        for name, never in (("support", self.support), ("left_out", self.left_out)):
+            n_seen = 0 if never is None else never.multiply(self.relevant).nnz
+            if n_seen:
+                raise KgrecError(
+                    f"slice {self.name!r}: {n_seen} relevant items are in the {name} too; remove them there"
+                )
         if self.candidates is not None:
             n_outside = int(np.count_nonzero(~self.candidates[self.relevant.indices]))
             if n_outside:
@@ -172,7 +178,8 @@ def evaluate_slice(scorer: Scorer, slice_: Slice, k: int = 20, *, block_users: i
     shuffled = np.random.default_rng(0).permutation(n_items)
     for start in range(0, users.size, block_users):
         block = users[start : start + block_users]
-        top = _rank(scorer, slice_.support[block], candidates, shuffled, depth)
+        left_out = None if slice_.left_out is None else slice_.left_out[block]
+        top = _rank(scorer, slice_.support[block], left_out, candidates, shuffled, depth)
         found = metrics.find_hits(top, slice_.relevant[block])
         hits[start : start + block.size] = found
         lists = top[:, :k]
@@ -194,13 +201,20 @@ def evaluate_slice(scorer: Scorer, slice_: Slice, k: int = 20, *, block_users: i
 
 
 def _rank(
-    scorer: Scorer, support: csr_array, candidates: NDArray[np.bool_], order: NDArray[np.int64], k: int
+    scorer: Scorer,
+    support: csr_array,
+    left_out: csr_array | None,
+    candidates: NDArray[np.bool_],
+    order: NDArray[np.int64],
+    k: int,
 ) -> NDArray[np.int64]:
     scores = scorer.score(support)
     if scores.shape != support.shape:
         raise KgrecError(f"{scorer.name}: expected scores of shape {support.shape}, got {scores.shape}")
     scores = np.where(candidates, scores, np.float32(-np.inf))  # (n_users, n_items): a copy, the answer may be a view
     scores[support.nonzero()] = -np.inf
+    if left_out is not None:
+        scores[left_out.nonzero()] = -np.inf
     top = metrics.top_k(scores[:, order], k)  # (n_users, k) places in `order`
     return np.where(top >= 0, order[top], -1)
 

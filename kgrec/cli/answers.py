@@ -33,6 +33,12 @@ def recommend(
     exclude: Annotated[
         Path | None, typer.Option("--exclude", metavar="FILE", help="CSV or Parquet with `item`: none of these.")
     ] = None,
+    tail: Annotated[
+        float,
+        typer.Option(
+            "--tail", metavar="0..1", help="How far from what most people know: 0, as the model ranks, to 1, deep in."
+        ),
+    ] = 0.0,
     explain: Annotated[bool, typer.Option("--explain", help="With a reason for each.")] = False,
     store: LiveStore = None,
     wait: Wait = WAIT_S,
@@ -61,8 +67,8 @@ def recommend(
             with show_progress() as progress:
                 told = make_counter(progress, "recommending", total=len(wanted or support or ()))
                 table = recommender.recommend_many(
-                    wanted, likes=support, k=k, candidates=allowed, exclude=left_out, explain=explain,
-                    on_users=lambda n: told("users", n),
+                    wanted, likes=support, k=k, candidates=allowed, exclude=left_out, tail=tail,
+                    explain=explain, on_users=lambda n: told("users", n),
                 )  # fmt: skip
             about = {key.decode(): json.loads(value) for key, value in (table.schema.metadata or {}).items()}
             for name, what in (
@@ -75,7 +81,7 @@ def recommend(
             write_table(table, format_, out, "Recommendations")
             return
         answer = recommender.recommend(
-            user, like or None, text, k=k, candidates=allowed, exclude=left_out, explain=explain
+            user, like or None, text, k=k, candidates=allowed, exclude=left_out, tail=tail, explain=explain
         )
         write_answer(answer, format_, out, _describe(user, like, text), keep=explain)
 

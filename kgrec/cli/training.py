@@ -38,6 +38,12 @@ def train(
     schema: SchemaFile = None,
     config: ConfigFile = None,
     seed: Seed = None,
+    log_dir: Annotated[
+        Path | None, typer.Option("--log-dir", metavar="DIR", help="Losses, qualities and times for TensorBoard.")
+    ] = None,
+    wandb: Annotated[
+        str | None, typer.Option("--wandb", metavar="PROJECT", help="The same in Weights & Biases.")
+    ] = None,
     rejects: Rejects = None,
     max_rejects: MaxRejects = 0.1,
     wait: Wait = WAIT_S,
@@ -49,13 +55,15 @@ def train(
     settings = read_settings(config, seed)
     tables = read_store(store, schema, wait, rejects, max_rejects)
     from kgrec.model.bundle import check_folder  # here, since it imports torch
+    from kgrec.training.logging import log_run
 
     check_folder(out)  # now, not when the training is done
-    with show_progress() as progress:
+    with log_run(settings, log_dir, wandb) as on_metric, show_progress() as progress:
         recommender = kgrec.train(
             tables,
             config=settings,
             on_stage=tell_stages(progress),
+            on_metric=on_metric,
             on_texts=make_total_counter(progress, "encoding texts"),
         )
     recommender.save(out)
@@ -83,7 +91,7 @@ def evaluate(
 
     from kgrec import cache_dir
     from kgrec.config import SplitConfig
-    from kgrec.evaluate.report import to_rich_table, write_report
+    from kgrec.evaluate.report import to_rich_audit, to_rich_table, write_report
     from kgrec.evaluate.run import evaluate_catalogue
     from kgrec.text.encoder import load_encoder
     from kgrec.training.dataset import build_graph
@@ -106,10 +114,11 @@ def evaluate(
             split=SplitConfig(),
             seed=settings.seed,
             evaluated_at=datetime.datetime.now(datetime.UTC),
+            tables=tables,
             on_stage=stages,
         )
     page = write_report(report, out)
-    open_console().print(to_rich_table(report))
+    open_console().print(to_rich_table(report), to_rich_audit(report))
     say(f"report written to {page}")
 
 

@@ -348,11 +348,13 @@ class Baselines:
         by_family: family -> the scorers with the settings chosen for it, in table order.
         chosen: scorer name -> the settings that validation chose, for people.
         skipped: scorer name -> why it is left out.
+        refit: fits the scorers for known users to other likes, (n_users, n_items), by the same settings.
     """
 
     by_family: Mapping[str, tuple[Scorer, ...]]
     chosen: Mapping[str, str]
     skipped: Mapping[str, str]
+    refit: Callable[[csr_array], tuple[Scorer, ...]]
 
     def scorers(self, slice_name: str) -> tuple[Scorer, ...]:
         """The scorers for a slice."""
@@ -382,8 +384,7 @@ def fit_baselines(
     """
     families = {family: [s for s in validation if family_of(s.name) == family] for family in (KNOWN_USERS, NEW_USERS)}
     asked = {family: slices for family, slices in families.items() if any(s.relevant.nnz for s in slices)}
-    popularity = fit_popularity(likes)
-    by_family: dict[str, list[Scorer]] = {family: [popularity] for family in families}
+    fits: dict[str, dict[str, Callable[[csr_array], Scorer]]] = {family: {} for family in families}
     chosen: dict[str, str] = {}
     skipped: dict[str, str] = {}
     n_items = likes.shape[1]
@@ -392,22 +393,24 @@ def fit_baselines(
             skipped[name] = f"it inverts an items x items matrix: {n_items} items, limit {ease_item_limit}"
             continue
         if not asked:
-            for scorers in by_family.values():
-                scorers.append(grid.fit(likes))
             chosen[name] = "defaults: too few likes to hold any out for validation"
+            for family in families:
+                fits[family][name] = grid.fit
             continue
         tuned = tune(grid.fit_all(held_in), asked, k)
-        refitted = {family: grid.refit(likes, found.settings) for family, found in tuned.items()}
-        for family, scorers in by_family.items():
-            scorers.append(refitted.get(family) or next(iter(refitted.values())))
+        for family in families:
+            found = tuned.get(family) or next(iter(tuned.values()))
+            fits[family][name] = partial(grid.refit, settings=found.settings)
         chosen[name] = "; ".join(f"{family}: {found}" for family, found in tuned.items())
+    text_cosine = () if text_vectors is None else (fit_text_cosine(text_vectors),)
     if text_vectors is None:
         skipped[TextCosine.name] = "the items have no text vectors"
-    else:
-        text_cosine = fit_text_cosine(text_vectors)
-        for scorers in by_family.values():
-            scorers.append(text_cosine)
-    return Baselines({family: tuple(scorers) for family, scorers in by_family.items()}, chosen, skipped)
+
+    def fit(family: str, likes: csr_array) -> tuple[Scorer, ...]:
+        return fit_popularity(likes), *(fit(likes) for fit in fits[family].values()), *text_cosine
+
+    by_family = {family: fit(family, likes) for family in families}
+    return Baselines(by_family, chosen, skipped, partial(fit, KNOWN_USERS))
 
 
 def _popularity(likes: csr_array) -> NDArray[np.float32]:

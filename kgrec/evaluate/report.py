@@ -21,13 +21,16 @@ from rich.table import Table
 from rich.text import Text
 
 from kgrec.errors import KgrecError
+from kgrec.evaluate.audit import CHECKS, Audit, Effect
+from kgrec.evaluate.dial import AFFORDABLE, DialCurve, DialPoint
 from kgrec.evaluate.intervals import Interval, bootstrap_intervals
+from kgrec.evaluate.leaks import Example
 from kgrec.slices import METRICS, SliceResult
 
 PAGE_NAME, JSON_NAME = "report.html", "report.json"
 METRIC_TITLES = {"recall": "Recall", "ndcg": "NDCG", "mrr": "MRR"}
 POPULARITY_EDGES = (0, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000)  # lower ends of the buckets
-_SUPPORT_SIZE = re.compile(r"cold_users_k(\d+)")
+_COLD_USERS, _FEW_ITEMS = re.compile(r"cold_users_k(\d+)"), re.compile(r"few_items_n(\d+)")
 _INK = "#00beef"  # stands for the page's text colour until the plot is in the page
 _SERIES = tuple(f"#00aa{number:02x}" for number in range(8))  # stand for the page's series colours
 _DASHES = ((), (4, 2), (8, 2), (2, 1), (6, 2, 1, 2), (3, 3), (6, 2, 1, 2, 1, 2), (10, 4))  # on, off, ... points
@@ -103,6 +106,9 @@ class Row:
 class Difference:
     """Ours minus the best other scorer, over the same users.
 
+    The best other is picked by the very values that are compared, which favours it: of several scorers that are alike,
+    the luckiest is taken. So on average the difference errs against ours.
+
     Attributes:
         against: the scorer with the best mean of this metric on this slice, ours aside.
         interval: the mean paired difference with its 95% bootstrap interval.
@@ -150,12 +156,16 @@ class Report:
         k: list length of the tables.
         n_resamples: bootstrap resamples behind the intervals.
         slices: in the order given.
+        audit: what leaks were looked for and found; None where it was not made.
+        dial: what the tail dial costs and gives, slice by slice.
     """
 
     about: About
     k: int
     n_resamples: int
     slices: tuple[SliceReport, ...]
+    audit: Audit | None = None
+    dial: tuple[DialCurve, ...] = ()
 
 
 def build_report(
@@ -165,6 +175,8 @@ def build_report(
     popularity: NDArray[np.int64],
     rng: np.random.Generator,
     n_resamples: int = 1000,
+    audit: Audit | None = None,
+    dial: Sequence[DialCurve] = (),
 ) -> Report:
     """Sums up results: means, intervals, curves, differences.
 
@@ -174,6 +186,8 @@ def build_report(
         popularity: (n_items,) likes of each item in training.
         rng: the source of the bootstrap's resamples.
         n_resamples: how many there are.
+        audit: what leaks were looked for and found.
+        dial: what the tail dial costs and gives.
 
     Raises:
         KgrecError: there are no results, or they are of different k, or a slice has a scorer twice or scorers
@@ -186,7 +200,7 @@ def build_report(
     for result in results:
         by_slice.setdefault(result.slice_name, []).append(result)
     slices = tuple(_sum_up(group, about.ours, popularity, rng, n_resamples) for group in by_slice.values())
-    return Report(about, ks.pop(), n_resamples, slices)
+    return Report(about, ks.pop(), n_resamples, slices, audit, tuple(dial))
 
 
 def write_report(report: Report, directory: Path) -> Path:
@@ -236,7 +250,7 @@ def to_rich_table(report: Report) -> Table:
         collapse_padding=True,
         pad_edge=False,
     )
-    table.add_column("", min_width=20)
+    table.add_column("", min_width=17)
     for metric in METRICS:
         table.add_column(f"{METRIC_TITLES[metric]}@{report.k}", justify="right", no_wrap=True)
     for title in ("cover", "Gini", "likes"):
@@ -255,8 +269,77 @@ def to_rich_table(report: Report) -> Table:
             )
         if slice_.differences:
             found = [slice_.differences[metric] for metric in METRICS]
-            table.add_row(Text("  ours - best other", style="dim"), *[f"{each.interval.mean:+.3f}" for each in found])
+            table.add_row(Text("  ours - best"), *[_tell_difference(each.interval) for each in found])
+            bounds = [f"{_signed(each.interval.low)} {_signed(each.interval.high)}" for each in found]
+            table.add_row(Text("    95% interval", style="dim"), *[Text(each, style="dim") for each in bounds])
+            table.add_row(Text("    best other", style="dim"), *[Text(each.against, style="dim") for each in found])
+    for curve in report.dial:
+        table.add_section()
+        table.add_row(Text(f"Tail dial: {curve.slice_title}", style="italic"))
+        for point in curve.points[::2]:
+            cells = [Text(f"{value:.3f}") for value in (*point.means.values(), point.coverage, point.gini)]
+            table.add_row(f"  --tail {point.tail:g}", *cells, f"{point.average_popularity:,.0f}")
     return table
+
+
+def to_rich_audit(report: Report) -> Table:
+    """What the leak audit looked for, what it found and what that does to the figures, for the terminal."""
+    table = Table.grid(padding=(0, 1))
+    table.title, table.title_justify = "Leak audit", "left"
+    if report.audit is None:
+        return table
+    for finding in report.audit.findings:
+        found = Text(f"{finding.count:,} {finding.message} (of {finding.total:,} {finding.of})", style="bold")
+        table.add_row(Text("found", style="red"), found)
+        for example in finding.examples:
+            table.add_row("", Text(f"  {tell_example(example)}"))
+        moved = [effect for effect in finding.effects if _moves(effect)]
+        for effect in moved:
+            table.add_row("", Text(f"{effect.slice_title}: {tell_effect(effect, report.k)}"))
+        if not moved:
+            table.add_row("", f"Recall@{report.k} without the test likes that it tells is the same in every slice")
+        table.add_row("", Text(f"{finding.effect} {finding.advice}", style="dim"))
+    for looked_for in report.audit.passed.values():
+        table.add_row(Text("none", style="green"), Text(looked_for))
+    for check, reason in report.audit.skipped.items():
+        table.add_row(Text("skipped", style="yellow"), Text(f"{CHECKS[check].looked_for}: {reason}"))
+    return table
+
+
+def tell_effect(effect: Effect, k: int) -> str:
+    """What a finding does to a slice, in words: "Recall@20 kgrec 0.310 → 0.290 without 412 of 1,442 test likes"."""
+    chance = "" if effect.n_by_chance is None else f" (by chance {effect.n_by_chance:,})"
+    pairs = f"{effect.n_told:,} of {effect.n_relevant:,} test likes{chance}"
+    if not effect.recall_without:
+        return f"all {effect.n_told:,} test likes are told{chance}: nothing to measure without them"
+    recalls = [
+        f"{scorer} {recall:.3f} → {effect.recall_without[scorer]:.3f}" for scorer, recall in effect.recall.items()
+    ]
+    return f"Recall@{k} {', '.join(recalls)} without {pairs}"
+
+
+def tell_example(example: Example) -> str:
+    """One of the things found, by the catalogue's ids."""
+    nodes = " and ".join(f"{node.type} {node.id}" for node in example.nodes)
+    return nodes if example.about is None else f"{nodes}: {example.about}"
+
+
+def _moves(effect: Effect) -> bool:
+    """Whether a figure is another at three decimals."""
+    return any(
+        scorer not in effect.recall_without or f"{recall:.3f}" != f"{effect.recall_without[scorer]:.3f}"
+        for scorer, recall in effect.recall.items()
+    )
+
+
+def _tell_difference(interval: Interval) -> Text:
+    """A difference, in colour where its interval leaves 0 out."""
+    style = "green" if interval.low > 0 else "red" if interval.high < 0 else ""
+    return Text(f"{interval.mean:+.3f}", style=style)
+
+
+def _signed(number: float) -> str:
+    return f"{number:+.3f}".replace("0.", ".", 1)
 
 
 def _sum_up(
@@ -337,7 +420,9 @@ def _render(report: Report) -> str:
         {"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9, "path.simplify": True}
     ):
         plots = {slice_.name: _plot_slice(report, slice_, scorers) for slice_ in report.slices if slice_.n_users}
-        support_plots = _plot_support_sizes(report, scorers)
+        support_plots = _plot_sizes(report, scorers, _COLD_USERS, "known likes")
+        few_plots = _plot_sizes(report, scorers, _FEW_ITEMS, "known likes of each item")
+        dial_plots = {curve.slice_name: _plot_dial(report, curve, scorers) for curve in report.dial}
     return environment.get_template("report.html").render(
         report=report,
         about=report.about,
@@ -347,6 +432,12 @@ def _render(report: Report) -> str:
         keys=[(number, " ".join(map(str, dashes))) for number, dashes in enumerate(_DASHES)],
         plots=plots,
         support_plots=support_plots,
+        few_plots=few_plots,
+        dial_plots=dial_plots,
+        affordable=AFFORDABLE,
+        checks=CHECKS,
+        tell_effect=tell_effect,
+        tell_example=tell_example,
     )
 
 
@@ -381,8 +472,9 @@ def _plot_slice(report: Report, slice_: SliceReport, scorers: Sequence[str]) -> 
     return plots
 
 
-def _plot_support_sizes(report: Report, scorers: Sequence[str]) -> list[tuple[str, Markup]]:
-    sized = [(int(found[1]), slice_) for slice_ in report.slices if (found := _SUPPORT_SIZE.fullmatch(slice_.name))]
+def _plot_sizes(report: Report, scorers: Sequence[str], names: re.Pattern[str], label: str) -> list[tuple[str, Markup]]:
+    """How good it gets the more is known; the names of the slices say how much that is."""
+    sized = [(int(found[1]), slice_) for slice_ in report.slices if (found := names.fullmatch(slice_.name))]
     sized = sorted(((size, slice_) for size, slice_ in sized if slice_.n_users), key=lambda pair: pair[0])
     if len(sized) <= 1:
         return []
@@ -409,11 +501,41 @@ def _plot_support_sizes(report: Report, scorers: Sequence[str]) -> list[tuple[st
                     linewidth=0,
                 )
             axes.set_xticks([size for size, _ in sized])
-            axes.set_xlabel("known likes")
+            axes.set_xlabel(label)
 
         return draw
 
     return [(f"{METRIC_TITLES[metric]}@{report.k}", _to_svg(draw_metric(metric))) for metric in METRICS]
+
+
+def _plot_dial(report: Report, curve: DialCurve, scorers: Sequence[str]) -> list[tuple[str, Markup]]:
+    style = _style(report.about.ours, scorers, report.about.ours)
+    settings = [point.tail for point in curve.points]
+
+    def draw_cost(axes: Axes) -> None:
+        def place(point: DialPoint) -> tuple[float, float]:
+            return point.coverage, point.means["recall"]
+
+        axes.plot(*zip(*map(place, curve.points), strict=True), marker="o", markersize=3.5, **style)
+        for point in curve.points[::2]:
+            axes.annotate(
+                f"{point.tail:g}", place(point), (-4, -9), textcoords="offset points", ha="right", size=7, color=_INK
+            )
+        least = (1 - AFFORDABLE) * curve.points[0].means["recall"]
+        axes.axhline(least, color=_INK, linewidth=0.6, alpha=0.5, linestyle=(0, (4, 2)))
+        axes.set_xlabel("coverage, at each setting of the dial")
+        axes.set_xlim(0, 1.05)
+
+    def draw_shares(axes: Axes) -> None:
+        axes.plot(settings, [point.tail_share for point in curve.points], marker="o", markersize=3.5, **style)
+        axes.axhline(curve.own_tail_share, color=_INK, linewidth=0.6, alpha=0.5, linestyle=(0, (4, 2)))
+        axes.set_xlabel("dial")
+        axes.set_xlim(0, 1.02)
+
+    return [
+        (f"Recall@{report.k} against coverage; dashed: {AFFORDABLE:.0%} below that at 0", _to_svg(draw_cost)),
+        ("Share of tail items in what is recommended; dashed: in the users' own likes", _to_svg(draw_shares)),
+    ]
 
 
 def _others_first(rows: Sequence[Row], ours: str) -> list[Row]:

@@ -1,19 +1,24 @@
 """A whole evaluation: split, train, tune the baselines, and ask everybody the same questions once."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch_geometric.data import HeteroData
 
-from graph_schema import CatalogueSchema
+from graph_schema import CatalogueSchema, GraphTables
 from kgrec.config import SplitConfig, TrainConfig
 from kgrec.errors import RequestError
+from kgrec.evaluate.audit import audit_split
 from kgrec.evaluate.baselines import Baselines, build_grids, fit_baselines
+from kgrec.evaluate.dial import DialCurve, measure_dial
 from kgrec.evaluate.report import About, Report, build_report
+from kgrec.graph.few_items import FewItems, show_few
+from kgrec.graph.hetero import sort_tables
 from kgrec.graph.split import Likes, Split, read_likes, split_likes
+from kgrec.model.model import Model
 from kgrec.slices import Scorer, Slice, SliceResult, evaluate_slice, tail_slice
 from kgrec.training.training import Choices, fit_model
 
@@ -30,6 +35,7 @@ def evaluate_catalogue(
     seed: int,
     evaluated_at: datetime.datetime,
     k: int = 20,
+    tables: GraphTables | None = None,
     on_stage: Callable[[str], None] | None = None,
 ) -> Report:
     """Holds likes out, trains on the rest, and measures on what was held out how good the recommendations are.
@@ -45,6 +51,7 @@ def evaluate_catalogue(
         seed: of both splits and of the intervals; that of the training is in `config`.
         evaluated_at: what the report says.
         k: list length of the tables.
+        tables: the catalogue that the heterograph was built from, for the leak audit; None: it is not made.
         on_stage: told what is being done, a line each.
 
     Raises:
@@ -63,7 +70,23 @@ def evaluate_catalogue(
     say("tuning the baselines")
     baselines = tune_baselines(data, schema, test.train, config, split, seed)
     say("asking for the test likes")
-    results = evaluate_scorers(test, model, baselines, k)
+    few_items = show_few(likes, test, np.random.default_rng([seed, 5]))
+    results = evaluate_scorers(test, model, baselines, k, few_items)
+    audit = None
+    if tables is not None:
+        say("looking for leaks")
+        audit = audit_split(
+            sort_tables(tables),
+            data,
+            likes,
+            test,
+            report_slices(test),
+            results,
+            lambda slice_name: (model, *baselines.scorers(slice_name)),
+            np.random.default_rng([seed, 3]),
+            now=evaluated_at,
+            block_users=block_size(test),
+        )
     about = About(
         catalogue=schema.name,
         counts=count_catalogue(data, schema, likes),
@@ -75,7 +98,10 @@ def evaluate_catalogue(
         skipped=baselines.skipped,
     )
     popularity = np.bincount(test.train.items, minlength=likes.shape[1])
-    return build_report(results, about, popularity=popularity, rng=np.random.default_rng([seed, 2]))
+    dial = measure_dials(test, model, k, np.random.default_rng([seed, 4]))
+    return build_report(
+        results, about, popularity=popularity, rng=np.random.default_rng([seed, 2]), audit=audit, dial=dial
+    )
 
 
 def report_slices(split: Split) -> list[Slice]:
@@ -110,14 +136,48 @@ def tune_baselines(
     return fit_baselines(likes.to_matrix(), validation.train.to_matrix(), slices, text_vectors=vectors, grids=grids)
 
 
-def evaluate_scorers(split: Split, model: Scorer, baselines: Baselines, k: int = 20) -> list[SliceResult]:
-    """Asks the model and the baselines every question of a split; memory is a block of users times the items."""
-    block_users = min(max(_BLOCK_SCORES // split.train.shape[1], 1), 512)
-    return [
-        evaluate_slice(scorer, slice_, k, block_users=block_users)
+def evaluate_scorers(
+    split: Split, model: Model, baselines: Baselines, k: int = 20, few_items: Sequence[FewItems] = ()
+) -> list[SliceResult]:
+    """Asks the model and the baselines every question of a split; memory is a block of users times the items.
+
+    Args:
+        split: how likes were held out.
+        model: ours, of the training likes.
+        baselines: of the same.
+        k: list length.
+        few_items: asked too, last: the likes that are shown place our items, and the baselines learn from them anew.
+    """
+    results = [
+        evaluate_slice(scorer, slice_, k, block_users=block_size(split))
         for slice_ in report_slices(split)
         for scorer in (model, *baselines.scorers(slice_.name))
     ]
+    for few in few_items:
+        scorers = _show_likes(few, split.train.to_matrix(), model, baselines)
+        results += [evaluate_slice(scorer, few.slice, k, block_users=block_size(split)) for scorer in scorers]
+    return results
+
+
+def _show_likes(few: FewItems, likes: csr_array, model: Model, baselines: Baselines) -> tuple[Scorer, ...]:
+    """Ours and the baselines, once the first likes of some cold items are known beside the training likes."""
+    rows = np.flatnonzero(np.diff(few.shown.indptr))
+    if not len(rows):
+        return model, *baselines.scorers(few.slice.name)
+    return model.with_likes(rows, few.shown[rows], likes), *baselines.refit(csr_array(likes + few.shown.T))
+
+
+def measure_dials(split: Split, model: Model, k: int, rng: np.random.Generator) -> list[DialCurve]:
+    """What the tail dial costs and gives known users, for warm items and for all together."""
+    asked = [split.slices[name] for name in ("warm", "overall") if name in split.slices]
+    liked, block_users = split.train.to_matrix(), block_size(split)
+    found = [measure_dial(model, liked, slice_, rng, k=k, block_users=block_users) for slice_ in asked]
+    return [curve for curve in found if curve is not None]
+
+
+def block_size(split: Split) -> int:
+    """How many users are scored at once."""
+    return min(max(_BLOCK_SCORES // split.train.shape[1], 1), 512)
 
 
 def count_catalogue(data: HeteroData, schema: CatalogueSchema, likes: Likes) -> dict[str, int]:
@@ -147,11 +207,16 @@ def describe_choices(choices: Choices) -> str:
         f"backbone: alpha {choices.alpha:g}, regularisation {choices.regularisation:g}",
         f"prior: regularisation {choices.prior.regularisation:g}{f', gates {gates}' if gates else ''}{layer}",
     ]
-    if choices.item_item_regularisation is not None:
-        parts.append(
-            f"item-item: regularisation {choices.item_item_regularisation:g}, dropout for few likes "
-            f"{choices.few_dropout:g}, graph weight {choices.graph_weight:g}"
-        )
+    if choices.centred:
+        parts.append("items with likes are drawn to their prior")
+    for title, found in (("item-item", choices.item_item), ("item-item for few likes", choices.item_item_few)):
+        if found is not None:
+            parts.append(
+                f"{title}: regularisation {found.regularisation:g}, dropout {found.dropout:g}, weight of links "
+                f"{found.link_weight:g}, of texts {found.text_weight:g}"
+            )
+    if choices.content_link_weight is not None:
+        parts.append(f"content: link weight {choices.content_link_weight:g}")
     return f"{'; '.join(parts)} (by NDCG and recall on validation)"
 
 

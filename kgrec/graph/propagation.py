@@ -23,6 +23,7 @@ from kgrec.config import PriorConfig
 
 TEXT, LINKS, TASTES = "text", "links", "tastes"
 _ROWS_PER_DIRECTION = 4  # items for each direction kept of their links
+_LEAST_SHARE = 0.01  # of the items that have a path: one of fewer is no channel of its own
 _ROUNDING = 1e-5  # relative to the vectors' length
 _SHRINKAGE = 3.0  # likes-worth of doubt in a node's mean taste: one well-liked neighbour is no proof
 
@@ -182,7 +183,7 @@ def _path_channels(
         weights = mean_weights(links, place)
         filled = np.where(known[:, None], vectors, vectors[known].mean(axis=0) if known.any() else 0)
         raw, present = weights @ filled, np.diff(weights.indptr) > 0
-        if not (present & fitted).any():
+        if not _tells(present, fitted):
             continue
         basis = _principal_axes(raw[present & fitted], dim)
         scale = 1 / np.sqrt(len(paths))
@@ -238,7 +239,7 @@ def _tastes_channels(
         incidence = links.incidence[:, codes].tocsr()
         share = mean_idf_weights(incidence, links.idf[codes])
         linked = np.asarray(incidence @ (links.idf[codes] > 0).astype(np.float32)) > 0  # (n_items,)
-        if not (linked & fitted).any():
+        if not _tells(linked, fitted):
             continue
         total, mass = incidence.T @ own, incidence.T @ trusted
         vectors = (total / (mass + _SHRINKAGE)[:, None]).astype(np.float32)  # (n_codes, dim)
@@ -250,6 +251,11 @@ def _tastes_channels(
         name, scale = f"{TASTES}:{edge_type if is_source else f'rev_{edge_type}'}", len(links.relations) ** -0.5
         channels.append(_standardise(name, raw, linked, fitted, identity, scale, relation=place, vectors=vectors))
     return channels
+
+
+def _tells(present: NDArray[np.bool_], fitted: NDArray[np.bool_]) -> bool:
+    """Whether enough of the fitted items have a path, so that something can be learned from it."""
+    return int((present & fitted).sum()) > _LEAST_SHARE * int(fitted.sum())
 
 
 def _principal_axes(rows: NDArray[np.float32], dim: int) -> NDArray[np.float32]:

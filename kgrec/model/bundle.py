@@ -23,14 +23,17 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from graph_schema import CatalogueSchema
-from kgrec.config import TrainConfig
+from kgrec.config import ItemItemConfig, TrainConfig
 from kgrec.errors import BundleError, KgrecError
 from kgrec.ids import IdMap
+from kgrec.model.content import Content
 from kgrec.model.head import Head
-from kgrec.model.model import Gate, Model
+from kgrec.model.item_item import ItemItem
+from kgrec.model.model import COMPONENTS, CONTENT, Gate, ItemHead, Model
 from kgrec.model.prior import Prior
 
-FORMAT, FORMAT_VERSION = "kgrec-bundle", 2
+FORMAT, FORMAT_VERSION = "kgrec-bundle", 3
+_WITH_CONTENT = 3  # the first version with the content component
 _JSON, _TENSORS = "bundle.json", "tensors-{}.safetensors"
 
 
@@ -239,8 +242,11 @@ def _to_json(bundle: Bundle) -> dict[str, Any]:
         "choices": dict(bundle.choices),
         "relations": bundle.relations,
         "scalars": {
-            **{f"{name}.{key}": value for name in _HEADS for key, value in _scalars(getattr(model, name)).items()},
-            "gate.sentence_offset": model.gate.sentence_offset,
+            **{
+                f"{name}.{key}": value
+                for name in _parts_of(model)
+                for key, value in _scalars(getattr(model, name)).items()
+            },
         },
         "ids": {node_type: list(ids.ids) for node_type, ids in bundle.ids.items()},
         "names": {node_type: list(names) for node_type, names in bundle.names.items() if any(names)},
@@ -248,7 +254,12 @@ def _to_json(bundle: Bundle) -> dict[str, Any]:
 
 
 _HEADS = ("few_shot", "backbone")
-_MATRICES = ("item_item", "item_item_few")
+_OPTIONAL = {"item_item": ItemItem, "item_item_few": ItemItem, "content": Content, "item_head": ItemHead}
+
+
+def _parts_of(model: Model) -> list[str]:
+    """The parts of a model that are more than one tensor."""
+    return [*_HEADS, "prior", "gate", *(name for name in _OPTIONAL if getattr(model, name) is not None)]
 
 
 def _scalars(value: object) -> dict[str, float]:
@@ -267,9 +278,8 @@ def _arrays(value: object) -> dict[str, Tensor]:
 def _to_tensors(bundle: Bundle) -> dict[str, Tensor]:
     model = bundle.model
     tensors = {"model.popularity": model.popularity, "model.cold": model.cold, "model.text": model.text}
-    for name in (*_HEADS, "prior", "gate"):
+    for name in _parts_of(model):
         tensors |= {f"{name}.{key}": value for key, value in _arrays(getattr(model, name)).items()}
-    tensors |= {f"model.{name}": matrix for name in _MATRICES if (matrix := getattr(model, name)) is not None}
     tensors |= {f"edges.{name}": torch.from_numpy(ends) for name, ends in bundle.edges.items()}
     tensors |= {f"contents.{name}": torch.from_numpy(hashes) for name, hashes in bundle.contents.items()}
     tensors["link_node"] = torch.from_numpy(bundle.link_node)
@@ -296,6 +306,28 @@ def _from_parts(described: Mapping[str, Any], schema: CatalogueSchema, tensors: 
     def arrays(name: str) -> dict[str, Any]:
         return {k: v.numpy() if isinstance(v, Tensor) else v for k, v in parts(name).items()}
 
+    def optional(name: str) -> Any:
+        part = _OPTIONAL[name]
+        if f"model.{name}" in tensors:  # an item-item matrix, as versions 1 and 2 had it
+            return ItemItem(tensors[f"model.{name}"])
+        found = arrays(name) if part is Content else parts(name)
+        return part(**found) if found else None
+
+    def gate() -> Gate:
+        found = arrays("gate")
+        if described["version"] < _WITH_CONTENT:  # versions 1 and 2 had one component less
+            place = COMPONENTS.index(CONTENT)
+            for key in ("warm", "cold", "sentence_warm", "sentence_cold"):
+                found[key] = np.insert(found[key], place, 0, axis=-1)
+        return Gate(**found)
+
+    def config() -> TrainConfig:
+        found = described["config"]
+        if described["version"] < _WITH_CONTENT:  # versions 1 and 2 had settings of the item-item models that are gone
+            kept = {key: value for key, value in found["item_item"].items() if key in ItemItemConfig.model_fields}
+            found = {**found, "item_item": kept}
+        return TrainConfig.model_validate(found)
+
     def matrix(name: str) -> csr_array:
         indptr, indices = (tensors[f"{name}.{part}"].numpy() for part in ("indptr", "indices"))
         return csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=shape)
@@ -303,13 +335,15 @@ def _from_parts(described: Mapping[str, Any], schema: CatalogueSchema, tensors: 
     model = Model(
         few_shot=Head(**parts("few_shot")),
         backbone=Head(**parts("backbone")),
-        item_item=tensors.get("model.item_item"),
-        item_item_few=tensors.get("model.item_item_few"),
+        item_item=optional("item_item"),
+        item_item_few=optional("item_item_few"),
+        content=optional("content"),
         popularity=tensors["model.popularity"],
         cold=tensors["model.cold"],
         text=tensors["model.text"],
         prior=Prior(**arrays("prior")),
-        gate=Gate(**arrays("gate")),
+        item_head=optional("item_head"),
+        gate=gate(),
     )
     return Bundle(
         schema=schema,
@@ -321,7 +355,7 @@ def _from_parts(described: Mapping[str, Any], schema: CatalogueSchema, tensors: 
         link_node=tensors["link_node"].numpy(),
         liked=matrix("liked"),
         seen=matrix("seen"),
-        config=TrainConfig.model_validate(described["config"]),
+        config=config(),
         choices=described["choices"],
         encoder_name=described["encoder"]["name"],
         encoder_revision=described["encoder"]["revision"],

@@ -1,7 +1,8 @@
 """Choosing the gate's weights on validation: a coordinate search per slice, over scores computed once."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +15,12 @@ from kgrec.slices import Slice
 _STEPS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
 _ROUNDS = 2
 _LEAST_GAIN = 5e-4  # relative: what is less is noise
+_NOISE = 0.03  # likewise, of a single user
+_CLEARLY = 1.002  # times as good: what is less does not change a setting
+_SHORTLIST = 100  # items from the top of each part
 _MOST_SCORES = 4_000_000  # users x items that validation holds at once for each component
+
+Fitted = TypeVar("Fitted")
 
 
 @dataclass(frozen=True)
@@ -71,20 +77,47 @@ def sample_slice(slice_: Slice, rng: np.random.Generator, k: int = 20) -> Sample
     return Sample(support, dense, torch.from_numpy(masked), n_relevant, min(k, slice_.n_items))
 
 
+def shorten(sample: Sample, parts: Sequence[Tensor | None]) -> tuple[Sample, list[Tensor | None]]:
+    """The same question among the items that any part ranks high for a user: what a blend puts first is among them.
+
+    Args:
+        sample: of n_users.
+        parts: scores (n_users, n_items) of each part.
+
+    Returns:
+        The sample and the parts with a few hundred items for each user, others for each.
+    """
+    depth = min(_SHORTLIST, sample.masked.shape[1])
+    tops = [
+        part.masked_fill(sample.masked, -torch.inf).topk(depth, dim=1).indices for part in parts if part is not None
+    ]
+    index = torch.cat(tops, dim=1).sort(dim=1).values  # (n_users, n_short)
+    twice = torch.nn.functional.pad(index[:, 1:] == index[:, :-1], (1, 0))
+    masked = sample.masked.gather(1, index) | twice
+    relevant = sample.relevant.gather(1, index) & ~masked
+    short = Sample(sample.support, relevant, masked, sample.n_relevant, min(sample.k, index.shape[1]))
+    return short, [None if part is None else part.gather(1, index) for part in parts]
+
+
 def search_weights(
-    parts: Sequence[Tensor | None], quality: Callable[[Tensor], float], impersonal: Collection[int] = ()
-) -> tuple[NDArray[np.float32], float]:
-    """Searches the weights of a blend: the best single part, then one part at a time.
+    parts: Sequence[Tensor | None],
+    quality: Callable[[Tensor], float],
+    n_users: int,
+    start: NDArray[np.float64],
+    impersonal: Collection[int] = (),
+) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
+    """Searches the weights of a blend: from the best single part, or a start that is better, one part at a time.
 
     Args:
         parts: scores (n_users, n_items) of each part; None: it may not be used.
         quality: what a blend is worth, higher is better.
+        n_users: of how many users; the fewer they are, the more a step must gain to be taken.
+        start: (n_parts,) weights of parts that have a standard deviation of 1; zeros: none.
         impersonal: the places of the parts that score alike for everybody: the search does not start from these, since
             from there it finds its way to what a user is like only where that shows at every single step.
 
     Returns:
-        (n_parts,) float32 weights and what they are worth. Scales of the parts are divided out in the search and
-        multiplied into the weights.
+        (n_parts,) float32 weights, the same of parts that have a standard deviation of 1, and what they are worth.
     """
     scales = [1.0 if part is None else max(float(part.std(dim=1, correction=0).mean()), 1e-9) for part in parts]
     usable = [
@@ -92,7 +125,7 @@ def search_weights(
     ]  # what scores all items alike ranks nothing
     weights = np.zeros(len(parts), np.float64)
     if not usable:
-        return weights.astype(np.float32), 0.0
+        return weights.astype(np.float32), weights, 0.0
 
     def blend(chosen: NDArray[np.float64]) -> Tensor:
         total: Tensor | None = None
@@ -108,6 +141,10 @@ def search_weights(
     singles = [quality(blend(np.eye(len(parts))[place])) for place in starts]
     best = max(singles)
     weights[starts[singles.index(best)]] = 1.0
+    begun = np.where(np.isin(np.arange(len(parts)), usable), start, 0.0)
+    if begun.any() and (worth := quality(blend(begun))) >= best:
+        best, weights = worth, begun
+    least = 1 + max(_LEAST_GAIN, _NOISE / n_users**0.5)
     for _ in range(_ROUNDS):
         before = best
         for place in usable:
@@ -122,11 +159,42 @@ def search_weights(
                 assert part is not None
                 scaled = part * (step / scales[place])
                 worth = quality(scaled if rest is None else rest + scaled)
-                if worth > best * (1 + _LEAST_GAIN):
+                if worth > best * least:
                     best, weights[place] = worth, step
-        if best <= before * (1 + _LEAST_GAIN):
+        if best <= before * least:
             break
-    return (weights / scales).astype(np.float32), best
+    return (weights / scales).astype(np.float32), weights, best
+
+
+def climb(
+    start: Mapping[str, float],
+    grid: Mapping[str, Sequence[float]],
+    measure: Callable[[Mapping[str, float]], tuple[float, Fitted]],
+) -> tuple[dict[str, float], Fitted]:
+    """Chooses settings one after the other, each by steps up, or else down, its values for as long as it gets better.
+
+    Args:
+        start: where to begin: a value for each name, one of its own.
+        grid: name -> its values, ascending.
+        measure: what settings are worth, higher is better, and what was fitted by them.
+
+    Returns:
+        The best settings and what was fitted by them.
+    """
+    chosen = dict(start)
+    best, fitted = measure(chosen)
+    for name, values in grid.items():
+        for direction in (1, -1):
+            moved = False
+            while 0 <= (place := values.index(chosen[name]) + direction) < len(values):
+                tried = {**chosen, name: values[place]}
+                worth, found = measure(tried)
+                if worth <= best * _CLEARLY:
+                    break
+                best, fitted, chosen, moved = worth, found, tried, True
+            if moved:
+                break
+    return chosen, fitted
 
 
 def fit_line(x: Tensor, y: Tensor) -> tuple[float, float]:

@@ -75,15 +75,21 @@ class Head:
 class _Episodes(nn.Module):
     """The head's trained parts: a map of the item vectors, the centre, and a few scalars."""
 
-    def __init__(self, vectors: Tensor, centre: Tensor, popularity: Tensor) -> None:
+    def __init__(self, vectors: Tensor, centre: Tensor, popularity: Tensor, start: Head | None) -> None:
         super().__init__()
+        device = vectors.device
         self.vectors, self.popularity = vectors, popularity
-        self.map = nn.Parameter(torch.eye(vectors.shape[1], device=vectors.device))
+        scalars, often, mapping = [5.0, 0.05, 0.3], [0.02, 0.0], torch.eye(vectors.shape[1])
+        if start is not None:
+            scalars = [start.ridge_base, start.ridge_slope, start.alpha]
+            often = [start.popularity_base, start.popularity_slope]
+            mapping, centre = start.to_head, start.centre.to(device)
+        self.map = nn.Parameter(mapping.to(device, copy=True))
         self.centre = nn.Parameter(centre.clone())
         # Log scale: ridge for no like, for each like, alpha.
-        self.log_scalars = nn.Parameter(torch.tensor([5.0, 0.05, 0.3], device=vectors.device).log())
-        self.popularity_weights = nn.Parameter(torch.tensor([0.02, 0.0], device=vectors.device))
-        self.log_sharpness = nn.Parameter(torch.tensor([2.5, 0.0], device=vectors.device))
+        self.log_scalars = nn.Parameter(torch.tensor(scalars, device=device).log())
+        self.popularity_weights = nn.Parameter(torch.tensor(often, device=device))
+        self.log_sharpness = nn.Parameter(torch.tensor([2.5, 0.0], device=device))
 
     def forward(self, index: Tensor, mask: Tensor) -> Tensor:
         """Logits (n, n_items) for supports given as padded columns (n, width) and their mask."""
@@ -112,6 +118,7 @@ def fit_head(
     *,
     seed: int,
     device: str = "cpu",
+    start: Head | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Head:
     """Trains the head on episodes: a user shows some likes, drawn at random, and is asked for all the others.
@@ -126,20 +133,21 @@ def fit_head(
         config: epochs and support sizes.
         seed: of the episodes.
         device: where to compute.
+        start: a head of like vectors to go on from.
         on_epoch: told (epoch from 1, mean loss).
     """
     sizes = np.diff(likes.indptr)
     trained = popularity.to(device) > 0
     kept = torch.where(trained[:, None], vectors.to(device), 0.0)
     centre = users[torch.from_numpy(sizes > 0).to(users.device)].mean(dim=0).to(device)
-    episodes = _Episodes(kept, centre, popularity.to(device))
+    episodes = _Episodes(kept, centre, popularity.to(device), start)
     optimiser = torch.optim.Adam(episodes.parameters(), lr=config.learning_rate)
     rng = np.random.default_rng(seed)
     enough = np.flatnonzero(sizes >= _LEAST_LIKES)
     for epoch in range(config.epochs if enough.size else 0):
         total, rows = 0.0, rng.permutation(enough)
-        for start in range(0, len(rows), config.batch_size):
-            shown, asked = _draw_episodes(likes, rows[start : start + config.batch_size], config, rng)
+        for first in range(0, len(rows), config.batch_size):
+            shown, asked = _draw_episodes(likes, rows[first : first + config.batch_size], config, rng)
             index, mask = (part.to(device) for part in pad_rows(shown, np.arange(shown.shape[0])))
             logits = episodes(index, mask).masked_fill(~trained, _NEVER)
             seen_rows, seen_items = (torch.from_numpy(part.astype(np.int64)).to(device) for part in shown.nonzero())

@@ -9,19 +9,53 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from kgrec.model.content import Content
 from kgrec.model.head import Head
+from kgrec.model.ials import solve_supports
+from kgrec.model.item_item import ItemItem
 from kgrec.model.prior import Prior
 
-FEW_SHOT, BACKBONE, ITEM_ITEM, ITEM_ITEM_FEW, POPULARITY, TEXT = COMPONENTS = (
+FEW_SHOT, BACKBONE, ITEM_ITEM, ITEM_ITEM_FEW, CONTENT, POPULARITY, TEXT = COMPONENTS = (
     "few_shot",
     "backbone",
     "item_item",
     "item_item_few",
+    "content",
     "popularity",
     "text",
 )
 _PLACE = {component: place for place, component in enumerate(COMPONENTS)}
-WITH_PRIOR = (FEW_SHOT, BACKBONE)  # the components that can score an item nobody has liked
+WITH_PRIOR = (FEW_SHOT, BACKBONE)  # the components whose vectors of items that nobody has met are the prior's
+
+
+@dataclass(frozen=True)
+class ItemHead:
+    """Places an item from the users who like it, as the few-shot head places a user from the items they like.
+
+    z = argmin sum_{u in S} (1 - w_u.z)^2 + ridge |z - centre|^2, the centre being the prior's vector: what texts and
+    links say of an item gives way to who likes it. Who does not like it counts for nothing: of a new item it is not
+    known that anybody passed it over.
+
+    Attributes:
+        ridge: see above.
+        centres: (n_items, dim) float32, the prior's vectors.
+    """
+
+    ridge: float
+    centres: Tensor
+
+    def solve(self, support: csr_array, users: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """The vectors of some items, (n, dim) float32.
+
+        Args:
+            support: (n, n_users) of 1s: who likes each.
+            users: (n_users, dim) float32 backbone vectors.
+            rows: (n,) int64, the items' rows.
+        """
+        centres = self.centres[torch.from_numpy(rows)]
+        if not support.nnz:
+            return centres
+        return solve_supports(support, users, np.full(support.shape[0], self.ridge, np.float32), 0.0, centres)
 
 
 @dataclass(frozen=True)
@@ -57,24 +91,27 @@ class Model:
     Attributes:
         few_shot: the head trained on episodes.
         backbone: iALS's own fold-in, in the same form.
-        item_item, item_item_few: (n_first, n_first) float32 for the first rows, those of the items that were there in
-            training; None above the item limit.
+        item_item, item_item_few: for the first rows, those of the items that were there in training.
+        content: scores the cold items by their texts and links; None where they have neither.
         popularity: (n_items,) float32, log1p of training likes.
         cold: (n_items,) bool: items that nobody had met in training; their vectors are the prior's.
         text: (n_items, text_dim) float32 unit vectors, zeros where `has_text` says that an item has none.
         prior: places a new item.
+        item_head: places an item that some users like by now; None in a bundle written before version 3.
         gate: blends.
         name: what reports call it.
     """
 
     few_shot: Head
     backbone: Head
-    item_item: Tensor | None
-    item_item_few: Tensor | None
+    item_item: ItemItem | None
+    item_item_few: ItemItem | None
+    content: Content | None
     popularity: Tensor
     cold: Tensor
     text: Tensor
     prior: Prior
+    item_head: ItemHead | None
     gate: Gate
     name: str = "kgrec"
 
@@ -95,8 +132,13 @@ class Model:
             return self.popularity.expand(len(n_likes), -1)
         if component == TEXT:
             return torch.zeros(support.shape)
+        if component == CONTENT:
+            scores = torch.zeros(support.shape)
+            if self.content is not None:
+                scores[:, self.cold] = self.content.score(support)
+            return scores
         matrix = self.item_item if component == ITEM_ITEM else self.item_item_few
-        return torch.zeros(support.shape) if matrix is None else _sum_rows(matrix, support)
+        return torch.zeros(support.shape) if matrix is None else matrix.score(support)
 
     @torch.inference_mode()
     def score(self, support: csr_array) -> NDArray[np.float32]:
@@ -173,9 +215,14 @@ class Model:
                 continue
             like_places = torch.nonzero(index < len(matrix)).squeeze(1)  # an added item has no row
             item_places = torch.nonzero(rows < len(matrix)).squeeze(1)
-            found = matrix[index[like_places]]
+            found = matrix.rows(index[like_places])
             found = found if items is None else found[:, rows[item_places]]
             of_likes[like_places[:, None], item_places] += found * weights[place, item_places]
+        if self.content is not None and weights[_PLACE[CONTENT]].any():
+            cold_places = torch.nonzero(self.cold[rows]).squeeze(1)
+            among_cold = (self.cold.cumsum(0) - 1)[rows[cold_places]].numpy()
+            shares = torch.from_numpy(self.content.shares(np.asarray(likes, np.int64), among_cold))
+            of_likes[:, cold_places] += shares * weights[_PLACE[CONTENT], cold_places]
         of_rest += self.popularity[rows] * weights[_PLACE[POPULARITY]]
         if sentence is not None:
             of_sentence += (self.text[rows] @ torch.from_numpy(sentence)) * weights[_PLACE[TEXT]]
@@ -211,10 +258,15 @@ class Model:
         own_text = torch.from_numpy(text)[None] if has_text else torch.zeros((1, self.text.shape[1]))
         placed = self.prior.place(text, codes)[None]  # (1, dim)
         kept, row = np.arange(self.n_items), np.array([self.n_items])
-        return self.with_items(kept, torch.cat([self.text, own_text]), row, placed)
+        return self.with_items(kept, torch.cat([self.text, own_text]), row, placed, [codes])
 
     def with_items(
-        self, kept: NDArray[np.int64], text: Tensor, rows: NDArray[np.int64], placed: NDArray[np.float32]
+        self,
+        kept: NDArray[np.int64],
+        text: Tensor,
+        rows: NDArray[np.int64],
+        placed: NDArray[np.float32],
+        codes: Sequence[NDArray[np.int64]],
     ) -> "Model":
         """The model of other items: some are gone, some new, some placed anew. What was learned stays as it is.
 
@@ -223,6 +275,7 @@ class Model:
             text: (n_items, text_dim) float32: the text vectors of the items that stay and of the new ones after them.
             rows: (n,) int64: the rows, as they become, of all new items and of others that are placed anew.
             placed: (n, dim) float32: the prior's vectors of these.
+            codes: their link codes.
         """
         n_new = len(text) - len(kept)
         stays, index, vectors = torch.from_numpy(kept), torch.from_numpy(rows), torch.from_numpy(placed)
@@ -235,10 +288,16 @@ class Model:
             found[index] = vectors @ head.to_head
             return replace(head, vectors=found)
 
-        def cut(matrix: Tensor | None) -> Tensor | None:
+        def cut(matrix: ItemItem | None) -> ItemItem | None:
             if matrix is None or len(first := stays[stays < len(matrix)]) == len(matrix):
                 return matrix
-            return matrix[first][:, first].contiguous()
+            return matrix.select(first)
+
+        cold, item_head = extend(self.cold, True), self.item_head
+        if item_head is not None:
+            centres = extend(item_head.centres, 0.0)
+            centres[index] = vectors
+            item_head = replace(item_head, centres=centres)
 
         return replace(
             self,
@@ -246,17 +305,60 @@ class Model:
             backbone=place(self.backbone),
             item_item=cut(self.item_item),
             item_item_few=cut(self.item_item_few),
+            content=self._content_of(kept, cold, text, rows, codes),
             popularity=extend(self.popularity, 0.0),
-            cold=extend(self.cold, True),
+            cold=cold,
             text=text,
+            item_head=item_head,
         )
 
+    def _content_of(
+        self,
+        kept: NDArray[np.int64],
+        cold: Tensor,
+        text: Tensor,
+        rows: NDArray[np.int64],
+        codes: Sequence[NDArray[np.int64]],
+    ) -> Content | None:
+        """What scores other cold items; see `with_items`."""
+        if self.content is None:
+            return None
+        n_landmarks = len(self.content.landmarks)
+        kernel = np.zeros((len(cold), n_landmarks), np.float32)
+        before = np.zeros((self.n_items, n_landmarks), np.float32)
+        before[self.cold.numpy()] = self.content.kernel
+        kernel[: len(kept)] = before[kept]
+        for row, own_codes in zip(rows.tolist(), codes, strict=True):
+            own_text = text[row].numpy()
+            kernel[row] = self.content.place(own_text if own_text.any() else None, own_codes)
+        first = kept[kept < len(self.content.onto)]
+        return replace(self.content, onto=self.content.onto[first], kernel=kernel[cold.numpy()])
 
-def _sum_rows(matrix: Tensor, support: csr_array) -> Tensor:
-    """The product support @ matrix, (n_users, n_items) float32, for a dense matrix of the first rows and columns."""
-    n_first, n_items = len(matrix), support.shape[1]
-    known = support if n_items == n_first else support[:, :n_first]
-    index = torch.from_numpy(known.indices.astype(np.int64))
-    offsets = torch.from_numpy(known.indptr[:-1].astype(np.int64))
-    scores = torch.nn.functional.embedding_bag(index, matrix, offsets, mode="sum")
-    return torch.nn.functional.pad(scores, (0, n_items - n_first))
+    def with_likes(self, rows: NDArray[np.int64], support: csr_array, liked: csr_array) -> "Model":
+        """The model with some items placed by who likes them, beside what their texts and links say.
+
+        Only items that nobody had met in training are moved: the others' vectors were learned. Whoever likes an item
+        is known by their likes of these others, so that it does not matter which item is placed first, and placing one
+        again undoes what was done before: without likes it is where the prior places it.
+
+        Args:
+            rows: (n,) int64, the items' rows.
+            support: (n, n_users) of 1s: who likes each of them.
+            liked: (n_users, n_items): what all users like.
+        """
+        moved = np.flatnonzero(self.cold.numpy()[rows])
+        if self.item_head is None or not len(moved):
+            return self
+        rows, support = rows[moved], support[moved]
+        known = np.unique(support.indices)  # nobody else's vector is needed
+        met = csr_array(liked[known].multiply(~self.cold.numpy()))
+        met.eliminate_zeros()
+        users = self.backbone.solve(met)
+        index, vectors = torch.from_numpy(rows), self.item_head.solve(support[:, known], users, rows)
+
+        def place(head: Head) -> Head:
+            found = head.vectors.clone()
+            found[index] = vectors @ head.to_head
+            return replace(head, vectors=found)
+
+        return replace(self, few_shot=place(self.few_shot), backbone=place(self.backbone))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import solve
+from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
@@ -44,24 +44,27 @@ class RidgeProblem:
     Attributes:
         features: (n_items, width) float32: the channels side by side.
         kinds: (width,) the kind of channel of each column.
-        left: (width, width) float64, F' diag(weights) F over the fitted items.
-        right: (width, dim) float64, F' diag(weights) (Z - mean).
-        mean: (dim,) float64, the weighted mean backbone vector.
+        left: (width, width) float32, F' diag(weights) F over the fitted items.
+        right: (width, dim) float32, F' diag(weights) (Z - mean).
+        mean: (dim,) float32, the weighted mean backbone vector.
     """
 
     features: NDArray[np.float32]
     kinds: NDArray[np.str_]
-    left: NDArray[np.float64]
-    right: NDArray[np.float64]
-    mean: NDArray[np.float64]
+    left: NDArray[np.float32]
+    right: NDArray[np.float32]
+    mean: NDArray[np.float32]
 
     def solve(self, settings: PriorSettings) -> NDArray[np.float32]:
         """The ridge's weights, (width, dim) float32, with the gates multiplied in."""
-        gates = np.array([settings.gates.get(kind, 1.0) for kind in self.kinds])
-        left = self.left * gates[:, None] * gates[None, :]
+        gates = np.array([settings.gates.get(kind, 1.0) for kind in self.kinds], np.float32)
+        kept = np.flatnonzero(gates)
+        scaled = gates[kept, None]
+        left = self.left[np.ix_(kept, kept)] * scaled * scaled.T
         left[np.diag_indices_from(left)] += settings.regularisation
-        weights: NDArray[np.float64] = gates[:, None] * solve(left, gates[:, None] * self.right, assume_a="pos")
-        return weights.astype(np.float32)
+        weights = np.zeros_like(self.right)
+        weights[kept] = scaled * cho_solve(cho_factor(left, lower=True, overwrite_a=True), scaled * self.right[kept])
+        return weights
 
     def predict(self, settings: PriorSettings) -> NDArray[np.float32]:
         """The ridge's vector of every item, (n_items, dim) float32."""
@@ -81,10 +84,9 @@ def build_ridge_problem(
     n_items = len(item_vectors)
     features = np.hstack([channel.features for channel in channels] or [np.zeros((n_items, 0), np.float32)])
     kinds = np.array([channel_kind(c) for c in channels for _ in range(c.features.shape[1])], dtype=np.str_)
-    mean = np.average(item_vectors, axis=0, weights=item_weights).astype(np.float64)
-    weighted = features * item_weights[:, None]
-    left = (weighted.T @ features).astype(np.float64)
-    return RidgeProblem(features, kinds, left, weighted.T.astype(np.float64) @ (item_vectors - mean), mean)
+    mean = np.average(item_vectors, axis=0, weights=item_weights).astype(np.float32)
+    weighted = (features * item_weights[:, None]).astype(np.float32)
+    return RidgeProblem(features, kinds, weighted.T @ features, weighted.T @ (item_vectors - mean), mean)
 
 
 class HiddenLayer(nn.Module):

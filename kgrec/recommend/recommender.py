@@ -19,8 +19,10 @@ from kgrec.graph.paths import PathIndex, ReasonPath, build_path_index
 from kgrec.ids import IdMap
 from kgrec.metrics import top_k
 from kgrec.model.bundle import Bundle, load_bundle, save_bundle
+from kgrec.model.model import Model
 from kgrec.recommend.answers import Explanation, Recommendation, Recommendations, Share
 from kgrec.recommend.live import check_schema, read_path_index
+from kgrec.recommend.tail import TailDial, check_dial
 from kgrec.store.contract import GraphStore
 from kgrec.text.encoder import Encoder, load_encoder
 
@@ -86,6 +88,7 @@ class Recommender:
         self._encoder = encoder
         self._paths: PathIndex | None = None
         self._sorted: tuple[IdMap, NDArray[np.int64] | None] | None = None  # rows by id; None: they are so already
+        self._dial: TailDial | None = None
 
     @classmethod
     def load(
@@ -132,6 +135,7 @@ class Recommender:
         k: int = 10,
         candidates: Iterable[str] | None = None,
         exclude: Iterable[str] | None = None,
+        tail: float = 0.0,
         explain: bool = False,
     ) -> Recommendations:
         """Recommends items to one user: known by id, by likes, by a sentence, or by any of these together.
@@ -145,17 +149,21 @@ class Recommender:
             k: how many; exactly k are returned whenever so many may be.
             candidates: item ids that may be recommended; None: all.
             exclude: item ids that may not.
+            tail: the tail dial, from 0, as the model ranks, to 1, as far into what few know as still is personal; see
+                `TailDial`. Above 0 a score is the corrected one that the answer is sorted by, while reasons and
+                `explain` take the model's own apart.
             explain: whether to give reasons.
 
         Returns:
             The recommendations, best first; equal scores by ascending id.
 
         Raises:
-            RequestError: the user is unknown, none of the likes or of the candidates is known, the text is empty, or
-                k is less than 1 or more than the catalogue has items.
+            RequestError: the user is unknown, none of the likes or of the candidates is known, the text is empty, the
+                dial is not between 0 and 1, or k is less than 1 or more than the catalogue has items.
             TextError: the text encoder cannot be loaded.
         """
         self._check_k(k)
+        check_dial(tail)
         unknown: list[str] = []
         notes: list[str] = []
         user_row = self._user_row(user)
@@ -171,9 +179,11 @@ class Recommender:
                 if user is None
                 else f"user {user!r} has no likes: these are the items that are liked most, less what the user has seen"
             )
-        scores = self._score(request)
-        rows = self._top_k(np.where(masked, -np.inf, scores)[None, :], k)[0]
-        rows = rows[rows >= 0]
+        known_by = _to_matrix([support], len(self._bundle.items))
+        ranked = self._rank(
+            self._score(request)[None, :], masked[None, :], known_by, k, tail, sentence=text is not None
+        )
+        rows, scores = (found[0][ranked[0][0] >= 0] for found in ranked)
         if len(rows) < k:
             notes.append(f"asked for {k}, {len(rows)} items may be recommended")
         if unknown:
@@ -182,8 +192,8 @@ class Recommender:
             )
         reasons = self._reasons([request], [rows])[0] if explain else [None] * len(rows)
         items = tuple(
-            Recommendation(self._bundle.items.ids[row], place + 1, float(scores[row]), self._title(row), reason)
-            for place, (row, reason) in enumerate(zip(rows.tolist(), reasons, strict=True))
+            Recommendation(self._bundle.items.ids[row], place + 1, score, self._title(row), reason)
+            for place, (row, score, reason) in enumerate(zip(rows.tolist(), scores.tolist(), reasons, strict=True))
         )
         return Recommendations(items, tuple(unknown), tuple(notes))
 
@@ -195,6 +205,7 @@ class Recommender:
         k: int = 10,
         candidates: Iterable[str] | None = None,
         exclude: Iterable[str] | None = None,
+        tail: float = 0.0,
         explain: bool = False,
         on_users: Callable[[int], None] | None = None,
     ) -> pa.Table:
@@ -207,6 +218,7 @@ class Recommender:
             k: how many for each.
             candidates: item ids that may be recommended to anybody; None: all.
             exclude: item ids that may not.
+            tail: the tail dial, 0 to 1, as in `recommend`.
             explain: whether to give reasons.
             on_users: told how many users were just answered.
 
@@ -215,10 +227,11 @@ class Recommender:
             `unknown_users` (they get no rows), `unknown_items` and `without_likes` (keys that got what is popular).
 
         Raises:
-            RequestError: neither or both of users and likes, none of the candidates is known, or k is less than 1 or
-                more than the catalogue has items.
+            RequestError: neither or both of users and likes, none of the candidates is known, the dial is not between 0
+                and 1, or k is less than 1 or more than the catalogue has items.
         """
         self._check_k(k)
+        check_dial(tail)
         if (users is None) == (likes is None):
             raise RequestError("expected either users or likes; give one of them")
         unknown_items: list[str] = []
@@ -239,7 +252,7 @@ class Recommender:
         parts = []
         for start in range(0, len(keys), BLOCK_USERS):
             block = slice(start, min(start + BLOCK_USERS, len(keys)))
-            parts.append(self._answer_block(keys[block], support[block], seen[block], masked, k, explain=explain))
+            parts.append(self._answer_block(keys[block], support[block], seen[block], masked, k, tail, explain=explain))
             if on_users is not None:
                 on_users(block.stop - block.start)
         without = [key for key, size in zip(keys, np.diff(support.indptr), strict=True) if not size]
@@ -358,6 +371,8 @@ class Recommender:
     def add_interactions(self, interactions: pa.Table) -> tuple[str, ...]:
         """Adds interactions, of known or new users; they count at once.
 
+        An item that nobody had met in training is placed anew: by its likes beside its text and its links.
+
         Args:
             interactions: columns source (user id) and target (item id), or user and item, and the weight if the schema
                 says by it what a like is.
@@ -394,11 +409,13 @@ class Recommender:
         users = bundle.users.extended(new) if new else bundle.users
         rows = users.rows(user_ids)
         user_type = bundle.schema.user_type
+        liked = _with_pairs(bundle.liked, rows[positive], items[positive], len(users))
         self._bundle = replace(
             bundle,
             ids={**bundle.ids, user_type: users},
             names={**bundle.names, user_type: [*bundle.names[user_type], *[None] * len(new)]},
-            liked=_with_pairs(bundle.liked, rows[positive], items[positive], len(users)),
+            model=_place_liked(bundle.model, liked, np.unique(liked[np.unique(rows[positive])].indices)),
+            liked=liked,
             seen=_with_pairs(bundle.seen, rows[known], items[known], len(users)),
         )
         return tuple(unknown)
@@ -406,7 +423,8 @@ class Recommender:
     def forget(self, user: str) -> None:
         """Forgets a user: id, likes and all that was seen; no model parameter belongs to a user.
 
-        What training learned from many users together stays; to remove a user's part in that too, train again.
+        An item that was placed by the user's like is placed without it. What training learned from many users together
+        stays; to remove a user's part in that too, train again.
 
         Raises:
             RequestError: the user is unknown.
@@ -415,13 +433,14 @@ class Recommender:
         row = self._user_row(user)
         kept = np.flatnonzero(np.arange(len(bundle.users)) != row)
         user_type = bundle.schema.user_type
-        names = bundle.names[user_type]
+        names, liked = bundle.names[user_type], bundle.liked[kept]
         self._bundle = replace(
             bundle,
             ids={**bundle.ids, user_type: type(bundle.users)(tuple(id_ for id_ in bundle.users.ids if id_ != user))},
             names={**bundle.names, user_type: [names[place] for place in kept.tolist()]},
             edges={name: self._without_user(name, row) for name in bundle.edges},
-            liked=bundle.liked[kept],
+            model=_place_liked(bundle.model, liked, _row(bundle.liked, row)),
+            liked=liked,
             seen=bundle.seen[kept],
         )
         self._paths = None
@@ -526,6 +545,30 @@ class Recommender:
         places = top_k(scores[:, by_id], k)
         return np.where(places >= 0, by_id[places], -1)
 
+    def _rank(
+        self,
+        scores: NDArray[np.float32],
+        masked: NDArray[np.bool_],
+        support: csr_array,
+        k: int,
+        tail: float,
+        *,
+        sentence: bool = False,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The k best of what is not masked, and the scores they are sorted by; both (n_users, k)."""
+        if tail:
+            return self._tail_dial().rank(scores, masked, support, tail, k, self._top_k, sentence=sentence)
+        allowed = np.where(masked, np.float32(-np.inf), scores)
+        rows = self._top_k(allowed, k)
+        return rows, np.take_along_axis(allowed, np.maximum(rows, 0), axis=1)
+
+    def _tail_dial(self) -> TailDial:
+        """The dial of what is known now: kept while that stays what it is."""
+        model, liked = self._bundle.model, self._bundle.liked
+        if self._dial is None or not self._dial.is_of(model, liked):
+            self._dial = TailDial(model, liked)
+        return self._dial
+
     def _answer_block(
         self,
         keys: Sequence[str],
@@ -533,19 +576,19 @@ class Recommender:
         seen: csr_array,
         masked: NDArray[np.bool_],
         k: int,
+        tail: float,
         *,
         explain: bool,
     ) -> pa.Table:
-        scores = self._bundle.model.score(support)
-        scores[:, masked] = -np.inf
-        scores[seen.nonzero()] = -np.inf
-        rows = self._top_k(scores, k)  # (n_users, k)
+        barred = np.tile(masked, (len(keys), 1))
+        barred[seen.nonzero()] = True
+        rows, scores = self._rank(self._bundle.model.score(support), barred, support, k, tail)  # (n_users, k)
         reasons: list[str] | None = None
         if explain:
             requests = [_Request(_row(support, place), None, masked) for place in range(len(keys))]
             found = self._reasons(requests, [user_rows[user_rows >= 0] for user_rows in rows])
             reasons = [reason for of_one in found for reason in of_one]
-        return self._to_table(keys, rows, np.take_along_axis(scores, np.maximum(rows, 0), axis=1), reasons)
+        return self._to_table(keys, rows, scores, reasons)
 
     def _to_table(
         self, keys: Sequence[str], rows: NDArray[np.int64], scores: NDArray[np.float32], reasons: list[str] | None
@@ -711,6 +754,11 @@ def _to_matrix(rows: Sequence[NDArray[np.int64]], n_items: int) -> csr_array:
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     indices = np.concatenate([np.zeros(0, np.int64), *rows])
     return csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=(len(rows), n_items))
+
+
+def _place_liked(model: Model, liked: csr_array, rows: NDArray[np.int64]) -> Model:
+    """The model with those of some items that nobody had met in training placed by who likes them now."""
+    return model.with_likes(rows, csr_array(liked[:, rows].T.tocsr()), liked)
 
 
 def _reshape(matrix: csr_array, shape: tuple[int, int]) -> csr_array:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from graph_schema import GraphTables
@@ -52,7 +53,8 @@ def sync_bundle(
     """Makes a bundle that knows a catalogue as it is now, without training.
 
     Items that were there keep their learned vectors. New ones, and those that nobody had met in training and whose
-    text or links changed, are placed by the prior, as `Recommender.add_item` does. What is gone is gone from the
+    text or links changed, are placed by the prior, as `Recommender.add_item` does; those of them that are liked by now
+    also by who likes them, as `Recommender.add_interactions` does. What is gone is gone from the
     bundle: ids, names, links, likes. Users are what they like and have seen in the catalogue. A link to an entity that
     training did not know counts for reasons, not for where an item is placed.
 
@@ -74,14 +76,20 @@ def sync_bundle(
     text = _read_texts(bundle, catalogue, encoder, cache_dir, on_texts)
     link_node = _move_link_nodes(bundle, catalogue)
     rows = np.flatnonzero(catalogue.replaced)
-    placed = _place_items(bundle, catalogue, link_node, rows, text)
+    placed, codes = _place_items(bundle, catalogue, link_node, rows, text)
+    kept = catalogue.kept[schema.item_type]
+    model = bundle.model.with_items(kept, text, rows, placed, codes)
+    liked = np.bincount(catalogue.liked.indices, minlength=model.n_items) > 0
+    liked[: len(kept)] |= np.bincount(bundle.liked.indices, minlength=bundle.model.n_items)[kept] > 0
+    moved = np.flatnonzero(liked & model.cold.numpy())  # also to undo what likes that are gone did
+    liked_by = csr_array(catalogue.liked[:, moved].T.tocsr())
     lineage = replace(bundle.lineage, n_syncs=bundle.lineage.n_syncs + 1, synced_at=now) if changes else bundle.lineage
     synced = replace(
         bundle,
         ids=catalogue.ids,
         names=catalogue.names,
         edges={name: catalogue.data[schema.edge_triple(name)].edge_index.numpy() for name in schema.graph_edges},
-        model=bundle.model.with_items(catalogue.kept[schema.item_type], text, rows, placed),
+        model=model.with_likes(moved, liked_by, catalogue.liked),
         link_node=link_node,
         liked=catalogue.liked,
         seen=catalogue.seen,
@@ -138,12 +146,13 @@ def _move_link_nodes(bundle: Bundle, catalogue: Catalogue) -> NDArray[np.int64]:
 
 def _place_items(
     bundle: Bundle, catalogue: Catalogue, link_node: NDArray[np.int64], rows: NDArray[np.int64], text: Tensor
-) -> NDArray[np.float32]:
-    """The prior's vectors of items, (n, dim) float32."""
+) -> tuple[NDArray[np.float32], list[NDArray[np.int64]]]:
+    """The prior's vectors of items, (n, dim) float32, and the link codes of each."""
     prior, schema = bundle.model.prior, bundle.schema
     placed = np.zeros((len(rows), len(prior.out_bias)), np.float32)
+    codes: list[NDArray[np.int64]] = []
     if not len(rows):
-        return placed
+        return placed, codes
     links = build_item_links(catalogue.data, schema)
     trained = {
         pair: code
@@ -154,7 +163,8 @@ def _place_items(
     code_now = np.array(found, np.int64)  # (codes of the links now,)
     for place, row in enumerate(rows.tolist()):
         start, end = links.incidence.indptr[row : row + 2]
-        codes = code_now[links.incidence.indices[start:end]]
+        found_now = code_now[links.incidence.indices[start:end]]
         own = text[row].numpy() if catalogue.item_texts[row] is not None and text.shape[1] else None
-        placed[place] = prior.place(own, np.unique(codes[codes >= 0]))
-    return placed
+        codes.append(np.unique(found_now[found_now >= 0]))
+        placed[place] = prior.place(own, codes[-1])
+    return placed, codes

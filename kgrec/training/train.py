@@ -14,6 +14,7 @@ from kgrec.graph.split import read_likes
 from kgrec.model.bundle import Bundle, Lineage
 from kgrec.text.encoder import Encoder, OnTexts
 from kgrec.training.dataset import CatalogueGraph, build_graph
+from kgrec.training.logging import OnMetric, time_stages
 from kgrec.training.training import fit_model
 
 
@@ -25,6 +26,7 @@ def train_bundle(
     *,
     trained_at: int,
     on_stage: Callable[[str], None] | None = None,
+    on_metric: OnMetric | None = None,
     on_texts: OnTexts | None = None,
 ) -> Bundle:
     """Trains on a whole catalogue.
@@ -36,23 +38,29 @@ def train_bundle(
         cache_dir: where vectors of texts seen before are kept.
         trained_at: UTC seconds, written into the bundle.
         on_stage: told what is being done, a line each.
+        on_metric: told (name, value, step): losses, the quality of everything tried, what each stage took.
         on_texts: told (texts encoded so far, texts to encode).
 
     Raises:
         CatalogueError: the catalogue has no likes.
     """
-    if on_stage is not None:
-        on_stage("encoding texts")
-    return fit_bundle(build_graph(tables, encoder, cache_dir, on_texts=on_texts), config, trained_at, on_stage)
+    with time_stages(on_stage, on_metric) as say:
+        say("encoding texts")
+        graph = build_graph(tables, encoder, cache_dir, on_texts=on_texts)
+        return fit_bundle(graph, config, trained_at, say, on_metric)
 
 
 def fit_bundle(
-    graph: CatalogueGraph, config: TrainConfig, trained_at: int, on_stage: Callable[[str], None] | None = None
+    graph: CatalogueGraph,
+    config: TrainConfig,
+    trained_at: int,
+    on_stage: Callable[[str], None] | None = None,
+    on_metric: OnMetric | None = None,
 ) -> Bundle:
     """Trains on a heterograph; see `train_bundle`."""
     schema, data = graph.schema, graph.data
     likes = read_likes(data, schema)
-    model, choices = fit_model(data, schema, likes, config, on_stage)
+    model, choices = fit_model(data, schema, likes, config, on_stage, on_metric)
     links = build_item_links(data, schema)
     users, items = data[schema.edge_triple(schema.interaction.edge)].edge_index.numpy()
     seen = csr_array((np.ones(len(users), np.float32), (users, items)), shape=likes.shape)

@@ -1,33 +1,35 @@
 """Trains a model: settings are chosen on likes held out inside the training data, then all is fitted to everything."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import eye_array
+from scipy.sparse import csr_array, eye_array, vstack
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
 from kgrec.config import TrainConfig
+from kgrec.graph.few_items import FewItems, show_few
 from kgrec.graph.propagation import Channel, ItemLinks, build_item_links, propagate, unit_idf_weights
 from kgrec.graph.split import Likes, split_likes
-from kgrec.model.gate import Sample, fit_line, sample_slice, search_weights
+from kgrec.model.content import Content, fit_content
+from kgrec.model.gate import Sample, climb, fit_line, sample_slice, search_weights, shorten
 from kgrec.model.head import Head, fit_head
-from kgrec.model.ials import fit_ials, ials_ridge, solve_supports
-from kgrec.model.item_item import fit_item_item, overlap_links, weigh_likes
+from kgrec.model.ials import draw_towards, fit_ials, ials_ridge, solve_supports
+from kgrec.model.item_item import ItemItem, ItemItemSettings, fit_item_item, fit_low_rank
 from kgrec.model.model import (
     BACKBONE,
     COMPONENTS,
+    CONTENT,
     FEW_SHOT,
-    ITEM_ITEM,
-    ITEM_ITEM_FEW,
     POPULARITY,
     TEXT,
     WITH_PRIOR,
     Gate,
+    ItemHead,
     Model,
 )
 from kgrec.model.prior import (
@@ -38,13 +40,34 @@ from kgrec.model.prior import (
     build_ridge_problem,
     fit_hidden_layer,
 )
+from kgrec.training.logging import OnMetric
 
+_GATE = "gate "  # begins the names of the qualities of whole slices
 _FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
 _ROOM_FOR_COLD = 0.01  # share of the quality over all items that may be given up to show cold ones
-_ROOM_FOR_UNPOPULAR = 0.01  # share of the quality that may be given up to show less popular items
-_AGAINST_POPULARITY = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # in standard deviations of the warm scores
+_ROOM_FOR_UNPOPULAR = 0.003  # share of the quality that may be given up to show less popular items
+_AGAINST_POPULARITY = (
+    0.05,
+    0.1,
+    0.15,
+    0.2,
+    0.25,
+    0.3,
+    0.4,
+    0.5,
+    0.6,
+    0.8,
+    1.0,
+)  # in standard deviations of the warm scores
+_ENOUGH_USERS = 100  # new ones, to choose weights on them alone
+_LEAST_OF_VECTORS = 0.1  # of the part that counts most for cold items
+_RESCALING_USERS = 64
+_OUT_OF_SIGHT = 10.0  # standard deviations of the warm scores
 _MANY_LIKES = 21  # supports from here on are gated as warm users are
 _SHIFTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+_CLEARLY = 1.002  # times as good: what is less is noise
+_FEW_LIKES = 3  # of an item, on which the strength of its prior is chosen
+_ITEM_RIDGES = (0.1, 0.3, 1.0, 3.0)  # of an item's prior against its likes, times the backbone's for no like
 
 
 @dataclass(frozen=True)
@@ -54,17 +77,27 @@ class Choices:
     Attributes:
         alpha, regularisation: of the backbone.
         prior: of the prior.
-        item_item_regularisation, few_dropout, graph_weight: of the item-item models; None where they are left out.
+        centred: whether items with likes are drawn towards their prior's vectors too, not to 0.
+        item_ridge: how strongly an item's prior holds against its first likes, times the backbone's for no like.
+        item_item, item_item_few: of the item-item models; None where they are left out.
+        content_link_weight: of links beside texts in the content's kernel; None: no content.
         quality: what was tried -> the geometric mean of NDCG@20 and Recall@20 on the slice that decided.
     """
 
     alpha: float
     regularisation: float
     prior: PriorSettings
-    item_item_regularisation: float | None = None
-    few_dropout: float | None = None
-    graph_weight: float | None = None
+    centred: bool = False
+    item_ridge: float = 1.0
+    item_item: ItemItemSettings | None = None
+    item_item_few: ItemItemSettings | None = None
+    content_link_weight: float | None = None
     quality: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def slice_quality(self) -> dict[str, float]:
+        """The quality that the gate reached on each validation slice, by the slice's name."""
+        return {name.removeprefix(_GATE): worth for name, worth in self.quality.items() if name.startswith(_GATE)}
 
 
 def fit_model(
@@ -73,6 +106,7 @@ def fit_model(
     likes: Likes,
     config: TrainConfig,
     on_stage: Callable[[str], None] | None = None,
+    on_metric: OnMetric | None = None,
 ) -> tuple[Model, Choices]:
     """Trains a model on a heterograph's texts and links and on likes.
 
@@ -82,35 +116,118 @@ def fit_model(
         likes: what to learn from.
         config: the settings, and those to choose from.
         on_stage: told what is being done, a line each.
+        on_metric: told (name, value, step): the loss of the head's epochs, the quality of everything tried.
 
     Returns:
         The model and what was chosen on the way.
     """
+    validated, choices = choose_model(data, schema, likes, config, on_stage, on_metric)
+    if on_stage is not None:
+        on_stage("fitting everything to all likes")
+    run = _start(data, schema, config)
+    full = run.fit_backbone(likes, choices, start=validated.backbone)
+    fitted = _Fitted(
+        run.fit_item_item(likes, choices.item_item),
+        run.fit_item_item(likes, choices.item_item_few),
+        run.fit_content(likes, full, choices.content_link_weight),
+    )
+    on_epoch = _loss_teller("loss/head, all likes", on_metric)
+    model = run.assemble(likes, full, choices, fitted, on_epoch, start=validated.few_shot)
+    rng = np.random.default_rng([config.seed, 2])
+    return replace(model, gate=_rescale_gate(validated.gate, validated, model, likes.to_matrix(), rng)), choices
+
+
+def choose_model(
+    data: HeteroData,
+    schema: CatalogueSchema,
+    likes: Likes,
+    config: TrainConfig,
+    on_stage: Callable[[str], None] | None = None,
+    on_metric: OnMetric | None = None,
+) -> tuple[Model, Choices]:
+    """Holds likes out for validation, trains on the rest and makes every choice; see `fit_model`.
+
+    Returns:
+        The model of the likes that were not held out, and what was chosen.
+    """
     say = on_stage or (lambda _: None)
-    device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    links = build_item_links(data, schema)
     say("holding out likes for validation")
     split = split_likes(likes, config.validation, np.random.default_rng(config.seed))
     if not len(split.train):  # a handful of likes: nothing is left to validate on
         split = replace(split, train=likes, slices={})
     rng = np.random.default_rng([config.seed, 1])
     samples = {name: sample_slice(slice_, rng) for name, slice_ in split.slices.items()}
-    run = _Run(data, schema, links, config, device)
+    run = _start(data, schema, config)
     say("choosing the backbone")
     choices = run.choose_backbone(split.train, samples)
     say("choosing the prior")
     backbone = run.fit_backbone(split.train, choices)
     choices = run.choose_prior(backbone, samples, choices)
+    few_items = show_few(likes, split, rng, (_FEW_LIKES,))
+    choices = run.choose_centres(split.train, backbone, samples, few_items, choices)
     say("choosing the item-item models")
-    choices, matrices = run.choose_item_item(split.train, samples, choices)
+    choices, item_item = run.choose_item_item(split.train, samples, choices)
+    choices, item_item_few = run.choose_item_item_few(split.train, samples, choices)
+    say("choosing the content model")
+    choices, content = run.choose_content(split.train, backbone, samples, choices)
     say("training the few-shot head on held-in likes")
-    validated = run.assemble(split.train, backbone, choices, matrices)
+    on_epoch = _loss_teller("loss/head, validation", on_metric)
+    model = run.assemble(split.train, backbone, choices, _Fitted(item_item, item_item_few, content), on_epoch)
     say("choosing the gate")
-    gate = _choose_gate(validated, samples, choices.quality)
-    say("fitting everything to all likes")
-    full = run.fit_backbone(likes, choices)
-    model = run.assemble(likes, full, choices, run.fit_item_items(likes, choices))
+    gate = _choose_gate(model, samples, config.validation.support_sizes, choices.quality)
+    if on_metric is not None:
+        for step, (name, worth) in enumerate(choices.quality.items()):
+            on_metric(f"validation/{name}", worth, step)
     return replace(model, gate=gate), choices
+
+
+def _rescale_gate(gate: Gate, before: Model, after: Model, likes: csr_array, rng: np.random.Generator) -> Gate:
+    """The gate for a model of more likes: each component counts as it did, whatever became of its scores' scale, and
+    cold items keep their level beside the warm ones.
+    """
+    sizes, trained = np.diff(likes.indptr), ~before.cold & ~after.cold
+    warm, cold, offsets = gate.warm.copy(), gate.cold.copy(), gate.cold_offset.copy()
+    said = np.ones(len(COMPONENTS), np.float32)
+    for bucket, least in enumerate(gate.least_likes.tolist()):
+        users = np.flatnonzero(sizes >= max(least, 1))
+        if not len(users):  # sizes that nobody has
+            for weights in (warm, cold, offsets):
+                weights[bucket] = weights[max(bucket - 1, 0)]
+            continue
+        support = likes[np.sort(rng.choice(users, min(len(users), _RESCALING_USERS), replace=False))]
+        if bucket + 1 < len(gate.least_likes):  # as many likes as its users show
+            place = np.arange(support.nnz) - np.repeat(support.indptr[:-1], np.diff(support.indptr))
+            support.data[place >= least] = 0
+            support.eliminate_zeros()
+        parts = [
+            [model.component_scores(name, support)[:, trained] for name in COMPONENTS] for model in (before, after)
+        ]
+        scales = np.array([[_deviation(part) for part in of_model] for of_model in parts], np.float32)
+        ratios = np.where((scales > 0).all(axis=0), scales[0] / np.maximum(scales[1], 1e-12), 1).astype(np.float32)
+        said = ratios if bucket <= 1 else said
+        warm[bucket] *= ratios
+        cold[bucket] *= ratios
+        levels = []
+        for of_model, of_warm, of_cold in zip(parts, (gate.warm, warm), (gate.cold, cold), strict=True):
+            blended, raw = (_blend(list(of_model), weights[bucket]) for weights in (of_warm, of_cold))
+            levels.append((*fit_line(raw, blended), _deviation(blended)))
+        (slope_before, level_before, spread_before), (slope, level, spread) = levels
+        lifted = (gate.cold_offset[bucket] - level_before) / max(spread_before, 1e-9)
+        offsets[bucket] = level + lifted * spread
+        cold[bucket] *= np.float32(max(slope, 1e-6) / max(slope_before, 1e-6))
+    return replace(
+        gate, warm=warm, cold=cold, cold_offset=offsets, sentence_warm=gate.sentence_warm * said,
+        sentence_cold=gate.sentence_cold * said,
+    )  # fmt: skip
+
+
+def _loss_teller(name: str, on_metric: OnMetric | None) -> Callable[[int, float], None] | None:
+    return None if on_metric is None else lambda epoch, loss: on_metric(name, loss, epoch)
+
+
+def _start(data: HeteroData, schema: CatalogueSchema, config: TrainConfig) -> "_Run":
+    device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return _Run(data, schema, build_item_links(data, schema), config, device)
 
 
 @dataclass(frozen=True)
@@ -126,6 +243,15 @@ class _Backbone:
 
 
 @dataclass(frozen=True)
+class _Fitted:
+    """The components in closed form beside the backbone."""
+
+    item_item: ItemItem | None
+    item_item_few: ItemItem | None
+    content: Content | None
+
+
+@dataclass(frozen=True)
 class _Run:
     """What every stage of a training run reads."""
 
@@ -135,11 +261,12 @@ class _Run:
     config: TrainConfig
     device: str
 
-    def fit_backbone(self, likes: Likes, choices: Choices) -> _Backbone:
+    def fit_backbone(self, likes: Likes, choices: Choices, start: Head | None = None) -> _Backbone:
         matrix, config = likes.to_matrix(), self.config
         found = fit_ials(
             matrix, dim=config.embedding_dim, alpha=choices.alpha, regularisation=choices.regularisation,
-            epochs=config.backbone.epochs, seed=config.seed, device=self.device,
+            epochs=config.backbone.epochs if start is None else config.backbone.more_epochs, seed=config.seed,
+            device=self.device, start=None if start is None else start.vectors,
         )  # fmt: skip
         items, users = (part.cpu().numpy() for part in found)
         n_likes = np.bincount(likes.items, minlength=likes.shape[1])
@@ -150,23 +277,32 @@ class _Run:
         return _Backbone(items, users, n_likes, weights, channels, build_ridge_problem(channels, items, weights))
 
     def choose_backbone(self, likes: Likes, samples: dict[str, Sample]) -> Choices:
-        grid = [(a, r) for a in self.config.backbone.alphas for r in self.config.backbone.regularisations]
-        sample, quality = samples.get("warm"), {}
-        unset = PriorSettings(self.config.prior.regularisations[len(self.config.prior.regularisations) // 2], {})
-        if sample is None or len(grid) == 1:
-            return Choices(*grid[0], unset)
+        alphas, regularisations = self.config.backbone.alphas, self.config.backbone.regularisations
+        middle = PriorSettings(self.config.prior.regularisations[len(self.config.prior.regularisations) // 2], {})
+        chosen = Choices(alphas[len(alphas) // 2], regularisations[len(regularisations) // 2], middle)
+        sample, quality = samples.get("warm"), chosen.quality
+        if sample is None or len(alphas) == len(regularisations) == 1:
+            return chosen
         matrix = likes.to_matrix()
-        for alpha, regularisation in grid:
+
+        def measure(settings: Mapping[str, float]) -> tuple[float, None]:
+            alpha, regularisation = settings["alpha"], settings["regularisation"]
             items, _ = fit_ials(
-                matrix, dim=self.config.embedding_dim, alpha=alpha, regularisation=regularisation,
-                epochs=max(self.config.backbone.epochs // 2, 1), seed=self.config.seed, device=self.device,
+                matrix, dim=min(self.config.backbone.draft_dim, self.config.embedding_dim), alpha=alpha,
+                regularisation=regularisation, epochs=max(self.config.backbone.epochs // 2, 1), seed=self.config.seed,
+                device=self.device,
             )  # fmt: skip
             items = items.cpu()
             users = solve_supports(sample.support, items, ials_ridge(sample.support, alpha, regularisation), alpha)
-            quality[f"backbone alpha={alpha:g} regularisation={regularisation:g}"] = sample.quality(users @ items.T)
-        best = max(quality.values())
-        chosen = next(pair for pair, worth in zip(grid, quality.values(), strict=True) if worth == best)
-        return Choices(*chosen, unset, quality=quality)
+            found = quality[f"backbone alpha={alpha:g} regularisation={regularisation:g}"] = sample.quality(
+                users @ items.T
+            )
+            return found, None
+
+        grid = {"regularisation": regularisations, "alpha": alphas}
+        start = {"regularisation": chosen.regularisation, "alpha": chosen.alpha}
+        found, _ = climb(start, grid, measure)
+        return replace(chosen, regularisation=found["regularisation"], alpha=found["alpha"])
 
     def choose_prior(self, backbone: _Backbone, samples: dict[str, Sample], choices: Choices) -> Choices:
         sample = samples.get("cold_items") or samples.get("cold_users_cold_items_k10")
@@ -193,7 +329,7 @@ class _Run:
                     continue
                 tried = replace(chosen, gates={**chosen.gates, kind: gate})
                 found = quality[f"prior gate {kind}={gate:g}"] = worth(tried)
-                if found > best * 1.002:
+                if found > best * _CLEARLY:
                     best, chosen = found, tried
         if self.config.prior.hidden:
             deeper = replace(chosen, steps=self.config.prior.steps)
@@ -201,7 +337,7 @@ class _Run:
             assert layer is not None
             placed = backbone.problem.predict(deeper) + _apply(layer, backbone.problem, deeper)
             found = quality["prior with a hidden layer"] = sample.quality(users @ torch.from_numpy(placed).T)
-            chosen = deeper if found > best * 1.002 else chosen
+            chosen = deeper if found > best * _CLEARLY else chosen
         return replace(choices, prior=chosen, quality=quality)
 
     def _fit_layer(self, backbone: _Backbone, settings: PriorSettings) -> HiddenLayer | None:
@@ -214,89 +350,187 @@ class _Run:
             hidden=self.config.prior.hidden, steps=settings.steps, seed=self.config.seed,
         )  # fmt: skip
 
-    def _overlap(self) -> NDArray[np.float64] | None:
-        has_links = bool(self.links.idf.any())
-        return overlap_links(unit_idf_weights(self.links.incidence, self.links.idf)) if has_links else None
+    def choose_centres(
+        self,
+        likes: Likes,
+        backbone: _Backbone,
+        samples: dict[str, Sample],
+        few_items: Sequence[FewItems],
+        choices: Choices,
+    ) -> Choices:
+        placed, quality = self._place(backbone, choices), dict(choices.quality)
+        if "warm" in samples:
+            sample, worth = samples["warm"], {}
+            for centred in (False, True):
+                items = self._items(likes, backbone, replace(choices, centred=centred), placed)
+                ridge = ials_ridge(sample.support, choices.alpha, choices.regularisation)
+                users = solve_supports(sample.support, items, ridge, choices.alpha)
+                worth[centred] = sample.quality(users @ items.T)
+                quality[f"backbone, items {'' if centred else 'not '}drawn to their prior"] = worth[centred]
+            choices = replace(choices, centred=worth[True] > worth[False])
+        for few in few_items:
+            items = self._items(likes, backbone, choices, placed)
+            sample = sample_slice(few.slice, np.random.default_rng(self.config.seed))
+            ridge = ials_ridge(sample.support, choices.alpha, choices.regularisation)
+            users = solve_supports(sample.support, items, ridge, choices.alpha)
+            rows, best = np.flatnonzero(np.diff(few.shown.indptr)), -1.0
+            for factor in _ITEM_RIDGES:
+                head = self._item_head(likes, replace(choices, item_ridge=factor), placed)
+                tried = items.clone()
+                tried[torch.from_numpy(rows)] = head.solve(few.shown[rows], torch.from_numpy(backbone.users), rows)
+                found = quality[f"items of {few.n_shown} likes, prior x {factor:g}"] = sample.quality(users @ tried.T)
+                if found > best:
+                    best, choices = found, replace(choices, item_ridge=factor)
+        return replace(choices, quality=quality)
+
+    def _place(self, backbone: _Backbone, choices: Choices) -> NDArray[np.float32]:
+        """The prior's vector of every item."""
+        placed = backbone.problem.predict(choices.prior)
+        layer = self._fit_layer(backbone, choices.prior)
+        return placed if layer is None else placed + _apply(layer, backbone.problem, choices.prior)
+
+    def _item_head(self, likes: Likes, choices: Choices, placed: NDArray[np.float32]) -> ItemHead:
+        ridge = choices.item_ridge * choices.regularisation * choices.alpha * likes.shape[0]
+        return ItemHead(ridge, torch.from_numpy(placed))
+
+    def _items(self, likes: Likes, backbone: _Backbone, choices: Choices, placed: NDArray[np.float32]) -> Tensor:
+        """(n_items, dim): the backbone's vectors, and of items that nobody has met the prior's."""
+        items = torch.from_numpy(backbone.items)
+        if choices.centred:
+            rows = np.flatnonzero(backbone.n_likes)
+            liked_by = csr_array(likes.to_matrix().T.tocsr()[rows])
+            ridge = ials_ridge(liked_by, choices.alpha, choices.regularisation)
+            users, start, centres = (torch.from_numpy(v) for v in (backbone.users, backbone.items[rows], placed[rows]))
+            items = items.clone()
+            items[torch.from_numpy(rows)] = draw_towards(liked_by, users, start, ridge, choices.alpha, centres)
+        return torch.where(torch.from_numpy(likes.cold_items)[:, None], torch.from_numpy(placed), items)
+
+    def _link_weights(self) -> csr_array | None:
+        return unit_idf_weights(self.links.incidence, self.links.idf) if self.links.idf.any() else None
+
+    def _texts(self) -> Tensor:
+        """(n_items, text_dim) unit vectors, zeros for an item without a text."""
+        texts = self.data[self.schema.item_type]
+        if "x" not in texts:
+            return torch.zeros((texts.num_nodes, 0))
+        return torch.where(texts.has_text[:, None], texts.x, 0.0)
+
+    def fit_item_item(self, likes: Likes, settings: ItemItemSettings | None) -> ItemItem | None:
+        if settings is None:
+            return None
+        matrix, links, texts = likes.to_matrix(), self._link_weights(), self._texts().numpy()
+        text = texts if texts.shape[1] else None
+        if likes.shape[1] <= self.config.item_item.max_items:
+            return fit_item_item(matrix, links, text, settings)
+        rank, seed = self.config.item_item.rank, self.config.seed
+        return fit_low_rank(matrix, links, text, settings, rank=rank, seed=seed)
 
     def choose_item_item(
         self, likes: Likes, samples: dict[str, Sample], choices: Choices
-    ) -> tuple[Choices, dict[str, Tensor]]:
+    ) -> tuple[Choices, ItemItem | None]:
         config = self.config.item_item
-        if likes.shape[1] > config.max_items:
-            return choices, {}
-        overlap, quality = self._overlap(), dict(choices.quality)
-        gram = weigh_likes(likes.to_matrix(), config.user_exponent)
-        warm = [samples[name] for name in ("warm",) if name in samples]
-        few = [samples[name] for name in ("cold_users_k3", "cold_users_k5", "cold_users_k10") if name in samples]
-        graph_weights = config.graph_weights if overlap is not None else (0.0,)
-        best: dict[str, tuple[float, Tensor, tuple[float, float]]] = {}
-
-        def try_one(component: str, asked: list[Sample], setting: float, graph_weight: float) -> None:
-            matrix = torch.from_numpy(self._fit_item_item(component, gram, overlap, setting, graph_weight))
-            found = [sample.quality(torch.from_numpy(sample.support @ matrix.numpy())) for sample in asked]
-            worth = sum(found) / max(len(found), 1)
-            quality[f"{component} {setting:g}, graph {graph_weight:g}"] = worth
-            if component not in best or worth > best[component][0] * 1.001:
-                best[component] = worth, matrix, (setting, graph_weight)
-
-        for graph_weight in graph_weights:
-            try_one(ITEM_ITEM, warm, config.regularisations[0], graph_weight)
-        graph_weight = best[ITEM_ITEM][2][1]
-        for regularisation in config.regularisations[1:]:
-            try_one(ITEM_ITEM, warm, regularisation, graph_weight)
-        for dropout in config.few_dropouts:
-            try_one(ITEM_ITEM_FEW, few, dropout, graph_weight)
-        chosen = replace(
-            choices, item_item_regularisation=best[ITEM_ITEM][2][0], few_dropout=best[ITEM_ITEM_FEW][2][0],
-            graph_weight=graph_weight, quality=quality,
-        )  # fmt: skip
-        return chosen, {component: matrix for component, (_, matrix, _) in best.items()}
-
-    def fit_item_items(self, likes: Likes, choices: Choices) -> dict[str, Tensor]:
-        regularisation, dropout, graph_weight = (
-            choices.item_item_regularisation, choices.few_dropout, choices.graph_weight,
-        )  # fmt: skip
-        if regularisation is None or dropout is None or graph_weight is None:
-            return {}
-        overlap, gram = self._overlap(), weigh_likes(likes.to_matrix(), self.config.item_item.user_exponent)
-        settings = {ITEM_ITEM: regularisation, ITEM_ITEM_FEW: dropout}
-        return {
-            component: torch.from_numpy(self._fit_item_item(component, gram, overlap, setting, graph_weight))
-            for component, setting in settings.items()
+        if not config.max_items:
+            return choices, None
+        start = config.regularisations[len(config.regularisations) // 2]
+        asked = [samples[name] for name in ("warm",) if name in samples]
+        grid = {
+            "link_weight": config.link_weights if self.links.idf.any() else (0.0,),
+            "text_weight": config.text_weights if self._texts().shape[1] else (0.0,),
+            "regularisation": config.regularisations,
         }
+        link_weight, text_weight = grid["link_weight"][0], grid["text_weight"][0]
+        settings = ItemItemSettings(start, config.dropout, link_weight, text_weight, config.user_exponent)
+        quality = dict(choices.quality)
+        settings, fitted = self._choose_settings("item-item", likes, asked, settings, grid, quality)
+        return replace(choices, item_item=settings, quality=quality), fitted
 
-    def _fit_item_item(
+    def choose_item_item_few(
+        self, likes: Likes, samples: dict[str, Sample], choices: Choices
+    ) -> tuple[Choices, ItemItem | None]:
+        config, quality = self.config.item_item, dict(choices.quality)
+        if choices.item_item is None:
+            return choices, None
+        settings = replace(choices.item_item, regularisation=config.few_regularisation, dropout=config.few_dropouts[0])
+        asked = [samples[name] for name in ("cold_users_k3", "cold_users_k5", "cold_users_k10") if name in samples]
+        grid = {"dropout": config.few_dropouts}
+        settings, fitted = self._choose_settings("item-item for few likes", likes, asked, settings, grid, quality)
+        return replace(choices, item_item_few=settings, quality=quality), fitted
+
+    def _choose_settings(
         self,
-        component: str,
-        gram: NDArray[np.float64],
-        overlap: NDArray[np.float64] | None,
-        setting: float,
-        graph: float,
-    ) -> NDArray[np.float32]:
-        config = self.config.item_item
-        regularisation, dropout = (
-            (setting, config.dropout) if component == ITEM_ITEM else (config.few_regularisation, setting)
-        )
-        return fit_item_item(gram, overlap, regularisation=regularisation, dropout=dropout, graph_weight=graph)
+        title: str,
+        likes: Likes,
+        asked: Sequence[Sample],
+        settings: ItemItemSettings,
+        grid: Mapping[str, Sequence[float]],
+        quality: dict[str, float],
+    ) -> tuple[ItemItemSettings, ItemItem | None]:
 
-    def assemble(self, likes: Likes, backbone: _Backbone, choices: Choices, matrices: dict[str, Tensor]) -> Model:
+        def measure(tried: Mapping[str, float]) -> tuple[float, ItemItem | None]:
+            model = self.fit_item_item(likes, replace(settings, **tried))
+            assert model is not None
+            worth = [sample.quality(model.score(sample.support)) for sample in asked]
+            changed = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in tried.items())
+            quality[f"{title}: {changed}"] = found = sum(worth) / max(len(worth), 1)
+            return found, model
+
+        start = {name: getattr(settings, name) for name in grid}
+        found, fitted = climb(start, grid if asked else {}, measure)
+        return replace(settings, **found), fitted
+
+    def fit_content(self, likes: Likes, backbone: _Backbone, link_weight: float | None) -> Content | None:
+        if link_weight is None:
+            return None
+        config = self.config.content
+        return fit_content(
+            likes.to_matrix(), self._texts().numpy(), self.links, backbone.channels, likes.cold_items,
+            link_weight=link_weight, regularisation=config.regularisation, most_landmarks=config.landmarks,
+            seed=self.config.seed,
+        )  # fmt: skip
+
+    def choose_content(
+        self, likes: Likes, backbone: _Backbone, samples: dict[str, Sample], choices: Choices
+    ) -> tuple[Choices, Content | None]:
+        sample, quality = samples.get("cold_items"), dict(choices.quality)
+        weights = self.config.content.link_weights if self.links.idf.any() else self.config.content.link_weights[:1]
+        best, chosen, weight = 0.0, None, None
+        for tried in weights if sample is not None else ():
+            fitted = self.fit_content(likes, backbone, tried)
+            if fitted is None:
+                continue
+            assert sample is not None
+            scores = torch.zeros(sample.relevant.shape)
+            scores[:, torch.from_numpy(likes.cold_items)] = fitted.score(sample.support)
+            found = quality[f"content: link weight {tried:g}"] = sample.quality(scores)
+            if chosen is None or found > best * _CLEARLY:
+                best, chosen, weight = found, fitted, tried
+        return replace(choices, content_link_weight=weight, quality=quality), chosen
+
+    def assemble(
+        self,
+        likes: Likes,
+        backbone: _Backbone,
+        choices: Choices,
+        fitted: _Fitted,
+        on_epoch: Callable[[int, float], None] | None = None,
+        start: Head | None = None,
+    ) -> Model:
         matrix, config, alpha = likes.to_matrix(), self.config, choices.alpha
         layer = self._fit_layer(backbone, choices.prior)
         prior = build_prior(backbone.channels, self.links, backbone.problem, choices.prior, layer)
-        placed = backbone.problem.predict(choices.prior)
-        if layer is not None:
-            placed = placed + _apply(layer, backbone.problem, choices.prior)
-        cold = torch.from_numpy(likes.cold_items)
-        items = torch.where(cold[:, None], torch.from_numpy(placed), torch.from_numpy(backbone.items))  # (n_items, dim)
+        placed = self._place(backbone, choices)
+        cold, items = torch.from_numpy(likes.cold_items), self._items(likes, backbone, choices, placed)
         popularity = torch.log1p(torch.from_numpy(backbone.n_likes.astype(np.float32)))
         head = fit_head(
             matrix,
             items,
             torch.from_numpy(backbone.users),
             popularity,
-            config.head,
+            config.head if start is None else config.head.model_copy(update={"epochs": config.head.more_epochs}),
             seed=config.seed,
             device=self.device,
+            start=start,
+            on_epoch=on_epoch,
         )
         head = replace(head, vectors=items @ head.to_head)
         kept = torch.where(cold[:, None], 0.0, items)
@@ -305,15 +539,12 @@ class _Run:
             items, kept.T @ kept, torch.zeros(dim), alpha,
             choices.regularisation * alpha * likes.shape[1], choices.regularisation, 0.0, 0.0, torch.eye(dim),
         )  # fmt: skip
-        texts, n_items = self.data[self.schema.item_type], likes.shape[1]
-        text = torch.zeros((n_items, 0))
-        if "x" in texts:
-            text = torch.where(texts.has_text[:, None], texts.x, 0.0)
         none = np.zeros((1, len(COMPONENTS)), np.float32)
         unset = Gate(np.zeros(1, np.int64), none, none, np.zeros(1, np.float32), none[0], none[0], 0.0)
         return Model(
-            head, plain, matrices.get(ITEM_ITEM), matrices.get(ITEM_ITEM_FEW), popularity, cold, text, prior, unset
-        )
+            head, plain, fitted.item_item, fitted.item_item_few, fitted.content, popularity, cold, self._texts(), prior,
+            self._item_head(likes, choices, placed), unset,
+        )  # fmt: skip
 
 
 def _gated(problem: RidgeProblem, settings: PriorSettings) -> NDArray[np.float32]:
@@ -327,55 +558,90 @@ def _apply(layer: HiddenLayer, problem: RidgeProblem, settings: PriorSettings) -
     return answer
 
 
-def _choose_gate(model: Model, samples: dict[str, Sample], quality: dict[str, float]) -> Gate:
-    """Chooses the weights of each support size on its slice; a size that nobody can be asked takes its neighbour's."""
-    sizes = sorted(
-        int(name.removeprefix("cold_users_k")) for name in samples if name.removeprefix("cold_users_k").isdigit()
-    )
-    asked = [(size, f"cold_users_k{size}", f"cold_users_cold_items_k{size}") for size in sizes]
+def _choose_gate(model: Model, samples: dict[str, Sample], sizes: Sequence[int], quality: dict[str, float]) -> Gate:
+    """Chooses the weights for each number of likes on the users who have about so many, new ones or known ones.
+
+    From many likes to few: the search for each begins with what was chosen for the next more.
+    """
+    sizes = sorted(sizes) or [0]
+    least = [_between(sizes[place - 1], size) if place else 0 for place, size in enumerate(sizes)]
+    least.append(max(_MANY_LIKES, least[-1] + 1))
     buckets: list[_Bucket] = []
-    least: list[int] = []
-    for place, (size, warm_name, cold_name) in enumerate(asked):
-        least.append(_between(asked[place - 1][0], size) if place else 0)
-        parts = _likes_parts(model, samples[warm_name])
-        cold_parts = _likes_parts(model, samples[cold_name]) if cold_name in samples else None
-        buckets.append(_choose_bucket(model, samples, parts, cold_parts, (warm_name, cold_name), quality))
-    if not buckets:  # nobody to validate few likes on: the few-shot head alone, which needs the least
-        weights = np.eye(len(COMPONENTS), dtype=np.float32)[0]
-        least, buckets = [0], [_Bucket(weights, weights, 0.0, 0.0)]
-    if "warm" in samples:
-        least.append(max(_MANY_LIKES, least[-1] + 1))
-        cold_parts = _likes_parts(model, samples["cold_items"]) if "cold_items" in samples else None
-        parts = _likes_parts(model, samples["warm"])
-        buckets.append(_choose_bucket(model, samples, parts, cold_parts, ("warm", "cold_items"), quality))
-    sentence = buckets[0]
-    names = ("cold_users_k1", "cold_users_cold_items_k1")
-    said = {name: fitting for name in names if (fitting := _keep_fitting(model, samples.get(name))) is not None}
-    if names[0] in said:
-        parts = _sentence_parts(model, said[names[0]])
-        cold_parts = _sentence_parts(model, said[names[1]]) if names[1] in said else None
-        sentence = _choose_bucket(model, said, parts, cold_parts, names, quality, "sentence")
-    shift = _choose_shift(model, buckets[-1], samples.get("overall"), quality)
-    gate = Gate(
+    n_unasked = 0  # sizes from the largest down that nobody has
+    for start, end, size in reversed(list(zip(least, [*least[1:], None], [*sizes, None], strict=True))):
+        warm, cold = (
+            _join(samples.get(f"cold_users{which}_k{size}"), samples.get(known), start, end)
+            for which, known in (("", "warm"), ("_cold_items", "cold_items"))
+        )
+        title = (
+            f"{start} likes or more" if end is None else f"{start}{f' to {end - 1}' if end > start + 1 else ''} likes"
+        )
+        before = buckets[0] if buckets else _NO_BUCKET
+        if warm is None:
+            if buckets:
+                buckets.insert(0, before)
+            else:
+                n_unasked += 1
+            continue
+        parts = _likes_parts(model, warm), None if cold is None else _likes_parts(model, cold)
+        bucket = _choose_bucket(model, (warm, cold), parts, before, quality, title, curb=start > 0)
+        asked = _join(None, samples.get("overall"), start, end)
+        # Who says nothing is shown what is liked most: what nobody has met is not among it.
+        shift = _choose_shift(model, bucket, asked, quality, title) if start else -_OUT_OF_SIGHT
+        buckets.insert(0, replace(bucket, intercept=bucket.intercept + shift * bucket.spread))
+    buckets += n_unasked * (buckets[-1:] or [_NO_BUCKET])
+    sentence = buckets[min(1, len(buckets) - 1)]
+    said, said_cold = (_keep_fitting(model, samples.get(f"cold_users{which}_k1")) for which in ("", "_cold_items"))
+    if said is not None:
+        parts = _sentence_parts(model, said), None if said_cold is None else _sentence_parts(model, said_cold)
+        sentence = _choose_bucket(model, (said, said_cold), parts, _NO_BUCKET, quality, "sentence", curb=False)
+    return Gate(
         np.array(least, np.int64),
         np.stack([bucket.warm for bucket in buckets]),
         np.stack([bucket.cold for bucket in buckets]),
-        np.array([bucket.intercept + shift * bucket.spread for bucket in buckets], np.float32),
+        np.array([bucket.intercept for bucket in buckets], np.float32),
         sentence.warm,
         sentence.cold,
-        sentence.intercept + shift * sentence.spread,
+        sentence.intercept,
     )
-    return gate
+
+
+_FEW_SHOT_ALONE = np.eye(len(COMPONENTS), dtype=np.float32)[COMPONENTS.index(FEW_SHOT)]  # it needs the least
 
 
 @dataclass(frozen=True)
 class _Bucket:
-    """Weights for one support size."""
+    """Weights for supports of some sizes."""
 
     warm: NDArray[np.float32]
     cold: NDArray[np.float32]
-    intercept: float  # brings cold scores to the level of the warm ones
+    intercept: float  # brings cold scores to the level of the warm ones, and as far above as they are moved
     spread: float  # standard deviation of the warm scores over items
+    warm_shares: NDArray[np.float64]  # the weights where each component has a standard deviation of 1
+    cold_shares: NDArray[np.float64]
+
+
+_NO_BUCKET = _Bucket(_FEW_SHOT_ALONE, _FEW_SHOT_ALONE, 0.0, 0.0, np.zeros(len(COMPONENTS)), np.zeros(len(COMPONENTS)))
+
+
+def _join(new: Sample | None, known: Sample | None, least: int, end: int | None) -> Sample | None:
+    """New users, and unless these are enough, known users with at least `least` likes and fewer than `end`."""
+    if known is None or (new is not None and len(new.n_relevant) >= _ENOUGH_USERS):
+        return new
+    sizes = np.diff(known.support.indptr)
+    rows = np.flatnonzero((sizes >= least) & (sizes < (np.inf if end is None else end)))
+    if not len(rows):
+        return new
+    some = Sample(known.support[rows], known.relevant[rows], known.masked[rows], known.n_relevant[rows], known.k)
+    if new is None:
+        return some
+    return Sample(
+        csr_array(vstack([new.support, some.support], format="csr")),
+        torch.cat([new.relevant, some.relevant]),
+        torch.cat([new.masked, some.masked]),
+        torch.cat([new.n_relevant, some.n_relevant]),
+        known.k,
+    )
 
 
 def _between(smaller: int, larger: int) -> int:
@@ -427,41 +693,49 @@ def _sentence_parts(model: Model, sample: Sample) -> list[Tensor | None]:
 
 def _choose_bucket(
     model: Model,
-    samples: dict[str, Sample],
-    parts: list[Tensor | None],
-    cold_parts: list[Tensor | None] | None,
-    names: tuple[str, str],
+    samples: tuple[Sample, Sample | None],
+    parts: tuple[list[Tensor | None], list[Tensor | None] | None],
+    before: _Bucket,
     quality: dict[str, float],
-    title: str | None = None,
+    title: str,
+    *,
+    curb: bool,
 ) -> _Bucket:
     """Weights for warm items; for cold ones what ranks them best among themselves, brought to the same scale."""
-    title = title or names[0]
-    placeable = [*WITH_PRIOR, TEXT]
-    warm = cold = np.where([name == WITH_PRIOR[0] for name in COMPONENTS], np.float32(1), np.float32(0))
-    sample = samples[names[0]]
-    found, quality[f"gate {title}"] = search_weights(parts, sample.quality, impersonal=(COMPONENTS.index(POPULARITY),))
+    placeable = [*WITH_PRIOR, CONTENT, TEXT]
+    (of_warm, of_cold), (sample, cold_sample) = parts, samples
+    warm, cold, cold_shares = before.warm, before.cold, before.cold_shares
+    short, few = shorten(sample, of_warm)
+    found, shares, worth = search_weights(
+        few, short.quality, len(sample.n_relevant), before.warm_shares, impersonal=(COMPONENTS.index(POPULARITY),)
+    )
+    quality[f"{_GATE}{title}"] = worth
     warm = found if found.any() else warm
-    if title not in ("sentence", "cold_users_k0"):
-        warm = _curb_popularity(model, sample, parts, warm)
-    if cold_parts is not None:
-        own = [part if name in placeable else None for name, part in zip(COMPONENTS, cold_parts, strict=True)]
-        found, quality[f"gate {title}, cold items"] = search_weights(own, samples[names[1]].quality)
+    if curb and len(sample.n_relevant) >= _ENOUGH_USERS:  # what fewer can bear is not known
+        warm = _curb_popularity(sample, of_warm, warm)
+    if of_cold is not None and cold_sample is not None:
+        own = [part if name in placeable else None for name, part in zip(COMPONENTS, of_cold, strict=True)]
+        short, few = shorten(cold_sample, own)
+        found, cold_shares, worth = search_weights(few, short.quality, len(cold_sample.n_relevant), before.cold_shares)
+        quality[f"{_GATE}{title}, cold items"] = worth
         cold = found if found.any() else cold
+        vectors = few[COMPONENTS.index(BACKBONE)]
+        if vectors is not None and not cold[[COMPONENTS.index(name) for name in WITH_PRIOR]].any():
+            # Content never learns who likes a new item, vectors do: these always count for something.
+            cold = cold.copy()
+            cold[COMPONENTS.index(BACKBONE)] = _LEAST_OF_VECTORS * cold_shares.max() / max(_deviation(vectors), 1e-9)
     trained = ~model.cold
-    blended, raw = _blend(parts, warm)[:, trained], _blend(parts, cold)[:, trained]
+    blended, raw = _blend(of_warm, warm)[:, trained], _blend(of_warm, cold)[:, trained]
     slope, intercept = fit_line(raw, blended)
-    slope = max(slope, 1e-6)
-    return _Bucket(warm, (cold * slope).astype(np.float32), intercept, float(blended.std(dim=1, correction=0).mean()))
+    cold = (cold * max(slope, 1e-6)).astype(np.float32)
+    return _Bucket(warm, cold, intercept, _deviation(blended), shares, cold_shares)
 
 
-def _curb_popularity(
-    model: Model, sample: Sample, parts: list[Tensor | None], weights: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Weights with as much against popularity as costs at most 1% of the quality: it costs little, and what fewer
-    people know comes into sight.
-    """
-    blended = _blend(parts, weights)
-    unit = float(blended.std(dim=1, correction=0).mean()) / max(float(model.popularity.std(correction=0)), 1e-9)
+def _curb_popularity(sample: Sample, parts: list[Tensor | None], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights with as much against popularity as costs next to nothing: what fewer people know comes into sight."""
+    blended, popularity = _blend(parts, weights), parts[COMPONENTS.index(POPULARITY)]
+    assert popularity is not None
+    unit = _deviation(blended) / max(_deviation(popularity), 1e-9)
     worth, chosen = sample.quality(blended), weights
     for step in _AGAINST_POPULARITY:
         tried = weights.copy()
@@ -471,22 +745,27 @@ def _curb_popularity(
     return chosen
 
 
+def _deviation(scores: Tensor) -> float:
+    """The standard deviation over items, the mean over users."""
+    return float(scores.std(dim=1, correction=0).mean())
+
+
 def _blend(parts: list[Tensor | None], weights: NDArray[np.float32]) -> Tensor:
     found = [part * float(weight) for part, weight in zip(parts, weights, strict=True) if part is not None and weight]
     first = next(part for part in parts if part is not None)
     return torch.stack(found).sum(dim=0) if found else torch.zeros_like(first)
 
 
-def _choose_shift(model: Model, bucket: _Bucket, sample: Sample | None, quality: dict[str, float]) -> float:
-    """How far cold items are moved up or down in a common ranking, in standard deviations of the warm scores.
+def _choose_shift(model: Model, bucket: _Bucket, sample: Sample | None, quality: dict[str, float], title: str) -> float:
+    """How far cold items are moved up in a common ranking, in standard deviations of the warm scores.
 
-    Never down, and as far up as costs next to nothing over all items: an item that is never shown stays cold.
+    As far as costs next to nothing over all items: an item that is never shown stays cold.
     """
-    if sample is None:
+    if sample is None or len(sample.n_relevant) < _ENOUGH_USERS:  # what fewer can bear is not known
         return 0.0
     parts = _likes_parts(model, sample)
     trained = ~model.cold
     warm, cold = _blend(parts, bucket.warm), _blend(parts, bucket.cold) + bucket.intercept
     found = {shift: sample.quality(torch.where(trained, warm, cold + shift * bucket.spread)) for shift in _SHIFTS}
-    quality.update({f"cold items moved by {shift:+g}": worth for shift, worth in found.items()})
+    quality.update({f"cold items moved by {shift:+g}, {title}": worth for shift, worth in found.items()})
     return max(shift for shift, worth in found.items() if worth >= (1 - _ROOM_FOR_COLD) * max(found.values()))

@@ -26,6 +26,7 @@ from rich.text import Text
 
 from kgrec.config import SplitConfig, TrainConfig
 from kgrec.evaluate.run import describe_choices, evaluate_scorers, tune_baselines
+from kgrec.graph.few_items import show_few
 from kgrec.graph.split import read_likes, split_likes
 from kgrec.training.training import fit_model
 
@@ -45,7 +46,9 @@ Figures = dict[str, dict[str, tuple[float, float]]]  # slice -> scorer -> Recall
 def measure_seed(seed: int, directory: Path) -> dict[str, Any]:
     """Splits by a seed, trains, tunes the baselines, and measures every slice."""
     graph = build_ml1m(directory)
-    split = split_likes(read_likes(graph.data, graph.schema), SplitConfig(), np.random.default_rng(seed))
+    likes = read_likes(graph.data, graph.schema)
+    split = split_likes(likes, SplitConfig(), np.random.default_rng(seed))
+    few_items = show_few(likes, split, np.random.default_rng([seed, 5]))
     start = time.perf_counter()
     model, choices = fit_model(graph.data, graph.schema, split.train, TrainConfig(), _say)
     train_s = time.perf_counter() - start
@@ -57,7 +60,7 @@ def measure_seed(seed: int, directory: Path) -> dict[str, Any]:
     _say("measuring")
     start = time.perf_counter()
     figures: Figures = {}
-    for result in evaluate_scorers(split, model, baselines):
+    for result in evaluate_scorers(split, model, baselines, few_items=few_items):
         measured = float(result.per_user("recall").mean()), float(result.per_user("ndcg").mean())
         figures.setdefault(result.slice_name, {})[result.scorer] = measured
     return {

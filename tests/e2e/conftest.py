@@ -51,9 +51,11 @@ alphas = [0.1]
 regularisations = [0.01]
 epochs = 3
 [item_item]
-graph_weights = [0.0]
+link_weights = [0.0]
+text_weights = [0.0]
+few_regularisation = 1.0
 few_dropouts = [0.9]
-regularisations = [30.0]
+regularisations = [1.0]
 [prior]
 path_dim = 4
 links_dim = 4

@@ -133,6 +133,8 @@ def test_evaluate_writes_a_page_and_json(run: RunCommand, shop: Shop, tmp_path: 
     assert ran.code == 0
     assert "popularity" in ran.out
     assert "<svg" in (page := (tmp_path / "report" / "report.html").read_text()) or "data:image" in page
+    assert '<section id="audit">' in page
+    assert "Leak audit" in ran.out
     assert "shop" in json.dumps(json.loads((tmp_path / "report" / "report.json").read_text()))
 
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 HEAVY = (
     "torch",
     "torch_geometric",
+    "optuna",
     "sentence_transformers",
     "transformers",
     "ladybug",

@@ -17,6 +17,7 @@ from shop import N_ITEMS, NEWCOMER, WordEncoder, kind_of, make_tables, train_sho
 
 from kgrec.errors import RequestError, StoreError
 from kgrec.ids import IdMap
+from kgrec.model.item_item import ItemItem
 from kgrec.model.model import COMPONENTS
 from kgrec.publish import PublishReport, item_vectors, publish_bundle, user_vectors
 from kgrec.recommend import Recommender
@@ -113,7 +114,8 @@ def test_item_vectors_score_in_proportion_to_what_a_like_adds(warm: dict[str, fl
 
 def test_item_vectors_have_what_the_item_item_component_adds_too() -> None:
     matrix = torch.from_numpy(np.random.default_rng(0).random((N_ITEMS - 1, N_ITEMS - 1), np.float32))
-    model = replace(with_gate({"few_shot": 1.0, "item_item": 2.0}, {"few_shot": 1.0}).bundle.model, item_item=matrix)
+    gated = with_gate({"few_shot": 1.0, "item_item": 2.0}, {"few_shot": 1.0}).bundle.model
+    model = replace(gated, item_item=ItemItem(matrix))
     vectors, queries = item_vectors(model)
     for row in range(N_ITEMS - 1):
         others = np.arange(N_ITEMS) != row

@@ -46,7 +46,7 @@ CONFIG = TrainConfig(
     device="cpu",
     embedding_dim=8,
     backbone=BackboneConfig(alphas=(0.1, 0.3), regularisations=(0.01,), epochs=4),
-    item_item=ItemItemConfig(regularisations=(30.0,), few_dropouts=(0.9,)),
+    item_item=ItemItemConfig(regularisations=(1.0,), few_dropouts=(0.9,), link_weights=(0.0, 0.3), text_weights=(0.0,)),
     prior=PriorConfig(links_dim=8, regularisations=(1.0, 10.0), gates=(0.0, 1.0), hidden=0),
     head=HeadConfig(epochs=1),
 )
@@ -112,6 +112,7 @@ def test_every_slice_and_every_scorer_is_there(report: Report):
     assert [slice_.name for slice_ in report.slices] == [
         *("warm", "tail", "cold_items", "cold_items_all", "overall"),
         *("cold_users_k0", "cold_users_k1", "cold_users_k3"),
+        *("few_items_n0", "few_items_n1", "few_items_n3", "few_items_n10"),
     ]
     for slice_ in report.slices:
         assert [row.scorer for row in slice_.rows] == [
@@ -196,3 +197,34 @@ def test_too_few_likes_are_refused():
     store.weight, store.time = store.weight[first], store.time[first]
     with pytest.raises(RequestError, match="nothing to evaluate: of 3 likes none could be held out"):
         evaluate(data)
+
+
+def test_the_tail_dial_is_in_the_report(report: Report, tmp_path: Path):
+    rows = {slice_.name: slice_.rows[0] for slice_ in report.slices}
+    assert [curve.slice_name for curve in report.dial] == ["warm", "overall"]
+    for curve in report.dial:
+        first, row = curve.points[0], rows[curve.slice_name]
+        assert [point.tail for point in curve.points] == [place / 10 for place in range(11)]
+        assert {metric: interval.mean for metric, interval in row.intervals.items()} == pytest.approx(first.means)
+        assert (first.coverage, first.gini) == pytest.approx((row.coverage, row.gini))
+    page = write_report(report, tmp_path).read_text(encoding="utf-8")
+    section = page[page.index("<h2>The tail dial</h2>") :]
+    assert section.count("against coverage") == 2
+    for curve in report.dial:
+        assert f"{100 * curve.own_tail_share:.1f}% are tail items" in section
+        assert f"<td>{curve.points[-1].coverage:.3f}</td>" in section
+
+
+def test_the_more_likes_of_new_items_are_known_the_better(report: Report, tmp_path: Path):
+    none, *_, ten = (ndcg(report, f"few_items_n{n_shown}") for n_shown in (0, 1, 3, 10))
+    assert none["kgrec"] > 1.2 * max(none[scorer] for scorer in ("popularity", "item kNN", "EASE", "iALS"))
+    assert ten["kgrec"] >= 0.9 * none["kgrec"]  # what link and text tell, which is nearly all here, is not lost
+    for scorer in ("item kNN", "EASE", "iALS"):
+        assert ten[scorer] > 1.2 * none[scorer]
+    assert ten["text cosine"] == none["text cosine"]
+    asked = {(slice_.n_users, slice_.n_relevant) for slice_ in report.slices if slice_.name.startswith("few_items")}
+    assert len(asked) == 1
+    page = write_report(report, tmp_path).read_text(encoding="utf-8")
+    section = page[page.index('<section id="few_items">') :]
+    assert section.count("<figure>") == 3
+    assert "known likes of each item" in section

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import csr_array
-from shop import SCHEMA, train_shop
+from shop import N_ITEMS, SCHEMA, age_bundle, train_shop, without_content
 from torch import Tensor
 
 from graph_schema import CatalogueSchema
 from kgrec.errors import BundleError
 from kgrec.model.bundle import Bundle, load_bundle, save_bundle
+from kgrec.model.item_item import ItemItem
 
 
 def flatten(value: Any, path: str = "bundle") -> Iterator[tuple[str, Any]]:
@@ -72,6 +74,29 @@ def test_a_bundle_without_item_item_models(tmp_path: Path) -> None:
     bundle = replace(train_shop(), model=replace(train_shop().model, item_item=None, item_item_few=None))
     save_bundle(bundle, tmp_path / "bundle")
     assert_equal(load_bundle(tmp_path / "bundle"), bundle)
+
+
+def test_a_low_rank_item_item_model(tmp_path: Path) -> None:
+    left, right = torch.randn((2, N_ITEMS, 3), generator=torch.Generator().manual_seed(0))
+    model = replace(train_shop().model, item_item=ItemItem(left, right))
+    bundle = replace(train_shop(), model=model)
+    save_bundle(bundle, tmp_path / "bundle")
+    found = load_bundle(tmp_path / "bundle")
+    assert_equal(found, bundle)
+    np.testing.assert_array_equal(found.model.score(found.liked), model.score(bundle.liked))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_bundle_from_before_there_was_a_content_component(version: int, tmp_path: Path) -> None:
+    expected = without_content(train_shop())
+    save_bundle(expected, tmp_path / "old")
+    age_bundle(tmp_path / "old", version)
+    found = load_bundle(tmp_path / "old")
+    assert_equal(replace(found, config=expected.config), expected)
+    # what its settings meant is gone with the code that read them; the others are kept
+    assert (found.config.seed, found.config.head) == (expected.config.seed, expected.config.head)
+    save_bundle(found, tmp_path / "new")
+    assert_equal(load_bundle(tmp_path / "new"), found)
 
 
 def test_equal_bundles_are_equal_files(saved: Path, tmp_path: Path) -> None:
@@ -161,7 +186,7 @@ def test_a_foreign_manifest(saved: Path, content: str) -> None:
         load_bundle(saved)
 
 
-@pytest.mark.parametrize("version", [3, 99, "1.0", None])
+@pytest.mark.parametrize("version", [4, 99, "1.0", None])
 def test_a_newer_bundle(saved: Path, version: object) -> None:
     change_json(saved, lambda described: described.update(version=version))
     with pytest.raises(BundleError, match=r"format version .*install a newer kgrec"):

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from kgrec import metrics
-from kgrec.model.gate import Sample, fit_line, sample_slice, search_weights
+from kgrec.model.gate import Sample, climb, fit_line, sample_slice, search_weights
 from kgrec.slices import Slice, evaluate_slice
 
 
@@ -82,10 +84,21 @@ def planted(seed: int = 0) -> tuple[Sample, torch.Tensor, list[torch.Tensor]]:
     return sample, noisy(2.0), [noisy(0.0) for _ in range(3)]
 
 
+def search(
+    parts: list[torch.Tensor | None], sample: Sample, start: list[float] | None = None
+) -> tuple[np.ndarray, float]:
+    begun = np.zeros(len(parts)) if start is None else np.array(start)
+    weights, shares, worth = search_weights(parts, sample.quality, len(sample.n_relevant), begun)
+    for weight, share, part in zip(weights, shares, parts, strict=True):
+        if part is not None and weight:
+            assert share == pytest.approx(weight * float(part.std(dim=1, correction=0).mean()), rel=1e-4)
+    return weights, worth
+
+
 def test_the_right_part_is_found_among_useless_ones() -> None:
     sample, right, noise = planted()
     parts = [noise[0], noise[1], right, None, noise[2]]
-    weights, worth = search_weights(parts, sample.quality)
+    weights, worth = search(parts, sample)
     assert weights[2] > 0
     assert weights[3] == 0
     assert worth >= sample.quality(right)
@@ -101,15 +114,15 @@ def test_two_parts_that_know_different_things_are_blended() -> None:
     sample, first, _ = planted()
     truth = sample.relevant.float()
     second = truth * 2 + torch.from_numpy(np.random.default_rng(9).normal(size=truth.shape).astype(np.float32))
-    weights, worth = search_weights([first, second], sample.quality)
+    weights, worth = search([first, second], sample)
     assert (weights > 0).all()
     assert worth > 1.05 * max(sample.quality(first), sample.quality(second))
 
 
 def test_scales_of_the_parts_do_not_matter() -> None:
     sample, right, noise = planted()
-    weights, worth = search_weights([right, noise[0]], sample.quality)
-    scaled, same = search_weights([right * 1e4, noise[0] * 1e-4], sample.quality)
+    weights, worth = search([right, noise[0]], sample)
+    scaled, same = search([right * 1e4, noise[0] * 1e-4], sample)
     assert worth == pytest.approx(same, abs=1e-3)
     assert scaled[0] == pytest.approx(weights[0] / 1e4, rel=1e-3)
 
@@ -118,14 +131,14 @@ def test_the_blend_is_never_worse_than_the_best_part() -> None:
     for seed in range(5):
         sample, right, noise = planted(seed)
         parts = [noise[0], right + noise[1], right]
-        assert search_weights(parts, sample.quality)[1] >= max(map(sample.quality, parts))
+        assert search(parts, sample)[1] >= max(map(sample.quality, parts))
 
 
 def test_a_part_that_is_alike_for_all_items_is_not_used() -> None:
     sample, right, _ = planted()
     flat = torch.full_like(right, 7)
-    assert search_weights([flat, right], sample.quality)[0][0] == 0
-    weights, worth = search_weights([flat, None], sample.quality)
+    assert search([flat, right], sample)[0][0] == 0
+    weights, worth = search([flat, None], sample)
     np.testing.assert_array_equal(weights, [0, 0])
     assert worth == 0
 
@@ -146,3 +159,74 @@ def test_metrics_agree_on_more_relevant_items_than_the_list_is_long() -> None:
     assert sample.quality(torch.arange(30.0)[None]) == pytest.approx(np.sqrt(5 / 30))
     hits = np.ones((1, 5), bool)
     assert metrics.ndcg(hits, np.array([30]))[0, -1] == pytest.approx(1)
+
+
+def test_a_start_that_is_better_than_any_part_alone_is_taken_and_a_worse_one_is_not() -> None:
+    first, second = torch.eye(3), torch.eye(3).flip(0)
+    flat_rows = torch.tensor([[1.0, 0, 0]]).expand(3, -1)
+
+    def nearness(target: torch.Tensor) -> Callable[[torch.Tensor], float]:
+        return lambda blend: 1 + float((blend * target).sum() / (blend.norm() * target.norm()))
+
+    both = np.array([1.0, 1.0, 0.0])
+    _, shares, best = search_weights([first, second, flat_rows], nearness(first + second), 10**9, both)
+    assert best == pytest.approx(2, abs=1e-6)
+    np.testing.assert_array_equal(shares, both)
+    # A start that is worse than a part alone is left, and what may not be used is not begun with.
+    _, shares, best = search_weights([first, second, None], nearness(first), 10**9, np.array([4.0, 4.0, 9.0]))
+    assert best == pytest.approx(2, abs=1e-6)
+    np.testing.assert_array_equal(shares, [1, 0, 0])
+
+
+def test_the_search_does_not_begin_with_what_is_alike_for_everybody() -> None:
+    impersonal, personal = torch.tensor([[3.0, 1, 2]]).expand(2, -1), torch.tensor([[1.0, 3, 2], [2, 1, 3]])
+    scores = {True: 0.9, False: 0.5}  # alone, the first is worth more, and nothing is worth more together
+
+    def worth(blend: torch.Tensor) -> float:
+        return scores[bool((blend[0] == blend[1]).all())]
+
+    for left_out, chosen in (((), 0), ((0,), 1)):
+        shares = search_weights([impersonal, personal], worth, 10**9, np.zeros(2), left_out)[1]
+        assert shares[chosen] > 0, left_out
+
+
+def test_few_users_must_gain_more_by_a_step() -> None:
+    first, second = torch.tensor([[1.0, 0, 0]]), torch.tensor([[0.0, 1, 0]])
+    alike = first.std(correction=0)
+
+    def worth(blend: torch.Tensor) -> float:  # 1, and 1.01 with any of the second beside the first
+        return float(blend[0, 0] > 0) + 0.01 * float(blend[0, 1] > 0) * float(blend[0, 0] > 0)
+
+    assert alike > 0
+    for n_users, gains in ((4, False), (10_000, True)):  # .03 / 2 is more than .01, .03 / 100 is less
+        assert bool(search_weights([first, second], worth, n_users, np.zeros(2))[1][1]) == gains
+
+
+def climb_on(table: dict[tuple[float, float], float], start: tuple[float, float]) -> tuple[tuple[float, ...], list]:
+    asked = []
+
+    def measure(settings: dict[str, float]) -> tuple[float, str]:
+        asked.append((settings["a"], settings["b"]))
+        return table[asked[-1]], f"fitted {asked[-1]}"
+
+    found, fitted = climb({"a": start[0], "b": start[1]}, {"a": (1, 2, 3, 4), "b": (0, 5)}, measure)
+    chosen = (found["a"], found["b"])
+    assert fitted == f"fitted {chosen}"
+    return chosen, asked
+
+
+def test_climbing_goes_up_else_down_and_not_both() -> None:
+    up = {(1, 0): 9.0, (2, 0): 1.0, (3, 0): 2.0, (4, 0): 1.5, (3, 5): 1.0}
+    chosen, asked = climb_on(up, (2, 0))
+    assert chosen == (3, 0)
+    assert asked == [(2, 0), (3, 0), (4, 0), (3, 5)]  # up and up, then the next setting: (1, 0) is never tried
+    down = {(1, 0): 4.0, (2, 0): 3.0, (3, 0): 2.0, (4, 0): 1.0, (1, 5): 5.0}
+    chosen, asked = climb_on(down, (3, 0))
+    assert chosen == (1, 5)
+    assert asked == [(3, 0), (4, 0), (2, 0), (1, 0), (1, 5)]
+
+
+def test_climbing_keeps_what_is_not_clearly_beaten() -> None:
+    table = {(1, 0): 1.0, (2, 0): 1.0, (3, 0): 1.0015, (2, 5): 1.0}
+    assert climb_on(table, (2, 0))[0] == (2, 0)
+    assert climb_on(table | {(3, 0): 1.0025, (4, 0): 1.0, (3, 5): 0.0}, (2, 0))[0] == (3, 0)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, random_array
 
-from kgrec.model.ials import _PADDED_ENTRIES, _padded, fit_ials, ials_ridge, pad_rows, solve_supports
+from kgrec.model.ials import _PADDED_ENTRIES, _padded, draw_towards, fit_ials, ials_ridge, pad_rows, solve_supports
 
 
 def ridge(*values: float) -> np.ndarray:
@@ -89,7 +89,7 @@ def test_blocks_hold_every_row_once_and_bound_both_the_likes_and_the_equations()
     columns = np.concatenate([np.arange(length) for length in lengths])
     support = csr_array((np.ones(len(columns), np.float32), columns, indptr), shape=(len(lengths), 5_000))
     seen = []
-    for rows, index, _ in _padded(support, dim):
+    for rows, index, _ in _padded(support, dim, _PADDED_ENTRIES):
         assert index.numel() <= _PADDED_ENTRIES
         assert len(rows) * dim <= _PADDED_ENTRIES  # (rows, dim, dim) normal equations
         seen.append(rows)
@@ -148,3 +148,33 @@ def test_equal_seeds_give_equal_vectors_and_leave_the_global_generator_alone() -
     assert torch.equal(first[1], again[1])
     assert not torch.equal(first[0], other[0])
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_start_near_the_end_gets_there_sooner() -> None:
+    rng = np.random.default_rng(3)
+    whole = rng.random((60, 40)) < 0.2
+    likes, most = to_csr(whole), to_csr(whole & (rng.random(whole.shape) < 0.9))
+    earlier, _ = fit(most, epochs=12)
+    least = loss(likes, *fit(likes, epochs=60), 0.1, 0.01)
+    warm, cold = (loss(likes, *fit(likes, epochs=4, start=start), 0.1, 0.01) for start in (earlier, None))
+    assert warm < 1.02 * least
+    assert warm < cold
+
+
+def test_rows_of_zeros_start_at_random() -> None:
+    likes = to_csr(np.random.default_rng(3).random((30, 20)) < 0.3)
+    assert torch.equal(fit(likes, start=torch.zeros((20, 4)))[0], fit(likes)[0])
+    ours, theirs = fit(likes, start=torch.ones((20, 4)), epochs=1)[0], fit(likes, epochs=1)[0]
+    assert not torch.allclose(ours, theirs, atol=1e-3)
+
+
+def test_a_centre_for_each_row() -> None:
+    vectors, rng = torch.randn((7, 3), generator=torch.Generator().manual_seed(0)), np.random.default_rng(0)
+    support = to_csr(rng.random((5, 7)) < np.array([[0], [0.2], [0.9], [0.3], [0.6]]))
+    centres, ridges = torch.randn((5, 3), generator=torch.Generator().manual_seed(1)), ridge(1, 2, 3, 4, 5)
+    together = solve_supports(support, vectors, ridges, 0.2, centres)
+    drawn = draw_towards(support, vectors, solve_supports(support, vectors, ridges, 0.2), ridges, 0.2, centres)
+    np.testing.assert_allclose(drawn, together, atol=1e-3)  # three steps in three dimensions: the solution itself
+    for row in range(5):
+        alone = solve_supports(support[[row]], vectors, ridges[[row]], 0.2, centres[row])
+        np.testing.assert_allclose(together[row], alone[0], atol=1e-5)

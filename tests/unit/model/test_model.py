@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from checkerboard import to_csr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import BOOKS, draw_graph
@@ -10,17 +11,20 @@ from scipy.sparse import csr_array
 
 from kgrec.config import PriorConfig
 from kgrec.graph.propagation import ItemLinks, build_item_links, propagate
+from kgrec.model.content import fit_content
 from kgrec.model.head import Head
-from kgrec.model.item_item import fit_item_item
+from kgrec.model.item_item import ItemItem
 from kgrec.model.model import (
     BACKBONE,
     COMPONENTS,
+    CONTENT,
     FEW_SHOT,
     ITEM_ITEM,
     ITEM_ITEM_FEW,
     POPULARITY,
     TEXT,
     Gate,
+    ItemHead,
     Model,
 )
 from kgrec.model.prior import PriorSettings, build_prior, build_ridge_problem
@@ -49,19 +53,27 @@ def draw_model(seed: int, *, item_item: bool = True) -> tuple[Model, ItemLinks]:
         centre = torch.from_numpy(rng.normal(size=DIM).astype(np.float32))
         return Head(z, kept.T @ kept, centre, 0.1, 2.0, ridge_slope, popularity, popularity / 2, mapping)
 
-    gram = rng.normal(size=(N_ITEMS, N_ITEMS))
-    matrix = torch.from_numpy(fit_item_item(gram @ gram.T, None, regularisation=5.0, dropout=0.3, graph_weight=0.0))
-    cold = rng.random((4, 6)) * np.isin(COMPONENTS, (FEW_SHOT, BACKBONE, TEXT))
-    weights_warm = rng.random((4, 6)).astype(np.float32)
+    left, right, exact = (
+        torch.from_numpy((rng.normal(size=(N_ITEMS, width)) / 5).astype(np.float32)) for width in (3, 3, N_ITEMS)
+    )
+    text = torch.where(data["book"].has_text[:, None], data["book"].x, 0.0)
+    liked = to_csr((rng.random((25, N_ITEMS)) < 0.4) & (n_likes > 0))
+    content = fit_content(
+        liked, text.numpy(), links, channels, n_likes == 0, link_weight=1.0, regularisation=0.5, most_landmarks=12,
+        seed=0,
+    )  # fmt: skip
+    cold = rng.random((4, len(COMPONENTS))) * np.isin(COMPONENTS, (FEW_SHOT, BACKBONE, CONTENT, TEXT))
+    weights_warm = rng.random((4, len(COMPONENTS))).astype(np.float32)
     gate = Gate(
         np.array([0, 1, 4]), weights_warm[:3], cold[:3].astype(np.float32), np.array([0.1, -0.2, 0.3], np.float32),
         weights_warm[3], cold[3].astype(np.float32), -0.7,
     )  # fmt: skip
-    text = torch.where(data["book"].has_text[:, None], data["book"].x, 0.0)
     model = Model(
-        head(0.1, 0.05), head(0.3, 0.0), matrix if item_item else None, matrix.T.contiguous() if item_item else None,
+        head(0.1, 0.05), head(0.3, 0.0), ItemItem(exact.fill_diagonal_(0)) if item_item else None,
+        ItemItem(left, right) if item_item else None, content,
         torch.log1p(torch.from_numpy(n_likes.astype(np.float32))), torch.from_numpy(n_likes == 0), text,
-        build_prior(channels, links, problem, chosen, None), gate,
+        build_prior(channels, links, problem, chosen, None),
+        ItemHead(0.5, torch.from_numpy(problem.predict(chosen))), gate,
     )  # fmt: skip
     return model, links
 
@@ -105,11 +117,16 @@ def test_components() -> None:
     np.testing.assert_allclose(model.component_scores(BACKBONE, likes)[0], plain, rtol=1e-5)
     for name, matrix in ((ITEM_ITEM, model.item_item), (ITEM_ITEM_FEW, model.item_item_few)):
         np.testing.assert_allclose(
-            model.component_scores(name, likes)[0], matrix[liked].sum(dim=0), rtol=1e-5, atol=1e-6
+            model.component_scores(name, likes)[0], matrix.rows(torch.tensor(liked)).sum(dim=0), rtol=1e-5, atol=1e-6
         )
     np.testing.assert_array_equal(model.component_scores(POPULARITY, likes)[0], model.popularity)
     assert not model.component_scores(TEXT, likes).any()
     assert not draw_model(0, item_item=False)[0].component_scores(ITEM_ITEM, likes).any()
+    scores = model.component_scores(CONTENT, likes)[0]
+    np.testing.assert_allclose(scores[model.cold], model.content.score(likes)[0])
+    assert scores[model.cold].any()
+    assert not scores[~model.cold].any()
+    assert not replace(model, content=None).component_scores(CONTENT, likes).any()
 
 
 @st.composite
@@ -152,7 +169,8 @@ def test_a_sentence_counts_as_one_more_like_placed_by_the_prior(
     of_likes, of_sentence, of_rest = model.contributions(liked, sentence=said)
     gate, bucket = model.gate, int(model.gate.bucket(np.array([len(liked)]))[0])
     warm, cold, offset = gate.warm[bucket].copy(), gate.cold[bucket].copy(), float(gate.cold_offset[bucket])
-    warm[5], cold[5] = gate.sentence_warm[5], gate.sentence_cold[5]
+    said_by = COMPONENTS.index(TEXT)
+    warm[said_by], cold[said_by] = gate.sentence_warm[said_by], gate.sentence_cold[said_by]
     if not liked:
         warm, cold, offset = gate.sentence_warm, gate.sentence_cold, gate.sentence_offset
     parts = {
@@ -251,10 +269,51 @@ def test_a_like_of_an_added_item_moves_scores_by_the_heads_alone() -> None:
 
 def test_an_item_nobody_liked_gains_nothing_from_what_has_no_prior() -> None:
     model, _ = draw_model(2)
-    doubled = replace(
-        model, item_item=model.item_item * 2, item_item_few=model.item_item_few * 2, popularity=model.popularity * 2
-    )
+    twice, twice_few = (ItemItem(part.left * 2, part.right) for part in (model.item_item, model.item_item_few))
+    doubled = replace(model, item_item=twice, item_item_few=twice_few, popularity=model.popularity * 2)
     few_only = replace(model.few_shot, popularity_base=0.0, popularity_slope=0.0)
     ours, theirs = (replace(m, few_shot=few_only).score(to_support([[1, 5]]))[0] for m in (model, doubled))
     np.testing.assert_allclose(ours[model.cold], theirs[model.cold], rtol=1e-6)
     assert not np.allclose(ours[~model.cold], theirs[~model.cold])
+
+
+def test_likes_place_cold_items_by_the_formula_and_move_nothing_else() -> None:
+    model, _ = draw_model(3)
+    cold, met = np.flatnonzero(model.cold)[:3], np.flatnonzero(~model.cold)[:1]
+    rows, rng = np.r_[cold, met], np.random.default_rng(0)
+    liked = to_csr((rng.random((6, N_ITEMS)) < 0.3) & ~model.cold.numpy())
+    support = to_csr(
+        [[1, 1, 0, 0, 1, 0], [0] * 6, [0, 0, 0, 1, 0, 0], [1] * 6]
+    )  # the second has no likes, the last is met
+    grown = model.with_likes(rows, support, liked)
+    users = model.backbone.solve(liked).double().numpy()
+    for place in (0, 2):
+        w, centre = users[support.toarray()[place] > 0], model.item_head.centres[rows[place]].double().numpy()
+        z = np.linalg.solve(w.T @ w + 0.5 * np.eye(DIM), w.sum(axis=0) + 0.5 * centre)
+        np.testing.assert_allclose(grown.backbone.vectors[rows[place]], z @ model.backbone.to_head.numpy(), atol=1e-4)
+        np.testing.assert_allclose(grown.few_shot.vectors[rows[place]], z @ model.few_shot.to_head.numpy(), atol=1e-4)
+    others = np.setdiff1d(np.arange(N_ITEMS), rows[:3])
+    for ours, theirs in ((grown.backbone, model.backbone), (grown.few_shot, model.few_shot)):
+        assert torch.equal(ours.vectors[others], theirs.vectors[others])
+        own_prior = model.item_head.centres[rows[1]] @ theirs.to_head
+        np.testing.assert_allclose(ours.vectors[rows[1]], own_prior, atol=1e-5)
+
+
+def test_a_like_pulls_an_item_towards_its_user_but_never_past_what_a_like_is_worth() -> None:
+    model, _ = draw_model(3)
+    item = int(np.flatnonzero(model.cold)[0])
+    liked = to_support([np.flatnonzero(~model.cold)[:4].tolist()])
+    user = model.backbone.solve(liked)[0]
+    before = float(model.item_head.centres[item] @ user)
+    for ridge in (0.01, 0.5, 100.0):
+        head = ItemHead(ridge, model.item_head.centres)
+        after = float(head.solve(to_csr([[1]]), user[None], np.array([item]))[0] @ user)
+        size = float(user @ user)  # w.z = (ridge w.centre + |w|^2) / (ridge + |w|^2): between w.centre and 1
+        assert after == pytest.approx((ridge * before + size) / (ridge + size), rel=1e-4)
+        assert min(before, 1) - 1e-5 <= after <= max(before, 1) + 1e-5
+
+
+def test_an_old_bundles_model_is_not_moved_by_likes() -> None:
+    model = replace(draw_model(3)[0], item_head=None)
+    cold = np.flatnonzero(model.cold)[:1]
+    assert model.with_likes(cold, to_csr([[1]]), to_support([[1]])) is model

@@ -100,9 +100,9 @@ def test_a_reason_is_what_the_graph_says_now(store: GraphStore, live: Recommende
     assert store.delete_nodes("product", ["sku-02"]) == 1
     assert reason() == f"liked by people who like {liked}"
     # what the bundle alone has is not told
-    live.add_item("new", name="A new tea", text="black tea", links=[("made_by", "m-tea-2")])
+    live.add_item("new", name="A new tea", text="herbal tea", links=[("made_by", "m-tea-2")])
     assert share_of(live, "new", "sku-14").paths == ()
-    assert Recommender(live.bundle).explain("new", likes=["sku-14"]).shares[0].paths
+    assert share_of(Recommender(live.bundle), "new", "sku-14").paths
     assert live.recommend(likes=["sku-14"], candidates=["new"], k=1, explain=True)[0].reason == (
         f"placed near {TITLES['sku-14']}, which you liked, by its text and links"
     )

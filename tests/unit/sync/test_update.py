@@ -1,6 +1,5 @@
 """A synced bundle answers as the one that was changed by hand, and never from what the store no longer holds."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shop import LURKER, NEWCOMER, SCHEMA, WordEncoder, make_tables, train_shop
+from shop import LURKER, NEWCOMER, SCHEMA, WordEncoder, age_bundle, make_tables, train_shop, without_content
 from shop_changes import with_edges, with_nodes, without_edges, without_nodes
 
 from graph_schema import CatalogueSchema, GraphTables
@@ -346,18 +345,16 @@ def test_an_item_added_by_hand_and_to_the_store(cache: Path) -> None:
 
 
 def test_a_bundle_written_before_there_was_sync(cache: Path, tmp_path: Path) -> None:
-    save_bundle(replace(train_shop(), contents={}), tmp_path / "old")
-    file = tmp_path / "old" / "bundle.json"
-    described = json.loads(file.read_text(encoding="utf-8"))
-    del described["lineage"]
-    file.write_text(json.dumps(described | {"version": 1}), encoding="utf-8")
+    shop = without_content(train_shop())
+    save_bundle(replace(shop, contents={}), tmp_path / "old")
+    age_bundle(tmp_path / "old", 1)
     old = load_bundle(tmp_path / "old")
-    assert old.lineage == train_shop().lineage
+    assert old.lineage == shop.lineage
     synced, report = sync(make_tables(), cache, old)
     assert not report.changes.texts_known
     assert not report.changes
     assert report.n_encoded == len(ITEMS)
-    assert_same_answers(synced, train_shop())
+    assert_same_answers(synced, shop)
     save_bundle(synced, tmp_path / "new")
     assert sync(make_tables(), cache, load_bundle(tmp_path / "new"))[1].changes.texts_known
 

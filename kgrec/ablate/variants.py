@@ -1,0 +1,121 @@
+"""What a training is shown of a catalogue: less of it, or the same links rewired."""
+
+import copy
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from torch_geometric.data import HeteroData
+
+from graph_schema import SOURCE, TARGET, GraphTables
+
+_SWEEPS = 20  # swaps tried per link; 10 are enough for a graph to forget where its links were
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a training is shown.
+
+    Attributes:
+        left_out: the edge types without links.
+        texts: whether texts are shown.
+        shuffled: whether the links are rewired at random.
+        training: 0; others are trainings of the same with another seed.
+    """
+
+    left_out: frozenset[str] = frozenset()
+    texts: bool = True
+    shuffled: bool = False
+    training: int = 0
+
+    @property
+    def file_stem(self) -> str:
+        """A name for files, its own for each variant."""
+        names = sorted(self.left_out)
+        many = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+        parts = [
+            *([f"without-{names[0] if len(names) == 1 else f'{len(names)}-relations-{many}'}"] if names else []),
+            *([] if self.texts else ["without-texts"]),
+            *(["shuffled"] if self.shuffled else []),
+            *([f"again-{self.training}"] if self.training else []),
+        ]
+        return "-".join(parts) or "whole"
+
+
+def leave_out(tables: GraphTables, edge_types: Collection[str]) -> GraphTables:
+    """The catalogue without the links of some edge types; all nodes stay.
+
+    Texts that are told from neighbours are no part of the tables: they are told anew, without these links, by whoever
+    builds a heterograph of what this returns.
+    """
+    emptied = {name: table.slice(0, 0) if name in edge_types else table for name, table in tables.edges.items()}
+    return GraphTables(tables.schema, tables.nodes, emptied)
+
+
+def shuffle_links(tables: GraphTables, rng: np.random.Generator) -> GraphTables:
+    """The catalogue with the links of each edge type but the interaction rewired at random.
+
+    Every node keeps its number of links of each edge type, in each direction; see `rewire`.
+    """
+    edges = dict(tables.edges)
+    for edge_type, edge in tables.schema.graph_edges.items():
+        table = edges[edge_type]
+        _, sources = np.unique(table[SOURCE].to_numpy(), return_inverse=True)
+        targets_of, targets = np.unique(table[TARGET].to_numpy(), return_inverse=True)
+        if edge.source == edge.target:  # one numbering for both ends, so that a node is not linked to itself
+            ids, places = np.unique(
+                np.concatenate([table[SOURCE].to_numpy(), table[TARGET].to_numpy()]), return_inverse=True
+            )
+            sources, targets, targets_of = places[: len(table)], places[len(table) :], ids
+        rewired = rewire(sources, targets, rng, may_loop=edge.source != edge.target)
+        column = pa.array(targets_of[rewired], pa.string())
+        edges[edge_type] = table.set_column(table.schema.get_field_index(TARGET), table.schema.field(TARGET), column)
+    return GraphTables(tables.schema, tables.nodes, edges)
+
+
+def rewire(
+    sources: NDArray[np.int64], targets: NDArray[np.int64], rng: np.random.Generator, *, may_loop: bool = True
+) -> NDArray[np.int64]:
+    """Rewires links at random, each end keeping its number of links and no link being there twice.
+
+    Two links (a, b) and (c, d) become (a, d) and (c, b) where neither is there yet, again and again (Maslov and
+    Sneppen, Specificity and stability in topology of protein networks, 2002); a sweep tries disjoint pairs at once.
+
+    Args:
+        sources: (n,) rows.
+        targets: (n,) rows; each (source, target) is there once.
+        rng: the source of the swaps.
+        may_loop: whether a source may be linked to the target of the same row: it may where they are of two types.
+
+    Returns:
+        (n,) the new target of each link.
+    """
+    found = targets.copy()
+    if not len(found):
+        return found
+    width, half = int(found.max()) + 1, len(found) // 2
+    for _ in range(_SWEEPS):
+        order = rng.permutation(len(found))
+        one, other = order[:half], order[half : 2 * half]
+        wanted = np.concatenate([sources[one] * width + found[other], sources[other] * width + found[one]])
+        _, place, count = np.unique(wanted, return_inverse=True, return_counts=True)
+        refused = np.isin(wanted, sources * width + found) | (count[place] > 1)  # (2 half,)
+        if not may_loop:
+            refused |= np.concatenate([sources[one] == found[other], sources[other] == found[one]])
+        kept = ~(refused[:half] | refused[half:])
+        one, other = one[kept], other[kept]
+        found[one], found[other] = found[other], found[one]
+    return found
+
+
+def without_texts(data: HeteroData) -> HeteroData:
+    """The heterograph without text vectors; links and interactions are shared with it."""
+    bare = copy.copy(data)
+    for node_type in bare.node_types:
+        for attribute in ("x", "has_text"):
+            if attribute in bare[node_type]:
+                del bare[node_type][attribute]
+    return bare

@@ -1,0 +1,150 @@
+"""What the tail dial costs and gives: recall, coverage and the share of tail items along it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from kgrec import metrics
+from kgrec.evaluate.intervals import Interval, bootstrap_intervals
+from kgrec.model.model import Model
+from kgrec.recommend.tail import TailDial
+from kgrec.slices import METRICS, Slice
+
+DIAL = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+AFFORDABLE = 0.05  # of the recall at 0
+
+
+@dataclass(frozen=True)
+class DialPoint:
+    """One setting of the dial.
+
+    Attributes:
+        tail: the setting.
+        means: metric -> its mean over users at k.
+        recall_change: against the dial at 0, as a share of the recall there, with its 95% interval over users.
+        coverage: share of candidates recommended to somebody.
+        gini: how unequally recommendations are shared among candidates.
+        average_popularity: mean training likes of what is recommended.
+        tail_share: share of tail items in what is recommended.
+        off_own_share: mean distance over users between the shares of tail items in their list and in their own likes.
+    """
+
+    tail: float
+    means: Mapping[str, float]
+    recall_change: Interval
+    coverage: float
+    gini: float
+    average_popularity: float
+    tail_share: float
+    off_own_share: float
+
+
+@dataclass(frozen=True)
+class DialCurve:
+    """One slice along the dial.
+
+    Attributes:
+        slice_name: `Slice.name`.
+        slice_title: `Slice.title`.
+        own_tail_share: mean share of tail items in the users' own likes.
+        points: by ascending setting, 0 first.
+    """
+
+    slice_name: str
+    slice_title: str
+    own_tail_share: float
+    points: tuple[DialPoint, ...]
+
+    @property
+    def affordable(self) -> DialPoint:
+        """The farthest setting up to which no recall is lost but `AFFORDABLE` of that at 0."""
+        within = [point.recall_change.mean >= -AFFORDABLE for point in self.points]
+        return self.points[([*within, False]).index(False) - 1]
+
+
+def measure_dial(
+    model: Model,
+    liked: csr_array,
+    slice_: Slice,
+    rng: np.random.Generator,
+    *,
+    k: int = 20,
+    settings: Sequence[float] = DIAL,
+    block_users: int = 512,
+) -> DialCurve | None:
+    """Ranks the candidates of a slice at each setting of the dial; users are scored once.
+
+    Args:
+        model: what scores.
+        liked: (n_users, n_items) the training likes, which say what score an item usually has.
+        slice_: what is asked.
+        rng: the source of the bootstrap's resamples.
+        k: list length.
+        settings: of the dial, ascending from 0.
+        block_users: how many users are scored at once.
+
+    Returns:
+        The curve; None where no user has a relevant item.
+    """
+    n_relevant = np.diff(slice_.relevant.indptr).astype(np.int64)
+    users = np.flatnonzero(n_relevant)
+    if not users.size:
+        return None
+    dial = TailDial(model, liked)
+    # Equal scores in one random order, the one of `evaluate_slice`: at 0 the figures are those of its table.
+    shuffled = np.random.default_rng(0).permutation(slice_.n_items)
+
+    def top_k(scores: NDArray[np.float32], length: int) -> NDArray[np.int64]:
+        found = metrics.top_k(scores[:, shuffled], length)
+        return np.where(found >= 0, shuffled[found], -1)
+
+    candidates = np.ones(slice_.n_items, np.bool_) if slice_.candidates is None else slice_.candidates
+    hits = np.zeros((len(settings), users.size, k), np.bool_)
+    recommended = np.zeros((len(settings), slice_.n_items), np.int64)
+    tail_shares = np.zeros((len(settings), users.size))
+    own_shares = np.zeros(users.size)
+    for start in range(0, users.size, block_users):
+        block = users[start : start + block_users]
+        at = slice(start, start + block.size)
+        support = slice_.support[block]
+        n_likes = np.diff(support.indptr)
+        own_shares[at] = (support @ dial.tail.astype(np.float64)) / np.maximum(n_likes, 1)
+        scores = model.score(support)
+        masked = np.tile(~candidates, (block.size, 1))
+        masked[support.nonzero()] = True
+        for place, setting in enumerate(settings):
+            if setting:
+                top = dial.rank(scores, masked, support, setting, k, top_k)[0]
+            else:
+                top = top_k(np.where(masked, np.float32(-np.inf), scores), k)
+            found = top >= 0
+            hits[place, at] = metrics.find_hits(top, slice_.relevant[block])
+            recommended[place] += np.bincount(top[found], minlength=slice_.n_items)
+            tail_shares[place, at] = (found & dial.tail[top]).sum(axis=1) / np.maximum(found.sum(axis=1), 1)
+    recalls = np.stack([metrics.recall(found, n_relevant[users])[:, -1] for found in hits], axis=1)
+    changes = bootstrap_intervals(recalls - recalls[:, :1], rng)
+    least = max(float(recalls[:, 0].mean()), 1e-12)
+    points = []
+    for place, setting in enumerate(settings):
+        change = changes[place]
+        curves = {
+            "recall": recalls[:, place, None],
+            "ndcg": metrics.ndcg(hits[place], n_relevant[users]),
+            "mrr": metrics.mrr(hits[place]),
+        }
+        points.append(
+            DialPoint(
+                tail=setting,
+                means={metric: float(curves[metric][:, -1].mean()) for metric in METRICS},
+                recall_change=Interval(change.mean / least, change.low / least, change.high / least),
+                coverage=metrics.coverage(recommended[place][candidates]),
+                gini=metrics.gini(recommended[place][candidates]),
+                average_popularity=metrics.average_popularity(recommended[place], model.n_training_likes),
+                tail_share=float(recommended[place][dial.tail].sum() / max(recommended[place].sum(), 1)),
+                off_own_share=float(np.abs(tail_shares[place] - own_shares).mean()),
+            )
+        )
+    return DialCurve(slice_.name, slice_.title, float(own_shares.mean()), tuple(points))

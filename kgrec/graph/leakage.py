@@ -1,0 +1,140 @@
+"""Relations that tell the answer: that repeat the interaction, or were computed from it."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csc_array, csr_array
+
+from graph_schema import CatalogueSchema
+
+LEAK_SHARE = 0.5  # a relation leaks when it shares so much of its own pairs, or of the interaction's
+LEAK_PAIRS = 10  # and at least so many
+MOST_PATHS = 4  # two relations are followed by way of a node where that gives at most so many pairs per interaction
+CO_USERS = 5  # items with fewer users say nothing of co-interaction
+CO_ITEMS, CO_LINKS, CO_SAMPLE = 100, 3, 300  # least items with links, least links of each, items looked at
+
+Rows = NDArray[np.int64]
+
+
+def iter_user_item_relations(
+    schema: CatalogueSchema, ends: Callable[[str], tuple[Rows, Rows]], size: Callable[[str], int], n_interactions: int
+) -> Iterator[tuple[tuple[str, ...], Rows]]:
+    """The (user, item) pairs that one relation links, or two by way of a node.
+
+    Two relations are left out where they give more paths than four for each interaction: what links so many repeats
+    nothing.
+
+    Args:
+        schema: of the catalogue.
+        ends: edge type -> the rows of its edges' sources and targets, int64 (n_edges,) each.
+        size: node type -> how many nodes there are.
+        n_interactions: how many distinct (user, item) pairs interact.
+
+    Yields:
+        The edge types, and the distinct pairs as user row * n_items + item row, int64 (n,), ascending.
+    """
+    user_type, item_type = schema.user_type, schema.item_type
+    n_users, n_items = size(user_type), size(item_type)
+    of_users: list[tuple[str, str, Rows, Rows]] = []  # edge type, type of the other end, its rows, the users' rows
+    of_items: list[tuple[str, str, Rows, Rows]] = []
+    for name, edge in schema.graph_edges.items():
+        source, target = ends(name)
+        for near, far, near_rows, far_rows in (
+            (edge.source, edge.target, source, target),
+            (edge.target, edge.source, target, source),
+        ):
+            if (near, far) == (user_type, item_type):
+                yield (name,), np.unique(near_rows * n_items + far_rows)
+            elif near in (user_type, item_type) and far not in (user_type, item_type):
+                (of_users if near == user_type else of_items).append((name, far, far_rows, near_rows))
+    for user_edge, middle, user_middle, users in of_users:
+        for item_edge, other, item_middle, items in of_items:
+            n_middle = size(middle)
+            if middle != other or _count(user_middle, n_middle) @ _count(item_middle, n_middle) > (
+                MOST_PATHS * n_interactions
+            ):
+                continue
+            paths = to_links(users, user_middle, (n_users, n_middle)) @ to_links(
+                item_middle, items, (n_middle, n_items)
+            )
+            linked = paths.tocoo()
+            yield (user_edge, item_edge), np.unique(linked.row.astype(np.int64) * n_items + linked.col)
+
+
+def repeats_interaction(known: Rows, pairs: Rows) -> Rows | None:
+    """The pairs that a relation and the interaction share, where they are enough to say that one repeats the other.
+
+    Args:
+        known: int64 (n,), the distinct pairs that interact, as in `iter_user_item_relations`, ascending.
+        pairs: likewise, those of the relation.
+
+    Returns:
+        The shared pairs; None where they are fewer than ten, or than half of the smaller of the two.
+    """
+    both = np.intersect1d(known, pairs, assume_unique=True)
+    return both if len(both) >= max(LEAK_PAIRS, LEAK_SHARE * min(len(pairs), len(known))) else None
+
+
+def sample_linked(links: csr_array, n_users: Rows) -> Rows:
+    """Up to 300 items, spread over all that a relation links and that five users or more interacted with.
+
+    Args:
+        links: (n_items, n_items), an entry for each link.
+        n_users: int64 (n_items,), how many users interacted with each item.
+
+    Returns:
+        int64 (n,) rows; none where there are fewer than 100 of them, or fewer than three links of each on average.
+    """
+    degree = np.diff(links.indptr)
+    linked = np.flatnonzero((degree > 0) & (n_users >= CO_USERS))
+    if len(linked) < CO_ITEMS or degree[linked].mean() < CO_LINKS:
+        return np.zeros(0, np.int64)
+    return linked[np.unique(np.linspace(0, len(linked) - 1, CO_SAMPLE).astype(np.int64))]
+
+
+def count_co_links(links: csr_array, seen: csr_array, by_item: csc_array, sample: Rows) -> NDArray[np.float64]:
+    """How many of an item's d links go to the d items that it has most users in common with.
+
+    Args:
+        links: (n_items, n_items), an entry for each link.
+        seen: (n_users, n_items), 1 where a user interacted with an item.
+        by_item: the same.
+        sample: int64 (n,) rows of the items to look at.
+
+    Returns:
+        (n,), by the number of users in common or by the cosine, whichever agrees better over the whole sample.
+    """
+    n_users = np.diff(by_item.indptr)
+    hits = np.zeros((len(sample), 2))
+    for place, item in enumerate(sample):
+        users = by_item.indices[by_item.indptr[item] : by_item.indptr[item + 1]]
+        common = _count(seen[users].indices, seen.shape[1]).astype(float)
+        common[item] = 0
+        neighbours = links.indices[links.indptr[item] : links.indptr[item + 1]]
+        for kind, worth in enumerate((common, common / np.sqrt(np.maximum(n_users, 1)))):
+            least = np.partition(worth, -len(neighbours))[-len(neighbours)]
+            top = (worth >= least) & (worth > 0)  # with ties more than there are neighbours
+            hits[place, kind] = top[neighbours].sum() * min(1, len(neighbours) / max(top.sum(), 1))
+    best: NDArray[np.float64] = hits[:, hits.sum(axis=0).argmax()]
+    return best
+
+
+def to_links(rows: Rows, columns: Rows, shape: tuple[int, int]) -> csr_array:
+    """A sparse matrix of int32 with 1 for each link."""
+    matrix = coo_array((np.ones(len(rows), np.int32), (rows, columns)), shape=shape).tocsr()
+    matrix.data[:] = 1
+    return matrix
+
+
+def link_readings(links: csr_array) -> tuple[csr_array, csr_array, csr_array]:
+    """A relation between items as each item's outgoing links, its incoming ones, and both together.
+
+    Lists of neighbours are kept in either direction, or each pair once.
+    """
+    turned = links.T.tocsr()
+    return links, turned, links + turned
+
+
+def _count(rows: Rows, size: int) -> Rows:
+    return np.bincount(rows, minlength=size)

@@ -1,0 +1,254 @@
+"""The tail dial: from what most likely pleases a user towards what fits them more than others, however few know it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from kgrec.errors import RequestError
+from kgrec.model.model import Model
+from kgrec.slices import tail_items
+
+TopK = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
+
+_LEAST_REFERENCES = 256  # users, or texts, that say what an item's usual score is; never twice as many
+_MANY_LIKES = 32  # from here on a user is compared with users of all their likes
+_SHRINKAGE = 0.05  # of the median spread: an item that everybody scores alike is not blown up
+_PRIOR_LIKES = 5  # a user's share of tail items is drawn towards everybody's as if by so many likes
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What an item's score usually is, in standard deviations of one user's scores.
+
+    Attributes:
+        mean: (n_items,) float32 over the users asked.
+        gain: (n_items,) float32: by how much a deviation from it counts more (or less) than for the median item.
+    """
+
+    mean: NDArray[np.float32]
+    gain: NDArray[np.float32]
+
+
+class TailDial:
+    """Ranks with more or less weight on the items outside the most popular 20%.
+
+    Two steps, each growing with the dial. *Correction*: the score s of an item gives way to how much more it is than
+    what others get. With s standardised over the user's items to z, and m and d the mean and the standard deviation
+    of the item's z over users with about as many likes, the corrected score is (1 - tail) s + tail s', s' being
+    (z - m) / d brought back to the scale of s: a hub that is near everybody comes down, and an item comes up for those
+    whom it suits most (as with hubs in nearest neighbour search: Schnitzer et al., Local and global scaling reduce
+    hubs in space, JMLR 2012). *Calibration*: every beginning of a list has at least `tail` times the share of tail
+    items that the user's own likes have (Steck, Calibrated recommendations, RecSys 2018; by popularity: Abdollahpouri
+    et al., User-centered evaluation of popularity bias, UMAP 2021). Which tail items take these places is decided at
+    twice the dial, at most 1: a place that is given away anyway goes to the one that is most this user's own.
+    """
+
+    def __init__(self, model: Model, liked: csr_array) -> None:
+        """Makes a dial; what an item's score usually is, is found when first asked for.
+
+        Args:
+            model: what scores.
+            liked: (n_users, n_items): an evenly spaced part of these users says what is usual.
+        """
+        self._model = model
+        self.tail = tail_items(model.n_training_likes)
+        self._likes = draw_reference(liked)
+        n_likes = self._likes.nnz
+        self._tail_share = float(self.tail[self._likes.indices].mean()) if n_likes else float(self.tail.mean())
+        self._usual: dict[int | None, Usual] = {}
+
+    def is_of(self, model: Model, liked: csr_array) -> bool:
+        """Whether a new dial of this model and these likes would be the same."""
+        if model is not self._model:
+            return False
+        drawn = draw_reference(liked)
+        return np.array_equal(drawn.indptr, self._likes.indptr) and np.array_equal(drawn.indices, self._likes.indices)
+
+    def rank(
+        self,
+        scores: NDArray[np.float32],
+        masked: NDArray[np.bool_],
+        support: csr_array,
+        tail: float,
+        k: int,
+        top_k: TopK,
+        *,
+        sentence: bool = False,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Finds the k best items for each of some users.
+
+        Args:
+            scores: (n_users, n_items) of all items, masked ones too.
+            masked: (n_users, n_items) bool: what may not be recommended.
+            support: (n_users, n_items) what each user is known to like.
+            tail: the dial, 0 to 1.
+            k: length of a list.
+            top_k: (scores, k) -> (n_users, k) rows of the k best, -1 for none.
+            sentence: whether users without likes are known by a sentence; without one they get no correction.
+
+        Returns:
+            (n_users, k) item rows, best first, -1 where a user has fewer than k items that are not masked; (n_users, k)
+            corrected scores: an item that calibration moves up has at least the score of the one that follows it.
+        """
+        corrected = self._correct(scores, np.diff(support.indptr), sentence=sentence)
+        barred = np.float32(-np.inf)
+        blended = np.where(masked, barred, blend(scores, corrected, tail))
+        of_tail = np.where(masked | ~self.tail, barred, blend(scores, corrected, min(1.0, 2 * tail)))
+        rows = lift_tail(top_k(blended, k), top_k(of_tail, k), self.tail, tail * self.own_shares(support))
+        found = np.where(rows >= 0, np.take_along_axis(blended, np.maximum(rows, 0), axis=1), barred)
+        return rows, np.maximum.accumulate(found[:, ::-1], axis=1)[:, ::-1]
+
+    def _correct(
+        self, scores: NDArray[np.float32], n_likes: NDArray[np.int64], *, sentence: bool
+    ) -> NDArray[np.float32]:
+        """The scores less what is usual; those of users of whom nothing is known stay."""
+        many = np.minimum(n_likes, _MANY_LIKES)
+        sizes = np.where(many > 0, 2 ** np.floor(np.log2(np.maximum(many, 1))).astype(np.int64), 0)  # (n_users,)
+        found = np.unique(sizes)
+        if len(found) == 1 and found[0]:
+            return correct_scores(scores, self._usual_of(int(found[0])))
+        corrected = scores.copy()
+        for size in found:
+            if size or sentence:
+                users = np.flatnonzero(sizes == size)
+                corrected[users] = correct_scores(scores[users], self._usual_of(int(size) or None))
+        return corrected
+
+    def own_shares(self, support: csr_array) -> NDArray[np.float64]:
+        """The share of tail items in each user's likes, (n_users,), drawn towards everybody's where likes are few."""
+        n_tail = support @ self.tail.astype(np.float64)
+        shares: NDArray[np.float64] = (n_tail + _PRIOR_LIKES * self._tail_share) / (
+            np.diff(support.indptr) + _PRIOR_LIKES
+        )
+        return shares
+
+    def _usual_of(self, size: int | None) -> Usual:
+        """What is usual for users of so many likes; None: of a sentence."""
+        if size not in self._usual:
+            scores = self._score_texts() if size is None else self._model.score(_draw_likes(self._likes, size))
+            self._usual[size] = measure_usual(scores)
+        return self._usual[size]
+
+    def _score_texts(self) -> NDArray[np.float32]:
+        """Scores for the texts of some items, each as a sentence."""
+        texts = self._model.text.numpy()
+        texts = texts[np.flatnonzero(texts.any(axis=1))]
+        scores = [sum(self._model.contributions([], None, text)[1:]) for text in texts[:: _stride(len(texts))]]
+        return np.stack(scores) if scores else np.zeros((0, self._model.n_items), np.float32)
+
+
+def check_dial(tail: float) -> None:
+    """Refuses a dial that is no number from 0 to 1.
+
+    Raises:
+        RequestError: it is not.
+    """
+    if not 0 <= tail <= 1:
+        raise RequestError(f"expected a tail dial from 0 (as the model ranks) to 1 (far into the tail), got {tail}")
+
+
+def draw_reference(liked: csr_array) -> csr_array:
+    """The users who say what is usual: evenly spaced rows, so that one user more rarely changes who they are."""
+    rows = np.arange(0, liked.shape[0], _stride(liked.shape[0]))
+    return liked[rows[np.diff(liked.indptr)[rows] > 0]]
+
+
+def measure_usual(scores: NDArray[np.float32]) -> Usual:
+    """Measures what an item's score usually is.
+
+    Args:
+        scores: (n_users, n_items) of all items; without users nothing is usual.
+    """
+    n_users, n_items = scores.shape
+    if not n_users:
+        return Usual(np.zeros(n_items, np.float32), np.ones(n_items, np.float32))
+    level, spread = _level(scores)
+    standardised = (scores - level) / spread
+    deviation = standardised.std(axis=0)  # (n_items,)
+    median = float(np.median(deviation))
+    shrunk = deviation + _SHRINKAGE * median
+    gain = np.divide((1 + _SHRINKAGE) * median, shrunk, out=np.ones(n_items, np.float32), where=shrunk > 0)
+    return Usual(standardised.mean(axis=0), gain.astype(np.float32))
+
+
+def correct_scores(scores: NDArray[np.float32], usual: Usual) -> NDArray[np.float32]:
+    """Takes what is usual from scores: a + gain (s - a - b mean), a and b mean and deviation of a user's scores.
+
+    Args:
+        scores: (n_users, n_items) of all items.
+        usual: for users of whom about as much is known.
+    """
+    level, spread = _level(scores)
+    corrected = scores - level  # in place from here on: blocks are large
+    corrected -= spread * usual.mean
+    corrected *= usual.gain
+    corrected += level
+    return corrected
+
+
+def blend(scores: NDArray[np.float32], corrected: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
+    """The mean of two scores, the second with this weight."""
+    mean: NDArray[np.float32] = np.float32(1 - weight) * scores
+    mean += np.float32(weight) * corrected
+    return mean
+
+
+def lift_tail(
+    best: NDArray[np.int64], best_tail: NDArray[np.int64], tail: NDArray[np.bool_], least_share: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Puts tail items forward until each beginning of a list has its share of them.
+
+    The i-th tail item comes where there is one in the list of all, but at the latest at the place j where
+    least_share j reaches i. So a shorter list is always the beginning of a longer one.
+
+    Args:
+        best: (n_users, k) the k best items, -1 for none.
+        best_tail: (n_users, k) the k best tail items, -1 for none; in an order of their own if need be.
+        tail: (n_items,) bool.
+        least_share: (n_users,) 0 to 1: of the first j items at least floor(least_share j) are tail items, if there are.
+
+    Returns:
+        (n_users, k) item rows, -1 for none.
+    """
+    k = best.shape[1]
+    is_tail = (best >= 0) & tail[best]
+    places = np.sort(np.where(is_tail, np.arange(k), k), axis=1)  # (n_users, k): where the i-th tail item is
+    with np.errstate(divide="ignore"):
+        latest = np.ceil(np.arange(1, k + 1) / least_share[:, None] - 1e-9) - 1  # (n_users, k): inf without a share
+    places = np.minimum(places, np.minimum(latest, k).astype(np.int64))
+    lifted = (best_tail >= 0) & (places < k)
+    users, order = np.nonzero(lifted)
+    ranked = np.full_like(best, -1)
+    ranked[users, places[users, order]] = best_tail[users, order]
+    # the other items fill what is free, in their order
+    free = np.argsort(ranked >= 0, axis=1, kind="stable")  # free places first
+    others = np.argsort(is_tail | (best < 0), axis=1, kind="stable")
+    n_filled = np.minimum(k - lifted.sum(axis=1), ((best >= 0) & ~is_tail).sum(axis=1))
+    users, order = np.nonzero(np.arange(k) < n_filled[:, None])
+    ranked[users, free[users, order]] = best[users, others[users, order]]
+    return ranked
+
+
+def _stride(n_rows: int) -> int:
+    return 1 << max(int(math.log2(max(n_rows / _LEAST_REFERENCES, 1))), 0)
+
+
+def _level(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each user's scores, (n_users, 1); 1 where all are equal."""
+    spread = scores.std(axis=1, keepdims=True)
+    return scores.mean(axis=1, keepdims=True), np.where(spread > 0, spread, np.float32(1))
+
+
+def _draw_likes(likes: csr_array, size: int) -> csr_array:
+    """The same users known by `size` of their likes, drawn; all of them where `size` is many."""
+    if size >= _MANY_LIKES:
+        return likes
+    users = np.repeat(np.arange(likes.shape[0]), np.diff(likes.indptr))
+    order = np.lexsort((np.random.default_rng(0).random(likes.nnz), users))
+    places = np.arange(likes.nnz) - likes.indptr[users]
+    kept = np.sort(order[places < size])
+    return csr_array((likes.data[kept], (users[kept], likes.indices[kept])), shape=likes.shape)

@@ -1,0 +1,1 @@
+"""Tuning: settings of the training searched for on validation, with Optuna."""

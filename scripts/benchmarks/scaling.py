@@ -1,0 +1,172 @@
+"""What training costs as a catalogue grows: time, processor time and memory at 1x, 3x, 10x users and at 10x items.
+
+    python scripts/benchmarks/scaling.py --out runs/scaling.json
+
+Users are copied, with a fifth of each copy's likes drawn anew by popularity. Items are copied with their texts and
+links, and their interactions are dealt out among the copies at random. Every row is a process of its own. An exponent
+is the slope of the logarithm of the processor time over that of the likes (over that of the items where items are
+copied), from the first row: 1 is linear, less is better.
+"""
+
+import argparse
+import json
+import math
+import multiprocessing
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from memory import copy_users
+from ml1m import DEFAULT_DIR, read_ml1m
+from numpy.typing import NDArray
+from peers import read_peak_mb
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from graph_schema import SOURCE, TARGET, GraphTables
+from kgrec import cache_dir
+from kgrec.config import TrainConfig
+from kgrec.graph.split import read_likes
+from kgrec.text.encoder import load_encoder
+from kgrec.training.dataset import build_graph
+from kgrec.training.training import fit_model
+
+SIZES = ("1x1", "3x1", "10x1", "1x10")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one training cost; `before_mb` is the peak of the process before it, with the catalogue in memory."""
+
+    user_times: int
+    item_times: int
+    n_users: int
+    n_items: int
+    n_likes: int
+    n_links: int
+    train_s: float
+    train_cpu_s: float
+    before_mb: float
+    peak_mb: float
+
+
+def copy_items(tables: GraphTables, times: int, rng: np.random.Generator) -> GraphTables:
+    """The tables of `times` as many items: the same texts and links, each interaction with one of the copies."""
+    schema = tables.schema
+    item_type, interaction = schema.item_type, schema.interaction.edge
+    key = schema.nodes[item_type].key
+
+    def name(ids: pa.ChunkedArray, copies: NDArray[np.int64] | int) -> pa.ChunkedArray:
+        numbers = pa.array(np.broadcast_to(copies, len(ids))).cast(pa.string())
+        return pc.binary_join_element_wise(ids, numbers, "~")
+
+    def rename(table: pa.Table, column: str, copies: NDArray[np.int64] | int) -> pa.Table:
+        place = table.column_names.index(column)
+        return table.set_column(place, table.schema.field(column), name(table[column], copies))
+
+    nodes, edges = dict(tables.nodes), dict(tables.edges)
+    nodes[item_type] = pa.concat_tables(rename(nodes[item_type], key, copy) for copy in range(times))
+    for edge_type, edge in schema.edges.items():
+        ends = [column for column, end in ((SOURCE, edge.source), (TARGET, edge.target)) if end == item_type]
+        if edge_type == interaction:
+            edges[edge_type] = rename(edges[edge_type], TARGET, rng.integers(times, size=len(edges[edge_type])))
+        elif ends:
+            copies = []
+            for copy in range(times):
+                table = edges[edge_type]
+                for column in ends:
+                    table = rename(table, column, copy)
+                copies.append(table)
+            edges[edge_type] = pa.concat_tables(copies)
+    return GraphTables(schema, nodes, edges)
+
+
+def measure(user_times: int, item_times: int, directory: Path, threads: int, seed: int) -> Cost:
+    """Trains once with the default configuration, texts encoded before."""
+    import torch
+
+    torch.set_num_threads(threads)
+    rng = np.random.default_rng(seed)
+    tables = read_ml1m(directory)
+    tables = copy_items(tables, item_times, rng) if item_times > 1 else tables
+    graph = build_graph(tables, load_encoder(), cache_dir())
+    n_links = sum(len(tables.edges[name]) for name in tables.schema.graph_edges)
+    del tables
+    likes = read_likes(graph.data, graph.schema)
+    likes = copy_users(likes, user_times, rng) if user_times > 1 else likes
+    before_mb = read_peak_mb()
+    start, start_cpu = time.perf_counter(), time.process_time()
+    fit_model(graph.data, graph.schema, likes, TrainConfig(seed=seed), _say)
+    train_s, train_cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
+    n_users, n_items = likes.shape
+    return Cost(
+        user_times, item_times, n_users, n_items, len(likes), n_links, train_s, train_cpu_s, before_mb, read_peak_mb()
+    )  # fmt: skip
+
+
+def _say(stage: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {stage}", file=sys.stderr, flush=True)
+
+
+def measure_exponent(first: Cost, cost: Cost) -> float | None:
+    """The slope between two rows of log processor time over log likes, or log items where likes are as many."""
+    growth = cost.n_items / first.n_items if cost.item_times > first.item_times else cost.n_likes / first.n_likes
+    return math.log(cost.train_cpu_s / first.train_cpu_s) / math.log(growth) if growth > 1 else None
+
+
+def to_table(title: str, costs: Sequence[Cost]) -> Table:
+    """A row for each size."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for name in ("users", "items", "likes", "links", "time, s", "processor, s", "exponent", "before, MB", "peak, MB"):
+        table.add_column(name, justify="right")
+    for cost in costs:
+        numbers = (cost.n_users, cost.n_items, cost.n_likes, cost.n_links, cost.train_s, cost.train_cpu_s)
+        exponent = measure_exponent(costs[0], cost)
+        table.add_row(
+            f"{cost.user_times}x users, {cost.item_times}x items",
+            *(f"{number:,.0f}" for number in numbers),
+            "" if exponent is None else f"{exponent:.2f}",
+            f"{cost.before_mb:,.0f}",
+            f"{cost.peak_mb:,.0f}",
+        )
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="USERSxITEMS", help="by default %(default)s")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--path", type=Path, default=DEFAULT_DIR, help="the folder of ml-1m")
+    parser.add_argument("--out", type=Path, help="JSON file to write everything to")
+    options = parser.parse_args()
+    for name in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{name}_NUM_THREADS"] = str(options.threads)  # read by the processes that are started from here
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    costs: list[Cost] = []
+    title = f"training, {options.threads} thread(s), {platform.machine()}, {time.strftime('%Y-%m-%d')}"
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
+        for size in options.sizes:
+            users, items = map(int, size.split("x"))
+            _say(f"{users}x users, {items}x items")
+            job = processes.submit(measure, users, items, options.path, options.threads, options.seed)
+            costs.append(job.result())
+            console.print(to_table(title, costs))
+            if options.out is not None:
+                options.out.parent.mkdir(parents=True, exist_ok=True)
+                rows = [asdict(cost) | {"exponent": measure_exponent(costs[0], cost)} for cost in costs]
+                options.out.write_text(json.dumps({"title": title, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

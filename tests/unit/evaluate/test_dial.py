@@ -1,0 +1,84 @@
+"""The curve along the tail dial: at 0 it is the table's figures, and each figure is what it says."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from shop import train_shop
+
+from kgrec.evaluate.dial import DialCurve, DialPoint, measure_dial
+from kgrec.evaluate.intervals import Interval
+from kgrec.recommend import Recommender
+from kgrec.slices import Slice, evaluate_slice, tail_items
+
+SETTINGS = (0.0, 0.5, 1.0)
+K = 4
+
+
+@pytest.fixture(scope="module")
+def asked() -> Slice:
+    """The shop's customers, each asked for one of the likes that they are known by; the last item is no candidate."""
+    liked = train_shop().liked
+    users = np.flatnonzero(np.diff(liked.indptr))
+    support, relevant = liked.toarray(), np.zeros(liked.shape, np.float32)
+    firsts = liked.indices[liked.indptr[users]]
+    support[users, firsts], relevant[users, firsts] = 0, 1
+    candidates = np.arange(liked.shape[1]) < liked.shape[1] - 1
+    return Slice("warm", "Warm", csr_array(support), csr_array(relevant), candidates)
+
+
+@pytest.fixture(scope="module")
+def curve(asked: Slice) -> DialCurve:
+    model, rng = train_shop().model, np.random.default_rng(0)
+    found = measure_dial(model, asked.support, asked, rng, k=K, settings=SETTINGS, block_users=7)
+    assert found is not None
+    return found
+
+
+def test_at_0_the_figures_are_the_tables(curve: DialCurve, asked: Slice) -> None:
+    result, first = evaluate_slice(train_shop().model, asked, K), curve.points[0]
+    for metric, mean in first.means.items():
+        assert mean == pytest.approx(result.per_user(metric).mean()), metric
+    assert (first.coverage, first.gini) == pytest.approx((result.coverage, result.gini))
+    assert first.average_popularity == pytest.approx(result.average_popularity(train_shop().model.n_training_likes))
+    assert first.recall_change == Interval(0, 0, 0)
+
+
+def test_each_setting_is_what_a_recommender_answers(curve: DialCurve, asked: Slice) -> None:
+    bundle = train_shop()
+    known = replace(bundle, liked=asked.support, seen=asked.support)
+    tail = tail_items(bundle.model.n_training_likes)
+    users = np.flatnonzero(np.diff(asked.relevant.indptr))
+    assert curve.own_tail_share == pytest.approx(
+        np.mean([tail[asked.support[[user]].indices].mean() for user in users])
+    )
+    for point in curve.points:
+        rows = Recommender(known).recommend_many(
+            [bundle.users.ids[user] for user in users], k=K, candidates=bundle.items.ids[:-1], tail=point.tail
+        )
+        shown = bundle.items.rows(rows["item"].to_pylist()).reshape(len(users), K)
+        hits = [asked.relevant[[user], items] > 0 for user, items in zip(users, shown, strict=True)]
+        assert point.means["recall"] == pytest.approx(np.mean([hit.sum() for hit in hits]))
+        assert point.coverage == pytest.approx(len(np.unique(shown)) / (bundle.liked.shape[1] - 1))
+        assert point.tail_share == pytest.approx(tail[shown].mean())
+        own = [tail[asked.support[[user]].indices].mean() for user in users]
+        assert point.off_own_share == pytest.approx(np.mean(np.abs(tail[shown].mean(axis=1) - own)))
+
+
+def test_without_relevant_items_there_is_no_curve(asked: Slice) -> None:
+    nobody = Slice("warm", "Warm", asked.support, csr_array(asked.relevant.shape, dtype=np.float32))
+    assert measure_dial(train_shop().model, train_shop().liked, nobody, np.random.default_rng(0)) is None
+
+
+def test_what_is_affordable_is_the_last_before_too_much_is_lost() -> None:
+    def affordable(*changes: float) -> float:
+        points = tuple(
+            DialPoint(place / 10, {}, Interval(change, change, change), 0, 0, 0, 0, 0)
+            for place, change in enumerate(changes)
+        )
+        return DialCurve("warm", "Warm", 0, points).affordable.tail
+
+    assert affordable(0, 0.01, -0.05, -0.051) == 0.2
+    assert affordable(0, -0.06, -0.04) == 0
+    assert affordable(0, -0.01) == 0.1
