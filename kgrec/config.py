@@ -35,16 +35,15 @@ class BackboneConfig(_Frozen):
     """Implicit ALS (Hu et al. 2008, as revisited by Rendle et al. 2022).
 
     Attributes:
-        alphas: weights of the unobserved pairs to choose from on validation, one setting after the other from the
-            middle of each.
+        alphas: weights of the unobserved pairs to choose from on validation, from the middle of each by steps.
         regularisations: factors of (n + alpha N) to choose from likewise.
         epochs: alternations between users and items.
         draft_dim: width of the vectors while these are chosen.
         more_epochs: alternations when held-out likes have joined the others.
     """
 
-    alphas: tuple[PositiveFloat, ...] = (0.01, 0.03, 0.1, 0.2, 0.4)
-    regularisations: tuple[PositiveFloat, ...] = (0.002, 0.004, 0.007, 0.01, 0.015, 0.025, 0.04)
+    alphas: tuple[PositiveFloat, ...] = (0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8)
+    regularisations: tuple[PositiveFloat, ...] = (0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05)
     epochs: PositiveInt = 8
     draft_dim: PositiveInt = 64
     more_epochs: PositiveInt = 4
@@ -86,11 +85,13 @@ class ContentConfig(_Frozen):
     Attributes:
         link_weights: of the links' cosine in the kernel, chosen on validation.
         regularisation: in diagonals of the kernel.
-        landmarks: so many met items stand for all of them.
+        max_items: above this many met items some stand for all of them: the exact form has a matrix of n_met^2.
+        landmarks: so many do.
     """
 
     link_weights: tuple[float, ...] = (0.0, 1.0, 3.0)
     regularisation: PositiveFloat = 1.0
+    max_items: int = Field(20_000, ge=0)
     landmarks: PositiveInt = 2048
 
 
@@ -142,12 +143,14 @@ class TrainConfig(_Frozen):
         encoder: folder or hub name of the sentence encoder; None is the default one.
         device: "cpu", "cuda", or None for CUDA where it is there.
         embedding_dim: width of the vectors of users and items.
+        list_length: how many recommendations a list has whose quality validation looks at.
     """
 
     seed: int = Field(0, ge=0)
     encoder: str | None = None
     device: str | None = None
     embedding_dim: PositiveInt = 128
+    list_length: PositiveInt = 20
     validation: SplitConfig = SplitConfig(warm=0.1)  # fewer than to test: what is chosen is for all likes
     backbone: BackboneConfig = BackboneConfig()
     item_item: ItemItemConfig = ItemItemConfig()

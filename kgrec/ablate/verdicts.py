@@ -8,7 +8,7 @@ from kgrec.ablate.comparison import METRICS
 from kgrec.evaluate.intervals import Interval
 from kgrec.evaluate.report import METRIC_TITLES
 
-LEAST_WHOLE = 0.05  # shares are of at least this: 2% of next to nothing cannot be measured
+LEAST_WHOLE = 0.1  # shares are of at least this: 2% of next to nothing cannot be measured
 _MOST_NAMED = 2
 _WORTH_TELLING = 0.1
 

@@ -196,7 +196,7 @@ def _find_shown(audited: Audited, slices: Sequence[Slice]) -> Iterator[Suspect]:
 def _find_twin_items(audited: Audited, slices: Sequence[Slice]) -> Iterator[Suspect]:
     item_type = audited.tables.schema.item_type
     store = audited.data[item_type]
-    links = build_item_links(audited.data, audited.tables.schema)
+    links = build_item_links(audited.data, audited.tables.schema, own_codes=False)
     # Whom a relation links to users, like the interaction, says nothing of what the item is.
     describes = np.array([other != audited.tables.schema.user_type for _, _, other in links.relations], np.bool_)
     described = links.incidence[:, np.flatnonzero(describes[links.relation])]

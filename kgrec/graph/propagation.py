@@ -36,7 +36,7 @@ class ItemLinks:
         relations: (edge type, whether the item is its source, node type at the other end).
         relation: (n_codes,) int64, the place in `relations` of each code.
         node: (n_codes,) int64, the row of the node at the other end.
-        incidence: (n_items, n_codes) float32 of 1s.
+        incidence: (n_items, n_codes) float32 of 1s; an item that others are linked to has its own code, as they have.
         idf: (n_codes,) float32, log(n_items / items with the code); 0 for a code of a single item.
     """
 
@@ -47,8 +47,15 @@ class ItemLinks:
     idf: NDArray[np.float32]
 
 
-def build_item_links(data: HeteroData, schema: CatalogueSchema) -> ItemLinks:
-    """Collects the links of every item over every edge type but the interaction, in both directions."""
+def build_item_links(data: HeteroData, schema: CatalogueSchema, *, own_codes: bool = True) -> ItemLinks:
+    """Collects the links of every item over every edge type but the interaction, in both directions.
+
+    Args:
+        data: the heterograph.
+        schema: the catalogue's schema.
+        own_codes: whether an item that others are linked to shares their code, so that it is as near to them as they
+            are to each other.
+    """
     relations: list[tuple[str, bool, str]] = []
     items, nodes, places = [], [], []
     for edge_type, edge in schema.graph_edges.items():
@@ -56,9 +63,13 @@ def build_item_links(data: HeteroData, schema: CatalogueSchema) -> ItemLinks:
         for is_source, this, other in ((True, edge.source, edge.target), (False, edge.target, edge.source)):
             if this != schema.item_type:
                 continue
-            items.append(ends[0 if is_source else 1])
-            nodes.append(ends[1 if is_source else 0])
-            places.append(np.full(ends.shape[1], len(relations), np.int64))
+            linked, far = (ends[0], ends[1]) if is_source else (ends[1], ends[0])
+            if own_codes and other == schema.item_type:
+                linked_to = np.unique(far)
+                linked, far = np.concatenate([linked, linked_to]), np.concatenate([far, linked_to])
+            items.append(linked)
+            nodes.append(far)
+            places.append(np.full(len(far), len(relations), np.int64))
             relations.append((edge_type, is_source, other))
     n_items = data[schema.item_type].num_nodes
     if not relations:

@@ -10,10 +10,10 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from kgrec.graph.propagation import LINKS, Channel, ItemLinks, unit_idf_weights
-from kgrec.model.item_item import TEXT_SHARPNESS
+from kgrec.model.item_item import TEXT_SHARPNESS, ItemItem, invert
 
 _POPULARITY_EXPONENT = 0.3
-_LINKS_DIM = 128
+_LINKS_DIM = 256
 _JITTER = 1e-5
 
 
@@ -22,8 +22,8 @@ class Content:
     """A like of a met item adds to a cold item what their likeness says; additive over a user's likes.
 
     The kernel is exp(8 (cosine of texts - 1) + link_weight cosine of links), the second in the leading directions of
-    the idf-weighted incidence. Landmarks stand for all met items (Williams and Seeger, "Using the Nyström method",
-    2001), so that cost is linear in items.
+    the idf-weighted incidence. In a large catalogue landmarks stand for all met items (Williams and Seeger, "Using the
+    Nyström method", 2001), so that cost is linear in items.
 
     Attributes:
         landmarks: (n_landmarks, width) float32, features of the landmarks.
@@ -74,10 +74,12 @@ def fit_content(
     links: ItemLinks,
     channels: list[Channel],
     cold: NDArray[np.bool_],
+    item_item: ItemItem | None,
     *,
     link_weight: float,
     regularisation: float,
-    most_landmarks: int,
+    max_items: int,
+    n_landmarks: int,
     seed: int,
 ) -> Content | None:
     """Solves the kernel ridge onto the likes' columns, each times popularity^-0.3.
@@ -88,9 +90,11 @@ def fit_content(
         links: the items' links.
         channels: from `propagate`; that of the links is read.
         cold: (n_items,) bool: the items to score.
+        item_item: what a like makes expect of the met items: these count as likes by so much; None: they do not.
         link_weight: see `Content`.
         regularisation: in diagonals of the kernel.
-        most_landmarks: so many of the liked items stand for all.
+        max_items: so many met items are all landmarks.
+        n_landmarks: of more than these so many are.
         seed: of their choice.
 
     Returns:
@@ -104,22 +108,40 @@ def fit_content(
     features, text_dim = _to_features(text, weights @ axes, link_weight), text.shape[1]
     popularity = np.bincount(likes.indices, minlength=likes.shape[1])
     met = np.flatnonzero(popularity)
-    drawn = np.random.default_rng(seed).choice(len(met), min(most_landmarks, len(met)), replace=False)
-    landmarks = features[met[np.sort(drawn)]]
+    if len(met) <= max_items:
+        landmarks = features[met]
+        among = _kernel(landmarks, landmarks, text_dim)  # (n_met, n_met)
+        mean = (among.sum(axis=0) - np.diag(among)) / max(len(met) - 1, 1)
+        among[np.diag_indices_from(among)] += regularisation * float(np.diag(among).mean())
+        solved = invert(among)
+    else:
+        drawn = np.random.default_rng(seed).choice(len(met), n_landmarks, replace=False)
+        landmarks = features[met[np.sort(drawn)]]
+        solved, mean = _solve_by_landmarks(features[met], landmarks, text_dim, regularisation)
+    solved *= (popularity[met, None] ** -_POPULARITY_EXPONENT).astype(np.float32)
+    onto = np.zeros((likes.shape[1], len(landmarks)), np.float32)
+    onto[met] = solved
+    if item_item is not None:
+        expected = item_item.rows(torch.from_numpy(met))[:, met].numpy()
+        onto[met] += expected @ solved
+    kernel = _kernel(features[cold], landmarks, text_dim) - mean
+    return Content(landmarks, onto, kernel, mean.astype(np.float32), axes, links.idf, link_weight)
+
+
+def _solve_by_landmarks(
+    features: NDArray[np.float32], landmarks: NDArray[np.float32], text_dim: int, regularisation: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What each met item adds to the landmarks' weights, (n_met, n_landmarks), and their mean kernel."""
     among = _kernel(landmarks, landmarks, text_dim)  # (n_landmarks, n_landmarks)
-    shown = _kernel(features[met], landmarks, text_dim)  # (n_met, n_landmarks)
+    shown = _kernel(features, landmarks, text_dim)  # (n_met, n_landmarks)
     exact = shown.astype(np.float64)  # rounding would make the nearly singular matrix indefinite
     left = exact.T @ exact + regularisation * float(np.diag(among).mean()) * among
     left[np.diag_indices_from(left)] += _JITTER * float(np.diag(left).mean())
     factor = cho_factor(left, lower=True, overwrite_a=True, check_finite=False)
     solver = cho_solve(factor, np.eye(len(landmarks)), overwrite_b=True, check_finite=False).astype(np.float32)
-    onto = np.zeros((likes.shape[1], len(landmarks)), np.float32)
-    onto[met] = (shown @ solver) * (popularity[met, None] ** -_POPULARITY_EXPONENT).astype(np.float32)
-    mean = ((shown.sum(axis=0) - np.diag(among)) / max(len(met) - 1, 1)).astype(
-        np.float32
-    )  # a landmark's likeness to itself tells nothing
-    kernel = _kernel(features[cold], landmarks, text_dim) - mean
-    return Content(landmarks, onto, kernel, mean, axes, links.idf, link_weight)
+    # a landmark's likeness to itself tells nothing
+    mean = (shown.sum(axis=0) - np.diag(among)) / max(len(features) - 1, 1)
+    return shown @ solver, mean
 
 
 def _to_features(text: NDArray[np.float32], linked: NDArray[np.float32], link_weight: float) -> NDArray[np.float32]:

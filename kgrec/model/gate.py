@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TypeVar
 
 import numpy as np
@@ -12,13 +13,13 @@ from torch import Tensor
 
 from kgrec.slices import Slice
 
-_STEPS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+_STEPS = (0.0, 0.1, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 _ROUNDS = 2
 _LEAST_GAIN = 5e-4  # relative: what is less is noise
 _NOISE = 0.03  # likewise, of a single user
 _CLEARLY = 1.002  # times as good: what is less does not change a setting
 _SHORTLIST = 100  # items from the top of each part
-_MOST_SCORES = 4_000_000  # users x items that validation holds at once for each component
+_MOST_SCORES = 12_000_000  # users x items that validation holds at once for each component
 
 Fitted = TypeVar("Fitted")
 
@@ -61,7 +62,7 @@ class Sample:
         return float((ndcg * recall).sqrt())
 
 
-def sample_slice(slice_: Slice, rng: np.random.Generator, k: int = 20) -> Sample:
+def sample_slice(slice_: Slice, rng: np.random.Generator, k: int) -> Sample:
     """Draws users of a slice, all of them where they are few."""
     users = np.flatnonzero(np.diff(slice_.relevant.indptr))
     most = max(_MOST_SCORES // slice_.n_items, 64)
@@ -72,6 +73,8 @@ def sample_slice(slice_: Slice, rng: np.random.Generator, k: int = 20) -> Sample
     if slice_.candidates is not None:
         masked[:, ~slice_.candidates] = True
     masked[support.nonzero()] = True
+    if slice_.left_out is not None:
+        masked[slice_.left_out[users].nonzero()] = True
     n_relevant = torch.from_numpy(np.diff(relevant.indptr).astype(np.float32))
     dense = torch.from_numpy(relevant.toarray() > 0)
     return Sample(support, dense, torch.from_numpy(masked), n_relevant, min(k, slice_.n_items))
@@ -106,7 +109,7 @@ def search_weights(
     start: NDArray[np.float64],
     impersonal: Collection[int] = (),
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
-    """Searches the weights of a blend: from the best single part, or a start that is better, one part at a time.
+    """Searches the weights of a blend: from the best part, pair of parts or given start, one part at a time.
 
     Args:
         parts: scores (n_users, n_items) of each part; None: it may not be used.
@@ -138,13 +141,18 @@ def search_weights(
         return total
 
     starts = [place for place in usable if place not in impersonal] or usable
-    singles = [quality(blend(np.eye(len(parts))[place])) for place in starts]
-    best = max(singles)
-    weights[starts[singles.index(best)]] = 1.0
+    least = 1 + max(_LEAST_GAIN, _NOISE / n_users**0.5)
+    each = np.eye(len(parts))
+    best = -1.0
+    for size in (1, 2):
+        tried = [each[list(some)].sum(axis=0) for some in combinations(starts, size)]
+        worths = [quality(blend(chosen)) for chosen in tried]
+        if tried and max(worths) > best * least:
+            best = max(worths)
+            weights = tried[worths.index(best)]
     begun = np.where(np.isin(np.arange(len(parts)), usable), start, 0.0)
     if begun.any() and (worth := quality(blend(begun))) >= best:
         best, weights = worth, begun
-    least = 1 + max(_LEAST_GAIN, _NOISE / n_users**0.5)
     for _ in range(_ROUNDS):
         before = best
         for place in usable:
@@ -170,6 +178,8 @@ def climb(
     start: Mapping[str, float],
     grid: Mapping[str, Sequence[float]],
     measure: Callable[[Mapping[str, float]], tuple[float, Fitted]],
+    *,
+    together: bool = False,
 ) -> tuple[dict[str, float], Fitted]:
     """Chooses settings one after the other, each by steps up, or else down, its values for as long as it gets better.
 
@@ -177,24 +187,44 @@ def climb(
         start: where to begin: a value for each name, one of its own.
         grid: name -> its values, ascending.
         measure: what settings are worth, higher is better, and what was fitted by them.
+        together: whether the settings depend on each other: then two are moved against each other too, and all again
+            until nothing gets better. Nothing is measured twice.
 
     Returns:
         The best settings and what was fitted by them.
     """
     chosen = dict(start)
     best, fitted = measure(chosen)
-    for name, values in grid.items():
-        for direction in (1, -1):
-            moved = False
-            while 0 <= (place := values.index(chosen[name]) + direction) < len(values):
-                tried = {**chosen, name: values[place]}
-                worth, found = measure(tried)
-                if worth <= best * _CLEARLY:
+    seen = {tuple(chosen.values())}
+    moves = [({name: 1}, {name: -1}) for name in grid]
+    if together:
+        moves += [({one: 1, other: -1}, {one: -1, other: 1}) for one, other in combinations(grid, 2)]
+    better = True
+    while better:
+        better = False
+        for directions in moves:
+            for direction in directions:
+                moved = False
+                while (tried := _step(chosen, grid, direction)) is not None and tuple(tried.values()) not in seen:
+                    seen.add(tuple(tried.values()))
+                    worth, found = measure(tried)
+                    if worth <= best * _CLEARLY:
+                        break
+                    best, fitted, chosen, moved = worth, found, tried, True
+                better |= moved and together
+                if moved:
                     break
-                best, fitted, chosen, moved = worth, found, tried, True
-            if moved:
-                break
     return chosen, fitted
+
+
+def _step(
+    chosen: Mapping[str, float], grid: Mapping[str, Sequence[float]], direction: Mapping[str, int]
+) -> dict[str, float] | None:
+    """Settings a step further; None where the grid ends."""
+    places = {name: grid[name].index(chosen[name]) + step for name, step in direction.items()}
+    if not all(0 <= place < len(grid[name]) for name, place in places.items()):
+        return None
+    return {**chosen, **{name: grid[name][place] for name, place in places.items()}}
 
 
 def fit_line(x: Tensor, y: Tensor) -> tuple[float, float]:

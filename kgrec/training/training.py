@@ -14,7 +14,7 @@ from graph_schema import CatalogueSchema
 from kgrec.config import TrainConfig
 from kgrec.graph.few_items import FewItems, show_few
 from kgrec.graph.propagation import Channel, ItemLinks, build_item_links, propagate, unit_idf_weights
-from kgrec.graph.split import Likes, split_likes
+from kgrec.graph.split import Likes, Split, split_likes
 from kgrec.model.content import Content, fit_content
 from kgrec.model.gate import Sample, climb, fit_line, sample_slice, search_weights, shorten
 from kgrec.model.head import Head, fit_head
@@ -40,6 +40,7 @@ from kgrec.model.prior import (
     build_ridge_problem,
     fit_hidden_layer,
 )
+from kgrec.slices import Slice
 from kgrec.training.logging import OnMetric
 
 _GATE = "gate "  # begins the names of the qualities of whole slices
@@ -63,8 +64,12 @@ _ENOUGH_USERS = 100  # new ones, to choose weights on them alone
 _LEAST_OF_VECTORS = 0.1  # of the part that counts most for cold items
 _RESCALING_USERS = 64
 _OUT_OF_SIGHT = 10.0  # standard deviations of the warm scores
+_STEADY_LENGTH = 20  # of the lists on which settings are chosen: the longer they are, the less is chance
+_SHARES_OF_BACKBONE = (0.5, 1.0, 2.0)  # beside an item-item model, in standard deviations
 _MANY_LIKES = 21  # supports from here on are gated as warm users are
-_SHIFTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+_SHIFTS = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # in standard deviations of the warm scores
+_SPREAD, _SHIFT = 0.7, 0.0  # where too few can be asked
+_SPREADS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 _CLEARLY = 1.002  # times as good: what is less is noise
 _FEW_LIKES = 3  # of an item, on which the strength of its prior is chosen
 _ITEM_RIDGES = (0.1, 0.3, 1.0, 3.0)  # of an item's prior against its likes, times the backbone's for no like
@@ -107,6 +112,7 @@ def fit_model(
     config: TrainConfig,
     on_stage: Callable[[str], None] | None = None,
     on_metric: OnMetric | None = None,
+    validation: Mapping[str, Slice] | None = None,
 ) -> tuple[Model, Choices]:
     """Trains a model on a heterograph's texts and links and on likes.
 
@@ -117,20 +123,21 @@ def fit_model(
         config: the settings, and those to choose from.
         on_stage: told what is being done, a line each.
         on_metric: told (name, value, step): the loss of the head's epochs, the quality of everything tried.
+        validation: the questions to choose by, where a validation part is given beside the likes, named as `Split`
+            names them; then everything is fitted to all likes once. None: likes are held out, and put back at the end.
 
     Returns:
         The model and what was chosen on the way.
     """
-    validated, choices = choose_model(data, schema, likes, config, on_stage, on_metric)
+    validated, choices = choose_model(data, schema, likes, config, on_stage, on_metric, validation)
+    if validation is not None:
+        return validated, choices
     if on_stage is not None:
         on_stage("fitting everything to all likes")
     run = _start(data, schema, config)
     full = run.fit_backbone(likes, choices, start=validated.backbone)
-    fitted = _Fitted(
-        run.fit_item_item(likes, choices.item_item),
-        run.fit_item_item(likes, choices.item_item_few),
-        run.fit_content(likes, full, choices.content_link_weight),
-    )
+    item_item, few = (run.fit_item_item(likes, settings) for settings in (choices.item_item, choices.item_item_few))
+    fitted = _Fitted(item_item, few, run.fit_content(likes, full, item_item, choices.content_link_weight))
     on_epoch = _loss_teller("loss/head, all likes", on_metric)
     model = run.assemble(likes, full, choices, fitted, on_epoch, start=validated.few_shot)
     rng = np.random.default_rng([config.seed, 2])
@@ -144,6 +151,7 @@ def choose_model(
     config: TrainConfig,
     on_stage: Callable[[str], None] | None = None,
     on_metric: OnMetric | None = None,
+    validation: Mapping[str, Slice] | None = None,
 ) -> tuple[Model, Choices]:
     """Holds likes out for validation, trains on the rest and makes every choice; see `fit_model`.
 
@@ -151,25 +159,31 @@ def choose_model(
         The model of the likes that were not held out, and what was chosen.
     """
     say = on_stage or (lambda _: None)
-    say("holding out likes for validation")
-    split = split_likes(likes, config.validation, np.random.default_rng(config.seed))
-    if not len(split.train):  # a handful of likes: nothing is left to validate on
-        split = replace(split, train=likes, slices={})
+    if validation is None:
+        say("holding out likes for validation")
+        split = split_likes(likes, config.validation, np.random.default_rng(config.seed))
+        if not len(split.train):  # a handful of likes: nothing is left to validate on
+            split = replace(split, train=likes, slices={})
+    else:
+        none_held = (np.zeros(size, np.bool_) for size in reversed(likes.shape))
+        split = Split(likes, dict(validation), *none_held, by_time=False)
     rng = np.random.default_rng([config.seed, 1])
-    samples = {name: sample_slice(slice_, rng) for name, slice_ in split.slices.items()}
+    samples = {name: sample_slice(slice_, rng, config.list_length) for name, slice_ in split.slices.items()}
+    length = max(config.list_length, _STEADY_LENGTH)
+    for_settings = {name: replace(sample, k=min(length, sample.relevant.shape[1])) for name, sample in samples.items()}
     run = _start(data, schema, config)
     say("choosing the backbone")
-    choices = run.choose_backbone(split.train, samples)
+    choices = run.choose_backbone(split.train, for_settings)
     say("choosing the prior")
     backbone = run.fit_backbone(split.train, choices)
-    choices = run.choose_prior(backbone, samples, choices)
+    choices = run.choose_prior(backbone, for_settings, choices)
     few_items = show_few(likes, split, rng, (_FEW_LIKES,))
-    choices = run.choose_centres(split.train, backbone, samples, few_items, choices)
+    choices = run.choose_centres(split.train, backbone, for_settings, few_items, choices)
     say("choosing the item-item models")
-    choices, item_item = run.choose_item_item(split.train, samples, choices)
-    choices, item_item_few = run.choose_item_item_few(split.train, samples, choices)
+    choices, item_item = run.choose_item_item(split.train, backbone, for_settings, choices)
+    choices, item_item_few = run.choose_item_item_few(split.train, backbone, for_settings, choices)
     say("choosing the content model")
-    choices, content = run.choose_content(split.train, backbone, samples, choices)
+    choices, content = run.choose_content(split.train, backbone, item_item, for_settings, choices)
     say("training the few-shot head on held-in likes")
     on_epoch = _loss_teller("loss/head, validation", on_metric)
     model = run.assemble(split.train, backbone, choices, _Fitted(item_item, item_item_few, content), on_epoch)
@@ -285,23 +299,25 @@ class _Run:
             return chosen
         matrix = likes.to_matrix()
 
-        def measure(settings: Mapping[str, float]) -> tuple[float, None]:
+        def fit(settings: Mapping[str, float], dim: int) -> tuple[float, None]:
             alpha, regularisation = settings["alpha"], settings["regularisation"]
             items, _ = fit_ials(
-                matrix, dim=min(self.config.backbone.draft_dim, self.config.embedding_dim), alpha=alpha,
-                regularisation=regularisation, epochs=max(self.config.backbone.epochs // 2, 1), seed=self.config.seed,
-                device=self.device,
+                matrix, dim=dim, alpha=alpha, regularisation=regularisation, epochs=self.config.backbone.epochs,
+                seed=self.config.seed, device=self.device,
             )  # fmt: skip
             items = items.cpu()
             users = solve_supports(sample.support, items, ials_ridge(sample.support, alpha, regularisation), alpha)
-            found = quality[f"backbone alpha={alpha:g} regularisation={regularisation:g}"] = sample.quality(
-                users @ items.T
-            )
+            draft = ", draft" if dim < self.config.embedding_dim else ""
+            found = sample.quality(users @ items.T)
+            quality[f"backbone alpha={alpha:g} regularisation={regularisation:g}{draft}"] = found
             return found, None
 
         grid = {"regularisation": regularisations, "alpha": alphas}
         start = {"regularisation": chosen.regularisation, "alpha": chosen.alpha}
-        found, _ = climb(start, grid, measure)
+        found, _ = climb(
+            start, grid, lambda settings: fit(settings, min(self.config.backbone.draft_dim, self.config.embedding_dim)),
+            together=True,
+        )  # fmt: skip
         return replace(chosen, regularisation=found["regularisation"], alpha=found["alpha"])
 
     def choose_prior(self, backbone: _Backbone, samples: dict[str, Sample], choices: Choices) -> Choices:
@@ -370,7 +386,7 @@ class _Run:
             choices = replace(choices, centred=worth[True] > worth[False])
         for few in few_items:
             items = self._items(likes, backbone, choices, placed)
-            sample = sample_slice(few.slice, np.random.default_rng(self.config.seed))
+            sample = sample_slice(few.slice, np.random.default_rng(self.config.seed), self.config.list_length)
             ridge = ials_ridge(sample.support, choices.alpha, choices.regularisation)
             users = solve_supports(sample.support, items, ridge, choices.alpha)
             rows, best = np.flatnonzero(np.diff(few.shown.indptr)), -1.0
@@ -420,32 +436,38 @@ class _Run:
             return None
         matrix, links, texts = likes.to_matrix(), self._link_weights(), self._texts().numpy()
         text = texts if texts.shape[1] else None
-        if likes.shape[1] <= self.config.item_item.max_items:
-            return fit_item_item(matrix, links, text, settings)
-        rank, seed = self.config.item_item.rank, self.config.seed
-        return fit_low_rank(matrix, links, text, settings, rank=rank, seed=seed)
+        if likes.shape[1] > self.config.item_item.max_items:
+            rank, seed = self.config.item_item.rank, self.config.seed
+            return fit_low_rank(matrix, links, text, settings, rank=rank, seed=seed)
+        # Items without likes are not ranked by it, and time grows with the cube of the others.
+        liked = np.flatnonzero(np.diff(matrix.tocsc().indptr))
+        among = fit_item_item(
+            matrix[:, liked], None if links is None else links[liked], None if text is None else text[liked], settings
+        )
+        whole = torch.zeros(likes.shape[1], likes.shape[1])
+        whole[np.ix_(liked, liked)] = among.left
+        return ItemItem(whole)
 
     def choose_item_item(
-        self, likes: Likes, samples: dict[str, Sample], choices: Choices
+        self, likes: Likes, backbone: _Backbone, samples: dict[str, Sample], choices: Choices
     ) -> tuple[Choices, ItemItem | None]:
         config = self.config.item_item
         if not config.max_items:
             return choices, None
-        start = config.regularisations[len(config.regularisations) // 2]
         asked = [samples[name] for name in ("warm",) if name in samples]
         grid = {
             "link_weight": config.link_weights if self.links.idf.any() else (0.0,),
             "text_weight": config.text_weights if self._texts().shape[1] else (0.0,),
             "regularisation": config.regularisations,
         }
-        link_weight, text_weight = grid["link_weight"][0], grid["text_weight"][0]
-        settings = ItemItemSettings(start, config.dropout, link_weight, text_weight, config.user_exponent)
+        middle = {name: values[(len(values) - 1) // 2] for name, values in grid.items()}
+        settings = ItemItemSettings(**middle, dropout=config.dropout, user_exponent=config.user_exponent)
         quality = dict(choices.quality)
-        settings, fitted = self._choose_settings("item-item", likes, asked, settings, grid, quality)
+        settings, fitted = self._choose_settings("item-item", likes, backbone, asked, settings, grid, choices, quality)
         return replace(choices, item_item=settings, quality=quality), fitted
 
     def choose_item_item_few(
-        self, likes: Likes, samples: dict[str, Sample], choices: Choices
+        self, likes: Likes, backbone: _Backbone, samples: dict[str, Sample], choices: Choices
     ) -> tuple[Choices, ItemItem | None]:
         config, quality = self.config.item_item, dict(choices.quality)
         if choices.item_item is None:
@@ -453,23 +475,38 @@ class _Run:
         settings = replace(choices.item_item, regularisation=config.few_regularisation, dropout=config.few_dropouts[0])
         asked = [samples[name] for name in ("cold_users_k3", "cold_users_k5", "cold_users_k10") if name in samples]
         grid = {"dropout": config.few_dropouts}
-        settings, fitted = self._choose_settings("item-item for few likes", likes, asked, settings, grid, quality)
+        settings, fitted = self._choose_settings(
+            "item-item for few likes", likes, backbone, asked, settings, grid, choices, quality
+        )
         return replace(choices, item_item_few=settings, quality=quality), fitted
 
     def _choose_settings(
         self,
         title: str,
         likes: Likes,
+        backbone: _Backbone,
         asked: Sequence[Sample],
         settings: ItemItemSettings,
         grid: Mapping[str, Sequence[float]],
+        choices: Choices,
         quality: dict[str, float],
     ) -> tuple[ItemItemSettings, ItemItem | None]:
+        """Chooses what is best beside the backbone: what one of the two knows the other need not."""
+        items = torch.from_numpy(backbone.items)
+        beside = []
+        for sample in asked:
+            ridge = ials_ridge(sample.support, choices.alpha, choices.regularisation)
+            scores = solve_supports(sample.support, items, ridge, choices.alpha) @ items.T
+            beside.append(scores / max(_deviation(scores), 1e-9))
 
         def measure(tried: Mapping[str, float]) -> tuple[float, ItemItem | None]:
             model = self.fit_item_item(likes, replace(settings, **tried))
             assert model is not None
-            worth = [sample.quality(model.score(sample.support)) for sample in asked]
+            worth = []
+            for sample, other in zip(asked, beside, strict=True):
+                scores = model.score(sample.support)
+                scores /= max(_deviation(scores), 1e-9)
+                worth.append(max(sample.quality(scores + share * other) for share in _SHARES_OF_BACKBONE))
             changed = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in tried.items())
             quality[f"{title}: {changed}"] = found = sum(worth) / max(len(worth), 1)
             return found, model
@@ -478,24 +515,31 @@ class _Run:
         found, fitted = climb(start, grid if asked else {}, measure)
         return replace(settings, **found), fitted
 
-    def fit_content(self, likes: Likes, backbone: _Backbone, link_weight: float | None) -> Content | None:
+    def fit_content(
+        self, likes: Likes, backbone: _Backbone, item_item: ItemItem | None, link_weight: float | None
+    ) -> Content | None:
         if link_weight is None:
             return None
         config = self.config.content
         return fit_content(
-            likes.to_matrix(), self._texts().numpy(), self.links, backbone.channels, likes.cold_items,
-            link_weight=link_weight, regularisation=config.regularisation, most_landmarks=config.landmarks,
-            seed=self.config.seed,
+            likes.to_matrix(), self._texts().numpy(), self.links, backbone.channels, likes.cold_items, item_item,
+            link_weight=link_weight, regularisation=config.regularisation, max_items=config.max_items,
+            n_landmarks=config.landmarks, seed=self.config.seed,
         )  # fmt: skip
 
     def choose_content(
-        self, likes: Likes, backbone: _Backbone, samples: dict[str, Sample], choices: Choices
+        self,
+        likes: Likes,
+        backbone: _Backbone,
+        item_item: ItemItem | None,
+        samples: dict[str, Sample],
+        choices: Choices,
     ) -> tuple[Choices, Content | None]:
         sample, quality = samples.get("cold_items"), dict(choices.quality)
         weights = self.config.content.link_weights if self.links.idf.any() else self.config.content.link_weights[:1]
         best, chosen, weight = 0.0, None, None
         for tried in weights if sample is not None else ():
-            fitted = self.fit_content(likes, backbone, tried)
+            fitted = self.fit_content(likes, backbone, item_item, tried)
             if fitted is None:
                 continue
             assert sample is not None
@@ -586,9 +630,11 @@ def _choose_gate(model: Model, samples: dict[str, Sample], sizes: Sequence[int],
         parts = _likes_parts(model, warm), None if cold is None else _likes_parts(model, cold)
         bucket = _choose_bucket(model, (warm, cold), parts, before, quality, title, curb=start > 0)
         asked = _join(None, samples.get("overall"), start, end)
-        # Who says nothing is shown what is liked most: what nobody has met is not among it.
-        shift = _choose_shift(model, bucket, asked, quality, title) if start else -_OUT_OF_SIGHT
-        buckets.insert(0, replace(bucket, intercept=bucket.intercept + shift * bucket.spread))
+        if start:
+            bucket = _level_cold(model, bucket, asked, quality, title)
+        else:  # Who says nothing is shown what is liked most: what nobody has met is not among it.
+            bucket = replace(bucket, intercept=bucket.intercept - _OUT_OF_SIGHT * bucket.spread)
+        buckets.insert(0, bucket)
     buckets += n_unasked * (buckets[-1:] or [_NO_BUCKET])
     sentence = buckets[min(1, len(buckets) - 1)]
     said, said_cold = (_keep_fitting(model, samples.get(f"cold_users{which}_k1")) for which in ("", "_cold_items"))
@@ -615,7 +661,7 @@ class _Bucket:
 
     warm: NDArray[np.float32]
     cold: NDArray[np.float32]
-    intercept: float  # brings cold scores to the level of the warm ones, and as far above as they are moved
+    intercept: float  # brings cold scores to where they are among the warm ones
     spread: float  # standard deviation of the warm scores over items
     warm_shares: NDArray[np.float64]  # the weights where each component has a standard deviation of 1
     cold_shares: NDArray[np.float64]
@@ -724,11 +770,8 @@ def _choose_bucket(
             # Content never learns who likes a new item, vectors do: these always count for something.
             cold = cold.copy()
             cold[COMPONENTS.index(BACKBONE)] = _LEAST_OF_VECTORS * cold_shares.max() / max(_deviation(vectors), 1e-9)
-    trained = ~model.cold
-    blended, raw = _blend(of_warm, warm)[:, trained], _blend(of_warm, cold)[:, trained]
-    slope, intercept = fit_line(raw, blended)
-    cold = (cold * max(slope, 1e-6)).astype(np.float32)
-    return _Bucket(warm, cold, intercept, _deviation(blended), shares, cold_shares)
+    bucket = _Bucket(warm, cold, 0.0, _deviation(_blend(of_warm, warm)[:, ~model.cold]), shares, cold_shares)
+    return _place_cold(model, bucket, of_warm, _SPREAD, _SHIFT)
 
 
 def _curb_popularity(sample: Sample, parts: list[Tensor | None], weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -756,16 +799,42 @@ def _blend(parts: list[Tensor | None], weights: NDArray[np.float32]) -> Tensor:
     return torch.stack(found).sum(dim=0) if found else torch.zeros_like(first)
 
 
-def _choose_shift(model: Model, bucket: _Bucket, sample: Sample | None, quality: dict[str, float], title: str) -> float:
-    """How far cold items are moved up in a common ranking, in standard deviations of the warm scores.
+def _level_cold(model: Model, bucket: _Bucket, sample: Sample | None, quality: dict[str, float], title: str) -> _Bucket:
+    """Gives cold items the spread and the level in a common ranking that are best over all items.
 
-    As far as costs next to nothing over all items: an item that is never shown stays cold.
+    From there they go up as far as costs next to nothing: an item that is never shown stays cold.
     """
     if sample is None or len(sample.n_relevant) < _ENOUGH_USERS:  # what fewer can bear is not known
-        return 0.0
+        return bucket
     parts = _likes_parts(model, sample)
-    trained = ~model.cold
-    warm, cold = _blend(parts, bucket.warm), _blend(parts, bucket.cold) + bucket.intercept
-    found = {shift: sample.quality(torch.where(trained, warm, cold + shift * bucket.spread)) for shift in _SHIFTS}
-    quality.update({f"cold items moved by {shift:+g}, {title}": worth for shift, worth in found.items()})
-    return max(shift for shift, worth in found.items() if worth >= (1 - _ROOM_FOR_COLD) * max(found.values()))
+    warm = _blend(parts, bucket.warm)
+
+    def measure(spread: float, shift: float) -> float:
+        placed = _place_cold(model, bucket, parts, spread, shift)
+        return sample.quality(torch.where(model.cold, _blend(parts, placed.cold) + placed.intercept, warm))
+
+    found = {(spread, shift): measure(spread, shift) for spread in _SPREADS for shift in _SHIFTS}
+    best = max(found.values())
+    spread, _ = max(found, key=lambda tried: found[tried])
+    shift = max(shift for (of, shift), worth in found.items() if of == spread and worth >= (1 - _ROOM_FOR_COLD) * best)
+    quality[f"cold items spread by {spread:g} and moved by {shift:+g}, {title}"] = found[spread, shift]
+    return _place_cold(model, bucket, parts, spread, shift)
+
+
+def _place_cold(model: Model, bucket: _Bucket, parts: list[Tensor | None], spread: float, shift: float) -> _Bucket:
+    """Scales and moves the cold items' scores.
+
+    Args:
+        model: says which items are cold.
+        bucket: the weights.
+        parts: each component's scores for some users.
+        spread: of the cold items' scores, in standard deviations of the warm ones.
+        shift: of their mean from the warm ones' mean, likewise.
+    """
+    if not model.cold.any():
+        return bucket
+    warm, cold = _blend(parts, bucket.warm)[:, ~model.cold], _blend(parts, bucket.cold)[:, model.cold]
+    unit = _deviation(warm)
+    factor = spread * unit / max(_deviation(cold), 1e-9)
+    intercept = float(warm.mean()) + shift * unit - factor * float(cold.mean())
+    return replace(bucket, cold=(bucket.cold * factor).astype(np.float32), intercept=intercept)

@@ -2,7 +2,8 @@
 
     python scripts/benchmarks/published.py --splits kgrs lastfm citeulike --seeds 0 1 2
 
-Trained on the train part alone, full ranking, train and valid items left out at test; the seed is that of the training.
+Trained on the train part alone, everything chosen on the valid part, full ranking, train and valid items left out at
+test; the seed is that of the training.
 """
 
 import argparse
@@ -39,7 +40,8 @@ def measure(name: str, seed: int, data_dir: Path) -> dict[str, Any]:
     """Trains on one split with one seed, and asks for its test part."""
     split = READERS[name](data_dir)
     start, start_cpu = time.perf_counter(), time.process_time()
-    model, choices = fit_model(split.graph.data, split.graph.schema, split.train, TrainConfig(seed=seed))
+    config, graph = TrainConfig(seed=seed), split.graph
+    model, choices = fit_model(graph.data, graph.schema, split.train, config, validation=split.validation)
     figures = {}
     for slice_ in split.slices:
         k, metrics, *_ = FIGURES[slice_.name]

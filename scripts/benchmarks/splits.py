@@ -35,11 +35,13 @@ class PublishedSplit:
         graph: the catalogue; its interactions are the train part.
         train: the likes of the train part.
         slices: what is asked.
+        validation: what is asked to choose by: the same of the validation part, by the names of `Split`.
     """
 
     graph: CatalogueGraph
     train: Likes
     slices: list[Slice]
+    validation: dict[str, Slice]
 
 
 def read_kgrs(data_dir: Path = DATA_DIR, part: str = "test") -> PublishedSplit:
@@ -50,9 +52,7 @@ def read_kgrs(data_dir: Path = DATA_DIR, part: str = "test") -> PublishedSplit:
     tables = build_tables(whole.schema, dict(whole.nodes), {**whole.edges, whole.schema.interaction.edge: likes})
     graph = build_graph(tables, load_encoder(), cache_dir())
     found = {name: _to_matrix(graph, pairs) for name, pairs in parts.items()}
-    left_out = found["valid"] if part == "test" else None
-    slice_ = Slice("kgrs", f"ml-1m/kgrs_split, {part}", found["train"], found[part], None, left_out)
-    return PublishedSplit(graph, _to_likes(found["train"]), [slice_])
+    return _split_warm("kgrs", graph, found, part)
 
 
 def read_lastfm(data_dir: Path = DATA_DIR, part: str = "test") -> PublishedSplit:
@@ -90,9 +90,7 @@ def read_lastfm(data_dir: Path = DATA_DIR, part: str = "test") -> PublishedSplit
     }
     graph = build_graph(build_tables(schema, nodes, edges), load_encoder(), cache_dir())
     found = {name: _to_matrix(graph, pairs) for name, pairs in parts.items()}
-    left_out = found["valid"] if part == "test" else None
-    slice_ = Slice("lastfm", f"lastfm-kg, {part}", found["train"], found[part], None, left_out)
-    return PublishedSplit(graph, _to_likes(found["train"]), [slice_])
+    return _split_warm("lastfm", graph, found, part)
 
 
 def read_citeulike(data_dir: Path = DATA_DIR, part: str = "test", *, tags: bool = False) -> PublishedSplit:
@@ -115,12 +113,34 @@ def read_citeulike(data_dir: Path = DATA_DIR, part: str = "test", *, tags: bool 
     schema = _schema("citeulike-a", "paper", "name", "collected", extra)
     graph = build_graph(build_tables(schema, nodes, edges), load_encoder(), cache_dir())
     found = {name: _to_matrix(graph, pairs) for name, pairs in parts.items()}
+    asked = _ask_citeulike(found, part)
+    validation = _ask_citeulike(found, "valid")
+    names_of = {"cold": "cold_items", "warm": "warm", "overall": "overall"}
+    return PublishedSplit(
+        graph, _to_likes(found["warm_train"]), asked, {names_of[slice_.name]: slice_ for slice_ in validation}
+    )
+
+
+READERS = {"kgrs": read_kgrs, "lastfm": read_lastfm, "citeulike": read_citeulike}
+
+
+def _split_warm(name: str, graph: CatalogueGraph, found: dict[str, csr_array], part: str) -> PublishedSplit:
+    train, valid = found["train"], found["valid"]
+    asked = Slice(name, f"{name}, {part}", train, found[part], None, valid if part == "test" else None)
+    met = _items_of(train)
+    known = csr_array(valid.multiply(met))  # what nobody has met in training is not asked for
+    known.eliminate_zeros()
+    validation = {"warm": Slice("warm", f"{name}, valid", train, known, met)}
+    return PublishedSplit(graph, _to_likes(train), [asked], validation)
+
+
+def _ask_citeulike(found: dict[str, csr_array], part: str) -> list[Slice]:
     train, other = found["warm_train"], "valid" if part == "test" else "test"
     warm = _items_of(train)
     cold = _items_of(found["cold_valid"]) | _items_of(found["cold_test"])
     seen = found["warm_valid"] if part == "test" else None
     unasked = found[f"cold_{other}"]
-    slices = [
+    return [
         Slice("cold", f"cold papers, {part}", train, found[f"cold_{part}"], cold, unasked),
         Slice("warm", f"warm papers, {part}", train, found[f"warm_{part}"], warm, seen),
         Slice(
@@ -128,10 +148,6 @@ def read_citeulike(data_dir: Path = DATA_DIR, part: str = "test", *, tags: bool 
             unasked if seen is None else csr_array(seen + unasked),
         ),
     ]  # fmt: skip
-    return PublishedSplit(graph, _to_likes(train), slices)
-
-
-READERS = {"kgrs": read_kgrs, "lastfm": read_lastfm, "citeulike": read_citeulike}
 
 
 def _schema(name: str, item: str, text: str, interaction: str, rest: str) -> CatalogueSchema:

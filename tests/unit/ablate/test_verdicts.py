@@ -23,7 +23,7 @@ def test_a_verdict_needs_proof_either_way():
     assert judge([sure], 0.005) == Verdict.KEEP  # it loses, and more than that
     assert judge([sure, unsure], 0.02) == Verdict.UNDECIDED
     assert judge([change(WARM, 0, 0), change(COLD, -0.05, 0.01)], 0.02) == Verdict.KEEP
-    assert judge([change(WARM, 0.0005, 0.0005, whole=0.001)], 0.02) == Verdict.DROP  # of .05 at least
+    assert judge([change(WARM, 0.0005, 0.0005, whole=0.001)], 0.02) == Verdict.DROP  # of .1 at least
 
 
 def test_what_carries_a_slice():

@@ -79,7 +79,9 @@ def test_links_go_both_ways_and_between_items_and_each_end_is_a_code() -> None:
         (0, ("edited", False, "author"), 1),
         (2, ("edited", False, "author"), 0),
         (0, ("cites", True, "book"), 1),
+        (1, ("cites", True, "book"), 1),  # the cited book shares the code of those that cite it
         (1, ("cites", False, "book"), 0),
+        (0, ("cites", False, "book"), 0),
     }
 
 

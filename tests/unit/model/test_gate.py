@@ -60,22 +60,22 @@ def test_quality_worked_by_hand() -> None:
 
 
 def test_a_sample_keeps_few_users_of_a_wide_slice_and_only_those_with_a_question() -> None:
-    n_users, n_items = 80, 70_000
+    n_users, n_items = 80, 210_000
     rows = np.arange(n_users)
     relevant = csr_array((np.ones(79), (rows[1:], rows[1:])), shape=(n_users, n_items))
     slice_ = Slice("warm", "Warm", csr_array((n_users, n_items), dtype=np.float32), relevant)
-    sample = sample_slice(slice_, np.random.default_rng(0))
+    sample = sample_slice(slice_, np.random.default_rng(0), 20)
     assert sample.relevant.shape == (64, n_items)
     assert (sample.relevant.sum(dim=1) == 1).all()
-    again = sample_slice(slice_, np.random.default_rng(0))
+    again = sample_slice(slice_, np.random.default_rng(0), 20)
     assert torch.equal(sample.relevant, again.relevant)
-    small = sample_slice(draw_slice(0), np.random.default_rng(0))
+    small = sample_slice(draw_slice(0), np.random.default_rng(0), 20)
     assert len(small.relevant) == np.count_nonzero(np.diff(draw_slice(0).relevant.indptr))
 
 
 def planted(seed: int = 0) -> tuple[Sample, torch.Tensor, list[torch.Tensor]]:
     rng = np.random.default_rng(seed)
-    sample = sample_slice(draw_slice(seed, 200, 100), rng)
+    sample = sample_slice(draw_slice(seed, 200, 100), rng, 20)
     truth = sample.relevant.float()
 
     def noisy(share: float) -> torch.Tensor:

@@ -59,8 +59,8 @@ def draw_model(seed: int, *, item_item: bool = True) -> tuple[Model, ItemLinks]:
     text = torch.where(data["book"].has_text[:, None], data["book"].x, 0.0)
     liked = to_csr((rng.random((25, N_ITEMS)) < 0.4) & (n_likes > 0))
     content = fit_content(
-        liked, text.numpy(), links, channels, n_likes == 0, link_weight=1.0, regularisation=0.5, most_landmarks=12,
-        seed=0,
+        liked, text.numpy(), links, channels, n_likes == 0, None, link_weight=1.0, regularisation=0.5, max_items=0,
+        n_landmarks=12, seed=0,
     )  # fmt: skip
     cold = rng.random((4, len(COMPONENTS))) * np.isin(COMPONENTS, (FEW_SHOT, BACKBONE, CONTENT, TEXT))
     weights_warm = rng.random((4, len(COMPONENTS))).astype(np.float32)

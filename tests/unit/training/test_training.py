@@ -345,7 +345,7 @@ def test_a_sentence_is_validated_as_it_is_served() -> None:
     book = int(np.flatnonzero(~found.cold)[0])
     support = csr_array(([1.0], ([0], [book])), shape=(1, N_BOOKS), dtype=np.float32)
     relevant = csr_array(([1.0], ([0], [book + N_GROUPS])), shape=(1, N_BOOKS), dtype=np.float32)
-    sample = sample_slice(Slice("k1", "", support, relevant), np.random.default_rng(0))
+    sample = sample_slice(Slice("k1", "", support, relevant), np.random.default_rng(0), 20)
     parts = _sentence_parts(model, sample)
     blend = sum(
         float(weight) * part[0]
