@@ -165,8 +165,8 @@ def choose_model(
         if not len(split.train):  # a handful of likes: nothing is left to validate on
             split = replace(split, train=likes, slices={})
     else:
-        none_held = (np.zeros(size, np.bool_) for size in reversed(likes.shape))
-        split = Split(likes, dict(validation), *none_held, by_time=False)
+        no_item, no_user = np.zeros(likes.shape[1], np.bool_), np.zeros(likes.shape[0], np.bool_)
+        split = Split(likes, dict(validation), no_item, no_user, by_time=False)
     rng = np.random.default_rng([config.seed, 1])
     samples = {name: sample_slice(slice_, rng, config.list_length) for name, slice_ in split.slices.items()}
     length = max(config.list_length, _STEADY_LENGTH)
@@ -299,25 +299,26 @@ class _Run:
             return chosen
         matrix = likes.to_matrix()
 
-        def fit(settings: Mapping[str, float], dim: int) -> tuple[float, None]:
+        dim, epochs = min(self.config.backbone.draft_dim, self.config.embedding_dim), self.config.backbone.epochs
+        start_from: Tensor | None = None  # vectors of other settings are most of the way
+
+        def measure(settings: Mapping[str, float]) -> tuple[float, None]:
+            nonlocal start_from
             alpha, regularisation = settings["alpha"], settings["regularisation"]
             items, _ = fit_ials(
-                matrix, dim=dim, alpha=alpha, regularisation=regularisation, epochs=self.config.backbone.epochs,
-                seed=self.config.seed, device=self.device,
+                matrix, dim=dim, alpha=alpha, regularisation=regularisation,
+                epochs=epochs if start_from is None else max(epochs // 2, 1), seed=self.config.seed,
+                device=self.device, start=start_from,
             )  # fmt: skip
-            items = items.cpu()
+            items = start_from = items.cpu()
             users = solve_supports(sample.support, items, ials_ridge(sample.support, alpha, regularisation), alpha)
-            draft = ", draft" if dim < self.config.embedding_dim else ""
             found = sample.quality(users @ items.T)
-            quality[f"backbone alpha={alpha:g} regularisation={regularisation:g}{draft}"] = found
+            quality[f"backbone alpha={alpha:g} regularisation={regularisation:g}"] = found
             return found, None
 
         grid = {"regularisation": regularisations, "alpha": alphas}
         start = {"regularisation": chosen.regularisation, "alpha": chosen.alpha}
-        found, _ = climb(
-            start, grid, lambda settings: fit(settings, min(self.config.backbone.draft_dim, self.config.embedding_dim)),
-            together=True,
-        )  # fmt: skip
+        found, _ = climb(start, grid, measure, together=True)
         return replace(chosen, regularisation=found["regularisation"], alpha=found["alpha"])
 
     def choose_prior(self, backbone: _Backbone, samples: dict[str, Sample], choices: Choices) -> Choices:

@@ -40,7 +40,8 @@ def measure(name: str, seed: int, data_dir: Path) -> dict[str, Any]:
     """Trains on one split with one seed, and asks for its test part."""
     split = READERS[name](data_dir)
     start, start_cpu = time.perf_counter(), time.process_time()
-    config, graph = TrainConfig(seed=seed), split.graph
+    length = FIGURES[split.slices[0].name][0]  # of the lists that the figures are of
+    config, graph = TrainConfig(seed=seed, list_length=length), split.graph
     model, choices = fit_model(graph.data, graph.schema, split.train, config, validation=split.validation)
     figures = {}
     for slice_ in split.slices:
