@@ -202,14 +202,16 @@ def test_few_users_must_gain_more_by_a_step() -> None:
         assert bool(search_weights([first, second], worth, n_users, np.zeros(2))[1][1]) == gains
 
 
-def climb_on(table: dict[tuple[float, float], float], start: tuple[float, float]) -> tuple[tuple[float, ...], list]:
+def climb_on(
+    table: dict[tuple[float, float], float], start: tuple[float, float], *, together: bool = False
+) -> tuple[tuple[float, ...], list]:
     asked = []
 
     def measure(settings: dict[str, float]) -> tuple[float, str]:
         asked.append((settings["a"], settings["b"]))
         return table[asked[-1]], f"fitted {asked[-1]}"
 
-    found, fitted = climb({"a": start[0], "b": start[1]}, {"a": (1, 2, 3, 4), "b": (0, 5)}, measure)
+    found, fitted = climb({"a": start[0], "b": start[1]}, {"a": (1, 2, 3, 4), "b": (0, 5)}, measure, together=together)
     chosen = (found["a"], found["b"])
     assert fitted == f"fitted {chosen}"
     return chosen, asked
@@ -230,3 +232,29 @@ def test_climbing_keeps_what_is_not_clearly_beaten() -> None:
     table = {(1, 0): 1.0, (2, 0): 1.0, (3, 0): 1.0015, (2, 5): 1.0}
     assert climb_on(table, (2, 0))[0] == (2, 0)
     assert climb_on(table | {(3, 0): 1.0025, (4, 0): 1.0, (3, 5): 0.0}, (2, 0))[0] == (3, 0)
+
+
+def test_settings_that_depend_on_each_other_are_moved_against_each_other_until_nothing_gets_better() -> None:
+    table = {(a, b): 0.1 for a in (1, 2, 3, 4) for b in (0, 5)} | {(1, 5): 1.0, (2, 0): 2.0, (3, 0): 3.0}
+    assert climb_on(table, (1, 5))[0] == (1, 5)
+    chosen, asked = climb_on(table, (1, 5), together=True)
+    assert chosen == (3, 0)
+    assert len(asked) == len(set(asked))
+
+
+def test_a_pair_is_found_whose_parts_are_worth_little_alone() -> None:
+    first, second, third = torch.eye(3)
+
+    def worth(blend: torch.Tensor) -> float:
+        return 1.0 + float(blend[2] > 0) + 2 * float(blend[0] > 0 and blend[0] == blend[1])
+
+    parts = [part.expand(2, -1) for part in (first, second, third)]
+    shares = search_weights(parts, lambda blend: worth(blend[0]), 10**9, np.zeros(3))[1]
+    assert (shares > 0).all()  # alone the third is best, which leads to neither of the others
+
+
+def test_what_is_left_out_of_a_slice_is_not_recommended() -> None:
+    one = to_csr([[0, 0, 0, 1]])
+    slice_ = Slice("warm", "Warm", to_csr([[1, 0, 0, 0]]), to_csr([[0, 0, 1, 0]]), left_out=one)
+    sample = sample_slice(slice_, np.random.default_rng(0), 1)
+    assert sample.quality(torch.tensor([[9.0, 1.0, 2.0, 8.0]])) == pytest.approx(1)

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -321,6 +321,23 @@ def test_sizes_that_nobody_has_take_their_neighbours_weights() -> None:
     np.testing.assert_array_equal(gate.cold[3], gate.cold[2])
     assert gate.cold_offset[3] == gate.cold_offset[2]
     assert gate.warm[2].any()
+
+
+def test_a_validation_part_that_is_given_is_what_is_chosen_by() -> None:
+    found, stages = plant(), []
+    rng = np.random.default_rng(0)
+    held = rng.random(len(found.likes)) < 0.2
+    train, asked = found.likes.select(~held), found.likes.select(held).to_matrix()
+    warm = Slice("warm", "Warm", train.to_matrix(), asked, ~train.cold_items)
+    cold = replace(found.question, support=train.to_matrix())
+    config = FAST.model_copy(update={"backbone": BackboneConfig(alphas=(0.1, 10.0), regularisations=(0.01,), epochs=2)})
+    given = {"warm": warm, "cold_items": cold}
+    model, choices = fit_model(found.data, BOOKS, train, config, stages.append, validation=given)
+    assert not any("holding out" in stage or "all likes" in stage for stage in stages)
+    assert torch.expm1(model.popularity).sum() == pytest.approx(len(train), rel=1e-5)  # nothing was held out
+    assert recall(model, cold) > 0.75
+    tried = {a: choices.quality[f"backbone alpha={a} regularisation=0.01"] for a in ("0.1", "10")}
+    assert choices.alpha == float(max(tried, key=lambda alpha: tried[alpha]))
 
 
 def test_a_single_relation_is_all_there_is_and_cold_items_are_found_by_it() -> None:
