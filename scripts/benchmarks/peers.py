@@ -41,6 +41,7 @@ from graph_schema import CatalogueSchema
 from kgrec import metrics
 from kgrec.config import TrainConfig
 from kgrec.graph.split import Likes
+from kgrec.slices import Slice
 from kgrec.training.training import fit_model
 
 K, BLOCK_USERS, N_SINGLE, N_TIMES = 20, 512, 300, 3
@@ -194,10 +195,15 @@ def run_ours(split: KgrsSplit, directory: Path, threads: int) -> tuple[dict[str,
         return Likes(users[places[0]], items[places[1]], None, shape)
 
     start, start_cpu = time.perf_counter(), time.process_time()
-    model, choices = fit_model(graph.data, graph.schema, to_likes(split.train), TrainConfig(), _say)
+    train, valid = to_likes(split.train), to_likes(split.valid).to_matrix()
+    likes, met = train.to_matrix(), ~train.cold_items
+    asked = csr_array(valid.multiply(met))
+    asked.eliminate_zeros()
+    validation = {"warm": Slice("warm", "Warm", likes, asked, met)}  # like the peers, ours chooses on the valid part
+    config = TrainConfig(list_length=10)  # what they are stopped by is Recall@10
+    model, choices = fit_model(graph.data, graph.schema, train, config, _say, validation=validation)
     train_s, train_cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
     peak_mb = read_peak_mb()  # the catalogue and the libraries included
-    likes, valid = to_likes(split.train).to_matrix(), to_likes(split.valid).to_matrix()
     outside = np.setdiff1d(np.arange(shape[1]), items)
 
     def rank(rows: NDArray[np.int64], *hidden: csr_array) -> NDArray[np.int64]:
