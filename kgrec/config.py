@@ -43,7 +43,7 @@ class BackboneConfig(_Frozen):
     """
 
     alphas: tuple[PositiveFloat, ...] = (0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8)
-    regularisations: tuple[PositiveFloat, ...] = (0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05)
+    regularisations: tuple[PositiveFloat, ...] = (0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08)
     epochs: PositiveInt = 8
     draft_dim: PositiveInt = 64
     more_epochs: PositiveInt = 4

@@ -188,7 +188,7 @@ def climb(
         grid: name -> its values, ascending.
         measure: what settings are worth, higher is better, and what was fitted by them.
         together: whether the settings depend on each other: then two are moved against each other too, and all again
-            until nothing gets better. Nothing is measured twice.
+            until nothing gets better by however little. Nothing is measured twice.
 
     Returns:
         The best settings and what was fitted by them.
@@ -208,7 +208,7 @@ def climb(
                 while (tried := _step(chosen, grid, direction)) is not None and tuple(tried.values()) not in seen:
                     seen.add(tuple(tried.values()))
                     worth, found = measure(tried)
-                    if worth <= best * _CLEARLY:
+                    if worth <= best * (1 if together else _CLEARLY):
                         break
                     best, fitted, chosen, moved = worth, found, tried, True
                 better |= moved and together

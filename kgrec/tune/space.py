@@ -65,7 +65,7 @@ class Setting:
 SPACE = (
     Setting("embedding_dim", 32, 160, step=16),
     Setting("backbone.alphas", 0.003, 1.0, log=True),
-    Setting("backbone.regularisations", 0.0005, 0.05, log=True),
+    Setting("backbone.regularisations", 0.0005, 0.08, log=True),
     Setting("backbone.epochs", 4, 16),
     Setting("item_item.user_exponent", 0.0, 0.8),
     Setting("item_item.regularisations", 0.3, 20, log=True),
