@@ -95,6 +95,8 @@ LEFT_OUT = {
     "item_item.rank": "of the form for catalogues too large for the exact one: the more the better, and the slower",
     "content.landmarks": "the more the better, and the slower",
     "head.more_epochs": "of the last fit, which no trial makes",
+    "prior.encoder": "which of them is best is a table in docs/benchmarks.md, and message passing costs much",
+    "prior.network": "of message passing, which is off",
     "prior.gates": "searched for each channel inside every training",
     "prior.hidden": "costs much, and did no better on MovieLens",
     "prior.steps": "of the hidden layer, which is off",
