@@ -103,7 +103,7 @@ class NetworkConfig(_Frozen):
         heads: of attention ("hgt"), which divide `hidden`.
         steps: at most so many gradient steps, each over the whole graph; held-out items say when to stop.
         learning_rate, weight_decay: of AdamW.
-        dropout: share of the states' entries left out in a step.
+        dropout: share of the states' entries, and of the items' texts, left out in a step.
         hide: share of the items hidden in a step, whose vectors are asked for.
         readout_regularisation: of the ridge that reads the states while they are trained.
     """
@@ -111,7 +111,7 @@ class NetworkConfig(_Frozen):
     layers: PositiveInt = 2
     hidden: PositiveInt = 128
     heads: PositiveInt = 2
-    steps: PositiveInt = 120
+    steps: PositiveInt = 60
     learning_rate: PositiveFloat = 0.001
     weight_decay: float = Field(0.01, ge=0)
     dropout: float = Field(0.3, ge=0, lt=1)

@@ -125,7 +125,8 @@ class Layers(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         """Makes the layers with torch's current random state."""
         super().__init__()
-        self.encoder, width, names = architecture.encoder, architecture.hidden, architecture.edge_types
+        self.encoder, self.edge_types = architecture.encoder, architecture.edge_types
+        width, names = architecture.hidden, architecture.edge_types
         self.layers: Any = nn.ModuleList()
         for _ in range(architecture.layers if names else 0):
             if self.encoder == "hgt":
@@ -147,6 +148,7 @@ class Layers(nn.Module):
             edges: edge type -> (2, n) rows of sender and hearer.
             degrees: node type -> (n,) how many messages each node hears.
         """
+        edges = {name: edges[name] for name in self.edge_types if name in edges}  # HGTConv trusts in this order
         if self.encoder == "lightgcn":
             weights = {
                 name: (degrees[name[0]][ends[0]] * degrees[name[2]][ends[1]]).clamp(min=1).rsqrt()
@@ -190,9 +192,12 @@ class Network(nn.Module):
             sends: (n_items,) bool, the items that are known.
         """
         edges, degrees = graph.heard(sends)
-        states = self.text(graph.text)
+        text, item = dict(graph.text), graph.item_type
+        if self.training and item in text:  # some items must do without a text
+            text[item] = text[item] * (torch.rand((len(sends), 1), device=sends.device) >= self.dropout)
+        states = self.text(text)
         for name, embedding in zip(graph.n_nodes, self.embeddings, strict=True):
-            own = self.vector(vectors * sends[:, None]) if name == graph.item_type else embedding
+            own = self.vector(vectors * sends[:, None]) if name == item else embedding
             states[name] = states[name] + own if name in states else own
         found = [states]
         for layer in range(len(self.layers.layers)):
@@ -316,7 +321,7 @@ class TrainedNetwork:
             heard[codes] = self.known[rows] if name[0] == item else True
             degree[codes] = degrees[name[0]].cpu().numpy()[rows]
             for layer, table in enumerate(tables):
-                table[codes] = states[layer][name[0]].cpu().numpy()[rows]
+                table[codes] = states[layer][name[0]].detach().cpu().numpy()[rows]
         weights, start, bias = problem.solve(settings), 0, problem.mean.astype(np.float32)
         dim = len(bias)
         text_mean, text_weight = np.zeros(0, np.float32), np.zeros((0, dim), np.float32)
