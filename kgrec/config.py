@@ -103,7 +103,7 @@ class NetworkConfig(_Frozen):
         heads: of attention ("hgt"), which divide `hidden`.
         steps: at most so many gradient steps, each over the whole graph; held-out items say when to stop.
         learning_rate, weight_decay: of AdamW.
-        dropout: share of the states' entries, and of the items' texts, left out in a step.
+        dropout: share of the states' entries left out in a step.
         hide: share of the items hidden in a step, whose vectors are asked for.
         readout_regularisation: of the ridge that reads the states while they are trained.
     """

@@ -192,12 +192,9 @@ class Network(nn.Module):
             sends: (n_items,) bool, the items that are known.
         """
         edges, degrees = graph.heard(sends)
-        text, item = dict(graph.text), graph.item_type
-        if self.training and item in text:  # some items must do without a text
-            text[item] = text[item] * (torch.rand((len(sends), 1), device=sends.device) >= self.dropout)
-        states = self.text(text)
+        states = self.text(graph.text)
         for name, embedding in zip(graph.n_nodes, self.embeddings, strict=True):
-            own = self.vector(vectors * sends[:, None]) if name == item else embedding
+            own = self.vector(vectors * sends[:, None]) if name == graph.item_type else embedding
             states[name] = states[name] + own if name in states else own
         found = [states]
         for layer in range(len(self.layers.layers)):

@@ -163,7 +163,8 @@ class _Meta(nn.Module):
         """
         _, alpha, sharpness, ridge = self.log_scalars.exp()
         curvature = alpha * gram.diagonal() + ridge
-        return self.log_rates.exp() / (curvature if self.inner_loss == "squared" else sharpness * curvature)
+        rates: Tensor = self.log_rates.exp() / (curvature if self.inner_loss == "squared" else sharpness * curvature)
+        return rates
 
     def forward(self, index: Tensor, mask: Tensor) -> Tensor:
         """Logits (n, n_items) for supports given as padded columns (n, width) and their mask."""

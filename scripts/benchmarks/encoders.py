@@ -83,6 +83,7 @@ class Task:
 
     @property
     def n_likes(self) -> NDArray[np.int64]:
+        """(n_items,) the training likes of each item."""
         return np.bincount(self.split.train.items, minlength=len(self.items))
 
 
