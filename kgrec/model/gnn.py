@@ -10,7 +10,7 @@ comes later are the same.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -319,29 +319,56 @@ class TrainedNetwork:
             degree[codes] = degrees[name[0]].cpu().numpy()[rows]
             for layer, table in enumerate(tables):
                 table[codes] = states[layer][name[0]].detach().cpu().numpy()[rows]
-        weights, start, bias = problem.solve(settings), 0, problem.mean.astype(np.float32)
-        dim = len(bias)
-        text_mean, text_weight = np.zeros(0, np.float32), np.zeros((0, dim), np.float32)
-        state_weight = []
-        for channel in self.channels:
-            end = start + channel.features.shape[1]
-            onto = channel.basis @ weights[start:end]
-            start = end
-            if channel.name == TEXT:
-                text_mean, text_weight = channel.mean, onto
-            else:
-                bias = bias - channel.mean @ onto
-                state_weight.append(onto)
+        readout = _unfold(self.channels, problem, settings)
         input_weight, input_bias = np.zeros((0, hidden), np.float32), np.zeros(hidden, np.float32)
         if item in graph.text:
             linear = network.text.lins[item]
             input_weight, input_bias = (part.detach().cpu().numpy().copy() for part in (linear.weight.T, linear.bias))
         parameters = {name: value.detach().cpu().clone() for name, value in network.layers.state_dict().items()}
+        bias = problem.mean - np.einsum("lh,lhd->d", readout.state_mean, readout.state_weight)
         return GnnEncoder(
             network.architecture, parameters, links.relation, heard, degree, tables, input_weight, input_bias,
-            bias.astype(np.float32), text_mean, text_weight,
-            np.stack(state_weight) if state_weight else np.zeros((0, hidden, dim), np.float32),
+            bias.astype(np.float32), readout.text_mean, readout.text_weight, readout.state_weight,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Readout:
+    """The ridge as it reads raw texts and states: mean + (text - text_mean) text_weight + the same for each layer.
+
+    Attributes:
+        of_text: (n_items, dim): the mean, and what the items' texts add.
+        text_mean: (text_dim,); text_weight: (text_dim, dim).
+        state_mean: (n_layers, hidden); state_weight: (n_layers, hidden, dim).
+    """
+
+    of_text: NDArray[np.float32]
+    text_mean: NDArray[np.float32]
+    text_weight: NDArray[np.float32]
+    state_mean: NDArray[np.float32]
+    state_weight: NDArray[np.float32]
+
+
+def _unfold(channels: Sequence[Channel], problem: RidgeProblem, settings: PriorSettings) -> _Readout:
+    weights, start, dim = problem.solve(settings), 0, len(problem.mean)
+    of_text = np.tile(problem.mean, (len(problem.features), 1))
+    text_mean, text_weight = np.zeros(0, np.float32), np.zeros((0, dim), np.float32)
+    means: list[NDArray[np.float32]] = []
+    onto: list[NDArray[np.float32]] = []
+    for channel in channels:
+        own = weights[start : start + channel.features.shape[1]]
+        start += len(own)
+        if channel.name == TEXT:
+            of_text += channel.features @ own
+            text_mean, text_weight = channel.mean, channel.basis @ own
+        else:
+            means.append(channel.mean)
+            onto.append(channel.basis @ own)
+    if not means:  # no relations, so there are no layers
+        return _Readout(
+            of_text, text_mean, text_weight, np.zeros((0, 0), np.float32), np.zeros((0, 0, dim), np.float32)
+        )
+    return _Readout(of_text, text_mean, text_weight, np.stack(means), np.stack(onto))
 
 
 def train_network(
@@ -392,36 +419,28 @@ def train_network(
             torch.from_numpy(part).to(device)
             for part in (said, item_vectors, item_weights, user_gram / max(unit, 1e-12))
         )
-        kept = torch.from_numpy(known & ~held).to(device)
+        kept, readout = torch.from_numpy(known & ~held).to(device), PriorSettings(config.readout_regularisation, {})
         best, steps, least = copy.deepcopy(network.state_dict()), 0, np.inf
         for step in range(config.steps + 1 if held.any() and graph.edges else 0):
-            if step % _EVERY == 0:
+            if step % _EVERY == 0 or step == config.steps:
                 channels = _read_channels(network, graph, said, known & ~held, text)
                 problem = build_ridge_problem(channels, item_vectors, np.where(held, 0, item_weights))
-                readout = PriorSettings(config.readout_regularisation, {})
                 errors = np.where(held[:, None], problem.predict(readout) - item_vectors, 0)
                 lost = _loss(errors, item_weights * held, user_gram) / max(unit, 1e-12)
                 if lost < least:
                     best, steps, least = copy.deepcopy(network.state_dict()), step, lost
-                elif step - steps >= _PATIENCE * _EVERY:
+                if step == config.steps or step - steps >= _PATIENCE * _EVERY:
                     break
-                solved = torch.from_numpy(problem.solve(readout)).to(device)
-                blocks = [channel for channel in channels if channel.name == STATES]
-                centres, bases = (
-                    [torch.from_numpy(part).to(device) for part in parts]
-                    for parts in ([channel.mean for channel in blocks], [channel.basis for channel in blocks])
-                )
-                of_text = torch.from_numpy(problem.mean).to(device) + (
-                    0 if text is None else torch.from_numpy(text.features).to(device) @ solved[: text.features.shape[1]]
+                unfolded = _unfold(channels, problem, readout)
+                of_text, state_mean, state_weight = (
+                    torch.from_numpy(part).to(device)
+                    for part in (unfolded.of_text, unfolded.state_mean.ravel(), np.concatenate(unfolded.state_weight))
                 )
                 network.train()
             hidden = kept & (torch.rand(len(kept), device=device) < config.hide)
             states = network(graph, inputs, kept & ~hidden)[1:]
-            read = [
-                (state[graph.item_type][hidden] - c) @ b for state, c, b in zip(states, centres, bases, strict=True)
-            ]
-            features = nn.functional.dropout(torch.cat(read, dim=1), config.dropout)
-            error = of_text.expand(len(kept), -1)[hidden] + features @ solved[-features.shape[1] :] - targets[hidden]
+            read = torch.cat([state[graph.item_type][hidden] for state in states], dim=1) - state_mean
+            error = of_text[hidden] + nn.functional.dropout(read, config.dropout) @ state_weight - targets[hidden]
             loss = (weights[hidden] * ((error @ gram) * error).sum(dim=1)).sum() / weights[hidden].sum().clamp(min=1e-9)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
