@@ -2,9 +2,9 @@
 
 import tomllib
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from kgrec.errors import RequestError
 
@@ -43,7 +43,19 @@ class BackboneConfig(_Frozen):
     """
 
     alphas: tuple[PositiveFloat, ...] = (0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8)
-    regularisations: tuple[PositiveFloat, ...] = (0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08)
+    regularisations: tuple[PositiveFloat, ...] = (
+        0.0005,
+        0.001,
+        0.002,
+        0.004,
+        0.007,
+        0.01,
+        0.015,
+        0.02,
+        0.03,
+        0.05,
+        0.08,
+    )
     epochs: PositiveInt = 8
     draft_dim: PositiveInt = 64
     more_epochs: PositiveInt = 4
@@ -95,10 +107,44 @@ class ContentConfig(_Frozen):
     landmarks: PositiveInt = 2048
 
 
+class NetworkConfig(_Frozen):
+    """Message passing over texts and links, trained end to end towards the backbone's vectors.
+
+    Attributes:
+        layers: how far messages go; of two, an item hears what the other items of a node are like.
+        hidden: width of the states.
+        heads: of attention ("hgt"), which divide `hidden`.
+        steps: at most so many gradient steps, each over the whole graph; held-out items say when to stop.
+        learning_rate, weight_decay: of AdamW.
+        dropout: share of the states' entries left out in a step.
+        hide: share of the items hidden in a step, whose vectors are asked for.
+        readout_regularisation: of the ridge that reads the states while they are trained.
+    """
+
+    layers: PositiveInt = 2
+    hidden: PositiveInt = 128
+    heads: PositiveInt = 2
+    steps: PositiveInt = 60
+    learning_rate: PositiveFloat = 0.001
+    weight_decay: float = Field(0.01, ge=0)
+    dropout: float = Field(0.3, ge=0, lt=1)
+    hide: float = Field(0.3, gt=0, lt=1)
+    readout_regularisation: PositiveFloat = 10.0
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError(f"expected `hidden` to be a multiple of `heads`, got {self.hidden} and {self.heads}")
+        return self
+
+
 class PriorConfig(_Frozen):
     """From an item's texts and links to the backbone's vector space.
 
     Attributes:
+        encoder: "paths" propagates once, in closed form; "sage", "hgt" and "lightgcn" are message passing trained end
+            to end. A ridge from what they make of an item ends all of them.
+        network: of the encoders that are trained end to end.
         path_dim: width kept of the mean text of each relation path's ends.
         links_dim: width kept of the idf-weighted (relation, entity) incidence.
         half_weight: an item with n likes weighs n / (n + half_weight) as a training row.
@@ -108,6 +154,8 @@ class PriorConfig(_Frozen):
         steps: gradient steps of the hidden layer; validation says whether to keep it.
     """
 
+    encoder: Literal["paths", "sage", "hgt", "lightgcn"] = "paths"
+    network: NetworkConfig = NetworkConfig()
     path_dim: PositiveInt = 64
     links_dim: PositiveInt = 512
     half_weight: PositiveFloat = 20.0
@@ -115,6 +163,12 @@ class PriorConfig(_Frozen):
     gates: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)
     hidden: int = Field(0, ge=0)
     steps: PositiveInt = 60
+
+    @model_validator(mode="after")
+    def _check_hidden(self) -> Self:
+        if self.hidden and self.encoder != "paths":
+            raise ValueError(f'expected `hidden` to be 0 unless `encoder` is "paths", got {self.hidden}')
+        return self
 
 
 class HeadConfig(_Frozen):

@@ -131,7 +131,7 @@ def propagate(
         config: widths.
         seed: of the randomised factorisation.
     """
-    channels = [_text_channel(data, schema, fitted)] if "x" in data[schema.item_type] else []
+    channels = [text_channel(data, schema, fitted)] if "x" in data[schema.item_type] else []
     channels += _path_channels(data, schema, links, fitted, config.path_dim)
     if links.idf.any():
         channels.append(_links_channel(links, fitted, config.links_dim, seed))
@@ -167,9 +167,10 @@ def _divide_rows(
     return csr_array((data, like.indices, like.indptr), shape=like.shape)
 
 
-def _text_channel(data: HeteroData, schema: CatalogueSchema, fitted: NDArray[np.bool_]) -> Channel:
+def text_channel(data: HeteroData, schema: CatalogueSchema, fitted: NDArray[np.bool_]) -> Channel:
+    """The items' own texts, centred and scaled over the items that are `fitted`, (n_items,) bool."""
     x, has_text = data[schema.item_type].x.numpy(), data[schema.item_type].has_text.numpy()
-    return _standardise(TEXT, x, has_text, fitted, np.eye(x.shape[1], dtype=np.float32), scale=1.0)
+    return standardise(TEXT, x, has_text, fitted, np.eye(x.shape[1], dtype=np.float32), scale=1.0)
 
 
 def _path_channels(
@@ -198,7 +199,7 @@ def _path_channels(
             continue
         basis = _principal_axes(raw[present & fitted], dim)
         scale = 1 / np.sqrt(len(paths))
-        channels.append(_standardise(name, raw, present, fitted, basis, scale, relation=place, vectors=filled))
+        channels.append(standardise(name, raw, present, fitted, basis, scale, relation=place, vectors=filled))
     return channels
 
 
@@ -235,7 +236,7 @@ def _links_channel(links: ItemLinks, fitted: NDArray[np.bool_], dim: int, seed: 
     vectors[telling] = axes.T
     raw, present = weights @ vectors, np.diff(links.incidence.indptr) > 0
     identity = np.eye(vectors.shape[1], dtype=np.float32)
-    return _standardise(LINKS, raw, present, fitted, identity, scale=1.0, vectors=vectors)
+    return standardise(LINKS, raw, present, fitted, identity, scale=1.0, vectors=vectors)
 
 
 def _tastes_channels(
@@ -260,7 +261,7 @@ def _tastes_channels(
         spread = csr_array((share.data, np.arange(len(code)), share.indptr), shape=(share.shape[0], len(code)))
         raw = (spread @ others).astype(np.float32)  # (n_items, dim)
         name, scale = f"{TASTES}:{edge_type if is_source else f'rev_{edge_type}'}", len(links.relations) ** -0.5
-        channels.append(_standardise(name, raw, linked, fitted, identity, scale, relation=place, vectors=vectors))
+        channels.append(standardise(name, raw, linked, fitted, identity, scale, relation=place, vectors=vectors))
     return channels
 
 
@@ -275,7 +276,7 @@ def _principal_axes(rows: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(axes[:, ::-1][:, :dim], dtype=np.float32)
 
 
-def _standardise(
+def standardise(
     name: str,
     raw: NDArray[np.float32],
     present: NDArray[np.bool_],

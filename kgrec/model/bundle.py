@@ -27,10 +27,11 @@ from kgrec.config import ItemItemConfig, TrainConfig
 from kgrec.errors import BundleError, KgrecError
 from kgrec.ids import IdMap
 from kgrec.model.content import Content
+from kgrec.model.gnn import Architecture, GnnEncoder
 from kgrec.model.head import Head
 from kgrec.model.item_item import ItemItem
 from kgrec.model.model import COMPONENTS, CONTENT, Gate, ItemHead, Model
-from kgrec.model.prior import Prior
+from kgrec.model.prior import ItemEncoder, Prior
 
 FORMAT, FORMAT_VERSION = "kgrec-bundle", 3
 _WITH_CONTENT = 3  # the first version with the content component
@@ -241,6 +242,7 @@ def _to_json(bundle: Bundle) -> dict[str, Any]:
         "config": bundle.config.model_dump(mode="json"),
         "choices": dict(bundle.choices),
         "relations": bundle.relations,
+        **({"network": asdict(model.prior.architecture)} if isinstance(model.prior, GnnEncoder) else {}),
         "scalars": {
             **{
                 f"{name}.{key}": value
@@ -254,6 +256,7 @@ def _to_json(bundle: Bundle) -> dict[str, Any]:
 
 
 _HEADS = ("few_shot", "backbone")
+_PARAMETER = "parameters."
 _OPTIONAL = {"item_item": ItemItem, "item_item_few": ItemItem, "content": Content, "item_head": ItemHead}
 
 
@@ -280,6 +283,8 @@ def _to_tensors(bundle: Bundle) -> dict[str, Tensor]:
     tensors = {"model.popularity": model.popularity, "model.cold": model.cold, "model.text": model.text}
     for name in _parts_of(model):
         tensors |= {f"{name}.{key}": value for key, value in _arrays(getattr(model, name)).items()}
+    if isinstance(model.prior, GnnEncoder):
+        tensors |= {f"prior.{_PARAMETER}{key}": value for key, value in model.prior.parameters.items()}
     tensors |= {f"edges.{name}": torch.from_numpy(ends) for name, ends in bundle.edges.items()}
     tensors |= {f"contents.{name}": torch.from_numpy(hashes) for name, hashes in bundle.contents.items()}
     tensors["link_node"] = torch.from_numpy(bundle.link_node)
@@ -313,6 +318,14 @@ def _from_parts(described: Mapping[str, Any], schema: CatalogueSchema, tensors: 
         found = arrays(name) if part is Content else parts(name)
         return part(**found) if found else None
 
+    def prior() -> ItemEncoder:
+        if "network" not in described:
+            return Prior(**arrays("prior"))
+        found = parts("prior")
+        learned = {k.removeprefix(_PARAMETER): found.pop(k) for k in list(found) if k.startswith(_PARAMETER)}
+        architecture = Architecture(**{k: _to_tuple(v) for k, v in described["network"].items()})
+        return GnnEncoder(architecture, learned, **{k: v.numpy() for k, v in found.items()})
+
     def gate() -> Gate:
         found = arrays("gate")
         if described["version"] < _WITH_CONTENT:  # versions 1 and 2 had one component less
@@ -341,7 +354,7 @@ def _from_parts(described: Mapping[str, Any], schema: CatalogueSchema, tensors: 
         popularity=tensors["model.popularity"],
         cold=tensors["model.cold"],
         text=tensors["model.text"],
-        prior=Prior(**arrays("prior")),
+        prior=prior(),
         item_head=optional("item_head"),
         gate=gate(),
     )
@@ -363,3 +376,8 @@ def _from_parts(described: Mapping[str, Any], schema: CatalogueSchema, tensors: 
         lineage=Lineage.of(model) if described["version"] == 1 else Lineage(**described["lineage"]),
         contents={name: hashes.numpy() for name, hashes in parts("contents").items()},
     )
+
+
+def _to_tuple(value: Any) -> Any:
+    """What JSON made a list of."""
+    return tuple(map(_to_tuple, value)) if isinstance(value, list) else value

@@ -10,10 +10,8 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from kgrec.config import HeadConfig
-from kgrec.model.ials import pad_rows, solve_supports
-
-_LEAST_LIKES = 4  # fewer leave an episode nothing to show or nothing to ask for
-_NEVER = -1e9
+from kgrec.model.episodes import train_on_episodes
+from kgrec.model.ials import solve_supports
 
 
 @dataclass(frozen=True)
@@ -121,9 +119,7 @@ def fit_head(
     start: Head | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> Head:
-    """Trains the head on episodes: a user shows some likes, drawn at random, and is asked for all the others.
-
-    The loss is softmax cross-entropy over all trained items, averaged over the likes asked for.
+    """Trains the head on episodes; see `train_on_episodes`.
 
     Args:
         likes: (n_users, n_items) training likes.
@@ -136,35 +132,11 @@ def fit_head(
         start: a head of like vectors to go on from.
         on_epoch: told (epoch from 1, mean loss).
     """
-    sizes = np.diff(likes.indptr)
     trained = popularity.to(device) > 0
     kept = torch.where(trained[:, None], vectors.to(device), 0.0)
-    centre = users[torch.from_numpy(sizes > 0).to(users.device)].mean(dim=0).to(device)
+    centre = users[torch.from_numpy(np.diff(likes.indptr) > 0).to(users.device)].mean(dim=0).to(device)
     episodes = _Episodes(kept, centre, popularity.to(device), start)
-    optimiser = torch.optim.Adam(episodes.parameters(), lr=config.learning_rate)
-    rng = np.random.default_rng(seed)
-    enough = np.flatnonzero(sizes >= _LEAST_LIKES)
-    for epoch in range(config.epochs if enough.size else 0):
-        total, rows = 0.0, rng.permutation(enough)
-        for first in range(0, len(rows), config.batch_size):
-            shown, asked = _draw_episodes(likes, rows[first : first + config.batch_size], config, rng)
-            index, mask = (part.to(device) for part in pad_rows(shown, np.arange(shown.shape[0])))
-            logits = episodes(index, mask).masked_fill(~trained, _NEVER)
-            seen_rows, seen_items = (torch.from_numpy(part.astype(np.int64)).to(device) for part in shown.nonzero())
-            logits = logits.index_put((seen_rows, seen_items), torch.tensor(_NEVER, device=device))
-            share = 1 / np.diff(asked.indptr)
-            asked_rows, asked_items = asked.nonzero()
-            picked = torch.log_softmax(logits, dim=1)[
-                torch.from_numpy(asked_rows.astype(np.int64)).to(device),
-                torch.from_numpy(asked_items.astype(np.int64)).to(device),
-            ]
-            loss = -(picked * torch.from_numpy(share[asked_rows].astype(np.float32)).to(device)).sum() / len(share)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            total += float(loss.detach()) * len(share)
-        if on_epoch is not None:
-            on_epoch(epoch + 1, total / len(rows))
+    train_on_episodes(episodes, likes, trained, config, seed=seed, on_epoch=on_epoch)
     with torch.no_grad():
         items = (kept @ episodes.map).cpu()
         base, slope, alpha = (float(value) for value in episodes.log_scalars.exp())
@@ -172,22 +144,3 @@ def fit_head(
         mapping = episodes.map.detach().cpu().clone()
         centre = episodes.centre.detach().cpu().clone()
         return Head(items, items.T @ items, centre, alpha, base, slope, often, often_slope, mapping)
-
-
-def _draw_episodes(
-    likes: csr_array, rows: NDArray[np.int64], config: HeadConfig, rng: np.random.Generator
-) -> tuple[csr_array, csr_array]:
-    """Splits each row's likes at random into those shown and those asked for: two (n, n_items) matrices."""
-    chosen = likes[rows]
-    sizes = np.diff(chosen.indptr)
-    n_shown = np.minimum(rng.choice(config.support_sizes, len(rows)), sizes - 2)
-    owners = np.repeat(np.arange(len(rows)), sizes)
-    order = np.lexsort((rng.random(len(owners)), owners))
-    place = np.empty(len(owners), np.int64)
-    place[order] = np.arange(len(owners)) - chosen.indptr[:-1][owners[order]]
-    shown = place < n_shown[owners]
-    parts = []
-    for part in (shown, ~shown):
-        values = np.ones(int(part.sum()), np.float32)
-        parts.append(csr_array((values, (owners[part], chosen.indices[part])), shape=chosen.shape))
-    return parts[0], parts[1]

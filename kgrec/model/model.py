@@ -13,7 +13,7 @@ from kgrec.model.content import Content
 from kgrec.model.head import Head
 from kgrec.model.ials import solve_supports
 from kgrec.model.item_item import ItemItem
-from kgrec.model.prior import Prior
+from kgrec.model.prior import ItemEncoder
 
 FEW_SHOT, BACKBONE, ITEM_ITEM, ITEM_ITEM_FEW, CONTENT, POPULARITY, TEXT = COMPONENTS = (
     "few_shot",
@@ -110,7 +110,7 @@ class Model:
     popularity: Tensor
     cold: Tensor
     text: Tensor
-    prior: Prior
+    prior: ItemEncoder
     item_head: ItemHead | None
     gate: Gate
     name: str = "kgrec"

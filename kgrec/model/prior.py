@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -148,9 +149,31 @@ def fit_hidden_layer(
     return layer.eval()
 
 
+class ItemEncoder(Protocol):
+    """Places any item in the backbone's space from its text vector and its links, at a cost of its links.
+
+    It does not depend on the order of links, and places a cold item of its training graph where it placed it then.
+    """
+
+    @property
+    def relation(self) -> NDArray[np.int64]:
+        """(n_codes,) the place in `ItemLinks.relations` of each link code."""
+
+    def place(self, text: NDArray[np.float32] | None, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vector of one item.
+
+        Args:
+            text: (text_dim,) float32 unit vector of its text; None: it has none.
+            codes: (n,) int64, its link codes.
+
+        Returns:
+            (dim,) float32.
+        """
+
+
 @dataclass(frozen=True)
 class Prior:
-    """Places any item in the backbone's space from its text vector and its links.
+    """The item encoder in closed form: relation paths and a ridge.
 
     Everything up to the hidden layer's GELU is linear, so it is kept as what each link code adds: tables of width
     `dim + hidden`.
@@ -179,15 +202,7 @@ class Prior:
     relation: NDArray[np.int64]
 
     def place(self, text: NDArray[np.float32] | None, codes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The vector of one item.
-
-        Args:
-            text: (text_dim,) float32 unit vector of its text; None: it has none.
-            codes: (n,) int64, its link codes.
-
-        Returns:
-            (dim,) float32.
-        """
+        """The vector of one item; see `ItemEncoder`."""
         state = self.bias.copy()
         if text is not None and len(self.text_mean):
             state += (text - self.text_mean) @ self.text_weight

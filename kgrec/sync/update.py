@@ -149,7 +149,7 @@ def _place_items(
 ) -> tuple[NDArray[np.float32], list[NDArray[np.int64]]]:
     """The prior's vectors of items, (n, dim) float32, and the link codes of each."""
     prior, schema = bundle.model.prior, bundle.schema
-    placed = np.zeros((len(rows), len(prior.out_bias)), np.float32)
+    placed = np.zeros((len(rows), bundle.model.backbone.vectors.shape[1]), np.float32)
     codes: list[NDArray[np.int64]] = []
     if not len(rows):
         return placed, codes

@@ -17,6 +17,7 @@ from kgrec.graph.propagation import Channel, ItemLinks, build_item_links, propag
 from kgrec.graph.split import Likes, Split, split_likes
 from kgrec.model.content import Content, fit_content
 from kgrec.model.gate import Sample, climb, fit_line, sample_slice, search_weights, shorten
+from kgrec.model.gnn import TrainedNetwork, train_network
 from kgrec.model.head import Head, fit_head
 from kgrec.model.ials import draw_towards, fit_ials, ials_ridge, solve_supports
 from kgrec.model.item_item import ItemItem, ItemItemSettings, fit_item_item, fit_low_rank
@@ -34,6 +35,7 @@ from kgrec.model.model import (
 )
 from kgrec.model.prior import (
     HiddenLayer,
+    ItemEncoder,
     PriorSettings,
     RidgeProblem,
     build_prior,
@@ -246,13 +248,14 @@ def _start(data: HeteroData, schema: CatalogueSchema, config: TrainConfig) -> "_
 
 @dataclass(frozen=True)
 class _Backbone:
-    """iALS vectors and the channels that were propagated with them."""
+    """iALS vectors, the channels that were propagated with them, and what the prior's ridge reads."""
 
     items: NDArray[np.float32]  # (n_items, dim)
     users: NDArray[np.float32]  # (n_users, dim)
     n_likes: NDArray[np.int64]  # (n_items,)
     weights: NDArray[np.float32]  # (n_items,)
     channels: list[Channel]
+    network: TrainedNetwork | None  # whose channels the ridge reads; None: it reads `channels`
     problem: RidgeProblem
 
 
@@ -288,7 +291,14 @@ class _Run:
         channels = propagate(
             self.data, self.schema, self.links, n_likes > 0, items, weights, config.prior, config.seed
         )  # fmt: skip
-        return _Backbone(items, users, n_likes, weights, channels, build_ridge_problem(channels, items, weights))
+        network = None
+        if config.prior.encoder != "paths":
+            network = train_network(
+                config.prior.encoder, self.data, self.schema, self.links, items, weights, _user_gram(users),
+                config.prior.network, seed=config.seed, device=self.device,
+            )  # fmt: skip
+        problem = build_ridge_problem(channels if network is None else network.channels, items, weights)
+        return _Backbone(items, users, n_likes, weights, channels, network, problem)
 
     def choose_backbone(self, likes: Likes, samples: dict[str, Sample]) -> Choices:
         alphas, regularisations = self.config.backbone.alphas, self.config.backbone.regularisations
@@ -360,10 +370,9 @@ class _Run:
     def _fit_layer(self, backbone: _Backbone, settings: PriorSettings) -> HiddenLayer | None:
         if not settings.steps:
             return None
-        gram = (backbone.users.T @ backbone.users / max(len(backbone.users), 1)).astype(np.float32)
         residuals = backbone.items - backbone.problem.predict(settings)
         return fit_hidden_layer(
-            _gated(backbone.problem, settings), residuals, backbone.weights, gram,
+            _gated(backbone.problem, settings), residuals, backbone.weights, _user_gram(backbone.users),
             hidden=self.config.prior.hidden, steps=settings.steps, seed=self.config.seed,
         )  # fmt: skip
 
@@ -561,8 +570,11 @@ class _Run:
         start: Head | None = None,
     ) -> Model:
         matrix, config, alpha = likes.to_matrix(), self.config, choices.alpha
-        layer = self._fit_layer(backbone, choices.prior)
-        prior = build_prior(backbone.channels, self.links, backbone.problem, choices.prior, layer)
+        if backbone.network is None:
+            layer = self._fit_layer(backbone, choices.prior)
+            prior: ItemEncoder = build_prior(backbone.channels, self.links, backbone.problem, choices.prior, layer)
+        else:
+            prior = backbone.network.to_encoder(self.links, backbone.problem, choices.prior)
         placed = self._place(backbone, choices)
         cold, items = torch.from_numpy(likes.cold_items), self._items(likes, backbone, choices, placed)
         popularity = torch.log1p(torch.from_numpy(backbone.n_likes.astype(np.float32)))
@@ -590,6 +602,11 @@ class _Run:
             head, plain, fitted.item_item, fitted.item_item_few, fitted.content, popularity, cold, self._texts(), prior,
             self._item_head(likes, choices, placed), unset,
         )  # fmt: skip
+
+
+def _user_gram(users: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(dim, dim) float32, W'W / n_users."""
+    return (users.T @ users / max(len(users), 1)).astype(np.float32)
 
 
 def _gated(problem: RidgeProblem, settings: PriorSettings) -> NDArray[np.float32]:

@@ -97,6 +97,8 @@ LEFT_OUT = {
     "content.max_items": "a bound on memory",
     "content.landmarks": "the more the better, and the slower",
     "head.more_epochs": "of the last fit, which no trial makes",
+    "prior.encoder": "which of them is best is a table in docs/benchmarks.md, and message passing costs much",
+    "prior.network": "of message passing, which is off",
     "prior.gates": "searched for each channel inside every training",
     "prior.hidden": "costs much, and did no better on MovieLens",
     "prior.steps": "of the hidden layer, which is off",

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from kgrec.config import HeadConfig
-from kgrec.model.head import Head, _draw_episodes, fit_head
+from kgrec.model.episodes import draw_episodes
+from kgrec.model.head import Head, fit_head
 from kgrec.model.ials import fit_ials
 
 
@@ -138,7 +139,7 @@ def test_an_episode_shows_some_likes_and_asks_for_all_the_others(seed: int) -> N
     likes = to_csr(dense)
     rows = np.flatnonzero(np.diff(likes.indptr) >= 4)
     config = HeadConfig(support_sizes=(0, 3, 50))
-    shown, asked = _draw_episodes(likes, rows, config, rng)
+    shown, asked = draw_episodes(likes, rows, config, rng)
     np.testing.assert_array_equal((shown + asked).toarray(), likes[rows].toarray())
     assert shown.multiply(asked).nnz == 0
     n_shown, sizes = np.diff(shown.indptr), np.diff(likes.indptr)[rows]
