@@ -65,6 +65,8 @@ _AGAINST_POPULARITY = (
 _ENOUGH_USERS = 100  # new ones, to choose weights on them alone
 _LEAST_OF_VECTORS = 0.1  # of the part that counts most for cold items
 _RESCALING_USERS = 64
+_MOST_RESCALING = 4.0  # of cold items: more is no matter of more likes
+_ROUNDING = 1e-5  # relative
 _OUT_OF_SIGHT = 10.0  # standard deviations of the warm scores
 _STEADY_LENGTH = 20  # of the lists on which settings are chosen: the longer they are, the less is chance
 _SHARES_OF_BACKBONE = (0.5, 1.0, 2.0)  # beside an item-item model, in standard deviations
@@ -230,7 +232,8 @@ def _rescale_gate(gate: Gate, before: Model, after: Model, likes: csr_array, rng
         (slope_before, level_before, spread_before), (slope, level, spread) = levels
         lifted = (gate.cold_offset[bucket] - level_before) / max(spread_before, 1e-9)
         offsets[bucket] = level + lifted * spread
-        cold[bucket] *= np.float32(max(slope, 1e-6) / max(slope_before, 1e-6))
+        if min(slope, slope_before) > 0:
+            cold[bucket] *= np.float32(np.clip(slope / slope_before, 1 / _MOST_RESCALING, _MOST_RESCALING))
     return replace(
         gate, warm=warm, cold=cold, cold_offset=offsets, sentence_warm=gate.sentence_warm * said,
         sentence_cold=gate.sentence_cold * said,
@@ -852,7 +855,8 @@ def _place_cold(model: Model, bucket: _Bucket, parts: list[Tensor | None], sprea
     if not model.cold.any():
         return bucket
     warm, cold = _blend(parts, bucket.warm)[:, ~model.cold], _blend(parts, bucket.cold)[:, model.cold]
-    unit = _deviation(warm)
-    factor = spread * unit / max(_deviation(cold), 1e-9)
+    unit, own = _deviation(warm), _deviation(cold)
+    tells = own > _ROUNDING * float(cold.abs().mean())  # else cold items are all alike
+    factor = spread * unit / own if tells else 1.0
     intercept = float(warm.mean()) + shift * unit - factor * float(cold.mean())
     return replace(bucket, cold=(bucket.cold * factor).astype(np.float32), intercept=intercept)

@@ -229,7 +229,10 @@ def test_without_links_or_texts(edges: dict[str, Any], texts: bool) -> None:
     likes = draw_likes(rng, (40, 25), 0.4)
     model, _ = fit_model(make_graph(sizes, written, x), BOOKS, likes, FAST)
     check_serves(model, likes)
-    assert len(model.gate.least_likes) == 4  # 0, 1, 3 likes, and many
+    gate = model.gate
+    assert len(gate.least_likes) == 4  # 0, 1, 3 likes, and many
+    # What tells cold items not apart is not blown up to do so.
+    assert max(np.abs(part).max() for part in (gate.cold, gate.cold_offset, gate.sentence_cold)) < 1e5
 
 
 @pytest.mark.parametrize("timed", [False, True])
