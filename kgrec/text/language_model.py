@@ -431,8 +431,8 @@ def _read_adapter(adapter: Path, folder: Path, base_revision: str) -> Mapping[st
         )
     if described.get("base_revision") != base_revision:
         raise TextError(
-            f"the adapter {adapter} was trained for a model of revision {str(described.get('base_revision'))[:12]}; got "
-            f"the model in {folder}, {base_revision[:12]}: name the model that it was trained for, or train another"
+            f"the adapter {adapter} was trained for a model of revision "
+            f"{str(described.get('base_revision'))[:12]}; got the model in {folder}, {base_revision[:12]}: name the model that it was trained for, or train another"
         )
     return described
 
