@@ -93,7 +93,7 @@ def evaluate(
     from kgrec.config import SplitConfig
     from kgrec.evaluate.report import to_rich_audit, to_rich_table, write_report
     from kgrec.evaluate.run import evaluate_catalogue
-    from kgrec.text.encoder import load_encoder
+    from kgrec.text.encoder import load_config_encoder
     from kgrec.training.dataset import build_graph
 
     settings = read_settings(config, seed)
@@ -103,7 +103,7 @@ def evaluate(
         stages("encoding texts")
         graph = build_graph(
             tables,
-            load_encoder(settings.encoder, settings.device or "cpu"),
+            load_config_encoder(settings),
             cache_dir(),
             on_texts=make_total_counter(progress, "encoding texts"),
         )

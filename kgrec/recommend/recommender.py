@@ -18,13 +18,13 @@ from kgrec.errors import RequestError
 from kgrec.graph.paths import PathIndex, ReasonPath, build_path_index
 from kgrec.ids import IdMap
 from kgrec.metrics import top_k
-from kgrec.model.bundle import Bundle, load_bundle, save_bundle
+from kgrec.model.bundle import Bundle, load_bundle, load_bundle_encoder, save_bundle
 from kgrec.model.model import Model
 from kgrec.recommend.answers import Explanation, Recommendation, Recommendations, Share
 from kgrec.recommend.live import check_schema, read_path_index
 from kgrec.recommend.tail import TailDial, check_dial
 from kgrec.store.contract import GraphStore
-from kgrec.text.encoder import Encoder, load_encoder
+from kgrec.text.encoder import Encoder
 
 BLOCK_USERS = 512
 _REASON_LIKES = 5  # of the likes that add most, so many are searched for a path worth telling
@@ -514,7 +514,7 @@ class Recommender:
         if not text.strip():
             raise RequestError(f"expected a text with words in it, got {text!r}")
         if self._encoder is None:
-            self._encoder = load_encoder(self._bundle.encoder_name)
+            self._encoder = load_bundle_encoder(self._bundle)
         if self._encoder.revision != self._bundle.encoder_revision:
             raise RequestError(
                 f"the text encoder {self._encoder.name!r} has revision {self._encoder.revision[:12]}, the bundle was "

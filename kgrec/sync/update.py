@@ -12,11 +12,11 @@ from torch import Tensor
 from graph_schema import GraphTables
 from kgrec.errors import BundleError
 from kgrec.graph.propagation import build_item_links
-from kgrec.model.bundle import Bundle
+from kgrec.model.bundle import Bundle, load_bundle_encoder
 from kgrec.sync.changes import Catalogue, Changes, find_changes
 from kgrec.sync.staleness import Staleness, measure_staleness
 from kgrec.text.cache import encode_cached
-from kgrec.text.encoder import Encoder, OnTexts, load_encoder
+from kgrec.text.encoder import Encoder, OnTexts
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _read_texts(
     rows = _to_encode(bundle, catalogue)
     if not rows:
         return text
-    encoder = encoder or load_encoder(bundle.encoder_name)
+    encoder = encoder or load_bundle_encoder(bundle)
     if encoder.revision != bundle.encoder_revision:
         raise BundleError(
             f"the text encoder {encoder.name!r} has revision {encoder.revision[:12]}, the bundle was trained with "

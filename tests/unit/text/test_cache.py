@@ -105,7 +105,7 @@ def test_a_broken_cache_is_built_anew(
     encoder: CountingEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     expected = encode_cached(encoder, TEXTS, tmp_path)
-    file = tmp_path / f"{encoder.revision}.sqlite"
+    file = tmp_path / cache.CACHE_FILE
     content = file.read_bytes()
     file.write_bytes(
         {
@@ -128,10 +128,10 @@ def test_a_broken_cache_is_built_anew(
 
 def test_a_row_that_is_no_unit_vector_is_encoded_again(encoder: CountingEncoder, tmp_path: Path) -> None:
     expected = encode_cached(encoder, TEXTS, tmp_path)
-    with sqlite3.connect(tmp_path / f"{encoder.revision}.sqlite") as database:
-        keys = [key for (key,) in database.execute("SELECT text_sha256 FROM vectors ORDER BY 1")]
+    with sqlite3.connect(tmp_path / cache.CACHE_FILE) as database:
+        keys = [key for (key,) in database.execute("SELECT key FROM vectors ORDER BY 1")]
         for key, vector in zip(keys, [b"short", np.full(384, np.nan, np.float32).tobytes()], strict=False):
-            database.execute("UPDATE vectors SET vector = ? WHERE text_sha256 = ?", (vector, key))
+            database.execute("UPDATE vectors SET vector = ? WHERE key = ?", (vector, key))
     database.close()
     encoder.asked.clear()
     np.testing.assert_allclose(encode_cached(encoder, TEXTS, tmp_path), expected, atol=1e-6)
@@ -180,7 +180,7 @@ def test_two_processes_share_a_cache(tmp_path: Path) -> None:
     for writer in writers:
         _, errors = writer.communicate(timeout=60)
         assert (writer.returncode, errors) == (0, "")  # no warning either
-    database = sqlite3.connect(tmp_path / "drawn.sqlite")
+    database = sqlite3.connect(tmp_path / cache.CACHE_FILE)
     assert database.execute("SELECT count(*) FROM vectors").fetchone() == (900,)
     database.close()
 
@@ -188,7 +188,7 @@ def test_two_processes_share_a_cache(tmp_path: Path) -> None:
 def test_a_killed_writer_breaks_nothing(encoder: CountingEncoder, tmp_path: Path) -> None:
     """The cache of a process that died in the middle of a transaction is read as it was before it."""
     encode_cached(encoder, TEXTS[:3], tmp_path)
-    file = tmp_path / f"{encoder.revision}.sqlite"
+    file = tmp_path / cache.CACHE_FILE
     script = "import os, sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.execute('DELETE FROM vectors')\nos._exit(9)"
     assert subprocess.run([sys.executable, "-c", script, str(file)], check=False).returncode == 9
     encoder.asked.clear()

@@ -22,7 +22,7 @@ def test_a_missing_folder_is_an_error_that_names_it(name: str) -> None:
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("")
-    with pytest.raises(TextError, match="expected a sentence-transformers model's folder"):
+    with pytest.raises(TextError, match="expected a model's folder"):
         load_encoder(str(tmp_path / "model"))
 
 
