@@ -71,7 +71,9 @@ def encode_to_file(
         rows[places] = encode_cached(encoder, [str(chunk[place]) for place in places], cache_dir, tell)
         vectors[start:end] = rows
         vectors.flush()  # before it is said to be done
-        _write_state(state_file, {**about, "done": end, "texts_sha256": digest.hexdigest()})
+        _write_state(
+            state_file, {**about, "n_bytes": part.stat().st_size, "done": end, "texts_sha256": digest.hexdigest()}
+        )
         if on_texts is not None:
             on_texts(end, n)
     del vectors
@@ -139,8 +141,8 @@ def _update(digest: "hashlib._Hash", texts: Iterable[str | None]) -> None:
 def _read_state(part: Path, state_file: Path) -> dict[str, Any]:
     try:
         state = json.loads(state_file.read_text(encoding="utf-8"))
-        return state if part.is_file() and {"done", "texts_sha256"} <= state.keys() else {}
-    except (OSError, ValueError, AttributeError):
+        return state if part.stat().st_size == state["n_bytes"] else {}
+    except (OSError, ValueError, TypeError, KeyError):
         return {}  # there is none, or it was half written: what it was about is encoded again
 
 
