@@ -58,17 +58,13 @@ TEXTS = ["heat", "a heist goes wrong", "七人の侍", "two old friends meet in 
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_every_way_gives_the_same_vectors(backend: encoders.Backend, precision: encoders.Precision) -> None:
+def test_every_way_gives_the_same_vectors(backend: encoders.Backend) -> None:
     if backend == "openvino":
         pytest.importorskip("openvino")
-    if precision == "bf16" and not has_bf16("cpu"):
-        pytest.skip("this CPU has no bf16")
-    expected = load_encoder(precision="fp32").encode(TEXTS)
-    encoder = load_encoder(backend=backend, precision=precision)
-    assert encoder.revision == load_encoder().revision
-    least = (encoder.encode(TEXTS) * expected).sum(axis=1).min()
-    assert least > (0.999 if precision == "bf16" else 0.99999)
+    exact = load_encoder(precision="fp32")
+    encoder = load_encoder(backend=backend)
+    assert (encoder.revision, exact.precision) == (exact.revision, "fp32")
+    assert (encoder.encode(TEXTS) * exact.encode(TEXTS)).sum(axis=1).min() > 0.999
 
 
 def test_the_default_computes_in_bf16_where_the_cpu_does() -> None:
@@ -87,7 +83,7 @@ def test_a_model_that_does_not_bear_bf16_computes_in_fp32(monkeypatch: pytest.Mo
 
 
 def test_batches_side_by_side_give_what_they_give_one_by_one() -> None:
-    texts = [f"{'friends ' * (i % 60)}number {i}" for i in range(300)]
+    texts = [f"{'friends ' * (i % 30)}number {i}" for i in range(90)]
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
