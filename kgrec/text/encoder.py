@@ -23,7 +23,7 @@ OnTexts = Callable[[int, int], None]  # told (texts encoded so far, texts to enc
 Embed = Callable[["Tensor", "Tensor"], NDArray[np.float32]]  # tokens and mask (n, longest) -> vectors (n, dim)
 
 TEXTS_PER_CALL = 1024  # how often progress is told, and how much an interrupt loses
-CPU_TOKENS_PER_BATCH = 2048  # more leave a CPU's cache, fewer do not fill its matrix units
+CPU_TOKENS_PER_BATCH = 1024  # more leave a CPU's cache, fewer do not fill its matrix units
 CUDA_TOKENS_PER_BATCH = 65536
 _LEAST_TOKENS = 512  # of a batch: smaller ones are all overhead
 _MOST_STREAMS = 8  # Python's share of a batch is not worked at side by side
