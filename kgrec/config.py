@@ -194,7 +194,11 @@ class TrainConfig(_Frozen):
 
     Attributes:
         seed: of everything drawn at random.
-        encoder: folder or hub name of the sentence encoder; None is the default one.
+        encoder: folder or hub name of the language model that encodes texts; None is the default one.
+        encoder_pooling: "mean", "last" or "cls": which tokens a text's vector is made of; None: as its folder says.
+        encoder_prefix: put before each text, as an instruction; None: as its folder says.
+        encoder_backend: "torch", or "openvino" from the extra `kgrec[openvino]`.
+        adapter: a folder that `kgrec adapt` wrote for the encoder.
         device: "cpu", "cuda", or None for CUDA where it is there.
         embedding_dim: width of the vectors of users and items.
         list_length: how many recommendations a list has whose quality validation looks at.
@@ -202,6 +206,10 @@ class TrainConfig(_Frozen):
 
     seed: int = Field(0, ge=0)
     encoder: str | None = None
+    encoder_pooling: Literal["mean", "last", "cls"] | None = None
+    encoder_prefix: str | None = None
+    encoder_backend: Literal["torch", "openvino"] = "torch"
+    adapter: str | None = None
     device: str | None = None
     embedding_dim: PositiveInt = 128
     list_length: PositiveInt = 20

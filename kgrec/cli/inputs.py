@@ -13,12 +13,19 @@ if TYPE_CHECKING:
     from kgrec.config import TrainConfig
 
 
-def read_settings(config: Path | None, seed: int | None) -> "TrainConfig":
-    """The settings of a training: a file's, or the defaults, with a seed of one's own."""
+def read_settings(
+    config: Path | None, seed: int | None, adapter: Path | None = None, backend: str | None = None
+) -> "TrainConfig":
+    """The settings of a training: a file's, or the defaults, with a seed, an adapter and a backend of one's own."""
     from kgrec.config import TrainConfig
 
     settings = TrainConfig() if config is None else TrainConfig.from_toml(config)
-    return settings if seed is None else settings.model_copy(update={"seed": seed})
+    given = {
+        "seed": seed,
+        "adapter": None if adapter is None else str(adapter.resolve()),
+        "encoder_backend": None if backend is None else str(backend),
+    }
+    return settings.model_copy(update={name: value for name, value in given.items() if value is not None})
 
 
 def read_store(

@@ -11,8 +11,10 @@ from kgrec.cli.app import app
 from kgrec.cli.inputs import read_settings, read_store
 from kgrec.cli.options import (
     WAIT_S,
+    AdapterFolder,
     BundlePath,
     ConfigFile,
+    EncoderBackend,
     MaxRejects,
     Rejects,
     ReportFormat,
@@ -38,6 +40,8 @@ def train(
     schema: SchemaFile = None,
     config: ConfigFile = None,
     seed: Seed = None,
+    adapter: AdapterFolder = None,
+    backend: EncoderBackend = None,
     log_dir: Annotated[
         Path | None, typer.Option("--log-dir", metavar="DIR", help="Losses, qualities and times for TensorBoard.")
     ] = None,
@@ -52,7 +56,7 @@ def train(
     import kgrec
 
     started = time.perf_counter()
-    settings = read_settings(config, seed)
+    settings = read_settings(config, seed, adapter, backend)
     tables = read_store(store, schema, wait, rejects, max_rejects)
     from kgrec.model.bundle import check_folder  # here, since it imports torch
     from kgrec.training.logging import log_run
@@ -82,6 +86,8 @@ def evaluate(
     schema: SchemaFile = None,
     config: ConfigFile = None,
     seed: Seed = None,
+    adapter: AdapterFolder = None,
+    backend: EncoderBackend = None,
     rejects: Rejects = None,
     max_rejects: MaxRejects = 0.1,
     wait: Wait = WAIT_S,
@@ -93,17 +99,17 @@ def evaluate(
     from kgrec.config import SplitConfig
     from kgrec.evaluate.report import to_rich_audit, to_rich_table, write_report
     from kgrec.evaluate.run import evaluate_catalogue
-    from kgrec.text.encoder import load_encoder
+    from kgrec.text.encoder import load_config_encoder
     from kgrec.training.dataset import build_graph
 
-    settings = read_settings(config, seed)
+    settings = read_settings(config, seed, adapter, backend)
     tables = read_store(store, schema, wait, rejects, max_rejects)
     with show_progress() as progress:
         stages = tell_stages(progress)
         stages("encoding texts")
         graph = build_graph(
             tables,
-            load_encoder(settings.encoder, settings.device or "cpu"),
+            load_config_encoder(settings),
             cache_dir(),
             on_texts=make_total_counter(progress, "encoding texts"),
         )

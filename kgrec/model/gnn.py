@@ -242,8 +242,10 @@ class GnnEncoder:
         layers.load_state_dict(dict(self.parameters))
         return layers.eval()
 
-    def place(self, text: NDArray[np.float32] | None, codes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The vector of one item; see `ItemEncoder`."""
+    def place(
+        self, text: NDArray[np.float32] | None, codes: NDArray[np.int64], vectors: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """The vector of one item; see `ItemEncoder`. Messages are texts: vector columns are not read."""
         item = self.architecture.item_type
         codes = codes[self.sends[codes]]
         first, placed = self.input_bias, self.bias.copy()

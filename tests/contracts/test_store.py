@@ -41,6 +41,7 @@ SCHEMA = CatalogueSchema.parse(
     [nodes.shop]
     label = "order"
     key = "where"
+    attributes = { "front vector" = "vector" }
     [edges.rated]
     source = "user"
     type = "RATED"
@@ -109,6 +110,7 @@ VALUES = {
     "float": st.sampled_from([0.0, -0.0, 3.5, 4.0, 5.0, 1e308, -1e-308]),
     "bool": st.booleans(),
     "time": st.integers(0, 2**40),
+    "vector": st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=3),
 }
 IDS = {
     "item": HOSTILE[:9],

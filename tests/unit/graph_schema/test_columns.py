@@ -40,6 +40,17 @@ def convert(values, kind, arrow_type=None):
         ("bool", [True, False], [True, False]),
         ("string", ["007", " a b ", None, ""], ["007", " a b ", None, ""]),
         ("string", [12, None], ["12", None]),
+        (
+            "vector",
+            [[1, 0.5], None, [], [1.0, None], [float("nan"), 1.0], [1e300, 1.0], [1.0, 2.0]],
+            [[1, 0.5], None, None, *["is not a vector (a list of finite numbers)"] * 3, [1, 2]],
+        ),
+        ("vector", [[1, 2], [1, 2, 3], [3, 4]], [[1, 2], "is a vector of another width than most, 2", [3, 4]]),
+        (
+            "vector",
+            ["[1, 0.5]", "1 0.5", "1;0.5", "1, 0.5", "", None, "a b", '["a", 1]', "[true, 1]", "{}"],
+            [*[[1, 0.5]] * 4, None, None, *["is not a vector (a list of finite numbers)"] * 4],
+        ),
         ("string", ["a\0b", "c"], ["has a NUL character", "c"]),
     ],
 )

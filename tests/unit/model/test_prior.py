@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from planted import BOOKS, draw_graph
 
 from kgrec.config import PriorConfig
-from kgrec.graph.propagation import Channel, ItemLinks, build_item_links, propagate
+from kgrec.graph.hetero import VECTOR
+from kgrec.graph.propagation import Channel, ItemLinks, build_item_links, join_vectors, propagate
 from kgrec.model.prior import (
     HiddenLayer,
     Prior,
@@ -65,19 +66,30 @@ class Fitted:
     """A prior of a random graph of which some items are cold."""
 
     def __init__(
-        self, seed: int, *, texts: bool = True, gates: dict[str, float] | None = None, hidden: int = 0
+        self,
+        seed: int,
+        *,
+        texts: bool = True,
+        gates: dict[str, float] | None = None,
+        hidden: int = 0,
+        vectors: bool = False,
     ) -> None:
         self.rng = rng = np.random.default_rng(seed)
         self.data = draw_graph(rng, texts=texts)
         n_items, dim = self.data["book"].num_nodes, 4
+        for name, node_type, width in (("cover", "book", 5), ("blurb", "book", 2), ("face", "author", 3)):
+            if vectors:
+                drawn = rng.normal(size=(self.data[node_type].num_nodes, width)).astype(np.float32)
+                drawn[rng.random(len(drawn)) < 0.2] = np.nan  # a node that has none
+                self.data[node_type][f"{VECTOR}{name}"] = torch.from_numpy(drawn)
         self.cold = rng.random(n_items) < 0.3
         self.cold[[0, n_items - 1]] = False, True  # the last has no links
         weights = np.where(self.cold, 0, rng.uniform(0.2, 1, n_items)).astype(np.float32)
-        vectors = np.where(self.cold[:, None], 0, rng.normal(size=(n_items, dim))).astype(np.float32)
+        placed = np.where(self.cold[:, None], 0, rng.normal(size=(n_items, dim))).astype(np.float32)
         self.links: ItemLinks = build_item_links(self.data, BOOKS)
-        self.channels = propagate(self.data, BOOKS, self.links, ~self.cold, vectors, weights, PriorConfig(), seed=0)
-        self.problem: RidgeProblem = build_ridge_problem(self.channels, vectors, weights)
-        self.settings = PriorSettings(0.5, dict.fromkeys(KINDS, 1.0) | (gates or {}))
+        self.channels = propagate(self.data, BOOKS, self.links, ~self.cold, placed, weights, PriorConfig(), seed=0)
+        self.problem: RidgeProblem = build_ridge_problem(self.channels, placed, weights)
+        self.settings = PriorSettings(0.5, dict.fromkeys(self.problem.kinds.tolist(), 1.0) | (gates or {}))
         self.expected = self.problem.predict(self.settings)
         layer = None
         if hidden:
@@ -85,7 +97,7 @@ class Fitted:
                 [self.settings.gates[kind] for kind in self.problem.kinds], np.float32
             )
             layer = fit_hidden_layer(
-                gated, vectors - self.expected, weights, np.eye(dim, dtype=np.float32), hidden=hidden, steps=15, seed=0
+                gated, placed - self.expected, weights, np.eye(dim, dtype=np.float32), hidden=hidden, steps=15, seed=0
             )
             with torch.inference_mode():
                 added = layer(torch.from_numpy(gated)).numpy()
@@ -102,7 +114,9 @@ class Fitted:
         return incidence.indices[incidence.indptr[item] : incidence.indptr[item + 1]].astype(np.int64)
 
     def place(self, item: int) -> np.ndarray:
-        return self.prior.place(self.text(item), self.rng.permutation(self.codes(item)))
+        vectors = join_vectors(self.data, BOOKS)
+        own = None if vectors is None else vectors[item]
+        return self.prior.place(self.text(item), self.rng.permutation(self.codes(item)), own)
 
 
 @given(
@@ -110,14 +124,29 @@ class Fitted:
     st.booleans(),
     st.dictionaries(st.sampled_from(KINDS), st.sampled_from((0.0, 0.5, 2.0))),
     st.sampled_from((0, 6)),
+    st.booleans(),
 )
 @settings(deadline=None, max_examples=20)
 def test_an_item_that_comes_later_is_placed_where_training_places_a_cold_one(
-    seed: int, texts: bool, gates: dict[str, float], hidden: int
+    seed: int, texts: bool, gates: dict[str, float], hidden: int, vectors: bool
 ) -> None:
-    fitted = Fitted(seed, texts=texts, gates=gates, hidden=hidden)
+    fitted = Fitted(seed, texts=texts, gates=gates, hidden=hidden, vectors=vectors)
     for item in np.flatnonzero(fitted.cold):
         np.testing.assert_allclose(fitted.place(item), fitted.expected[item], rtol=1e-3, atol=1e-4)
+
+
+def test_vector_columns_are_channels_with_gates_of_their_own_and_neighbours_vectors_are_paths() -> None:
+    fitted = Fitted(5, vectors=True)
+    assert {"vector:cover", "vector:blurb"} <= set(fitted.problem.kinds.tolist())
+    assert any(
+        channel.name.startswith("vector:face:") and channel_kind(channel) == "paths" for channel in fitted.channels
+    )
+    others = set(fitted.problem.kinds.tolist()) - {"vector:cover"}
+    alone = Fitted(5, vectors=True, gates=dict.fromkeys(others, 0.0))
+    placed = np.stack([alone.place(item) for item in np.flatnonzero(alone.cold)])
+    has_cover = np.isfinite(join_vectors(alone.data, BOOKS)[np.flatnonzero(alone.cold), 0])  # type: ignore[index]
+    np.testing.assert_allclose(placed[~has_cover], np.broadcast_to(alone.prior.bias[:4], placed[~has_cover].shape))
+    assert len(np.unique(placed[has_cover].round(5), axis=0)) == has_cover.sum() > 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
