@@ -67,12 +67,12 @@ _LEAST_OF_VECTORS = 0.1  # of the part that counts most for cold items
 _RESCALING_USERS = 64
 _MOST_RESCALING = 4.0  # of cold items: more is no matter of more likes
 _ROUNDING = 1e-5  # relative
+_TINY = 1e-6
 _OUT_OF_SIGHT = 10.0  # standard deviations of the warm scores
 _STEADY_LENGTH = 20  # of the lists on which settings are chosen: the longer they are, the less is chance
 _SHARES_OF_BACKBONE = (0.5, 1.0, 2.0)  # beside an item-item model, in standard deviations
 _MANY_LIKES = 21  # supports from here on are gated as warm users are
 _SHIFTS = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # in standard deviations of the warm scores
-_SPREAD, _SHIFT = 0.7, 0.0  # where too few can be asked
 _SPREADS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 _CLEARLY = 1.002  # times as good: what is less is noise
 _FEW_LIKES = 3  # of an item, on which the strength of its prior is chosen
@@ -225,15 +225,16 @@ def _rescale_gate(gate: Gate, before: Model, after: Model, likes: csr_array, rng
         said = ratios if bucket <= 1 else said
         warm[bucket] *= ratios
         cold[bucket] *= ratios
-        levels = []
+        places = []
         for of_model, of_warm, of_cold in zip(parts, (gate.warm, warm), (gate.cold, cold), strict=True):
             blended, raw = (_blend(list(of_model), weights[bucket]) for weights in (of_warm, of_cold))
-            levels.append((*fit_line(raw, blended), _deviation(blended)))
-        (slope_before, level_before, spread_before), (slope, level, spread) = levels
-        lifted = (gate.cold_offset[bucket] - level_before) / max(spread_before, 1e-9)
-        offsets[bucket] = level + lifted * spread
-        if min(slope, slope_before) > 0:
-            cold[bucket] *= np.float32(np.clip(slope / slope_before, 1 / _MOST_RESCALING, _MOST_RESCALING))
+            places.append((float(raw.mean()), _deviation(raw), float(blended.mean()), _deviation(blended)))
+        (mean, spread, level, unit), (mean_after, spread_after, level_after, unit_after) = places
+        scale = unit_after / max(unit, 1e-9)
+        factor = scale * (spread / spread_after if min(spread, spread_after) > 0 else 1)
+        factor = float(np.clip(factor, 1 / _MOST_RESCALING, _MOST_RESCALING))
+        cold[bucket] *= np.float32(factor)
+        offsets[bucket] = level_after + scale * (gate.cold_offset[bucket] + mean - level) - factor * mean_after
     return replace(
         gate, warm=warm, cold=cold, cold_offset=offsets, sentence_warm=gate.sentence_warm * said,
         sentence_cold=gate.sentence_cold * said,
@@ -791,8 +792,25 @@ def _choose_bucket(
             # Content never learns who likes a new item, vectors do: these always count for something.
             cold = cold.copy()
             cold[COMPONENTS.index(BACKBONE)] = _LEAST_OF_VECTORS * cold_shares.max() / max(_deviation(vectors), 1e-9)
-    bucket = _Bucket(warm, cold, 0.0, _deviation(_blend(of_warm, warm)[:, ~model.cold]), shares, cold_shares)
-    return _place_cold(model, bucket, of_warm, _SPREAD, _SHIFT)
+    blended, raw = (_blend(of_warm, weights)[:, ~model.cold] for weights in (warm, cold))
+    # Met items show the scale of what vectors say of cold ones; content says nothing of them, and has its part.
+    slope, _ = fit_line(raw, blended)
+    slope = max(slope * _share_of_vectors(cold, of_cold), _TINY)
+    intercept = float(blended.mean() - slope * raw.mean())
+    return _Bucket(warm, (cold * slope).astype(np.float32), intercept, _deviation(blended), shares, cold_shares)
+
+
+def _share_of_vectors(cold: NDArray[np.float32], parts: list[Tensor | None] | None) -> float:
+    """What part of the deviation of the cold items' scores is that of the components with a prior."""
+    if parts is None:
+        return 1.0
+    own = {
+        name: weight * _deviation(part)
+        for name, weight, part in zip(COMPONENTS, cold, parts, strict=True)
+        if part is not None
+    }
+    vectors, whole = (float(np.hypot.reduce([own.get(name, 0.0) for name in names])) for names in (WITH_PRIOR, own))
+    return vectors / whole if vectors else 1.0
 
 
 def _curb_popularity(sample: Sample, parts: list[Tensor | None], weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -852,11 +870,10 @@ def _place_cold(model: Model, bucket: _Bucket, parts: list[Tensor | None], sprea
         spread: of the cold items' scores, in standard deviations of the warm ones.
         shift: of their mean from the warm ones' mean, likewise.
     """
-    if not model.cold.any():
-        return bucket
     warm, cold = _blend(parts, bucket.warm)[:, ~model.cold], _blend(parts, bucket.cold)[:, model.cold]
     unit, own = _deviation(warm), _deviation(cold)
-    tells = own > _ROUNDING * float(cold.abs().mean())  # else cold items are all alike
-    factor = spread * unit / own if tells else 1.0
+    if own <= _ROUNDING * float(cold.abs().mean()):  # cold items are all alike
+        return bucket
+    factor = spread * unit / own
     intercept = float(warm.mean()) + shift * unit - factor * float(cold.mean())
     return replace(bucket, cold=(bucket.cold * factor).astype(np.float32), intercept=intercept)
