@@ -59,7 +59,7 @@ def train(
         raise CatalogueError(f"the tables have the schema {tables.schema.name!r}, expected {schema.name!r} as given")
     config = config or TrainConfig()
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    encoder = load_encoder(config.encoder, device)
+    encoder = load_encoder(config.encoder, device, adapter=config.adapter)
     bundle = train_bundle(
         tables,
         config,

@@ -67,6 +67,13 @@ LiveStore = Annotated[
     ),
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings of the training.")]
+AdapterPath = Annotated[
+    Path | None,
+    typer.Option("--adapter", metavar="ADAPTER", help="The folder that `kgrec adapt` wrote. Default: no adapter."),
+]
+LogDir = Annotated[
+    Path | None, typer.Option("--log-dir", metavar="DIR", help="Losses, qualities and times for TensorBoard.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of everything drawn at random.")]
 K = Annotated[int, typer.Option("-k", help="How many recommendations.")]
 OutFormat = Annotated[Format | None, typer.Option("--format", help="Default: by --out's ending, else a table.")]

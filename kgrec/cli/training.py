@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from kgrec.cli.app import app
-from kgrec.cli.inputs import read_settings, read_store
+from kgrec.cli.inputs import check_unseen, read_settings, read_store
 from kgrec.cli.options import (
     WAIT_S,
+    AdapterPath,
     BundlePath,
     ConfigFile,
+    LogDir,
     MaxRejects,
     Rejects,
     ReportFormat,
@@ -38,9 +40,8 @@ def train(
     schema: SchemaFile = None,
     config: ConfigFile = None,
     seed: Seed = None,
-    log_dir: Annotated[
-        Path | None, typer.Option("--log-dir", metavar="DIR", help="Losses, qualities and times for TensorBoard.")
-    ] = None,
+    adapter: AdapterPath = None,
+    log_dir: LogDir = None,
     wandb: Annotated[
         str | None, typer.Option("--wandb", metavar="PROJECT", help="The same in Weights & Biases.")
     ] = None,
@@ -52,7 +53,7 @@ def train(
     import kgrec
 
     started = time.perf_counter()
-    settings = read_settings(config, seed)
+    settings = read_settings(config, seed, adapter)
     tables = read_store(store, schema, wait, rejects, max_rejects)
     from kgrec.model.bundle import check_folder  # here, since it imports torch
     from kgrec.training.logging import log_run
@@ -82,6 +83,7 @@ def evaluate(
     schema: SchemaFile = None,
     config: ConfigFile = None,
     seed: Seed = None,
+    adapter: AdapterPath = None,
     rejects: Rejects = None,
     max_rejects: MaxRejects = 0.1,
     wait: Wait = WAIT_S,
@@ -96,14 +98,15 @@ def evaluate(
     from kgrec.text.encoder import load_encoder
     from kgrec.training.dataset import build_graph
 
-    settings = read_settings(config, seed)
+    settings = read_settings(config, seed, adapter)
+    check_unseen(settings)
     tables = read_store(store, schema, wait, rejects, max_rejects)
     with show_progress() as progress:
         stages = tell_stages(progress)
         stages("encoding texts")
         graph = build_graph(
             tables,
-            load_encoder(settings.encoder, settings.device or "cpu"),
+            load_encoder(settings.encoder, settings.device or "cpu", adapter=settings.adapter),
             cache_dir(),
             on_texts=make_total_counter(progress, "encoding texts"),
         )

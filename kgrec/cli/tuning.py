@@ -61,7 +61,7 @@ def tune(
         with show_progress() as progress:
             stages = tell_stages(progress)
             stages("encoding texts")
-            encoder = load_encoder(settings.encoder, settings.device or "cpu")
+            encoder = load_encoder(settings.encoder, settings.device or "cpu", adapter=settings.adapter)
             on_texts = make_total_counter(progress, "encoding texts")
             graph = build_graph(tables, encoder, cache_dir(), on_texts=on_texts)
             tuning = tune_catalogue(

@@ -514,7 +514,7 @@ class Recommender:
         if not text.strip():
             raise RequestError(f"expected a text with words in it, got {text!r}")
         if self._encoder is None:
-            self._encoder = load_encoder(self._bundle.encoder_name)
+            self._encoder = load_encoder(self._bundle.encoder_name, adapter=self._bundle.config.adapter)
         if self._encoder.revision != self._bundle.encoder_revision:
             raise RequestError(
                 f"the text encoder {self._encoder.name!r} has revision {self._encoder.revision[:12]}, the bundle was "

@@ -124,7 +124,7 @@ def _read_texts(
     rows = _to_encode(bundle, catalogue)
     if not rows:
         return text
-    encoder = encoder or load_encoder(bundle.encoder_name)
+    encoder = encoder or load_encoder(bundle.encoder_name, adapter=bundle.config.adapter)
     if encoder.revision != bundle.encoder_revision:
         raise BundleError(
             f"the text encoder {encoder.name!r} has revision {encoder.revision[:12]}, the bundle was trained with "

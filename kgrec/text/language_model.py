@@ -172,7 +172,7 @@ def load_language_model(
     folder = _find_folder(name, trust_remote_code)
     modules = _read_modules(folder)
     base_revision = _hash_files(folder, [path for path, _ in modules], trust_remote_code)
-    adapted = {} if adapter is None else _read_adapter(adapter, folder, base_revision)
+    adapted = {} if adapter is None else _read_fitting_adapter(adapter, folder, base_revision)
     network, tokenizer = _load_network(modules[0][0], device, trust_remote_code)
     own_pooling, layers, dim = _load_layers(folder, modules[1:], network, device)
     said_pooling = adapted.get("pooling", own_pooling)
@@ -188,7 +188,7 @@ def load_language_model(
         network = _apply_adapter(network, adapter)
     revision = base_revision  # as the folder says, without an adapter
     if adapter is not None:
-        revision = _hash([revision, _hash_files(Path(adapter), [], False)])
+        revision = _hash([revision, used_pooling, used_prefix, _hash_adapter(Path(adapter))])
     if (used_pooling, used_prefix) != (own_pooling, _read_prompt(folder)):
         revision = _hash([revision, used_pooling, used_prefix])
     return LanguageModel(
@@ -422,16 +422,32 @@ def _read_max_tokens(folder: Path, network: "nn.Module", tokenizer: Any) -> int:
     return min([*limits, positions] if positions and positions > 0 else limits)
 
 
-def _read_adapter(adapter: Path, folder: Path, base_revision: str) -> Mapping[str, Any]:
-    described = _read_json(adapter, ADAPTER_FILE)
-    if not described or not (adapter / "adapter_config.json").is_file():
+def read_adapter(adapter: Path) -> Mapping[str, Any]:
+    """Reads what `kgrec adapt` wrote of an adapter: its base, how tokens are pooled, its report, whether it is kept.
+
+    Raises:
+        TextError: there is none, or it is damaged.
+    """
+    described = _read_json(Path(adapter), ADAPTER_FILE)
+    kept = bool(described.get("kept", True))
+    if "base_revision" not in described or (kept and not (Path(adapter) / "adapter_config.json").is_file()):
         raise TextError(
             f"no adapter in {adapter}: expected a folder that `kgrec adapt` wrote, with {ADAPTER_FILE}, "
             f"adapter_config.json and adapter_model.safetensors: check the path, or train one"
         )
-    if described.get("base_revision") != base_revision:
+    return {**described, "kept": kept}
+
+
+def _read_fitting_adapter(adapter: Path, folder: Path, base_revision: str) -> Mapping[str, Any]:
+    described = read_adapter(adapter)
+    if not described["kept"]:
         raise TextError(
-            f"the adapter {adapter} was trained for a model of revision {str(described.get('base_revision'))[:12]}; got "
+            f"the adapter {adapter} was not kept: {described['report']['reason']}; expected one that validation kept: "
+            f"use the model without it, or train another"
+        )
+    if described["base_revision"] != base_revision:
+        raise TextError(
+            f"the adapter {adapter} was trained for a model of revision {str(described['base_revision'])[:12]}; got "
             f"the model in {folder}, {base_revision[:12]}: name the model that it was trained for, or train another"
         )
     return described
@@ -485,6 +501,12 @@ def _hash_files(folder: Path, modules: list[Path], trust_remote_code: bool) -> s
     for path in sorted(path for path in paths if path.name != "data_config.json"):  # what it was trained on
         digest.update(f"{path.relative_to(folder).as_posix()}\0{_hash_file(path)}\n".encode())
     return digest.hexdigest()
+
+
+def _hash_adapter(folder: Path) -> str:
+    """SHA-256 of what its vectors depend on; what the report says, such as how long it took, is not."""
+    files = ("adapter_config.json", "adapter_model.safetensors")
+    return _hash([_hash_file(folder / name) for name in files])
 
 
 def _hash(parts: list[str]) -> str:

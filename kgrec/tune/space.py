@@ -87,6 +87,7 @@ SPACE = (
 LEFT_OUT = {
     "seed": "says which splits are drawn, not how good the model is",
     "encoder": "texts are encoded once, before the first trial",
+    "adapter": "texts are encoded once, before the first trial",
     "device": "changes nothing but the time",
     "validation": "what settings are measured on must be the same for all",
     "backbone.draft_dim": "of vectors that only choose settings, which tuning does itself",
