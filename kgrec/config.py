@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
@@ -190,6 +190,7 @@ class AdaptConfig(_Frozen):
         device: "cpu", "cuda", or None for CUDA where it is there.
         method: what is tuned: "lora" (Hu et al. 2022), "adalora" (Zhang et al. 2023), "prefix" (Li and Liang 2021) or
             "ia3" (Liu et al. 2022).
+        layers: how many of the last layers are tuned; 0: all. Fewer take less time.
         rank: of LoRA's updates; AdaLoRA begins with half as much more and ends there.
         prefix_tokens: length of a tuned prefix.
         objectives: what is learned.
@@ -201,6 +202,8 @@ class AdaptConfig(_Frozen):
         learning_rate: of Adam, after a warm-up; it falls to a twentieth along a cosine.
         validate_every: steps between two looks at validation.
         patience: looks without a better one before the end.
+        strengths: shares of the change to choose from on validation when the steps are over: between the model as it
+            was and as it was tuned lie models that are better than both (Wortsman et al. 2022); a prefix has no shares.
         control_steps: of the control, the same training on shuffled likes; 0 leaves it out.
         validation: share of the items whose likes are held out, half to stop by, half to judge by.
         most_items: so many items, warm and cold, stand for all in validation.
@@ -210,6 +213,7 @@ class AdaptConfig(_Frozen):
     encoder: str | None = None
     device: str | None = None
     method: Literal["lora", "adalora", "prefix", "ia3"] = "lora"
+    layers: int = Field(0, ge=0)
     rank: PositiveInt = 16
     prefix_tokens: PositiveInt = 8
     objectives: ObjectiveWeights = ObjectiveWeights()
@@ -221,6 +225,7 @@ class AdaptConfig(_Frozen):
     learning_rate: PositiveFloat = 5e-4
     validate_every: PositiveInt = 50
     patience: PositiveInt = 3
+    strengths: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (1.0, 0.75, 0.5)
     control_steps: int = Field(50, ge=0)
     validation: float = Field(0.1, gt=0, lt=0.5)
     most_items: PositiveInt = 10_000

@@ -35,7 +35,7 @@ def to_sentences(report: AdaptationReport) -> list[str]:
     share = report.n_trained / max(report.n_weights, 1)
     return [
         f"learned from {report.n_texts:,} texts, {report.n_likes:,} likes and {report.n_links:,} links between texts",
-        f"{report.n_trained:,} of {report.n_weights:,} weights trained ({share:.1%}); the mean cosine of a text to "
-        f"what it was is {report.moved:.3f}",
+        f"{report.n_trained:,} of {report.n_weights:,} weights trained ({share:.1%}), {report.strength:.0%} of the "
+        f"change taken; the mean cosine of a text to what it was is {report.moved:.3f}",
         f"kept: {'yes' if report.kept else 'no'}: {report.reason}",
     ]

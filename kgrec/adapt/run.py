@@ -61,6 +61,7 @@ class AdaptationReport:
         n_trained, n_weights: of the network.
         n_texts, n_likes, n_links: what was learned from.
         n_items: held out to judge by.
+        strength: the share of the tuned change that is kept.
         moved: the mean cosine of a text's vector to what it was.
         frozen, adapted: the judgement without and with the adapter.
         control: the same training on shuffled likes; None: left out.
@@ -79,6 +80,7 @@ class AdaptationReport:
     n_likes: int
     n_links: int
     n_items: int
+    strength: float
     moved: float
     frozen: Judgement
     adapted: Judgement
@@ -195,6 +197,7 @@ def adapt_texts(
         n_likes=len(rest),
         n_links=graph.links.shape[1],
         n_items=int(validation.judge.candidates.sum()) if validation.judge.candidates is not None else 0,
+        strength=progress.strength,
         moved=float((before * after).sum(axis=1).mean()),
         frozen=_judge(base, base, 0),
         adapted=adapted,

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from kgrec.adapt.objectives import autoencode, contrast, distil, tell_relations
 from kgrec.adapt.text_graph import TextGraph
+from kgrec.adapt.tuning import weaken
 from kgrec.config import AdaptConfig, BackboneConfig
 from kgrec.errors import TextError
 from kgrec.graph.split import Likes
@@ -56,12 +58,14 @@ class Progress:
         looks: at validation, the first before any step.
         best: of these; the tuned weights are brought back to it at the end.
         done: whether it is over.
+        strength: the share of the change that was taken.
     """
 
     step: int
     looks: tuple[Look, ...]
     best: Look
     done: bool = False
+    strength: float = 1.0
 
 
 def embed_texts(model: LanguageModel, tokens: list[list[int]]) -> Tensor:
@@ -133,6 +137,9 @@ def train(
     Raises:
         TextError: the loss is not finite any more.
     """
+    from peft.helpers import disable_input_dtype_casting
+
+    casts = has_bf16(model.device.type) and config.method in {"lora", "adalora"}  # the others know no such switch
     batches = _Batches.of(model, graph, likes, config)
     teller = nn.Linear(2 * model.dim, len(graph.relations) + 1)
     nn.init.zeros_(teller.weight)
@@ -153,7 +160,8 @@ def train(
         rate = _schedule(step, steps)
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate
-        losses = batches.compute_losses(model, teller, np.random.default_rng([config.seed, 2, step]))
+        with disable_input_dtype_casting(tuned) if casts else nullcontext():  # autocast does what is needed
+            losses = batches.compute_losses(model, teller, np.random.default_rng([config.seed, 2, step]))
         torch.nn.utils.clip_grad_norm_(trained, _LARGEST_GRADIENT)
         optimizer.step()
         if allocate is not None:  # AdaLoRA moves its ranks to where they count
@@ -183,7 +191,28 @@ def train(
         if on_step is not None:
             on_step(step, steps)
     state.restore_best()
-    return progress
+    return progress if progress.best.step == 0 else _choose_strength(model, tuned, state, config, look, progress)
+
+
+def _choose_strength(
+    model: LanguageModel,
+    tuned: "PeftModel",
+    state: "_State",
+    config: AdaptConfig,
+    look: Callable[[LanguageModel], float],
+    progress: Progress,
+) -> Progress:
+    """Takes the share of the change that validation likes best."""
+    found = {1.0: progress.best.quality}
+    for strength in config.strengths if config.method != "prefix" else ():
+        if strength not in found:
+            state.restore_best()
+            weaken(tuned, strength)
+            found[strength] = look(model)
+    chosen = max(found, key=lambda strength: found[strength])
+    state.restore_best()
+    weaken(tuned, chosen)
+    return replace(progress, best=Look(progress.best.step, found[chosen]), strength=chosen)
 
 
 def _schedule(step: int, steps: int) -> float:
@@ -284,24 +313,30 @@ class _Batches:
 
     config: AdaptConfig
     tokens: list[list[int]]
-    items: NDArray[np.int64]  # liked items with texts
-    texts: NDArray[np.int64]  # the places of their texts
-    likes: Any  # (n_users, len(items)) csc
+    texts: NDArray[np.int64]  # of liked items, each once
+    column: NDArray[np.int64]  # (n_texts,) where a text's likes are, -1: nowhere
+    likes: Any  # (n_users, len(texts)) csc
     user_weights: NDArray[np.float32]  # (n_users,)
-    popularity: NDArray[np.float32]  # (len(items),)
-    teacher: Tensor | None  # (len(items), dim)
+    popularity: NDArray[np.float32]  # (len(texts),)
+    teacher: Tensor | None  # (len(texts), dim)
     links: NDArray[np.int64]
     relation: NDArray[np.int64]
+    incident: Any  # (n_texts, n_links) csr: where a text's links are
     adjacency: Any  # (n_texts, n_texts) csr
 
     @classmethod
     def of(cls, model: LanguageModel, graph: TextGraph, likes: Likes, config: AdaptConfig) -> "_Batches":
-        matrix = likes.to_matrix()
+        matrix, weights, n_texts = likes.to_matrix(), config.objectives, len(graph.texts)
         popularity = np.bincount(likes.items, minlength=likes.shape[1])
         items = np.flatnonzero((popularity > 0) & (graph.item_text >= 0))
-        n_liked = np.diff(matrix.indptr)
+        texts, first = np.unique(graph.item_text[items], return_index=True)
+        items = items[first]
+        if not weights.of_likes:
+            texts, items = texts[:0], items[:0]
+        column = np.full(n_texts, -1, np.int64)
+        column[texts] = np.arange(len(texts))
         teacher = None
-        if config.objectives.distillation and len(items):
+        if weights.distillation:
             grid = BackboneConfig()
             vectors, _ = fit_ials(
                 matrix, dim=_TEACHER_DIM, alpha=grid.alphas[len(grid.alphas) // 2],
@@ -309,85 +344,101 @@ class _Batches:
                 seed=config.seed,
             )  # fmt: skip
             teacher = nn.functional.normalize(vectors[torch.from_numpy(items)], dim=1).to(model.device)
+        links, relation = graph.links, graph.relation
+        if not weights.of_graph:
+            links, relation = links[:, :0], relation[:0]
+        ends, number = links.ravel(), np.tile(np.arange(links.shape[1]), 2)
         return cls(
             config,
             [tokens[: config.text_tokens] for tokens in model.tokenize(graph.texts)],
-            items,
-            graph.item_text[items],
+            texts,
+            column,
             matrix.tocsc()[:, items],
-            (1 / np.maximum(n_liked, 1)).astype(np.float32),
+            (1 / np.maximum(np.diff(matrix.indptr), 1)).astype(np.float32),
             popularity[items].astype(np.float32),
             teacher,
-            graph.links,
-            graph.relation,
-            graph.to_adjacency() if config.objectives.of_graph else None,
+            links,
+            relation,
+            csr_array((np.ones(len(ends), np.bool_), (ends, number)), shape=(n_texts, links.shape[1])),
+            graph.to_adjacency() if links.shape[1] else None,
         )
 
     def compute_losses(self, model: LanguageModel, teller: nn.Linear, rng: np.random.Generator) -> dict[str, float]:
-        """Adds the gradients of one batch of each kind."""
-        losses: dict[str, float] = {}
-        weights = self.config.objectives
-        if weights.of_likes and len(self.items) > 1:
-            losses |= self._from_likes(model, rng)
-        if weights.of_graph and self.links.shape[1]:
-            losses |= self._from_graph(model, teller, rng)
-        return losses
+        """Adds the gradients of one batch, and tells the losses."""
+        texts, links = self._draw(rng)
+        vectors = embed_texts(model, [self.tokens[text] for text in texts])
+        losses = self._from_likes(vectors, texts, rng)
+        if len(links):
+            losses |= self._from_links(vectors, texts, links, teller, rng)
+        if losses:
+            torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        return {name: float(loss.detach()) for name, loss in losses.items()}
 
-    def _from_likes(self, model: LanguageModel, rng: np.random.Generator) -> dict[str, float]:
+    def _draw(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Texts of liked items; where links count, half of them, and for each a text that it is linked to."""
+        size, n_links = self.config.batch_size, self.links.shape[1]
+        if not n_links:
+            return self._fit(rng.permutation(self.texts)[:size]), np.zeros(0, np.int64)
+        starts = rng.permutation(self.texts)[: size // 2]
+        if len(starts):
+            counts = np.diff(self.incident.indptr)[starts]
+            place = self.incident.indptr[starts] + (rng.random(len(starts)) * counts).astype(np.int64)
+            links = self.incident.indices[place[counts > 0]]
+        else:
+            links = rng.choice(n_links, min(size // 2, n_links), replace=False)
+        texts = np.unique(np.concatenate([starts, self.links[:, links].ravel()]))
+        return self._fit(rng.permutation(texts)), links
+
+    def _fit(self, texts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """As many texts as a batch holds tokens of."""
+        lengths = np.array([len(self.tokens[text]) for text in texts])
+        return texts[: max(int((lengths.cumsum() <= self.config.batch_tokens).sum()), 2)]
+
+    def _from_likes(self, vectors: Tensor, texts: NDArray[np.int64], rng: np.random.Generator) -> dict[str, Tensor]:
         weights, temperature = self.config.objectives, self.config.temperature
-        drawn = self._fit(rng.permutation(len(self.items))[: self.config.batch_size], self.texts)
-        vectors = embed_texts(model, [self.tokens[text] for text in self.texts[drawn]])
-        likes, losses = self.likes[:, drawn], {}
+        rows = np.flatnonzero(self.column[texts] >= 0)
+        if len(rows) < 2:  # noqa: PLR2004
+            return {}
+        columns, vectors = self.column[texts[rows]], vectors[torch.from_numpy(rows).to(vectors.device)]
+        likes, losses = self.likes[:, columns], {}
         if weights.co_likes:
             # Who likes much says less of each; what many like is no more alike to all.
-            shared = (likes.T @ likes.multiply(self.user_weights[:, None])).toarray() / self.popularity[drawn] ** 0.5
+            shared = (likes.T @ likes.multiply(self.user_weights[:, None])).toarray() / self.popularity[columns] ** 0.5
             losses["co_likes"] = weights.co_likes * contrast(vectors, _to(vectors, shared), temperature)
         if weights.autoencoder:
-            users = np.flatnonzero(np.bincount(likes.tocoo().row, minlength=likes.shape[0]) > 1)
-            users = rng.permutation(users)[:_MOST_USERS]
-            dense = _to(vectors, likes.tocsr()[users].toarray())
-            losses["autoencoder"] = weights.autoencoder * autoencode(vectors, dense)
-        if weights.distillation and self.teacher is not None:
-            teacher = self.teacher[torch.from_numpy(drawn).to(vectors.device)]
+            by_user = likes.tocsr()
+            users = rng.permutation(np.flatnonzero(np.diff(by_user.indptr) > 1))[:_MOST_USERS]
+            losses["autoencoder"] = weights.autoencoder * autoencode(vectors, _to(vectors, by_user[users].toarray()))
+        if self.teacher is not None:
+            teacher = self.teacher[torch.from_numpy(columns).to(vectors.device)]
             losses["distillation"] = weights.distillation * distil(vectors, teacher, temperature)
-        return _backward(losses)
+        return losses
 
-    def _from_graph(self, model: LanguageModel, teller: nn.Linear, rng: np.random.Generator) -> dict[str, float]:
-        weights = self.config.objectives
-        n_links = self.links.shape[1]
-        drawn = rng.choice(n_links, min(self.config.batch_size // 2, n_links), replace=False)
-        texts = self._fit(rng.permutation(np.unique(self.links[:, drawn])), np.arange(len(self.tokens)))
-        vectors, losses = embed_texts(model, [self.tokens[text] for text in texts]), {}
+    def _from_links(
+        self,
+        vectors: Tensor,
+        texts: NDArray[np.int64],
+        links: NDArray[np.int64],
+        teller: nn.Linear,
+        rng: np.random.Generator,
+    ) -> dict[str, Tensor]:
+        weights, losses = self.config.objectives, {}
         near = self.adjacency[texts][:, texts].toarray()
         if weights.neighbours:
             losses["neighbours"] = weights.neighbours * contrast(vectors, _to(vectors, near), self.config.temperature)
-        if weights.relations:
-            row = np.full(len(self.tokens), -1, np.int64)
-            row[texts] = np.arange(len(texts))
-            (a, b), relation = row[self.links[:, drawn]], self.relation[drawn]
-            kept = (a >= 0) & (b >= 0)
+        row = np.full(len(self.tokens), -1, np.int64)
+        row[texts] = np.arange(len(texts))
+        a, b, relation = *row[self.links[:, links]], self.relation[links]
+        kept = (a >= 0) & (b >= 0)
+        if weights.relations and kept.any():
             a, b, relation = a[kept], b[kept], relation[kept]
             other = rng.permutation(b)
             apart = (near[a, other] == 0) & (a != other)  # as many pairs without a relation
-            sources, targets = np.concatenate([a, a[apart]]), np.concatenate([b, other[apart]])
-            labels = np.concatenate([relation, np.full(int(apart.sum()), teller.out_features - 1, np.int64)])
-            if len(labels):
-                pairs = torch.from_numpy(np.stack([sources, targets, labels])).to(vectors.device)
-                losses["relations"] = weights.relations * tell_relations(
-                    vectors, pairs[0], pairs[1], pairs[2], teller
-                )
-        return _backward(losses)
-
-    def _fit(self, drawn: NDArray[np.int64], texts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """As many of what is drawn as a batch holds tokens of."""
-        lengths = np.array([len(self.tokens[text]) for text in texts[drawn]])
-        return drawn[: max(int((lengths.cumsum() <= self.config.batch_tokens).sum()), 2)]
-
-
-def _backward(losses: dict[str, Tensor]) -> dict[str, float]:
-    if losses:
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-    return {name: float(loss.detach()) for name, loss in losses.items()}
+            none = np.full(int(apart.sum()), teller.out_features - 1, np.int64)
+            parts = [(a, a[apart]), (b, other[apart]), (relation, none)]
+            pairs = torch.from_numpy(np.stack([np.concatenate(part) for part in parts])).to(vectors.device)
+            losses["relations"] = weights.relations * tell_relations(vectors, pairs[0], pairs[1], pairs[2], teller)
+        return losses
 
 
 def _to(like: Tensor, values: NDArray[np.float32]) -> Tensor:

@@ -15,6 +15,7 @@ from kgrec.text.language_model import ADAPTER_FILE, LanguageModel
 if TYPE_CHECKING:
     from peft import PeftModel
 
+_LINEAR = ("Linear", "Conv1D")
 _LORA_SCALE = 2  # alpha over rank
 _ADALORA_START = 1.5  # ranks to begin with, over those to end with
 _ADALORA_WARMUP, _ADALORA_END = 0.15, 0.35  # shares of the steps before the ranks begin and after they cease to fall
@@ -30,7 +31,14 @@ def tune_few(model: LanguageModel, config: AdaptConfig) -> "PeftModel":
     from peft import AdaLoraConfig, IA3Config, LoraConfig, PrefixTuningConfig, TaskType, get_peft_model
 
     task: Any = {"task_type": TaskType.FEATURE_EXTRACTION}
-    layers: Any = {"target_modules": "all-linear", "exclude_modules": ["pooler"]}
+    n_layers = int(getattr(model.network.config, "num_hidden_layers", 0))
+    some = range(n_layers - config.layers, n_layers) if 0 < config.layers < n_layers else None
+    linear = {name.rpartition(".")[2] for name, part in model.network.named_modules() if type(part).__name__ in _LINEAR}
+    layers: Any = {
+        "target_modules": sorted(linear) if some else "all-linear",
+        "exclude_modules": r"(.*\.)?pooler\..*",  # it is not used
+        "layers_to_transform": some and list(some),
+    }
     start = max(config.rank + 1, round(config.rank * _ADALORA_START))
     try:
         with torch.random.fork_rng(devices=[]):
@@ -62,6 +70,18 @@ def tune_few(model: LanguageModel, config: AdaptConfig) -> "PeftModel":
     if getattr(about, "target_modules", None):
         about.target_modules = sorted(about.target_modules)  # a set is written in another order each time
     return tuned
+
+
+def weaken(tuned: "PeftModel", strength: float) -> None:
+    """Takes a share of the tuned change: between the frozen weights, 0, and the tuned ones, 1."""
+    import torch
+
+    with torch.no_grad():
+        for name, weight in tuned.named_parameters():
+            if "lora_B" in name:
+                weight.mul_(strength)
+            elif "ia3_l" in name:
+                weight.sub_(1).mul_(strength).add_(1)
 
 
 def save_adapter(tuned: "PeftModel | None", described: Mapping[str, Any], path: Path) -> None:

@@ -35,7 +35,7 @@ def run_guarded(action: Callable[[], object]) -> None:
     except _Interrupted:
         _fail(
             "interrupted: bundles and reports are written only when they are whole, and what is published goes live "
-            "only then; after an interrupted load or adapt, run the same again: the store is whole then, the adapter goes on"
+            "only then; after an interrupted load or adapt, run the same again: it goes on, or makes the store whole"
         )
     except BrokenPipeError:
         sys.stderr.close()

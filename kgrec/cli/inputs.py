@@ -28,7 +28,9 @@ def read_settings(config: Path | None, seed: int | None, adapter: Path | None = 
 
         found = read_adapter(settings.adapter)
         if not found["kept"]:
-            say(f"the adapter {settings.adapter} is not used: {found['report']['reason']}; texts are encoded without it")
+            say(
+                f"the adapter {settings.adapter} is not used: {found['report']['reason']}; texts are encoded without it"
+            )
             settings = settings.model_copy(update={"adapter": None})
     return settings
 
