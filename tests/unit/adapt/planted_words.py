@@ -12,7 +12,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from kgrec.adapt.text_graph import TextGraph
 from kgrec.graph.split import Likes
 
-N_TOPICS, N_NOISE, NOISE_WORDS = 6, 60, 4
+N_TOPICS, N_NOISE, NOISE_WORDS = 12, 120, 6
 WORDS = [*(f"topic{i}" for i in range(N_TOPICS)), *(f"word{i}" for i in range(N_NOISE))]
 
 
@@ -39,7 +39,7 @@ def make_tiny_model(folder: Path, *, seed: int = 0, width: int = 32) -> str:
 
 
 def plant_words(
-    seed: int = 0, *, n_items: int = 240, n_users: int = 150, likes_each: int = 12
+    seed: int = 0, *, n_items: int = 480, n_users: int = 180, likes_each: int = 12
 ) -> tuple[TextGraph, Likes]:
     """Texts of a topic's word among words that mean nothing, in any order; each user likes items of one topic.
 
