@@ -66,8 +66,7 @@ def test_a_bundle_answers_sentences_in_the_adapted_space(
 ) -> None:
     moved = tmp_path / "adapter"
     shutil.copytree(adapter, moved)
-    plain, adapted = tmp_path / "plain", tmp_path / "adapted"
-    assert run("train", shop.store, "--out", plain, "--config", shop.config).code == 0
+    plain, adapted = shop.bundle, tmp_path / "adapted"
     trained = run("train", shop.store, "--out", adapted, "--config", shop.config, "--adapter", moved)
     assert trained.code == 0, trained
     revisions = [json.loads((path / "bundle.json").read_text())["encoder"]["revision"] for path in (plain, adapted)]
