@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from graph_schema.errors import CatalogueError
 
-AttributeType = Literal["string", "int", "float", "bool", "time"]
+AttributeType = Literal["string", "int", "float", "bool", "time", "vector"]
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -21,6 +21,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "float": pa.float64(),
     "bool": pa.bool_(),
     "time": pa.int64(),  # UTC seconds
+    "vector": pa.list_(pa.float32()),  # of a picture, a sound, anything: all of one column are of one width
 }
 SOURCE, TARGET = "source", "target"  # the two id columns of every edge table
 _END_COLUMNS = ("source_column", "target_column")
@@ -81,6 +82,11 @@ class NodeType(_Frozen):
             [self.key, *([self.name] if self.name else []), *self.text], "string"
         )
         return {**strings, **self.attributes}
+
+    @cached_property
+    def vectors(self) -> tuple[str, ...]:
+        """The attributes that are precomputed vectors, which the model reads beside the text."""
+        return tuple(name for name, kind in self.attributes.items() if kind == "vector")
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
@@ -172,6 +178,9 @@ class CatalogueSchema(_Frozen):
                     raise ValueError(f"edges.{edge_type}: no node type {end!r}; {_one_of(self.nodes)}")
             if {SOURCE, TARGET} & set(edge.attributes):
                 raise ValueError(f"edges.{edge_type}: 'source' and 'target' are the ends, not attributes")
+            for name, kind in edge.attributes.items():
+                if kind == "vector":
+                    raise ValueError(f"edges.{edge_type}: {name!r} is a vector; expected vectors of nodes only")
             if edge.source_column is not None and edge.source_column == edge.target_column:
                 raise ValueError(f"edges.{edge_type}: both ends are said to be in the column {edge.source_column!r}")
         self._check_milliseconds()

@@ -1,5 +1,6 @@
 """Raw columns -> the types that a schema declares; rows that do not fit are told, not guessed."""
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -30,6 +31,7 @@ _NOT_A = {
     "int": "is not an int",
     "bool": "is not a bool (true or false, 1 or 0)",
     "time": "is not a time (epoch seconds or ISO 8601)",
+    "vector": "is not a vector (a list of finite numbers)",
 }
 _MOST_INT = 2**63
 _N_TRIED = 8
@@ -259,6 +261,34 @@ def _parse_time(text: str) -> int | None:
     return None if number is None else int(number // 1)
 
 
+def _to_vector(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
+    """Lists of numbers, or such lists as text: "[0.5, 1]" or "0.5 1"."""
+    problems: list[Problem] = []
+    if _is_text(column.type):
+        text, problems = _to_string(column)
+        column, bad = _parse_each(text, _parse_vector, pa.list_(pa.float64()))
+        problems = [*problems, (bad, _NOT_A["vector"])]
+    lists = column.cast(pa.list_(pa.float64()))
+    rows = np.repeat(np.arange(len(lists)), pc.fill_null(pc.list_value_length(lists), 0).to_numpy())
+    values = lists.flatten().fill_null(np.nan).to_numpy(zero_copy_only=False)
+    bad = np.zeros(len(lists), dtype=bool)
+    bad[rows[~(np.abs(values) <= np.finfo(np.float32).max)]] = True  # NaN too
+    widths = np.bincount(rows, minlength=len(lists))
+    sound = (widths > 0) & ~bad  # an empty list is a missing value
+    width = int(np.bincount(widths[sound]).argmax()) if sound.any() else 0
+    other = sound & (widths != width)
+    kept = pc.if_else(pa.array(sound & ~other), lists, pa.scalar(None, lists.type))
+    problems += [(bad, _NOT_A["vector"]), (other, f"is a vector of another width than most, {width}")]
+    return kept.cast(ARROW_TYPES["vector"]), problems
+
+
+def _parse_vector(text: str) -> list[float]:
+    found = json.loads(text) if text.startswith("[") else [float(part) for part in re.split(r"[\s,;|]+", text)]
+    if not isinstance(found, list) or any(isinstance(one, bool) or not isinstance(one, int | float) for one in found):
+        raise ValueError(text)
+    return [float(one) for one in found]
+
+
 def _to_mask(values: pa.Array) -> Mask:
     mask: Mask = values.fill_null(False).to_numpy(zero_copy_only=False)
     return mask
@@ -270,4 +300,5 @@ _CONVERTERS: dict[str, Callable[[pa.Array], tuple[pa.Array, list[Problem]]]] = {
     "float": _to_float,
     "bool": _to_bool,
     "time": _to_time,
+    "vector": _to_vector,
 }

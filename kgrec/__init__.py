@@ -47,19 +47,16 @@ def train(
     """
     import time
 
-    import torch
-
     from kgrec.config import TrainConfig
     from kgrec.errors import CatalogueError
     from kgrec.recommend import Recommender
-    from kgrec.text.encoder import load_encoder
+    from kgrec.text.encoder import load_config_encoder
     from kgrec.training.train import train_bundle
 
     if schema is not None and schema.digest != tables.schema.digest:
         raise CatalogueError(f"the tables have the schema {tables.schema.name!r}, expected {schema.name!r} as given")
     config = config or TrainConfig()
-    device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    encoder = load_encoder(config.encoder, device, adapter=config.adapter)
+    encoder = load_config_encoder(config)
     bundle = train_bundle(
         tables,
         config,

@@ -236,15 +236,21 @@ class TrainConfig(_Frozen):
 
     Attributes:
         seed: of everything drawn at random.
-        encoder: folder or hub name of the sentence encoder; None is the default one.
-        adapter: folder of an adapter that `kgrec adapt` trained for that encoder; None: the encoder as it is.
+        encoder: folder or hub name of the language model that encodes texts; None is the default one.
+        encoder_pooling: "mean", "last" or "cls": which tokens a text's vector is made of; None: as its folder says.
+        encoder_prefix: put before each text, as an instruction; None: as its folder says.
+        encoder_backend: "torch", or "openvino" from the extra `kgrec[openvino]`.
+        adapter: a folder that `kgrec adapt` wrote for the encoder.
         device: "cpu", "cuda", or None for CUDA where it is there.
         embedding_dim: width of the vectors of users and items.
     """
 
     seed: int = Field(0, ge=0)
     encoder: str | None = None
-    adapter: Path | None = None
+    encoder_pooling: Literal["mean", "last", "cls"] | None = None
+    encoder_prefix: str | None = None
+    encoder_backend: Literal["torch", "openvino"] = "torch"
+    adapter: str | None = None
     device: str | None = None
     embedding_dim: PositiveInt = 128
     validation: SplitConfig = SplitConfig(warm=0.1)  # fewer than to test: what is chosen is for all likes

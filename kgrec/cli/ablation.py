@@ -38,7 +38,7 @@ def ablate(
     from kgrec import cache_dir
     from kgrec.ablate.report import to_rich_tables, write_ablation
     from kgrec.ablate.run import TRAININGS_DIR, ablate_catalogue
-    from kgrec.text.encoder import load_encoder
+    from kgrec.text.encoder import load_config_encoder
 
     settings = read_settings(config, seed)
     tables = read_store(store, schema, wait, rejects, max_rejects)
@@ -59,7 +59,7 @@ def ablate(
             ablation = ablate_catalogue(
                 tables,
                 settings,
-                load_encoder(settings.encoder, settings.device or "cpu"),
+                load_config_encoder(settings),
                 cache_dir(),
                 directory=out,
                 ablated_at=datetime.datetime.now(datetime.UTC),

@@ -13,24 +13,29 @@ if TYPE_CHECKING:
     from kgrec.config import TrainConfig
 
 
-def read_settings(config: Path | None, seed: int | None, adapter: Path | None = None) -> "TrainConfig":
-    """The settings of a training: a file's, or the defaults, with a seed and an adapter of one's own.
+def read_settings(
+    config: Path | None, seed: int | None, adapter: Path | None = None, backend: str | None = None
+) -> "TrainConfig":
+    """The settings of a training: a file's, or the defaults, with a seed, an adapter and a backend of one's own.
 
     An adapter that validation did not keep is left out, and people are told.
     """
     from kgrec.config import TrainConfig
 
     settings = TrainConfig() if config is None else TrainConfig.from_toml(config)
-    given = {"seed": seed, "adapter": adapter and adapter.resolve()}
+    given = {
+        "seed": seed,
+        "adapter": None if adapter is None else str(adapter.resolve()),
+        "encoder_backend": None if backend is None else str(backend),
+    }
     settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     if settings.adapter is not None:
         from kgrec.text.language_model import read_adapter
 
-        found = read_adapter(settings.adapter)
+        found = read_adapter(Path(settings.adapter))
         if not found["kept"]:
-            say(
-                f"the adapter {settings.adapter} is not used: {found['report']['reason']}; texts are encoded without it"
-            )
+            reason = found["report"]["reason"]
+            say(f"the adapter {settings.adapter} is not used: {reason}; texts are encoded without it")
             settings = settings.model_copy(update={"adapter": None})
     return settings
 
@@ -46,7 +51,7 @@ def check_unseen(settings: "TrainConfig") -> None:
     from kgrec.errors import RequestError
     from kgrec.text.language_model import read_adapter
 
-    seed = read_adapter(settings.adapter).get("report", {}).get("split_seed")
+    seed = read_adapter(Path(settings.adapter)).get("report", {}).get("split_seed")
     if seed != settings.seed:
         learned = "from all likes" if seed is None else f"from all likes but those asked for with seed {seed}"
         raise RequestError(

@@ -35,6 +35,13 @@ class FailOn(StrEnum):
     NEVER = "never"
 
 
+class Backend(StrEnum):
+    """What computes a text's vector."""
+
+    TORCH = "torch"
+    OPENVINO = "openvino"
+
+
 Store = Annotated[str, typer.Argument(metavar="STORE", help=STORE_HELP)]
 BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder that `kgrec train` wrote.")]
 SchemaFile = Annotated[
@@ -67,10 +74,6 @@ LiveStore = Annotated[
     ),
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings of the training.")]
-AdapterPath = Annotated[
-    Path | None,
-    typer.Option("--adapter", metavar="ADAPTER", help="The folder that `kgrec adapt` wrote. Default: no adapter."),
-]
 LogDir = Annotated[
     Path | None, typer.Option("--log-dir", metavar="DIR", help="Losses, qualities and times for TensorBoard.")
 ]
@@ -78,3 +81,11 @@ Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of everything d
 K = Annotated[int, typer.Option("-k", help="How many recommendations.")]
 OutFormat = Annotated[Format | None, typer.Option("--format", help="Default: by --out's ending, else a table.")]
 OutFile = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to write the results.")]
+AdapterFolder = Annotated[
+    Path | None,
+    typer.Option("--adapter", metavar="DIR", help="An adapter of the language model, as `kgrec adapt` wrote it."),
+]
+EncoderBackend = Annotated[
+    Backend | None,
+    typer.Option("--backend", help="What encodes texts; openvino is faster on CPUs and needs kgrec[openvino]."),
+]

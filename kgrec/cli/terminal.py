@@ -3,10 +3,14 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+
+SECONDS_PER_LINE = 30.0  # of progress where there is no terminal
 
 
 def say(message: str) -> None:
@@ -48,14 +52,22 @@ def make_counter(progress: "Progress", what: str, total: int | None = None) -> C
 
 
 def make_total_counter(progress: "Progress", what: str) -> Callable[[int, int], None]:
-    """A bar that is told (done so far, in all)."""
+    """A bar that is told (done so far, in all) and says how many in a second and for how long; lines off a terminal."""
     task: TaskID | None = None
+    begun_at, begun, said_at = 0.0, 0, 0.0
 
     def tell(done: int, total: int) -> None:
-        nonlocal task
-        if task is None:
+        nonlocal task, begun_at, begun, said_at
+        now = progress.get_time()
+        if task is None:  # what came before has no part in the rate: models are loaded, caches read
             task = progress.add_task(what, total=total)
-        progress.update(task, completed=done, visible=done < total)
+            begun_at, begun, said_at = now, done, now
+        rate = (done - begun) / max(now - begun_at, 1e-9)
+        left = f", {rate:,.0f}/s, {timedelta(seconds=round((total - done) / rate))} left" if rate else ""
+        progress.update(task, completed=done, total=total, description=f"{what}{left}", visible=done < total)
+        if not progress.console.is_terminal and now - said_at > SECONDS_PER_LINE:
+            said_at = now
+            say(f"{what}: {done:,} of {total:,}{left}")
 
     return tell
 

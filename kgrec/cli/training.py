@@ -11,7 +11,7 @@ from kgrec.cli.app import app
 from kgrec.cli.inputs import check_unseen, read_settings, read_store
 from kgrec.cli.options import (
     WAIT_S,
-    AdapterPath,
+    AdapterFolder,
     BundlePath,
     ConfigFile,
     LogDir,
@@ -40,7 +40,7 @@ def train(
     schema: SchemaFile = None,
     config: ConfigFile = None,
     seed: Seed = None,
-    adapter: AdapterPath = None,
+    adapter: AdapterFolder = None,
     log_dir: LogDir = None,
     wandb: Annotated[
         str | None, typer.Option("--wandb", metavar="PROJECT", help="The same in Weights & Biases.")
@@ -83,7 +83,7 @@ def evaluate(
     schema: SchemaFile = None,
     config: ConfigFile = None,
     seed: Seed = None,
-    adapter: AdapterPath = None,
+    adapter: AdapterFolder = None,
     rejects: Rejects = None,
     max_rejects: MaxRejects = 0.1,
     wait: Wait = WAIT_S,
@@ -95,7 +95,7 @@ def evaluate(
     from kgrec.config import SplitConfig
     from kgrec.evaluate.report import to_rich_audit, to_rich_table, write_report
     from kgrec.evaluate.run import evaluate_catalogue
-    from kgrec.text.encoder import load_encoder
+    from kgrec.text.encoder import load_config_encoder
     from kgrec.training.dataset import build_graph
 
     settings = read_settings(config, seed, adapter)
@@ -106,7 +106,7 @@ def evaluate(
         stages("encoding texts")
         graph = build_graph(
             tables,
-            load_encoder(settings.encoder, settings.device or "cpu", adapter=settings.adapter),
+            load_config_encoder(settings),
             cache_dir(),
             on_texts=make_total_counter(progress, "encoding texts"),
         )

@@ -46,7 +46,7 @@ def tune(
     import optuna
 
     from kgrec import cache_dir
-    from kgrec.text.encoder import load_encoder
+    from kgrec.text.encoder import load_config_encoder
     from kgrec.training.dataset import build_graph
     from kgrec.tune.report import check_config_file, print_tuning, write_config
     from kgrec.tune.study import tune_catalogue
@@ -61,7 +61,7 @@ def tune(
         with show_progress() as progress:
             stages = tell_stages(progress)
             stages("encoding texts")
-            encoder = load_encoder(settings.encoder, settings.device or "cpu", adapter=settings.adapter)
+            encoder = load_config_encoder(settings)
             on_texts = make_total_counter(progress, "encoding texts")
             graph = build_graph(tables, encoder, cache_dir(), on_texts=on_texts)
             tuning = tune_catalogue(

@@ -13,6 +13,8 @@ from graph_schema import SOURCE, TARGET, GraphTables
 from kgrec.errors import CatalogueError, RequestError
 from kgrec.ids import IdMap
 
+VECTOR = "vector:"  # how the attribute of a vector column begins
+
 
 def to_hetero(
     tables: GraphTables, features: Mapping[str, NDArray[np.float32]] | None = None, *, upto: int | None = None
@@ -29,16 +31,24 @@ def to_hetero(
         features: node type -> float32 (n_nodes, dim), rows in table order, as `x`; types without get `num_nodes`.
         upto: keeps the interactions with time <= this, UTC seconds; None keeps them all.
 
+    A node type with vector columns has each as `vector:<column>` float32 (n, width), NaN where a node has none.
+
     Returns:
         The graph, and for each node type the map between ids and rows.
 
     Raises:
-        CatalogueError: an edge ends at no node, or an interaction has no finite weight or no time.
+        CatalogueError: an edge ends at no node, an interaction has no finite weight or no time, or the vectors of a
+            column are of several widths or not finite.
         RequestError: features that do not fit the nodes; `upto` where interactions have no time.
     """
     schema, data = tables.schema, HeteroData()
     ids = {node_type: IdMap(tuple(tables.ids(node_type).to_pylist())) for node_type in schema.nodes}
     _set_nodes(data, ids, features or {})
+    for node_type, node in schema.nodes.items():
+        for column in node.vectors:
+            vectors = _read_vectors(tables.nodes[node_type], column, node_type, ids[node_type])
+            if vectors.shape[1]:
+                data[node_type][f"{VECTOR}{column}"] = torch.from_numpy(vectors)  # (n_nodes, width)
     for edge_type in schema.edges:
         source, relation, target = triple = schema.edge_triple(edge_type)
         is_interaction = edge_type == schema.interaction.edge
@@ -108,6 +118,26 @@ def _set_nodes(data: HeteroData, ids: Mapping[str, IdMap], features: Mapping[str
                 f"{x[bad[0]][~np.isfinite(x[bad[0]])][0]} for node {nodes.ids[bad[0]]!r} ({bad.size} of {len(x)} rows)"
             )
         data[node_type].x = torch.from_numpy(np.ascontiguousarray(x))  # (n_nodes, dim)
+
+
+def _read_vectors(table: pa.Table, column: str, node_type: str, nodes: IdMap) -> NDArray[np.float32]:
+    """The vectors of a column, (n, width), NaN where there is none; (n, 0) where there is none at all."""
+    lists = table[column].combine_chunks()
+    widths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    width = int(np.bincount(widths[widths > 0]).argmax()) if widths.any() else 0
+    flat = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    bad = (widths > 0) & (widths != width)
+    bad[np.repeat(np.arange(len(widths)), widths)[~np.isfinite(flat)]] = True
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise CatalogueError(
+            f"node type {node_type!r}: the vector {column!r} of {nodes.ids[first]!r} has width {widths[first]} or is "
+            f"not finite ({int(bad.sum())} of {len(widths)} nodes); expected finite vectors of one width, as most have "
+            f"{width}: compute these anew, or leave them empty"
+        )
+    vectors = np.full((len(widths), width), np.nan, np.float32)
+    vectors[widths > 0] = flat.reshape(-1, max(width, 1))
+    return vectors
 
 
 def _select_upto(tables: GraphTables, upto: int | None) -> pa.Table:

@@ -20,6 +20,7 @@ from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
 from kgrec.config import PriorConfig
+from kgrec.graph.hetero import VECTOR
 
 TEXT, LINKS, TASTES = "text", "links", "tastes"
 _ROWS_PER_DIRECTION = 4  # items for each direction kept of their links
@@ -81,13 +82,14 @@ class Channel:
     """One block of an item's features.
 
     Attributes:
-        name: "text", "text:<relation>", "text:<relation>.<relation>", "links" or "tastes:<relation>".
+        name: "text", "text:<relation>", "text:<relation>.<relation>", "vector:<column>",
+            "vector:<column>:<relation>", "links" or "tastes:<relation>".
         features: (n_items, dim) float32, centred and scaled over the items fitted on; 0 where an item has nothing.
         basis: (in_dim, dim) float32: raw vectors times basis are features, once `mean` is subtracted.
         mean: (in_dim,) float32.
         relation: the place in `ItemLinks.relations` of a channel of one relation; None for the others.
         vectors: (n_codes of the relation or all codes, in_dim) float32: what a link adds before its weight;
-            None for the item's own text.
+            None for the item's own text and vectors.
     """
 
     name: str
@@ -111,7 +113,7 @@ def propagate(
     """Builds the channels of all items.
 
     Args:
-        data: the heterograph, with text vectors as `x` and `has_text` masks.
+        data: the heterograph, with text vectors as `x` and `has_text` masks, and vector columns.
         schema: the catalogue's schema.
         links: from `build_item_links`.
         fitted: (n_items,) bool: the items whose backbone vectors are known; means and scales are theirs.
@@ -121,6 +123,7 @@ def propagate(
         seed: of the randomised factorisation.
     """
     channels = [_text_channel(data, schema, fitted)] if "x" in data[schema.item_type] else []
+    channels += _vector_channels(data, schema, fitted)
     channels += _path_channels(data, schema, links, fitted, config.path_dim)
     if links.idf.any():
         channels.append(_links_channel(links, fitted, config.links_dim, seed))
@@ -161,6 +164,32 @@ def _text_channel(data: HeteroData, schema: CatalogueSchema, fitted: NDArray[np.
     return _standardise(TEXT, x, has_text, fitted, np.eye(x.shape[1], dtype=np.float32), scale=1.0)
 
 
+def _vector_channels(data: HeteroData, schema: CatalogueSchema, fitted: NDArray[np.bool_]) -> list[Channel]:
+    channels = []
+    for name, vectors, known in _read_vectors(data, schema.item_type):
+        identity = np.eye(vectors.shape[1], dtype=np.float32)
+        channels.append(_standardise(name, vectors, known, fitted, identity, scale=1.0))
+    return channels
+
+
+def join_vectors(data: HeteroData, schema: CatalogueSchema) -> NDArray[np.float32] | None:
+    """The items' vector columns side by side, (n_items, vectors_dim), NaN where there is none; None: no such column."""
+    items = data[schema.item_type]
+    columns = [items[name].numpy() for name in items if name.startswith(VECTOR)]
+    return np.hstack(columns) if columns else None
+
+
+def _read_vectors(data: HeteroData, node_type: str) -> list[tuple[str, NDArray[np.float32], NDArray[np.bool_]]]:
+    """A node type's vector columns: name, vectors (n, width) that are 0 where there is none, and where there is one."""
+    found = []
+    for name in data[node_type]:
+        if name.startswith(VECTOR):
+            vectors = data[node_type][name].numpy()
+            known = np.isfinite(vectors).all(axis=1)
+            found.append((name, np.where(known[:, None], vectors, 0), known))
+    return found
+
+
 def _path_channels(
     data: HeteroData, schema: CatalogueSchema, links: ItemLinks, fitted: NDArray[np.bool_], dim: int
 ) -> list[Channel]:
@@ -174,6 +203,8 @@ def _path_channels(
             paths.append(
                 (f"{TEXT}:{name}", place, data[node_type].x.numpy()[rows], data[node_type].has_text.numpy()[rows])
             )
+        for column, vectors, known in _read_vectors(data, node_type):
+            paths.append((f"{column}:{name}", place, vectors[rows], known[rows]))
         if node_type == schema.item_type:
             continue
         for further, (vectors, known) in _hop_means(data, schema, node_type).items():

@@ -31,6 +31,7 @@ from kgrec.model.head import Head
 from kgrec.model.item_item import ItemItem
 from kgrec.model.model import COMPONENTS, CONTENT, Gate, ItemHead, Model
 from kgrec.model.prior import Prior
+from kgrec.text.encoder import TextEncoder, load_config_encoder
 
 FORMAT, FORMAT_VERSION = "kgrec-bundle", 3
 _WITH_CONTENT = 3  # the first version with the content component
@@ -179,6 +180,17 @@ def load_bundle(path: Path, schema: CatalogueSchema | None = None) -> Bundle:
         raise BundleError(
             f"the bundle {path} is damaged: {type(error).__name__}: {error}; train again or restore it from a copy"
         ) from error
+
+
+def load_bundle_encoder(bundle: Bundle) -> TextEncoder:
+    """Loads the text encoder that a bundle was trained with, its adapter included.
+
+    Raises:
+        TextError: it cannot be loaded.
+    """
+    # What it computes with is not the bundle's: who answers may have no GPU and none of the extras.
+    own = {"encoder": bundle.encoder_name, "encoder_backend": "torch", "device": "cpu"}
+    return load_config_encoder(bundle.config.model_copy(update=own))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The prior: from an item's channels to the backbone's vector space, for items that nobody has liked yet."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
+from kgrec.graph.hetero import VECTOR
 from kgrec.graph.propagation import LINKS, TASTES, TEXT, Channel, ItemLinks, unit_idf_weights
 
 _BATCH = 512
@@ -21,7 +22,7 @@ class PriorSettings:
 
     Attributes:
         regularisation: of the ridge.
-        gates: a scale for each kind of channel: "text", "paths", "links", "tastes".
+        gates: a scale for each kind of channel: "text", "vector:<column>", "paths", "links", "tastes".
         steps: gradient steps of the hidden layer; 0: the ridge alone.
     """
 
@@ -31,7 +32,7 @@ class PriorSettings:
 
 
 def channel_kind(channel: Channel) -> str:
-    """The gate that a channel goes through: "text", "paths", "links" or "tastes"."""
+    """The gate that a channel goes through: "text", "vector:<column>", "paths", "links" or "tastes"."""
     if channel.name.startswith(TASTES):
         return TASTES
     return "paths" if channel.relation is not None else channel.name
@@ -164,6 +165,8 @@ class Prior:
         out_weight: (hidden, dim) float32; out_bias: (dim,) float32.
         idf: (n_codes,) float32.
         relation: (n_codes,) int64.
+        vector_mean: (vectors_dim,) float32; vector_weight: (vectors_dim, width) float32: of the item's vector columns,
+            side by side in the order of the schema.
     """
 
     bias: NDArray[np.float32]
@@ -177,13 +180,18 @@ class Prior:
     out_bias: NDArray[np.float32]
     idf: NDArray[np.float32]
     relation: NDArray[np.int64]
+    vector_mean: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    vector_weight: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
-    def place(self, text: NDArray[np.float32] | None, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+    def place(
+        self, text: NDArray[np.float32] | None, codes: NDArray[np.int64], vectors: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """The vector of one item.
 
         Args:
             text: (text_dim,) float32 unit vector of its text; None: it has none.
             codes: (n,) int64, its link codes.
+            vectors: (vectors_dim,) float32, NaN where a column has none; None: it has none at all.
 
         Returns:
             (dim,) float32.
@@ -191,6 +199,8 @@ class Prior:
         state = self.bias.copy()
         if text is not None and len(self.text_mean):
             state += (text - self.text_mean) @ self.text_weight
+        if vectors is not None and len(self.vector_mean):
+            state += np.nan_to_num(vectors - self.vector_mean) @ self.vector_weight
         if len(codes):
             relations = self.relation[codes]
             share = 1 / np.bincount(relations)[relations]  # each relation's links add up to 1
@@ -238,6 +248,7 @@ def build_prior(
     text_mean, text_weight = np.zeros(0, np.float32), np.zeros((0, width), np.float32)
     tables = {kind: np.zeros((n_codes, width), np.float32) for kind in ("paths", LINKS, TASTES)}
     links_offset = np.zeros(width, np.float32)
+    vector_means, vector_weights = [np.zeros(0, np.float32)], [np.zeros((0, width), np.float32)]
     start = 0
     for channel in channels:
         end = start + channel.features.shape[1]
@@ -245,6 +256,9 @@ def build_prior(
         start = end
         if channel.name == TEXT:
             text_mean, text_weight = channel.mean, onto
+        elif channel.name.startswith(VECTOR) and channel.relation is None:
+            vector_means.append(channel.mean)
+            vector_weights.append(onto)
         elif channel.relation is not None and channel.vectors is not None:
             tables[channel_kind(channel)][links.relation == channel.relation] += (channel.vectors - channel.mean) @ onto
         elif channel.vectors is not None:
@@ -252,5 +266,5 @@ def build_prior(
             links_offset += channel.mean @ onto
     return Prior(
         bias, text_mean, text_weight, tables["paths"], tables[LINKS], links_offset, tables[TASTES],
-        out_weight, out_bias, links.idf, links.relation,
+        out_weight, out_bias, links.idf, links.relation, np.concatenate(vector_means), np.concatenate(vector_weights),
     )  # fmt: skip

@@ -18,17 +18,20 @@ from kgrec.errors import RequestError
 from kgrec.graph.paths import PathIndex, ReasonPath, build_path_index
 from kgrec.ids import IdMap
 from kgrec.metrics import top_k
-from kgrec.model.bundle import Bundle, load_bundle, save_bundle
+from kgrec.model.bundle import Bundle, load_bundle, load_bundle_encoder, save_bundle
 from kgrec.model.model import Model
 from kgrec.recommend.answers import Explanation, Recommendation, Recommendations, Share
 from kgrec.recommend.live import check_schema, read_path_index
+from kgrec.recommend.recent import RecentAnswers
 from kgrec.recommend.tail import TailDial, check_dial
 from kgrec.store.contract import GraphStore
-from kgrec.text.encoder import Encoder, load_encoder
+from kgrec.text.encoder import Encoder
 
 BLOCK_USERS = 512
 _REASON_LIKES = 5  # of the likes that add most, so many are searched for a path worth telling
 _PATHS_PER_LIKE = 3
+RECENT_ANSWERS = 1024  # that are kept for when they are asked for again
+_LARGE_REQUEST = 1000  # ids that are asked for and with: answers to larger ones are not kept
 _LOUD = 0.5  # of the largest share: what is less is not told as the reason
 
 
@@ -66,6 +69,7 @@ class Recommender:
     Everything it was trained with is in its bundle, so it needs neither the store nor, but for sentences, the text
     encoder. `add_item`, `add_interactions` and `forget` change what it knows at once, without training; `save` keeps
     the change. With a store given, the paths in reasons are read from the graph as it is now, and only from there.
+    Answers that are asked for again come from memory, but for reasons out of a store, which may have changed.
     """
 
     def __init__(self, bundle: Bundle, encoder: Encoder | None = None, store: GraphStore | None = None) -> None:
@@ -89,6 +93,7 @@ class Recommender:
         self._paths: PathIndex | None = None
         self._sorted: tuple[IdMap, NDArray[np.int64] | None] | None = None  # rows by id; None: they are so already
         self._dial: TailDial | None = None
+        self._recent = RecentAnswers(RECENT_ANSWERS)
 
     @classmethod
     def load(
@@ -162,6 +167,30 @@ class Recommender:
                 dial is not between 0 and 1, or k is less than 1 or more than the catalogue has items.
             TextError: the text encoder cannot be loaded.
         """
+        allowed = None if candidates is None else tuple(candidates)
+        left_out = tuple(exclude or ())
+        liked = tuple(likes or ())
+        if (explain and self._store is not None) or k + len(allowed or ()) + len(left_out) > _LARGE_REQUEST:
+            return self._recommend(user, liked, text, k, allowed, left_out, tail, explain=explain)
+        request = (user, liked, text, k, allowed, left_out, tail, explain)
+        return self._recent.find(
+            self._bundle,
+            request,
+            lambda: self._recommend(user, liked, text, k, allowed, left_out, tail, explain=explain),
+        )
+
+    def _recommend(
+        self,
+        user: str | None,
+        likes: Sequence[str],
+        text: str | None,
+        k: int,
+        candidates: Sequence[str] | None,
+        exclude: Sequence[str],
+        tail: float,
+        *,
+        explain: bool,
+    ) -> Recommendations:
         self._check_k(k)
         check_dial(tail)
         unknown: list[str] = []
@@ -514,7 +543,7 @@ class Recommender:
         if not text.strip():
             raise RequestError(f"expected a text with words in it, got {text!r}")
         if self._encoder is None:
-            self._encoder = load_encoder(self._bundle.encoder_name, adapter=self._bundle.config.adapter)
+            self._encoder = load_bundle_encoder(self._bundle)
         if self._encoder.revision != self._bundle.encoder_revision:
             raise RequestError(
                 f"the text encoder {self._encoder.name!r} has revision {self._encoder.revision[:12]}, the bundle was "

@@ -22,6 +22,7 @@ TYPES: dict[AttributeType, str] = {
     "float": "DOUBLE",
     "bool": "BOOL",
     "time": "INT64",
+    "vector": "FLOAT[]",
 }
 # An attribute named `from` or `to` would be filled with the ends' ids, `rowid` would read as the engine's own number
 RESERVED = ("from", "to", "rowid")

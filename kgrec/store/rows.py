@@ -38,7 +38,15 @@ def equal_rows(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> pa.Ar
     """Whether the rows of two tables are equal in some columns; null equals null."""
     equal = pa.array(np.ones(len(left), dtype=bool))
     for name in columns:
-        a, b = left[name], right[name]
+        a, b = _to_comparable(left[name]), _to_comparable(right[name])
         both_null = pc.and_(pc.is_null(a), pc.is_null(b))
         equal = pc.and_(equal, pc.or_(pc.fill_null(pc.equal(a, b), False), both_null))
     return equal
+
+
+def _to_comparable(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    """Vectors as bytes, since Arrow compares no lists."""
+    if not pa.types.is_list(column.type):
+        return column
+    vectors = column.cast(pa.list_(pa.float32())).to_numpy()
+    return pa.array([None if vector is None else vector.tobytes() for vector in vectors], pa.binary())

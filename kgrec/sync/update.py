@@ -11,12 +11,12 @@ from torch import Tensor
 
 from graph_schema import GraphTables
 from kgrec.errors import BundleError
-from kgrec.graph.propagation import build_item_links
-from kgrec.model.bundle import Bundle
+from kgrec.graph.propagation import build_item_links, join_vectors
+from kgrec.model.bundle import Bundle, load_bundle_encoder
 from kgrec.sync.changes import Catalogue, Changes, find_changes
 from kgrec.sync.staleness import Staleness, measure_staleness
 from kgrec.text.cache import encode_cached
-from kgrec.text.encoder import Encoder, OnTexts, load_encoder
+from kgrec.text.encoder import Encoder, OnTexts
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _read_texts(
     rows = _to_encode(bundle, catalogue)
     if not rows:
         return text
-    encoder = encoder or load_encoder(bundle.encoder_name, adapter=bundle.config.adapter)
+    encoder = encoder or load_bundle_encoder(bundle)
     if encoder.revision != bundle.encoder_revision:
         raise BundleError(
             f"the text encoder {encoder.name!r} has revision {encoder.revision[:12]}, the bundle was trained with "
@@ -154,6 +154,7 @@ def _place_items(
     if not len(rows):
         return placed, codes
     links = build_item_links(catalogue.data, schema)
+    vectors = join_vectors(catalogue.data, schema)
     trained = {
         pair: code
         for code, pair in enumerate(zip(prior.relation.tolist(), link_node.tolist(), strict=True))
@@ -166,5 +167,5 @@ def _place_items(
         found_now = code_now[links.incidence.indices[start:end]]
         own = text[row].numpy() if catalogue.item_texts[row] is not None and text.shape[1] else None
         codes.append(np.unique(found_now[found_now >= 0]))
-        placed[place] = prior.place(own, codes[-1])
+        placed[place] = prior.place(own, codes[-1], None if vectors is None else vectors[row])
     return placed, codes

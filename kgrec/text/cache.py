@@ -16,24 +16,39 @@ from kgrec.text.encoder import TEXTS_PER_CALL, Encoder, OnTexts, are_unit, check
 
 Result = TypeVar("Result")
 
+CACHE_FILE = "text_vectors.sqlite"
+MOST_BYTES = 8 << 30
+_KEPT_SHARE = 0.9  # what stays when something has to go, so that not every call throws something out
+
 _LOG = logging.getLogger(__name__)
 _KEYS_PER_QUERY = 500
 _WAIT_S = 60.0  # for another process that is writing
+_SCHEMA = """
+    CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, used INTEGER NOT NULL, vector BLOB NOT NULL);
+    CREATE INDEX IF NOT EXISTS vectors_by_use ON vectors (used);
+"""
 
 
 def encode_cached(
-    encoder: Encoder, texts: Sequence[str], cache_dir: Path, on_texts: OnTexts | None = None
+    encoder: Encoder,
+    texts: Sequence[str],
+    cache_dir: Path,
+    on_texts: OnTexts | None = None,
+    *,
+    most_bytes: int = MOST_BYTES,
 ) -> NDArray[np.float32]:
     """Encodes texts, reading from `cache_dir` what was encoded before.
 
     Each chunk of vectors is kept as soon as it is there, so an interrupt loses little; several processes may share
-    the folder. A cache that cannot be read or written is a warning, never an error: the texts are encoded anyway.
+    the folder, with one encoder or with several. What was used least recently goes when the cache is full. A cache
+    that cannot be read or written (the disk is full) is a warning, never an error: the texts are encoded anyway.
 
     Args:
-        encoder: the encoder; its revision names the cache's file.
+        encoder: the encoder; its revision is part of each key.
         texts: n texts, none of them blank.
         cache_dir: a folder; it is made when it is missing.
         on_texts: told (texts encoded so far, texts to encode); what the cache holds does not count.
+        most_bytes: how much the cache may hold; the room of what goes is used again.
 
     Returns:
         Float32 (n, dim), in the order of the texts.
@@ -44,10 +59,11 @@ def encode_cached(
     check_texts(texts)
     rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
     vectors = np.empty((len(rows), encoder.dim), dtype=np.float32)
-    keys = [hashlib.sha256(text.encode()).digest() for text in rows]
+    keys = [hashlib.sha256(f"{encoder.revision}\0{text}".encode()).digest() for text in rows]
 
-    path = cache_dir / f"{encoder.revision}.sqlite"
-    found = _use(path, lambda cache: _read(cache, keys, vectors))
+    path = cache_dir / CACHE_FILE
+    found = _use(path, lambda cache: _read(cache, keys, vectors, most_bytes)) if keys else None
+    is_usable = found is not None
     # Longest first, as an encoder batches them: texts of like length in a batch.
     missing = sorted(
         (text for text, row in rows.items() if found is None or not found[row]), key=lambda text: (-len(text), text)
@@ -56,7 +72,9 @@ def encode_cached(
         chunk = missing[start : start + TEXTS_PER_CALL]
         places = [rows[text] for text in chunk]
         vectors[places] = encoder.encode(chunk)
-        _use(path, partial(_write, keys=keys, vectors=vectors, places=places))
+        if is_usable:  # one warning is enough
+            write = partial(_write, keys=keys, vectors=vectors, places=places, most_bytes=most_bytes)
+            is_usable = _use(path, write) is not None
         if on_texts is not None:
             on_texts(start + len(chunk), len(missing))
     return vectors[[rows[text] for text in texts]] if texts else vectors
@@ -67,11 +85,12 @@ def _use(path: Path, action: Callable[[sqlite3.Connection], Result]) -> Result |
     for _ in range(2):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(path, timeout=_WAIT_S)) as cache, cache:
+            with closing(sqlite3.connect(path, timeout=_WAIT_S)) as cache:
                 cache.execute("PRAGMA journal_mode = WAL")  # readers beside a writer; a killed one breaks nothing
                 cache.execute("PRAGMA synchronous = NORMAL")
-                cache.execute("CREATE TABLE IF NOT EXISTS vectors (text_sha256 BLOB PRIMARY KEY, vector BLOB NOT NULL)")
-                return action(cache)
+                cache.executescript(_SCHEMA)
+                with cache:
+                    return action(cache)
         except (OSError, sqlite3.OperationalError) as error:  # no such folder, read-only, full, locked: not broken
             _LOG.warning("the text cache %s is not used: %s", path, error)
             return None
@@ -82,18 +101,24 @@ def _use(path: Path, action: Callable[[sqlite3.Connection], Result]) -> Result |
     return None
 
 
-def _read(cache: sqlite3.Connection, keys: list[bytes], vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _read(
+    cache: sqlite3.Connection, keys: list[bytes], vectors: NDArray[np.float32], most_bytes: int
+) -> NDArray[np.bool_]:
     """Fills the rows of `vectors` (n, dim) whose keys are there and says which, bool (n,)."""
     found = np.zeros(len(keys), dtype=np.bool_)
     row = {key: i for i, key in enumerate(keys)}
     n_bytes = vectors.shape[1] * vectors.itemsize
+    # Uses are counted from when half the room is taken: until then nothing is about to go, and reading writes nothing.
+    use = _next_use(cache) if _size(cache) > most_bytes // 2 else None
     for start in range(0, len(keys), _KEYS_PER_QUERY):
         chunk = keys[start : start + _KEYS_PER_QUERY]
         marks = ", ".join("?" * len(chunk))
         hits = cache.execute(
-            f"SELECT text_sha256, vector FROM vectors WHERE text_sha256 IN ({marks}) AND length(vector) = {n_bytes}",
-            chunk,
+            f"SELECT key, vector FROM vectors WHERE key IN ({marks}) AND length(vector) = {n_bytes}", chunk
         ).fetchall()
+        if use is not None:
+            cache.execute(f"UPDATE vectors SET used = ? WHERE key IN ({marks})", [use, *chunk])
+            cache.commit()  # other processes write between two chunks
         places = np.array([row[key] for key, _ in hits], dtype=np.int64)
         values = np.frombuffer(b"".join(vector for _, vector in hits), dtype=np.float32)
         values = values.reshape(len(hits), vectors.shape[1])
@@ -103,7 +128,31 @@ def _read(cache: sqlite3.Connection, keys: list[bytes], vectors: NDArray[np.floa
     return found
 
 
-def _write(cache: sqlite3.Connection, keys: list[bytes], vectors: NDArray[np.float32], places: list[int]) -> None:
+def _write(
+    cache: sqlite3.Connection, keys: list[bytes], vectors: NDArray[np.float32], places: list[int], most_bytes: int
+) -> bool:
+    use = _next_use(cache)
     cache.executemany(
-        "INSERT OR REPLACE INTO vectors VALUES (?, ?)", [(keys[place], vectors[place].tobytes()) for place in places]
+        "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)",
+        [(keys[place], use, vectors[place].tobytes()) for place in places],
     )
+    if (size := _size(cache)) > most_bytes:
+        (n_rows,) = cache.execute("SELECT count(*) FROM vectors").fetchone()
+        n_out = n_rows - int(n_rows * _KEPT_SHARE * most_bytes / size)
+        cache.execute(
+            "DELETE FROM vectors WHERE rowid IN (SELECT rowid FROM vectors ORDER BY used, rowid LIMIT ?)", (n_out,)
+        )
+    return True
+
+
+def _next_use(cache: sqlite3.Connection) -> int:
+    (last,) = cache.execute("SELECT max(used) FROM vectors").fetchone()
+    return int(last or 0) + 1
+
+
+def _size(cache: sqlite3.Connection) -> int:
+    """Bytes of the pages in use."""
+    (n_pages,) = cache.execute("PRAGMA page_count").fetchone()
+    (n_free,) = cache.execute("PRAGMA freelist_count").fetchone()
+    (page,) = cache.execute("PRAGMA page_size").fetchone()
+    return int((n_pages - n_free) * page)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kgrec.config import TrainConfig
 from kgrec.errors import TextError
 from kgrec.text.language_model import LanguageModel, Pooling, load_language_model
 
@@ -162,13 +163,12 @@ def load_encoder(
             name, device=device, adapter=adapter, pooling=pooling, prefix=prefix, trust_remote_code=trust_remote_code
         )
 
+    make_embed: Callable[[LanguageModel, Precision], Embed] = _compute_in
     if backend == "openvino":
         from kgrec.text.openvino import compile_model, find_openvino
 
         find_openvino(device)  # now, not when the model is loaded
         make_embed = partial(compile_model, streams=count_streams())
-    else:
-        make_embed = _compute_in
     wanted: Precision = precision or ("bf16" if has_bf16(device) else "fp32")
     model = load()
     plain = TextEncoder(model, _compute_in(model, "fp32"), "fp32")
@@ -190,6 +190,20 @@ def load_encoder(
     _LOG.info("the text encoder %s computes in fp32: in bf16 its vectors have cosine %.4f to them", model.name, worst)
     model = load()  # its weights were rounded
     return TextEncoder(model, make_embed(model, "fp32"), "fp32")
+
+
+def load_config_encoder(config: TrainConfig) -> TextEncoder:
+    """Loads the text encoder that a training's settings name, onto CUDA where it is there; see `load_encoder`."""
+    import torch
+
+    return load_encoder(
+        config.encoder,
+        config.device or ("cuda" if torch.cuda.is_available() and config.encoder_backend == "torch" else "cpu"),
+        adapter=None if config.adapter is None else Path(config.adapter),
+        pooling=config.encoder_pooling,
+        prefix=config.encoder_prefix,
+        backend=config.encoder_backend,
+    )
 
 
 def has_bf16(device: str) -> bool:

@@ -26,6 +26,7 @@ HUB_TIMEOUT_S = 5.0
 MAX_TOKENS = 512  # of models that do not say how much of a text they read
 
 _MODEL_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")  # weights in safetensors only: nothing is unpickled
+_SENTENCE_FILES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "1_Pooling")
 _POOLINGS: dict[str, Pooling] = {"mean": "mean", "lasttoken": "last", "cls": "cls"}
 _OLD_POOLINGS = {
     "pooling_mode_cls_token": "cls",
@@ -247,7 +248,7 @@ def _fetch_from_hub(repository: str, trust_remote_code: bool) -> Path:
 def _read_modules(folder: Path) -> list[tuple[Path, str]]:
     """A model's modules, the transformer first: their folders and kinds; checks that the files of each are there."""
     modules = [(folder, "Transformer")]
-    if (folder / "modules.json").exists() or not (folder / "config.json").exists():
+    if any((folder / name).exists() for name in _SENTENCE_FILES) or not (folder / "config.json").exists():
         try:
             described = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
             modules = [(folder / module["path"], str(module["type"]).rpartition(".")[2]) for module in described]
@@ -483,14 +484,14 @@ def _quiet() -> Iterator[None]:
     from transformers.utils import logging
 
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # what it would warn of is told as an error
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what it would warn of is told as an error
     try:
         yield
     finally:
         logging.set_verbosity(level)
         if shown:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _hash_files(folder: Path, modules: list[Path], trust_remote_code: bool) -> str:

@@ -25,8 +25,8 @@ class CatalogueGraph:
 
     Attributes:
         schema: the catalogue's schema.
-        data: the graph; `x` float32 text vectors and `has_text` bool for the node types that have texts, interactions
-            with `weight` and `time` where the schema names them.
+        data: the graph; `x` float32 text vectors and `has_text` bool for the node types that have texts, vector columns
+            as `to_hetero` has them, interactions with `weight` and `time` where the schema names them.
         ids: node type -> its ids and their rows, sorted by id.
         names: node type -> a name for people, or None, per row.
         encoder_name: the encoder of the texts.
@@ -91,8 +91,9 @@ def read_names(tables: GraphTables) -> dict[str, list[str | None]]:
 def hash_contents(tables: GraphTables, item_texts: Sequence[str | None]) -> dict[str, NDArray[np.int64]]:
     """Hashes what the model reads of each node, so that a later comparison tells which nodes changed.
 
-    That is a node's name and its own text columns; of an item, its name and the text that the encoder reads, since an
-    item without a text is told from its neighbours. Users are left out: nothing is read of them but what they like.
+    That is a node's name, its own text columns and its vectors; of an item, its name, its vectors and the text that
+    the encoder reads, since an item without a text is told from its neighbours. Users are left out: nothing is read of
+    them but what they like.
 
     Args:
         tables: the catalogue.
@@ -108,7 +109,8 @@ def hash_contents(tables: GraphTables, item_texts: Sequence[str | None]) -> dict
         table = tables.nodes[node_type]
         is_item = node_type == schema.item_type
         texts = [item_texts] if is_item else [table[column].to_pylist() for column in node.text]
-        rows = zip(names[node_type], *texts, strict=True)
+        vectors = [table[column].to_pylist() for column in node.vectors]
+        rows = zip(names[node_type], *texts, *vectors, strict=True)
         digests = b"".join(hashlib.blake2b(json.dumps(row).encode(), digest_size=8).digest() for row in rows)
         hashes[node_type] = np.frombuffer(digests, "<i8").astype(np.int64)
     return hashes

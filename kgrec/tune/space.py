@@ -87,6 +87,9 @@ SPACE = (
 LEFT_OUT = {
     "seed": "says which splits are drawn, not how good the model is",
     "encoder": "texts are encoded once, before the first trial",
+    "encoder_pooling": "texts are encoded once, before the first trial",
+    "encoder_prefix": "texts are encoded once, before the first trial",
+    "encoder_backend": "changes nothing but the time",
     "adapter": "texts are encoded once, before the first trial",
     "device": "changes nothing but the time",
     "validation": "what settings are measured on must be the same for all",

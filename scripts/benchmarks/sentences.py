@@ -104,7 +104,7 @@ def _train(tables: GraphTables, train: Likes, adapter: Path | None, seed: int) -
     rows = [pc.index_in(pairs[end], ids).to_numpy() for end, ids in ((SOURCE, users), (TARGET, items))]
     known = np.isin(rows[0] * len(items) + rows[1], train.users * len(items) + train.items)
     seen = GraphTables(tables.schema, tables.nodes, {**tables.edges, edge: pairs.filter(pa.array(known))})
-    return kgrec.train(seen, config=TrainConfig(seed=seed, adapter=adapter))
+    return kgrec.train(seen, config=TrainConfig(seed=seed, adapter=None if adapter is None else str(adapter)))
 
 
 def _by_bundle(

@@ -56,8 +56,8 @@ def test_vectors_are_unit_float32_rows(encoder: Encoder) -> None:
 def test_rows_are_in_the_order_of_the_texts(encoder: Encoder) -> None:
     texts = ["a", "two old friends meet in a bar at night", "no", "space opera", "a", "cd e"]
     singly = np.concatenate([encoder.encode([text]) for text in texts])
-    np.testing.assert_allclose(encoder.encode(texts), singly, atol=1e-5)
-    np.testing.assert_allclose(encoder.encode(texts[::-1]), singly[::-1], atol=1e-5)
+    assert ((encoder.encode(texts) * singly).sum(axis=1) > 0.999).all()
+    assert ((encoder.encode(texts[::-1]) * singly[::-1]).sum(axis=1) > 0.999).all()
     assert len(np.unique(singly.round(3), axis=0)) == 5  # different texts, different vectors
 
 
@@ -140,7 +140,7 @@ def _edit_weights(change: Callable[[dict[str, np.ndarray]], object]) -> Callable
         ("modules.json", _halve, "modules.json"),
         ("modules.json", lambda file: file.write_text(json.dumps({"a": 1})), "modules.json"),
         ("config.json", Path.unlink, "no config.json"),
-        ("config.json", _halve, "cannot load"),
+        ("config.json", _halve, "config.json cannot be read"),
         ("1_Pooling/config.json", Path.unlink, "1_Pooling"),
         ("model.safetensors", Path.unlink, "no weights"),
         ("model.safetensors", _halve, "cannot load"),

@@ -105,7 +105,7 @@ def test_a_broken_cache_is_built_anew(
     encoder: CountingEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     expected = encode_cached(encoder, TEXTS, tmp_path)
-    file = tmp_path / f"{encoder.revision}.sqlite"
+    file = tmp_path / cache.CACHE_FILE
     content = file.read_bytes()
     file.write_bytes(
         {
@@ -128,10 +128,10 @@ def test_a_broken_cache_is_built_anew(
 
 def test_a_row_that_is_no_unit_vector_is_encoded_again(encoder: CountingEncoder, tmp_path: Path) -> None:
     expected = encode_cached(encoder, TEXTS, tmp_path)
-    with sqlite3.connect(tmp_path / f"{encoder.revision}.sqlite") as database:
-        keys = [key for (key,) in database.execute("SELECT text_sha256 FROM vectors ORDER BY 1")]
+    with sqlite3.connect(tmp_path / cache.CACHE_FILE) as database:
+        keys = [key for (key,) in database.execute("SELECT key FROM vectors ORDER BY 1")]
         for key, vector in zip(keys, [b"short", np.full(384, np.nan, np.float32).tobytes()], strict=False):
-            database.execute("UPDATE vectors SET vector = ? WHERE text_sha256 = ?", (vector, key))
+            database.execute("UPDATE vectors SET vector = ? WHERE key = ?", (vector, key))
     database.close()
     encoder.asked.clear()
     np.testing.assert_allclose(encode_cached(encoder, TEXTS, tmp_path), expected, atol=1e-6)
@@ -180,7 +180,7 @@ def test_two_processes_share_a_cache(tmp_path: Path) -> None:
     for writer in writers:
         _, errors = writer.communicate(timeout=60)
         assert (writer.returncode, errors) == (0, "")  # no warning either
-    database = sqlite3.connect(tmp_path / "drawn.sqlite")
+    database = sqlite3.connect(tmp_path / cache.CACHE_FILE)
     assert database.execute("SELECT count(*) FROM vectors").fetchone() == (900,)
     database.close()
 
@@ -188,9 +188,74 @@ def test_two_processes_share_a_cache(tmp_path: Path) -> None:
 def test_a_killed_writer_breaks_nothing(encoder: CountingEncoder, tmp_path: Path) -> None:
     """The cache of a process that died in the middle of a transaction is read as it was before it."""
     encode_cached(encoder, TEXTS[:3], tmp_path)
-    file = tmp_path / f"{encoder.revision}.sqlite"
+    file = tmp_path / cache.CACHE_FILE
     script = "import os, sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.execute('DELETE FROM vectors')\nos._exit(9)"
     assert subprocess.run([sys.executable, "-c", script, str(file)], check=False).returncode == 9
     encoder.asked.clear()
     encode_cached(encoder, TEXTS[:3], tmp_path)
     assert encoder.asked == []
+
+
+class DrawnEncoder:
+    """A text's vector is drawn from its own hash: what is tried is the cache."""
+
+    name, dim = "drawn", 64
+
+    def __init__(self, revision: str = "drawn") -> None:
+        self.revision = revision
+        self.asked: list[str] = []
+
+    def encode(self, texts: Sequence[str], on_texts: OnTexts | None = None) -> NDArray[np.float32]:
+        self.asked += texts
+        draws = [np.random.default_rng([*text.encode(), *self.revision.encode()]).normal(size=64) for text in texts]
+        return np.stack([draw / np.linalg.norm(draw) for draw in draws]).astype(np.float32)
+
+
+def test_what_was_used_least_recently_goes(tmp_path: Path) -> None:
+    encoder, room = DrawnEncoder(), 200_000
+    often = [f"often {i}" for i in range(50)]
+    for turn in range(20):  # 1,000 other texts of 64 floats: more than there is room for
+        others = [f"turn {turn}, text {i}" for i in range(50)]
+        vectors = encode_cached(encoder, others + often, tmp_path, most_bytes=room)
+        assert (vectors == DrawnEncoder().encode(others + often)).all()
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 1.2 * room
+    encoder.asked.clear()
+    encode_cached(encoder, [*often, *others, "turn 0, text 0"], tmp_path, most_bytes=room)
+    assert encoder.asked == ["turn 0, text 0"]
+
+
+def test_two_encoders_share_a_file_and_nothing_in_it(tmp_path: Path) -> None:
+    first, second = DrawnEncoder("a"), DrawnEncoder("b")
+    for encoder in (first, second, first, second):
+        assert (encode_cached(encoder, ["heat"], tmp_path) == DrawnEncoder(encoder.revision).encode(["heat"])).all()
+    assert (first.asked, second.asked) == (["heat"], ["heat"])
+
+
+# No file may grow past 200 kB: the same to a writer as a disk that fills up.
+ON_A_FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+sys.path.insert(0, sys.argv[2])
+from test_cache import DrawnEncoder
+from kgrec.text import cache
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+texts = [f"text {i}" for i in range(3000)]
+vectors = cache.encode_cached(DrawnEncoder(), texts, Path(sys.argv[1]))
+assert (vectors == DrawnEncoder().encode(texts)).all()
+"""
+
+
+def test_a_disk_that_fills_up_breaks_nothing(tmp_path: Path) -> None:
+    encode_cached(DrawnEncoder(), ["heat", "speed"], tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_FULL_DISK, str(tmp_path), str(Path(__file__).parent)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("is not used") == 1
+    encoder = DrawnEncoder()
+    assert (encode_cached(encoder, ["heat", "speed"], tmp_path) == DrawnEncoder().encode(["heat", "speed"])).all()
+    assert encoder.asked == []  # what was there before is whole

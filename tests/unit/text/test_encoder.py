@@ -1,12 +1,16 @@
+import importlib.util
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from kgrec.errors import TextError
-from kgrec.text.encoder import check_texts, load_encoder
+from kgrec.text import encoder as encoders
+from kgrec.text.encoder import check_texts, has_bf16, load_encoder
 
 
 def test_check_texts_takes_any_script() -> None:
@@ -22,7 +26,7 @@ def test_a_missing_folder_is_an_error_that_names_it(name: str) -> None:
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("")
-    with pytest.raises(TextError, match="expected a sentence-transformers model's folder"):
+    with pytest.raises(TextError, match="expected a model's folder"):
         load_encoder(str(tmp_path / "model"))
 
 
@@ -48,3 +52,64 @@ def test_importing_the_module_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+TEXTS = ["heat", "a heist goes wrong", "七人の侍", "two old friends meet in a bar and talk " * 30, "x\0y", "heat 2"] * 2
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_every_way_gives_the_same_vectors(backend: encoders.Backend) -> None:
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    exact = load_encoder(precision="fp32")
+    encoder = load_encoder(backend=backend)
+    assert (encoder.revision, exact.precision) == (exact.revision, "fp32")
+    assert (encoder.encode(TEXTS) * exact.encode(TEXTS)).sum(axis=1).min() > 0.999
+
+
+def test_the_default_computes_in_bf16_where_the_cpu_does() -> None:
+    assert load_encoder().precision == ("bf16" if has_bf16("cpu") else "fp32")
+
+
+def test_a_model_that_does_not_bear_bf16_computes_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "LEAST_COSINE", 0.9999999)  # none bears so much
+    monkeypatch.setattr(encoders, "has_bf16", lambda device: True)
+    encoder = load_encoder()
+    assert encoder.precision == "fp32"
+    expected = load_encoder(precision="fp32")
+    np.testing.assert_allclose(encoder.encode(TEXTS), expected.encode(TEXTS), atol=1e-6)
+    with pytest.raises(TextError, match=r"in bf16 by torch is off: cosine 0\.9"):
+        load_encoder(precision="bf16")
+
+
+def test_batches_side_by_side_give_what_they_give_one_by_one() -> None:
+    texts = [f"{'friends ' * (i % 30)}number {i}" for i in range(90)]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = load_encoder(precision="fp32").encode(texts)
+        torch.set_num_threads(3)
+        encoder = load_encoder(precision="fp32")
+        np.testing.assert_allclose(encoder.encode(texts), alone, atol=1e-5)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("lengths", "budget", "expected"), [
+    ([3, 9, 9, 1], 18, [[1, 2], [0, 3]]),  # like lengths together, longest first; 2 x 9 tokens, then 2 x 3
+    ([30, 2], 18, [[0], [1]]),  # one that is longer than the budget is a batch of its own
+    ([], 18, []),
+])  # fmt: skip
+def test_batches_by_hand(
+    lengths: list[int], budget: int, expected: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders, "_LEAST_TOKENS", 1000)
+    assert encoders._batch(lengths, budget, streams=1) == expected
+
+
+def test_a_missing_extra_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *on: None if name == "openvino" else find(name, *on))
+    with pytest.raises(TextError, match=r"pip install 'kgrec\[openvino\]'"):
+        load_encoder(backend="openvino")

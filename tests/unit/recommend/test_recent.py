@@ -1,0 +1,108 @@
+"""Answers from memory: the same as without, and never those of another text, like, edge or bundle."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+from shop import WordEncoder, train_shop
+
+from kgrec.recommend import Recommender
+from kgrec.recommend.answers import Recommendation, Recommendations
+from kgrec.recommend.recent import RecentAnswers
+from kgrec.text.encoder import OnTexts
+
+USER = train_shop().users.ids[0]
+ITEMS = train_shop().items.ids
+
+
+class CountingEncoder(WordEncoder):
+    """The shop's encoder, which counts its calls: each answer to a sentence that is worked out needs one."""
+
+    n_calls = 0
+
+    def encode(self, texts: Sequence[str], on_texts: OnTexts | None = None) -> NDArray[np.float32]:
+        self.n_calls += 1
+        return super().encode(texts, on_texts)
+
+
+def answer(item: str) -> Recommendations:
+    return Recommendations((Recommendation(item, 1, 1.0),))
+
+
+def test_what_was_asked_least_recently_goes() -> None:
+    recent, bundle, made = RecentAnswers(2), train_shop(), []
+    for request in ["a", "b", "a", "c", "a", "b"]:
+        recent.find(bundle, request, lambda request=request: made.append(request) or answer(request))
+    assert made == ["a", "b", "c", "b"]  # c put b out, since a had been asked for again
+
+
+def test_an_answer_that_was_under_way_when_the_bundle_changed_is_not_kept() -> None:
+    recent, old = RecentAnswers(2), train_shop()
+    new = replace(old, trained_at=old.trained_at + 1)
+
+    def change_meanwhile() -> Recommendations:
+        assert recent.find(new, "a", lambda: answer("new")).ids == ("new",)
+        return answer("old")
+
+    assert recent.find(old, "a", change_meanwhile).ids == ("old",)
+    assert recent.find(new, "a", lambda: answer("newer")).ids == ("new",)
+
+
+def test_equal_requests_are_worked_out_once_and_others_anew() -> None:
+    encoder = CountingEncoder()
+    shop = Recommender(train_shop(), encoder)
+    first = shop.recommend(text="black tea", k=5)
+    assert shop.recommend(text="black tea", k=5) is first
+    assert encoder.n_calls == 1
+    for asked in (
+        {"text": "red bike", "k": 5},
+        {"text": "black tea", "k": 4},
+        {"text": "black tea", "k": 5, "likes": [ITEMS[3]]},
+        {"text": "black tea", "k": 5, "exclude": [first.ids[0]]},
+        {"text": "black tea", "k": 5, "candidates": list(ITEMS[:9])},
+        {"text": "black tea", "k": 5, "tail": 0.5},
+        {"text": "black tea", "k": 5, "explain": True},
+        {"text": "black tea", "k": 5, "user": USER},
+    ):
+        found = shop.recommend(**asked)  # type: ignore[arg-type]
+        assert found == Recommender(train_shop(), WordEncoder()).recommend(**asked)  # type: ignore[arg-type]
+        assert found != first
+    assert encoder.n_calls == 9
+
+
+def test_candidates_may_come_from_a_generator() -> None:
+    shop = Recommender(train_shop(), WordEncoder())
+    for _ in range(2):
+        found = shop.recommend(USER, k=2, candidates=(item for item in ITEMS[:9]), exclude=(i for i in ITEMS[:2]))
+        assert set(found.ids) <= set(ITEMS[2:9])
+
+
+def _like(shop: Recommender, best: str) -> None:
+    row = {"source": USER, "target": best, "stars": 5.0, "bought_at": 1_700_000_000}
+    schema = shop.bundle.schema.edges["bought"].arrow_schema
+    shop.add_interactions(pa.Table.from_pylist([{name: row.get(name) for name in schema.names}], schema=schema))
+
+
+def _add_item(shop: Recommender, best: str) -> None:
+    shop.add_item("new", text=" ".join(["black tea"] * 3), links=[])
+
+
+@pytest.mark.parametrize("change", [_like, _add_item, lambda shop, best: shop.forget(USER)])
+def test_after_a_change_the_answer_is_that_of_a_recommender_without_a_memory(
+    change: Callable[[Recommender, str], None], tmp_path: Path
+) -> None:
+    def ask(shop: Recommender) -> list[tuple[str, ...]]:
+        of_user = shop.recommend(USER, k=5).ids if USER in shop.bundle.users else ()
+        return [of_user, shop.recommend(k=5).ids, shop.recommend(text="black tea", k=len(ITEMS)).ids]
+
+    shop = Recommender(train_shop(), WordEncoder())
+    before = ask(shop)
+    change(shop, before[0][0])
+    shop.save(tmp_path / "bundle")
+    after = ask(shop)
+    assert after == ask(Recommender.load(tmp_path / "bundle", encoder=WordEncoder()))
+    assert after != before
