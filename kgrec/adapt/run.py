@@ -159,6 +159,11 @@ def adapt_texts(
     before = encode(frozen, tokens)
     base = validation.ask(before, validation.judge)
 
+    def join(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not config.beside:
+            return vectors
+        return np.hstack([vectors, before]) * np.float32(0.5**0.5)
+
     def run(name: str, learned: Likes, steps: int, told: OnMetric | None) -> tuple[Any, Progress, NDArray[np.float32]]:
         model = frozen if name == "likes" else load_language_model(config.encoder, device=device)
         tuned = tune_few(model, config)
@@ -166,24 +171,24 @@ def adapt_texts(
         fingerprint = _fingerprint(frozen, graph, learned, config, steps)
 
         def look(one: LanguageModel) -> float:
-            return quality(validation.ask(encode(one, tokens), validation.stop))
+            return quality(validation.ask(join(encode(one, tokens)), validation.stop))
 
         with eager_attention(model.network):
             progress = train(
-                adapted, tuned, graph, learned, config, look, out / CHECKPOINTS / f"{name}.safetensors", steps=steps,
-                fingerprint=fingerprint, on_step=on_step, on_metric=told,
+                adapted, tuned, graph, learned, config, look, out / CHECKPOINTS / f"{name}.safetensors",
+                steps=steps, fingerprint=fingerprint, on_step=on_step, on_metric=told,
             )  # fmt: skip
             return tuned, progress, encode(adapted, tokens)
 
     say(f"tuning by {config.method}")
     tuned, progress, after = run("likes", rest, config.steps, on_metric)
-    judged = validation.ask(after, validation.judge)
+    judged = validation.ask(join(after), validation.judge)
     control = None
     if config.objectives.of_likes and config.control_steps:
         say("control: the same on shuffled likes")
         shuffled = shuffle_items(rest, np.random.default_rng([config.seed, 3]))
         _, controlled, vectors = run("shuffled", shuffled, min(config.control_steps, config.steps), None)
-        control = _judge(base, validation.ask(vectors, validation.judge), controlled.best.step)
+        control = _judge(base, validation.ask(join(vectors), validation.judge), controlled.best.step)
     adapted = _judge(base, judged, progress.best.step)
     kept, reason = _decide(adapted, control)
     report = AdaptationReport(
@@ -262,6 +267,7 @@ def _describe(model: LanguageModel, config: AdaptConfig, report: AdaptationRepor
         "base_revision": model.base_revision,
         "pooling": model.pooling,
         "prefix": model.prefix,
+        "beside": config.beside,
         "kept": report.kept,
         "config": config.model_dump(mode="json"),
         "report": asdict(report),
@@ -280,7 +286,8 @@ def _check_saved(tuned: LanguageModel, config: AdaptConfig, device: str, out: Pa
     """Loads what was written and compares its vectors with those of the network in memory."""
     loaded = load_language_model(config.encoder, device=device, adapter=out)
     with torch.inference_mode():
-        apart = float((loaded.embed(tokens) - tuned.embed(tokens)).abs().max())
+        vectors = loaded.embed(tokens)[:, : tuned.dim]  # what stands beside is the model as it was
+        apart = float((vectors * (2**0.5 if config.beside else 1) - tuned.embed(tokens)).abs().max())
     if not apart <= _SAME:
         raise TextError(
             f"the adapter {out} gives other vectors when it is loaded than when it was trained, by {apart:.1e}; "

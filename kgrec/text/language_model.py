@@ -5,8 +5,10 @@ import importlib.util
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -186,10 +188,14 @@ def load_language_model(
                 f"the adapter {adapter} was trained with pooling {said_pooling!r} and the prefix {said_prefix!r}; got "
                 f"{used_pooling!r} and {used_prefix!r}: name neither, or use it without the adapter"
             )
+        frozen = deepcopy(network) if adapted.get("beside") else None
         network = _apply_adapter(network, adapter)
+        if frozen is not None:
+            network, layers, dim = *_put_beside(network, frozen, layers), 2 * dim
     revision = base_revision  # as the folder says, without an adapter
     if adapter is not None:
-        revision = _hash([revision, used_pooling, used_prefix, _hash_adapter(Path(adapter))])
+        used = [used_pooling, used_prefix, str(bool(adapted.get("beside")))]
+        revision = _hash([revision, *used, _hash_adapter(Path(adapter))])
     if (used_pooling, used_prefix) != (own_pooling, _read_prompt(folder)):
         revision = _hash([revision, used_pooling, used_prefix])
     return LanguageModel(
@@ -477,6 +483,43 @@ def _apply_adapter(network: "nn.Module", adapter: Path) -> "nn.Module":
         return adapted  # nothing to merge: the prefix goes in front of every layer's keys and values
     merged: nn.Module = adapted.merge_and_unload()
     return merged
+
+
+def _put_beside(
+    adapted: "nn.Module", frozen: "nn.Module", layers: "nn.Sequential"
+) -> tuple["nn.Module", "nn.Sequential"]:
+    """A network that gives the hidden states of two, and layers that bring each half of a vector to length 1.
+
+    So the cosine of two texts is the mean of the two networks' cosines.
+    """
+    import torch
+
+    class Beside(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.adapted, self.frozen, self.config = adapted, frozen, frozen.config
+
+        def forward(self, input_ids: "Tensor", attention_mask: "Tensor") -> SimpleNamespace:
+            both = [
+                network(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state[:, -input_ids.shape[1] :]
+                for network in (self.adapted, self.frozen)
+            ]
+            return SimpleNamespace(last_hidden_state=torch.cat(both, dim=2))
+
+        def set_attn_implementation(self, name: str) -> None:
+            for network in (self.adapted, self.frozen):
+                network.set_attn_implementation(name)  # type: ignore[operator]
+
+    class Halves(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = layers
+
+        def forward(self, pooled: "Tensor") -> "Tensor":
+            halves = [torch.nn.functional.normalize(self.layers(half), dim=1) for half in pooled.chunk(2, dim=1)]
+            return torch.cat(halves, dim=1)
+
+    return Beside(), torch.nn.Sequential(Halves())
 
 
 @contextmanager

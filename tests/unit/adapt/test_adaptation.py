@@ -28,8 +28,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def config(tiny: str) -> AdaptConfig:
     return AdaptConfig(
-        encoder=tiny, device="cpu", rank=4, batch_size=96, steps=24, validate_every=8, learning_rate=0.02,
-        control_steps=24, validation=0.25,
+        encoder=tiny, device="cpu", rank=4, batch_size=96, steps=40, validate_every=20, learning_rate=0.02,
+        control_steps=20, validation=0.25,
     )  # fmt: skip
 
 
@@ -60,7 +60,11 @@ def test_an_adapter_changes_the_vectors_and_the_revision(tiny: str, adapted: tup
     frozen, tuned = load_language_model(tiny), load_language_model(tiny, adapter=adapted[1])
     with torch.inference_mode():
         a, b = (model.embed(model.tokenize(TEXTS)) for model in (frozen, tuned))
-    assert float((a * b).sum(dim=1).max()) < 0.99
+    assert tuned.dim == 2 * frozen.dim  # the model as it was stands beside
+    adapted_half, frozen_half = (2**0.5 * b).chunk(2, dim=1)
+    assert float((a - frozen_half).abs().max()) < 1e-6
+    assert float((a * adapted_half).sum(dim=1).max()) < 0.99
+    assert float((b @ b.T - (a @ a.T + adapted_half @ adapted_half.T) / 2).abs().max()) < 1e-6
     assert tuned.revision != frozen.revision
     assert tuned.base_revision == frozen.base_revision
 
@@ -158,7 +162,8 @@ def test_of_a_weakened_change_nothing_or_a_part_is_left(tiny: str, method: str) 
     ],
 )
 def test_each_objective_finds_the_word(config: AdaptConfig, objectives: dict[str, float], tmp_path: Path) -> None:
-    alone = config.model_copy(update={"objectives": ObjectiveWeights(**objectives), "control_steps": 0})
+    changes = {"objectives": ObjectiveWeights(**objectives), "control_steps": 0, "beside": False}
+    alone = config.model_copy(update=changes)
     report = adapt_texts(*plant_words(), alone, tmp_path / "adapter")
     assert report.kept, report
     assert report.control is None
