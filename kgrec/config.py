@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
@@ -11,6 +11,24 @@ from kgrec.errors import RequestError
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """Reads a configuration from a TOML file; what it does not name keeps its default.
+
+        Raises:
+            RequestError: the file is missing, is not TOML, or names an unknown or wrong setting.
+        """
+        try:
+            return cls.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise RequestError(f"cannot read the config {path}: {error}; expected a TOML file in UTF-8") from error
+        except ValidationError as error:
+            found = error.errors()[0]
+            raise RequestError(
+                f"the config {path} has a wrong setting {'.'.join(map(str, found['loc']))}: {found['msg']}; "
+                f"expected settings of {', '.join(cls.model_fields)}"
+            ) from error
 
 
 class SplitConfig(_Frozen):
@@ -189,6 +207,88 @@ class HeadConfig(_Frozen):
     support_sizes: tuple[int, ...] = (0, 1, 1, 2, 3, 3, 4, 5, 5, 7, 10, 10, 15, 20)
 
 
+class ObjectiveWeights(_Frozen):
+    """How much each objective of adaptation counts; 0 leaves it out.
+
+    Attributes:
+        neighbours: a node's text is nearest to the texts of its neighbours in the graph; needs no likes.
+        relations: from two texts, which relation links them; needs no likes.
+        co_likes: texts of items that the same people like are near each other.
+        autoencoder: likes are told from the likes of the other items in proportion to their texts' cosines, the linear
+            autoencoder of beeFormer (Vančura et al. 2024).
+        distillation: texts are as near to each other as the backbone's item vectors.
+    """
+
+    neighbours: float = Field(0.0, ge=0)
+    relations: float = Field(0.0, ge=0)
+    co_likes: float = Field(1.0, ge=0)
+    autoencoder: float = Field(0.0, ge=0)
+    distillation: float = Field(0.0, ge=0)
+
+    @property
+    def of_likes(self) -> bool:
+        """Whether anything is learned from likes."""
+        return bool(self.co_likes or self.autoencoder or self.distillation)
+
+    @property
+    def of_graph(self) -> bool:
+        """Whether anything is learned from links."""
+        return bool(self.neighbours or self.relations)
+
+
+class AdaptConfig(_Frozen):
+    """Everything that adapting a language model may be told.
+
+    Attributes:
+        seed: of everything drawn at random.
+        encoder: folder or hub name of the language model; None is the default one.
+        device: "cpu", "cuda", or None for CUDA where it is there.
+        method: what is tuned: "lora" (Hu et al. 2022), "adalora" (Zhang et al. 2023), "prefix" (Li and Liang 2021) or
+            "ia3" (Liu et al. 2022).
+        beside: whether the vectors of the model as it was stand beside the adapted ones: the cosine of two texts is
+            then the mean of both, which is better on new items, for twice the work and the width.
+        layers: how many of the last layers are tuned; 0: all. Fewer take less time.
+        rank: of LoRA's updates; AdaLoRA begins with half as much more and ends there.
+        prefix_tokens: length of a tuned prefix.
+        objectives: what is learned.
+        temperature: of the softmax over the texts of a batch.
+        batch_size: texts in a step, as many as fit.
+        batch_tokens: tokens in a step: what bounds memory, about .6 MB each with the default encoder.
+        text_tokens: what is read of a text while training.
+        steps: gradient steps, if validation does not end them before.
+        learning_rate: of Adam, after a warm-up; it falls to a twentieth along a cosine.
+        validate_every: steps between two looks at validation.
+        patience: looks without a better one before the end.
+        strengths: shares of the change to choose from on validation when the steps are over: between the model as it
+            was and as it was tuned lie models that are better than both (Wortsman et al. 2022); a prefix has no shares.
+        control_steps: of the control, the same training on shuffled likes; 0 leaves it out.
+        validation: share of the items whose likes are held out, half to stop by, half to judge by.
+        most_items: so many items, warm and cold, stand for all in validation.
+    """
+
+    seed: int = Field(0, ge=0)
+    encoder: str | None = None
+    device: str | None = None
+    method: Literal["lora", "adalora", "prefix", "ia3"] = "lora"
+    beside: bool = True
+    layers: int = Field(0, ge=0)
+    rank: PositiveInt = 16
+    prefix_tokens: PositiveInt = 8
+    objectives: ObjectiveWeights = ObjectiveWeights()
+    temperature: PositiveFloat = 0.07
+    batch_size: int = Field(384, ge=4)
+    batch_tokens: PositiveInt = 6144
+    text_tokens: PositiveInt = 64
+    steps: PositiveInt = 400
+    learning_rate: PositiveFloat = 5e-4
+    validate_every: PositiveInt = 50
+    patience: PositiveInt = 3
+    strengths: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (1.0, 0.75, 0.5)
+    control_steps: int = Field(50, ge=0)
+    validation: float = Field(0.1, gt=0, lt=0.5)
+    most_items: PositiveInt = 10_000
+
+
 class TrainConfig(_Frozen):
     """Everything that training may be told.
 
@@ -219,21 +319,3 @@ class TrainConfig(_Frozen):
     content: ContentConfig = ContentConfig()
     prior: PriorConfig = PriorConfig()
     head: HeadConfig = HeadConfig()
-
-    @classmethod
-    def from_toml(cls, path: Path) -> Self:
-        """Reads a configuration from a TOML file; what it does not name keeps its default.
-
-        Raises:
-            RequestError: the file is missing, is not TOML, or names an unknown or wrong setting.
-        """
-        try:
-            return cls.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise RequestError(f"cannot read the config {path}: {error}; expected a TOML file in UTF-8") from error
-        except ValidationError as error:
-            found = error.errors()[0]
-            raise RequestError(
-                f"the config {path} has a wrong setting {'.'.join(map(str, found['loc']))}: {found['msg']}; "
-                f"expected settings of {', '.join(cls.model_fields)}"
-            ) from error

@@ -35,7 +35,7 @@ def run_guarded(action: Callable[[], object]) -> None:
     except _Interrupted:
         _fail(
             "interrupted: bundles and reports are written only when they are whole, and what is published goes live "
-            "only then; after an interrupted load, run the same load again and the store is whole"
+            "only then; after an interrupted load or adapt, run the same again: it goes on, or makes the store whole"
         )
     except BrokenPipeError:
         sys.stderr.close()

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 def read_settings(
     config: Path | None, seed: int | None, adapter: Path | None = None, backend: str | None = None
 ) -> "TrainConfig":
-    """The settings of a training: a file's, or the defaults, with a seed, an adapter and a backend of one's own."""
+    """The settings of a training: a file's, or the defaults, with a seed, an adapter and a backend of one's own.
+
+    An adapter that validation did not keep is left out, and people are told.
+    """
     from kgrec.config import TrainConfig
 
     settings = TrainConfig() if config is None else TrainConfig.from_toml(config)
@@ -25,7 +28,36 @@ def read_settings(
         "adapter": None if adapter is None else str(adapter.resolve()),
         "encoder_backend": None if backend is None else str(backend),
     }
-    return settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+    settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+    if settings.adapter is not None:
+        from kgrec.text.language_model import read_adapter
+
+        found = read_adapter(Path(settings.adapter))
+        if not found["kept"]:
+            reason = found["report"]["reason"]
+            say(f"the adapter {settings.adapter} is not used: {reason}; texts are encoded without it")
+            settings = settings.model_copy(update={"adapter": None})
+    return settings
+
+
+def check_unseen(settings: "TrainConfig") -> None:
+    """Checks that an adapter has not seen the likes that an evaluation with these settings asks for.
+
+    Raises:
+        RequestError: it has.
+    """
+    if settings.adapter is None:
+        return
+    from kgrec.errors import RequestError
+    from kgrec.text.language_model import read_adapter
+
+    seed = read_adapter(Path(settings.adapter)).get("report", {}).get("split_seed")
+    if seed != settings.seed:
+        learned = "from all likes" if seed is None else f"from all likes but those asked for with seed {seed}"
+        raise RequestError(
+            f"the adapter {settings.adapter} has learned {learned}, this asks for likes held out with seed "
+            f"{settings.seed}; expected one that has not seen them: run both with the same --seed"
+        )
 
 
 def read_store(

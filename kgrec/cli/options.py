@@ -74,6 +74,9 @@ LiveStore = Annotated[
     ),
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings of the training.")]
+LogDir = Annotated[
+    Path | None, typer.Option("--log-dir", metavar="DIR", help="Losses, qualities and times for TensorBoard.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of everything drawn at random.")]
 K = Annotated[int, typer.Option("-k", help="How many recommendations.")]
 OutFormat = Annotated[Format | None, typer.Option("--format", help="Default: by --out's ending, else a table.")]

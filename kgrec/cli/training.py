@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from kgrec.cli.app import app
-from kgrec.cli.inputs import read_settings, read_store
+from kgrec.cli.inputs import check_unseen, read_settings, read_store
 from kgrec.cli.options import (
     WAIT_S,
     AdapterFolder,
     BundlePath,
     ConfigFile,
     EncoderBackend,
+    LogDir,
     MaxRejects,
     Rejects,
     ReportFormat,
@@ -42,9 +43,7 @@ def train(
     seed: Seed = None,
     adapter: AdapterFolder = None,
     backend: EncoderBackend = None,
-    log_dir: Annotated[
-        Path | None, typer.Option("--log-dir", metavar="DIR", help="Losses, qualities and times for TensorBoard.")
-    ] = None,
+    log_dir: LogDir = None,
     wandb: Annotated[
         str | None, typer.Option("--wandb", metavar="PROJECT", help="The same in Weights & Biases.")
     ] = None,
@@ -103,6 +102,7 @@ def evaluate(
     from kgrec.training.dataset import build_graph
 
     settings = read_settings(config, seed, adapter, backend)
+    check_unseen(settings)
     tables = read_store(store, schema, wait, rejects, max_rejects)
     with show_progress() as progress:
         stages = tell_stages(progress)

@@ -5,8 +5,10 @@ import importlib.util
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -173,7 +175,7 @@ def load_language_model(
     folder = _find_folder(name, trust_remote_code)
     modules = _read_modules(folder)
     base_revision = _hash_files(folder, [path for path, _ in modules], trust_remote_code)
-    adapted = {} if adapter is None else _read_adapter(adapter, folder, base_revision)
+    adapted = {} if adapter is None else _read_fitting_adapter(adapter, folder, base_revision)
     network, tokenizer = _load_network(modules[0][0], device, trust_remote_code)
     own_pooling, layers, dim = _load_layers(folder, modules[1:], network, device)
     said_pooling = adapted.get("pooling", own_pooling)
@@ -186,10 +188,14 @@ def load_language_model(
                 f"the adapter {adapter} was trained with pooling {said_pooling!r} and the prefix {said_prefix!r}; got "
                 f"{used_pooling!r} and {used_prefix!r}: name neither, or use it without the adapter"
             )
+        frozen = deepcopy(network) if adapted.get("beside") else None
         network = _apply_adapter(network, adapter)
+        if frozen is not None:
+            network, layers, dim = *_put_beside(network, frozen, layers), 2 * dim
     revision = base_revision  # as the folder says, without an adapter
     if adapter is not None:
-        revision = _hash([revision, _hash_files(Path(adapter), [], False)])
+        used = [used_pooling, used_prefix, str(bool(adapted.get("beside")))]
+        revision = _hash([revision, *used, _hash_adapter(Path(adapter))])
     if (used_pooling, used_prefix) != (own_pooling, _read_prompt(folder)):
         revision = _hash([revision, used_pooling, used_prefix])
     return LanguageModel(
@@ -423,18 +429,33 @@ def _read_max_tokens(folder: Path, network: "nn.Module", tokenizer: Any) -> int:
     return min([*limits, positions] if positions and positions > 0 else limits)
 
 
-def _read_adapter(adapter: Path, folder: Path, base_revision: str) -> Mapping[str, Any]:
-    described = _read_json(adapter, ADAPTER_FILE)
-    if not described or not (adapter / "adapter_config.json").is_file():
+def read_adapter(adapter: Path) -> Mapping[str, Any]:
+    """Reads what `kgrec adapt` wrote of an adapter: its base, how tokens are pooled, its report, whether it is kept.
+
+    Raises:
+        TextError: there is none, or it is damaged.
+    """
+    described = _read_json(Path(adapter), ADAPTER_FILE)
+    kept = bool(described.get("kept", True))
+    if "base_revision" not in described or (kept and not (Path(adapter) / "adapter_config.json").is_file()):
         raise TextError(
             f"no adapter in {adapter}: expected a folder that `kgrec adapt` wrote, with {ADAPTER_FILE}, "
             f"adapter_config.json and adapter_model.safetensors: check the path, or train one"
         )
-    if described.get("base_revision") != base_revision:
-        trained_for = str(described.get("base_revision"))[:12]
+    return {**described, "kept": kept}
+
+
+def _read_fitting_adapter(adapter: Path, folder: Path, base_revision: str) -> Mapping[str, Any]:
+    described = read_adapter(adapter)
+    if not described["kept"]:
         raise TextError(
-            f"the adapter {adapter} was trained for a model of revision {trained_for}; got the model in {folder}, "
-            f"{base_revision[:12]}: name the model that it was trained for, or train another"
+            f"the adapter {adapter} was not kept: {described['report']['reason']}; expected one that validation kept: "
+            f"use the model without it, or train another"
+        )
+    if described["base_revision"] != base_revision:
+        raise TextError(
+            f"the adapter {adapter} was trained for a model of revision {str(described['base_revision'])[:12]}; got "
+            f"the model in {folder}, {base_revision[:12]}: name the model that it was trained for, or train another"
         )
     return described
 
@@ -464,6 +485,43 @@ def _apply_adapter(network: "nn.Module", adapter: Path) -> "nn.Module":
     return merged
 
 
+def _put_beside(
+    adapted: "nn.Module", frozen: "nn.Module", layers: "nn.Sequential"
+) -> tuple["nn.Module", "nn.Sequential"]:
+    """A network that gives the hidden states of two, and layers that bring each half of a vector to length 1.
+
+    So the cosine of two texts is the mean of the two networks' cosines.
+    """
+    import torch
+
+    class Beside(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.adapted, self.frozen, self.config = adapted, frozen, frozen.config
+
+        def forward(self, input_ids: "Tensor", attention_mask: "Tensor") -> SimpleNamespace:
+            both = [
+                network(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state[:, -input_ids.shape[1] :]
+                for network in (self.adapted, self.frozen)
+            ]
+            return SimpleNamespace(last_hidden_state=torch.cat(both, dim=2))
+
+        def set_attn_implementation(self, name: str) -> None:
+            for network in (self.adapted, self.frozen):
+                network.set_attn_implementation(name)  # type: ignore[operator]
+
+    class Halves(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = layers
+
+        def forward(self, pooled: "Tensor") -> "Tensor":
+            halves = [torch.nn.functional.normalize(self.layers(half), dim=1) for half in pooled.chunk(2, dim=1)]
+            return torch.cat(halves, dim=1)
+
+    return Beside(), torch.nn.Sequential(Halves())
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     from transformers.utils import logging
@@ -487,6 +545,12 @@ def _hash_files(folder: Path, modules: list[Path], trust_remote_code: bool) -> s
     for path in sorted(path for path in paths if path.name != "data_config.json"):  # what it was trained on
         digest.update(f"{path.relative_to(folder).as_posix()}\0{_hash_file(path)}\n".encode())
     return digest.hexdigest()
+
+
+def _hash_adapter(folder: Path) -> str:
+    """SHA-256 of what its vectors depend on; what the report says, such as how long it took, is not."""
+    files = ("adapter_config.json", "adapter_model.safetensors")
+    return _hash([_hash_file(folder / name) for name in files])
 
 
 def _hash(parts: list[str]) -> str:

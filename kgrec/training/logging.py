@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kgrec.config import TrainConfig
+from kgrec.config import AdaptConfig, TrainConfig
 from kgrec.errors import RequestError
 
 OnMetric = Callable[[str, float, int], None]  # told (name, value, step)
@@ -45,7 +45,7 @@ def time_stages(
 
 @contextmanager
 def log_run(
-    config: TrainConfig, log_dir: Path | None = None, wandb_project: str | None = None
+    config: TrainConfig | AdaptConfig, log_dir: Path | None = None, wandb_project: str | None = None
 ) -> Iterator[OnMetric | None]:
     """Gives what is to be told of each number, None where nobody listens; what was told is written when the block ends.
 
@@ -68,7 +68,7 @@ def log_run(
 
 
 @contextmanager
-def _log_to_tensorboard(config: TrainConfig, log_dir: Path | None) -> Iterator[OnMetric | None]:
+def _log_to_tensorboard(config: TrainConfig | AdaptConfig, log_dir: Path | None) -> Iterator[OnMetric | None]:
     if log_dir is None:
         yield None
         return
@@ -84,7 +84,7 @@ def _log_to_tensorboard(config: TrainConfig, log_dir: Path | None) -> Iterator[O
 
 
 @contextmanager
-def _log_to_wandb(config: TrainConfig, project: str | None) -> Iterator[OnMetric | None]:
+def _log_to_wandb(config: TrainConfig | AdaptConfig, project: str | None) -> Iterator[OnMetric | None]:
     if project is None:
         yield None
         return

@@ -1,0 +1,77 @@
+"""What adaptation minimises: pure functions of the unit vectors of a batch of texts."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_HIDDEN = -1e4  # a text against itself
+
+
+def contrast(vectors: Tensor, likeness: Tensor, temperature: float) -> Tensor:
+    """Draws texts to those that they are alike to, among all texts of the batch.
+
+    The cross entropy between softmax(cosines / temperature) and each row of `likeness` as a distribution: InfoNCE
+    (van den Oord et al. 2018) with every positive of the batch and no false negative.
+
+    Args:
+        vectors: (n, dim) float32 unit rows.
+        likeness: (n, n) float32, 0 or more; the diagonal is not read, and rows without likeness are left out.
+        temperature: see above.
+
+    Returns:
+        A scalar; 0 where nothing is alike.
+    """
+    target = likeness.clone().fill_diagonal_(0)
+    total = target.sum(dim=1, keepdim=True)
+    known = total[:, 0] > 0
+    if not known.any():
+        return vectors.sum() * 0
+    logs = (vectors @ vectors.T / temperature).fill_diagonal_(_HIDDEN).log_softmax(dim=1)
+    return -(logs * target)[known].sum(dim=1).div(total[known, 0]).mean()
+
+
+def autoencode(vectors: Tensor, likes: Tensor) -> Tensor:
+    """Tells each user's likes from their other likes: | x / |x| - y / |y| |^2 with y = x (A A' - I).
+
+    ELSA's loss (Vančura et al., "Scalable linear shallow autoencoder", 2022) with text vectors as A, as beeFormer
+    (Vančura et al. 2024) trains it.
+
+    Args:
+        vectors: (n, dim) float32 unit rows, A.
+        likes: (n_users, n) float32 of 1s; users with fewer than two likes are left out.
+
+    Returns:
+        A scalar, the mean over users; 0 without users.
+    """
+    likes = likes[likes.sum(dim=1) > 1]
+    if not len(likes):
+        return vectors.sum() * 0
+    told = likes @ vectors @ vectors.T - likes
+    return (functional.normalize(likes, dim=1) - functional.normalize(told, dim=1)).square().sum(dim=1).mean()
+
+
+def distil(vectors: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Makes texts as near to each other as the teacher's vectors are: cross entropy of the two softmax rows.
+
+    Args:
+        vectors: (n, dim) float32 unit rows.
+        teacher: (n, width) float32 unit rows; rows of zeros are left out.
+        temperature: of both.
+    """
+    known = teacher.any(dim=1)
+    target = (teacher @ teacher.T / temperature).fill_diagonal_(_HIDDEN).softmax(dim=1)
+    return contrast(vectors, target * known[:, None] * known, temperature)
+
+
+def tell_relations(vectors: Tensor, sources: Tensor, targets: Tensor, relations: Tensor, teller: nn.Linear) -> Tensor:
+    """Cross entropy of telling which relation links two texts from their vectors' product and difference.
+
+    Args:
+        vectors: (n, dim) float32 unit rows.
+        sources: (n_pairs,) int64 rows.
+        targets: (n_pairs,) int64 rows.
+        relations: (n_pairs,) int64; the last class of `teller` stands for no relation.
+        teller: from 2 dim to the relations.
+    """
+    a, b = vectors[sources], vectors[targets]
+    return functional.cross_entropy(teller(torch.cat([a * b, a - b], dim=1) * vectors.shape[1] ** 0.5), relations)

@@ -1,0 +1,295 @@
+"""From a catalogue to an adapter: likes held out, weights tuned, the gain judged, a control on shuffled likes."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from graph_schema import GraphTables
+from kgrec.adapt.text_graph import TextGraph, read_text_graph
+from kgrec.adapt.training import Look, Progress, eager_attention, embed_texts, train
+from kgrec.adapt.tuning import check_adapter_folder, remove_checkpoints, save_adapter, tune_few
+from kgrec.adapt.validation import hold_out, is_gain, measure_gain, quality, shuffle_items
+from kgrec.config import AdaptConfig, SplitConfig
+from kgrec.errors import CatalogueError, TextError
+from kgrec.graph.split import Likes, split_likes
+from kgrec.slices import SliceResult
+from kgrec.text.language_model import LanguageModel, load_language_model
+from kgrec.training.logging import OnMetric
+
+CHECKPOINTS = "checkpoints"
+FORMAT, FORMAT_VERSION = "kgrec-adapter", 1
+_SAME = 1e-5  # the most that a number of a vector may change when an adapter is saved and loaded
+_PROBES = 8
+_ENCODED_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Held-out items, found with some text vectors.
+
+    Attributes:
+        recall, ndcg: at 20.
+        gain: relative to the model as it was.
+        error: the standard error of the gain.
+        step: after how many steps.
+    """
+
+    recall: float
+    ndcg: float
+    gain: float
+    error: float
+    step: int
+
+
+@dataclass(frozen=True)
+class AdaptationReport:
+    """What an adaptation did, and whether it was worth it; kept beside the adapter.
+
+    Attributes:
+        base: the language model, as a person names it.
+        method: what was tuned.
+        kept: whether validation keeps the adapter; else the model as it was is used.
+        reason: why it is kept or not.
+        n_trained, n_weights: of the network.
+        n_texts, n_likes, n_links: what was learned from.
+        n_items: held out to judge by.
+        strength: the share of the tuned change that is kept.
+        moved: the mean cosine of a text's vector to what it was.
+        frozen, adapted: the judgement without and with the adapter.
+        control: the same training on shuffled likes; None: left out.
+        looks: at validation on the way.
+        seconds: that this took, and what was interrupted before.
+        split_seed: the likes that `kgrec evaluate` asks for with this seed were not read; None: all were.
+    """
+
+    base: str
+    method: str
+    kept: bool
+    reason: str
+    n_trained: int
+    n_weights: int
+    n_texts: int
+    n_likes: int
+    n_links: int
+    n_items: int
+    strength: float
+    moved: float
+    frozen: Judgement
+    adapted: Judgement
+    control: Judgement | None
+    looks: tuple[Look, ...]
+    seconds: float
+    split_seed: int | None
+
+
+def adapt_catalogue(
+    tables: GraphTables,
+    config: AdaptConfig,
+    out: Path,
+    *,
+    on_stage: Callable[[str], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+    on_metric: OnMetric | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> AdaptationReport:
+    """Adapts a language model to a catalogue and writes the adapter.
+
+    The likes that `kgrec evaluate` with the same seed asks for are not read, so that it can measure the adapter.
+
+    Args:
+        tables: the catalogue.
+        config: the settings.
+        out: the adapter's folder; what an interrupted run left there is gone on from.
+        on_stage: told what is being done, a line each.
+        on_step: told (steps done, steps in all).
+        on_metric: told (name, value, step).
+        clock: seconds.
+
+    Raises:
+        CatalogueError: there is nothing to learn from, or too few likes to validate on.
+        TextError: the model cannot be loaded or tuned so, or the folder cannot be written.
+    """
+    check_adapter_folder(Path(out), Path(out) / CHECKPOINTS)
+    if on_stage is not None:
+        on_stage("reading texts, links and likes")
+    graph, likes = read_text_graph(tables)
+    split = split_likes(likes, SplitConfig(), np.random.default_rng(config.seed))
+    seen, split_seed = (split.train, config.seed) if len(split.train) else (likes, None)
+    return adapt_texts(
+        graph, seen, config, out, split_seed=split_seed, on_stage=on_stage, on_step=on_step, on_metric=on_metric,
+        clock=clock,
+    )  # fmt: skip
+
+
+def adapt_texts(
+    graph: TextGraph,
+    likes: Likes,
+    config: AdaptConfig,
+    out: Path,
+    *,
+    split_seed: int | None = None,
+    on_stage: Callable[[str], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+    on_metric: OnMetric | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> AdaptationReport:
+    """Adapts a language model to texts, links and likes; see `adapt_catalogue`."""
+    say, started, out = on_stage or (lambda _: None), clock(), Path(out)
+    check_adapter_folder(out, out / CHECKPOINTS)
+    _check_objectives(graph, config)
+    rest, validation = hold_out(likes, graph, config.validation, config.most_items, config.seed)
+    if validation is None:
+        raise CatalogueError(
+            f"too few likes of items with texts to validate an adapter on: {len(likes)} likes of "
+            f"{len(np.unique(likes.items))} items; expected some users with likes of several items"
+        )
+    device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    say("loading the language model")
+    frozen = load_language_model(config.encoder, device=device)
+    tokens = frozen.tokenize([graph.texts[place] for place in validation.texts])
+    say("encoding the held-out items as the model is")
+    before = encode(frozen, tokens)
+    base = validation.ask(before, validation.judge)
+
+    def join(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not config.beside:
+            return vectors
+        return np.hstack([vectors, before]) * np.float32(0.5**0.5)
+
+    def run(name: str, learned: Likes, steps: int, told: OnMetric | None) -> tuple[Any, Progress, NDArray[np.float32]]:
+        model = frozen if name == "likes" else load_language_model(config.encoder, device=device)
+        tuned = tune_few(model, config)
+        adapted = replace(model, network=tuned)
+        fingerprint = _fingerprint(frozen, graph, learned, config, steps)
+
+        def look(one: LanguageModel) -> float:
+            return quality(validation.ask(join(encode(one, tokens)), validation.stop))
+
+        with eager_attention(model.network):
+            progress = train(
+                adapted, tuned, graph, learned, config, look, out / CHECKPOINTS / f"{name}.safetensors",
+                steps=steps, fingerprint=fingerprint, on_step=on_step, on_metric=told,
+            )  # fmt: skip
+            return tuned, progress, encode(adapted, tokens)
+
+    say(f"tuning by {config.method}")
+    tuned, progress, after = run("likes", rest, config.steps, on_metric)
+    judged = validation.ask(join(after), validation.judge)
+    control = None
+    if config.objectives.of_likes and config.control_steps:
+        say("control: the same on shuffled likes")
+        shuffled = shuffle_items(rest, np.random.default_rng([config.seed, 3]))
+        _, controlled, vectors = run("shuffled", shuffled, min(config.control_steps, config.steps), None)
+        control = _judge(base, validation.ask(join(vectors), validation.judge), controlled.best.step)
+    adapted = _judge(base, judged, progress.best.step)
+    kept, reason = _decide(adapted, control)
+    report = AdaptationReport(
+        base=frozen.name,
+        method=config.method,
+        kept=kept,
+        reason=reason,
+        n_trained=sum(p.numel() for p in tuned.parameters() if p.requires_grad),
+        n_weights=sum(p.numel() for p in tuned.parameters()),
+        n_texts=len(graph.texts),
+        n_likes=len(rest),
+        n_links=graph.links.shape[1],
+        n_items=int(validation.judge.candidates.sum()) if validation.judge.candidates is not None else 0,
+        strength=progress.strength,
+        moved=float((before * after).sum(axis=1).mean()),
+        frozen=_judge(base, base, 0),
+        adapted=adapted,
+        control=control,
+        looks=progress.looks,
+        seconds=clock() - started,
+        split_seed=split_seed,
+    )
+    say("writing the adapter")
+    save_adapter(tuned if kept else None, _describe(frozen, config, report), out)
+    if kept:
+        _check_saved(replace(frozen, network=tuned), config, device, out, tokens[:_PROBES])
+    remove_checkpoints(out / CHECKPOINTS)
+    return report
+
+
+@torch.inference_mode()
+def encode(model: LanguageModel, tokens: Sequence[list[int]]) -> NDArray[np.float32]:
+    """Encodes token lists without gradients: (n, dim) float32 unit rows."""
+    order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
+    vectors = np.empty((len(tokens), model.dim), np.float32)
+    for start in range(0, len(order), _ENCODED_AT_ONCE):
+        rows = order[start : start + _ENCODED_AT_ONCE]
+        vectors[rows] = embed_texts(model, [tokens[row] for row in rows]).float().cpu().numpy()
+    return vectors
+
+
+def _check_objectives(graph: TextGraph, config: AdaptConfig) -> None:
+    objectives = config.objectives
+    if objectives.of_likes or (objectives.of_graph and graph.links.shape[1]):
+        return
+    raise CatalogueError(
+        f"nothing to learn from: objectives {objectives.model_dump()} in a catalogue with {graph.links.shape[1]} links "
+        f"between texts; expected a weight above 0 for what the catalogue has: co_likes, or neighbours where there "
+        f"are links"
+    )
+
+
+def _judge(before: SliceResult, after: SliceResult, step: int) -> Judgement:
+    gain, error = measure_gain(before, after)
+    return Judgement(float(after.per_user("recall").mean()), float(after.per_user("ndcg").mean()), gain, error, step)
+
+
+def _decide(adapted: Judgement, control: Judgement | None) -> tuple[bool, str]:
+    if adapted.step == 0:
+        return False, "no step made validation better"
+    if not is_gain(adapted.gain, adapted.error):
+        return False, f"{adapted.gain:+.1%} on held-out items is no clear gain (standard error {adapted.error:.1%})"
+    if control is not None and is_gain(control.gain, control.error) and control.gain >= adapted.gain / 2:
+        return False, f"shuffled likes gain as well, {control.gain:+.1%}: it is not the likes that help"
+    return True, f"{adapted.gain:+.1%} on held-out items (standard error {adapted.error:.1%})"
+
+
+def _describe(model: LanguageModel, config: AdaptConfig, report: AdaptationReport) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    return {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "kgrec": version("kgrec"),
+        "base": model.name,
+        "base_revision": model.base_revision,
+        "pooling": model.pooling,
+        "prefix": model.prefix,
+        "beside": config.beside,
+        "kept": report.kept,
+        "config": config.model_dump(mode="json"),
+        "report": asdict(report),
+    }
+
+
+def _fingerprint(model: LanguageModel, graph: TextGraph, likes: Likes, config: AdaptConfig, steps: int) -> str:
+    digest = hashlib.sha256(f"{model.revision} {steps} {config.model_dump_json(exclude={'device'})}".encode())
+    digest.update(json.dumps(graph.texts).encode())
+    for part in (graph.item_text, graph.links, graph.relation, likes.users, likes.items):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+def _check_saved(tuned: LanguageModel, config: AdaptConfig, device: str, out: Path, tokens: list[list[int]]) -> None:
+    """Loads what was written and compares its vectors with those of the network in memory."""
+    loaded = load_language_model(config.encoder, device=device, adapter=out)
+    with torch.inference_mode():
+        vectors = loaded.embed(tokens)[:, : tuned.dim]  # what stands beside is the model as it was
+        apart = float((vectors * (2**0.5 if config.beside else 1) - tuned.embed(tokens)).abs().max())
+    if not apart <= _SAME:
+        raise TextError(
+            f"the adapter {out} gives other vectors when it is loaded than when it was trained, by {apart:.1e}; "
+            f"expected {_SAME:.0e} at most: the disk or the memory is damaged, run it again"
+        )

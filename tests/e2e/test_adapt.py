@@ -1,0 +1,102 @@
+"""`kgrec adapt` on the shop, and bundles that were trained with an adapter."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import RunCommand, Shop
+
+from kgrec.adapt.tuning import save_adapter, tune_few
+from kgrec.config import AdaptConfig
+from kgrec.text.language_model import ADAPTER_FILE, load_language_model
+
+SETTINGS = """
+steps = 2
+validate_every = 1
+control_steps = 1
+batch_size = 16
+[objectives]
+co_likes = 1.0
+neighbours = 0.5
+relations = 0.1
+"""
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter of the default model that turns its vectors, as if validation had kept it; of seed 0."""
+    out = tmp_path_factory.mktemp("adapter") / "adapter"
+    model = load_language_model()
+    tuned = tune_few(model, AdaptConfig(rank=2, layers=1))
+    with torch.no_grad():
+        for weight in tuned.parameters():
+            if weight.requires_grad:
+                weight.add_(0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    described = {
+        "base_revision": model.base_revision, "pooling": model.pooling, "prefix": model.prefix, "kept": True,
+        "report": {"split_seed": 0},
+    }  # fmt: skip
+    save_adapter(tuned, described, out)
+    return out
+
+
+def test_adapt_says_what_it_did_and_train_uses_what_is_kept(shop: Shop, tmp_path: Path, run: RunCommand) -> None:
+    (tmp_path / "adapt.toml").write_text(SETTINGS)
+    out = tmp_path / "adapter"
+    ran = run("adapt", shop.store, "--out", out, "--config", tmp_path / "adapt.toml")
+    assert ran.code == 0, ran
+    assert "the model as it was" in ran.out
+    described = json.loads((out / ADAPTER_FILE).read_text())
+    report = described["report"]
+    kept = "yes" if described["kept"] else "no"
+    assert f"kept: {kept}: {report['reason']}" in ran.err
+    assert f"{report['n_trained']:,} of {report['n_weights']:,} weights trained" in ran.err
+    assert report["split_seed"] == 0
+    # Two steps on 24 products prove nothing either way; what follows is for an adapter that is not kept.
+    (out / ADAPTER_FILE).write_text(json.dumps({**described, "kept": False, "report": {**report, "reason": "no gain"}}))
+    trained = run("train", shop.store, "--out", tmp_path / "b", "--config", shop.config, "--adapter", out)
+    assert trained.code == 0, trained
+    assert f"the adapter {out} is not used: no gain" in trained.err
+
+
+def test_a_bundle_answers_sentences_in_the_adapted_space(
+    shop: Shop, adapter: Path, tmp_path: Path, run: RunCommand
+) -> None:
+    moved = tmp_path / "adapter"
+    shutil.copytree(adapter, moved)
+    plain, adapted = shop.bundle, tmp_path / "adapted"
+    trained = run("train", shop.store, "--out", adapted, "--config", shop.config, "--adapter", moved)
+    assert trained.code == 0, trained
+    revisions = [json.loads((path / "bundle.json").read_text())["encoder"]["revision"] for path in (plain, adapted)]
+    assert revisions[0] != revisions[1] == load_language_model(adapter=moved).revision
+    said = run("recommend", adapted, "--text", "something to drink", "--format", "json")
+    assert said.code == 0, said
+    assert len(json.loads(said.out)) > 0
+    shutil.rmtree(moved)
+    gone = run("recommend", adapted, "--text", "something to drink")
+    assert gone.code == 2
+    assert f"no adapter in {moved}" in gone.err
+
+
+def test_an_adapter_that_has_seen_the_test_likes_is_not_evaluated(
+    shop: Shop, adapter: Path, tmp_path: Path, run: RunCommand
+) -> None:
+    ran = run(
+        "evaluate", shop.store, "--out", tmp_path / "report", "--config", shop.config, "--adapter", adapter,
+        "--seed", 1,
+    )  # fmt: skip
+    assert ran.code == 2
+    assert "run both with the same --seed" in ran.err
+    assert not (tmp_path / "report").exists()
+
+
+def test_what_is_no_adapter_is_an_error(shop: Shop, tmp_path: Path, run: RunCommand) -> None:
+    ran = run("train", shop.store, "--out", tmp_path / "b", "--config", shop.config, "--adapter", tmp_path / "none")
+    assert ran.code == 2
+    assert "no adapter in" in ran.err
+    (tmp_path / "wrong.toml").write_text("[objectives]\nclicks = 1.0\n")
+    ran = run("adapt", shop.store, "--out", tmp_path / "a", "--config", tmp_path / "wrong.toml")
+    assert ran.code == 2
+    assert "wrong setting objectives.clicks" in ran.err

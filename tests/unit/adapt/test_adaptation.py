@@ -1,0 +1,201 @@
+"""A tiny model learns which word of a text says who likes it."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from planted_words import make_tiny_model, plant_words
+
+from kgrec.adapt.run import CHECKPOINTS, AdaptationReport, adapt_texts
+from kgrec.adapt.tuning import save_adapter, tune_few, weaken
+from kgrec.adapt.validation import shuffle_items
+from kgrec.config import AdaptConfig, ObjectiveWeights
+from kgrec.errors import CatalogueError, TextError
+from kgrec.text.language_model import ADAPTER_FILE, load_language_model
+
+TEXTS = ["topic1 word3 word8", "topic2", "word5 topic0 word9 word11 word12"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return make_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def config(tiny: str) -> AdaptConfig:
+    return AdaptConfig(
+        encoder=tiny, device="cpu", rank=4, batch_size=96, steps=40, validate_every=20, learning_rate=0.02,
+        control_steps=20, validation=0.25,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def adapted(config: AdaptConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple[AdaptationReport, Path]:
+    out = tmp_path_factory.mktemp("adapted") / "adapter"
+    return adapt_texts(*plant_words(), config, out), out
+
+
+def test_likes_help_where_a_word_says_who_likes_it_and_shuffled_ones_do_not(
+    adapted: tuple[AdaptationReport, Path],
+) -> None:
+    report, out = adapted
+    assert report.kept, report
+    assert report.adapted.gain > 0.1
+    assert report.adapted.ndcg > report.frozen.ndcg
+    assert report.control is not None
+    assert report.control.gain < report.adapted.gain / 2
+    assert 0 < report.n_trained < report.n_weights / 5
+    assert report.moved < 0.95
+    assert not (out / CHECKPOINTS).exists()
+    described = json.loads((out / ADAPTER_FILE).read_text())
+    assert described["kept"] is True
+    assert described["report"]["adapted"]["gain"] == report.adapted.gain
+
+
+def test_an_adapter_changes_the_vectors_and_the_revision(tiny: str, adapted: tuple[AdaptationReport, Path]) -> None:
+    frozen, tuned = load_language_model(tiny), load_language_model(tiny, adapter=adapted[1])
+    with torch.inference_mode():
+        a, b = (model.embed(model.tokenize(TEXTS)) for model in (frozen, tuned))
+    assert tuned.dim == 2 * frozen.dim  # the model as it was stands beside
+    adapted_half, frozen_half = (2**0.5 * b).chunk(2, dim=1)
+    assert float((a - frozen_half).abs().max()) < 1e-6
+    assert float((a * adapted_half).sum(dim=1).max()) < 0.99
+    assert float((b @ b.T - (a @ a.T + adapted_half @ adapted_half.T) / 2).abs().max()) < 1e-6
+    assert tuned.revision != frozen.revision
+    assert tuned.base_revision == frozen.base_revision
+
+
+def test_likes_that_have_nothing_to_do_with_the_texts_keep_no_adapter(
+    tiny: str, config: AdaptConfig, tmp_path: Path
+) -> None:
+    graph, likes = plant_words()
+    report = adapt_texts(graph, shuffle_items(likes, np.random.default_rng(5)), config, tmp_path / "adapter")
+    assert not report.kept
+    assert [path.name for path in (tmp_path / "adapter").iterdir()] == [ADAPTER_FILE]
+    with pytest.raises(TextError, match=r"was not kept: .*use the model without it"):
+        load_language_model(tiny, adapter=tmp_path / "adapter")
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
+    config: AdaptConfig, adapted: tuple[AdaptationReport, Path], tmp_path: Path
+) -> None:
+    out, seen = tmp_path / "adapter", []
+
+    def interrupt(step: int, _: int) -> None:
+        seen.append(step)
+        if step == 13:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        adapt_texts(*plant_words(), config, out, on_step=interrupt)
+    assert not (out / ADAPTER_FILE).exists()
+    seen.clear()
+    report = adapt_texts(*plant_words(), config, out, on_step=lambda step, _: seen.append(step))
+    assert seen[0] == 11  # the checkpoint was written after 10 steps
+    assert replace(report, seconds=0) == replace(adapted[0], seconds=0)
+    files = ["adapter_config.json", "adapter_model.safetensors"]
+    assert [(out / name).read_bytes() for name in files] == [(adapted[1] / name).read_bytes() for name in files]
+
+
+def test_a_checkpoint_of_another_run_is_not_gone_on_from(config: AdaptConfig, tmp_path: Path) -> None:
+    steps: list[int] = []
+    short = config.model_copy(update={"steps": 10, "control_steps": 0})
+
+    def interrupt(step: int, _: int) -> None:
+        if step == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        adapt_texts(*plant_words(), short, tmp_path / "adapter", on_step=interrupt)
+    other = short.model_copy(update={"seed": 1})
+    adapt_texts(*plant_words(), other, tmp_path / "adapter", on_step=lambda step, _: steps.append(step))
+    assert steps[0] == 1
+
+
+@pytest.mark.parametrize("method", ["lora", "adalora", "prefix", "ia3"])
+def test_saved_and_loaded_vectors_are_the_same(tiny: str, method: str, tmp_path: Path) -> None:
+    model = load_language_model(tiny)
+    frozen = model.embed(model.tokenize(TEXTS))
+    tuned = tune_few(model, AdaptConfig(method=method, rank=4, prefix_tokens=2))
+    with torch.no_grad():
+        for number, weight in enumerate(p for p in tuned.parameters() if p.requires_grad):
+            weight.add_(0.3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(number)))
+        model = replace(model, network=tuned)
+        before = model.embed(model.tokenize(TEXTS))
+        described = {"base_revision": model.base_revision, "pooling": model.pooling, "prefix": "", "kept": True}
+        save_adapter(tuned, described, tmp_path / "adapter")
+        loaded = load_language_model(tiny, adapter=tmp_path / "adapter")
+        after = loaded.embed(loaded.tokenize(TEXTS))
+    assert float((before - frozen).detach().abs().max()) > 1e-3
+    assert float((before - after).abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("method", ["lora", "adalora", "ia3"])
+def test_of_a_weakened_change_nothing_or_a_part_is_left(tiny: str, method: str) -> None:
+    model = load_language_model(tiny)
+    tokens = model.tokenize(TEXTS)
+    frozen = model.embed(tokens).detach()
+    tuned = tune_few(model, AdaptConfig(method=method, rank=4))
+    model = replace(model, network=tuned)
+    cosines = []
+    with torch.no_grad():
+        for weight in tuned.parameters():
+            if weight.requires_grad:
+                weight.add_(0.2 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
+        for strength in (1.0, 0.5, 0.0):
+            weaken(tuned, strength)
+            cosines.append(float((model.embed(tokens) * frozen).sum(dim=1).mean()))
+    assert cosines[0] < cosines[1] < cosines[2]
+    assert cosines[2] == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "objectives",
+    [
+        {"co_likes": 0.0, "autoencoder": 1.0},
+        {"co_likes": 0.0, "distillation": 1.0},
+        {"co_likes": 0.0, "neighbours": 1.0, "relations": 0.2},
+    ],
+)
+def test_each_objective_finds_the_word(config: AdaptConfig, objectives: dict[str, float], tmp_path: Path) -> None:
+    changes = {"objectives": ObjectiveWeights(**objectives), "control_steps": 0, "beside": False}
+    alone = config.model_copy(update=changes)
+    report = adapt_texts(*plant_words(), alone, tmp_path / "adapter")
+    assert report.kept, report
+    assert report.control is None
+
+
+def test_an_adapter_of_another_model_is_an_error(adapted: tuple[AdaptationReport, Path], tmp_path: Path) -> None:
+    other = make_tiny_model(tmp_path / "other", seed=1)
+    with pytest.raises(TextError, match="was trained for a model of revision"):
+        load_language_model(other, adapter=adapted[1])
+
+
+@pytest.mark.parametrize("missing", [ADAPTER_FILE, "adapter_config.json", "adapter_model.safetensors"])
+def test_a_half_copied_adapter_is_an_error(
+    tiny: str, adapted: tuple[AdaptationReport, Path], tmp_path: Path, missing: str
+) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(adapted[1], copied)
+    (copied / missing).unlink()
+    with pytest.raises(TextError, match="adapter"):
+        load_language_model(tiny, adapter=copied)
+
+
+def test_what_cannot_be_adapted_is_an_error(config: AdaptConfig, tmp_path: Path) -> None:
+    graph, likes = plant_words()
+    nothing = config.model_copy(update={"objectives": ObjectiveWeights(co_likes=0)})
+    with pytest.raises(CatalogueError, match="nothing to learn from"):
+        adapt_texts(graph, likes, nothing, tmp_path / "a")
+    with pytest.raises(CatalogueError, match="too few likes"):
+        adapt_texts(graph, likes.select(np.arange(len(likes)) < 1), config, tmp_path / "b")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "letter.txt").write_text("keep me")
+    with pytest.raises(TextError, match="is there and is no adapter"):
+        adapt_texts(graph, likes, config, tmp_path / "c")
+    with pytest.raises(TextError, match=r"loss is not finite.*lower learning_rate"):
+        adapt_texts(graph, likes, config.model_copy(update={"learning_rate": 1e30}), tmp_path / "d")
