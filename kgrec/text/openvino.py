@@ -65,6 +65,7 @@ def compile_model(model: LanguageModel, precision: "Precision", streams: int) ->
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "NUM_STREAMS": streams,
+            "ENABLE_CPU_PINNING": False,  # a thread that is tied to a core waits for whoever else is on it
         }
         compiled = openvino.Core().compile_model(graph, "CPU", settings)
     except Exception as error:  # whatever tracing or compiling an unknown architecture raises

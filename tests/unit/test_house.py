@@ -17,6 +17,8 @@ HEAVY = (
     "optuna",
     "sentence_transformers",
     "transformers",
+    "peft",
+    "openvino",
     "ladybug",
     "matplotlib",
     "sklearn",
