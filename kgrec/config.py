@@ -271,16 +271,16 @@ class AdaptConfig(_Frozen):
     device: str | None = None
     method: Literal["lora", "adalora", "prefix", "ia3"] = "lora"
     beside: bool = True
-    layers: int = Field(0, ge=0)
+    layers: int = Field(3, ge=0)
     rank: PositiveInt = 16
     prefix_tokens: PositiveInt = 8
     objectives: ObjectiveWeights = ObjectiveWeights()
-    temperature: PositiveFloat = 0.07
+    temperature: PositiveFloat = 0.05
     batch_size: int = Field(384, ge=4)
     batch_tokens: PositiveInt = 6144
     text_tokens: PositiveInt = 64
     steps: PositiveInt = 400
-    learning_rate: PositiveFloat = 5e-4
+    learning_rate: PositiveFloat = 1e-3
     validate_every: PositiveInt = 50
     patience: PositiveInt = 3
     strengths: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (1.0, 0.75, 0.5)

@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from cold_texts import DATA_DIR, READERS, encode_items, measure, put_beside
+from cold_texts import DATA_DIR, READERS, encode_items, measure
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -37,7 +37,9 @@ ROWS: dict[str, dict[str, Any]] = {
     "neighbours": {"objectives": {**_NONE, "neighbours": 1.0}},
     "relations": {"objectives": {**_NONE, "relations": 1.0}},
     "co-likes and neighbours": {"objectives": {"co_likes": 1.0, "neighbours": 0.5}},
-    "best": {"layers": 3, "learning_rate": 1e-3, "steps": 800, "objectives": {"co_likes": 1.0, "neighbours": 0.5}},
+    "alone": {"beside": False},
+    "all layers": {"layers": 0, "learning_rate": 5e-4},
+    "best": {"steps": 800, "validate_every": 200, "objectives": {"co_likes": 1.0, "neighbours": 0.5}},
 }
 
 
@@ -54,7 +56,6 @@ def run(catalogue: str, row: str, seed: int, data_dir: Path, part: str, changes:
         if report.kept:
             vectors = encode_items(load_language_model(adapter=Path(folder) / "adapter"), data.graph)
             found["adapted"] = measure(vectors, data.questions[part])
-            found["beside"] = measure(put_beside(frozen, vectors), data.questions[part])
     control = None if report.control is None else report.control.gain
     return found | {
         "kept": report.kept, "reason": report.reason, "gain": report.adapted.gain, "control": control,
@@ -66,7 +67,7 @@ def run(catalogue: str, row: str, seed: int, data_dir: Path, part: str, changes:
 def to_table(runs: list[dict[str, Any]], title: str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("adapted by")
-    for name in ("seed", "frozen", "adapted", "beside frozen", "gain", "control", "steps", "weights", "CPU s", "MB"):
+    for name in ("seed", "frozen", "adapted", "gain", "control", "steps", "weights", "CPU s", "MB"):
         table.add_column(name, justify="right")
 
     def pair(figures: list[float] | None) -> str:
@@ -74,7 +75,7 @@ def to_table(runs: list[dict[str, Any]], title: str) -> Table:
 
     for one in runs:
         table.add_row(
-            one["row"], str(one["seed"]), pair(one["frozen"]), pair(one.get("adapted")), pair(one.get("beside")),
+            one["row"], str(one["seed"]), pair(one["frozen"]), pair(one.get("adapted")),
             f"{one['gain']:+.1%}", "" if one["control"] is None else f"{one['control']:+.1%}", str(one["step"]),
             f"{one['n_trained']:,}", f"{one['cpu_s']:.0f}", f"{one['peak_mb']:.0f}",
         )  # fmt: skip

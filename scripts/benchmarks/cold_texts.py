@@ -87,11 +87,6 @@ def encode_items(model: LanguageModel, graph: TextGraph) -> NDArray[np.float32]:
     return vectors
 
 
-def put_beside(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Vectors whose cosine is the mean of two."""
-    return np.hstack([a, b]) * np.float32(0.5**0.5)
-
-
 @dataclass(frozen=True)
 class _KernelRidge:
     weights: NDArray[np.float32]  # (n_cold, n_met)

@@ -66,7 +66,7 @@ def main() -> None:
     for row in given.rows:
         shares = np.array(ROWS[row])[second[data.likes.items].astype(int)]
         config = AdaptConfig(
-            seed=given.seed, steps=given.steps, layers=3, learning_rate=1e-3, control_steps=0,
+            seed=given.seed, steps=given.steps, control_steps=0,
             validate_every=max(given.steps // 4, 1),
         )  # fmt: skip
         started = time.perf_counter()
