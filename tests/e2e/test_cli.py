@@ -426,7 +426,7 @@ def test_an_interrupted_load_is_told_and_mended(run: RunCommand, shop: Shop, tmp
     clean = read_store(shop.store)
     store = f"ladybug:{tmp_path / 'stopped.db'}"
     with started("-c", LOAD_AND_WAIT, *shop.load_args(to=store), until="halfway") as process:
-        assert_fails(interrupt(process), "interrupted", "run the same load again")
+        assert_fails(interrupt(process), "interrupted", "after an interrupted load", "run the same again")
     assert_fails(run("train", store, "--out", tmp_path / "b"), "half-written", "load again")
     assert run(*shop.load_args(to=store)).code == 0
     assert_same_tables(read_store(store), clean)
