@@ -33,6 +33,6 @@ def encode(
             n_blank = encode_to_file(encoder, source, column, out, cache_dir(), counter)
         except BaseException:
             if out.with_name(f"{out.name}.part").exists():
-                say(f"texts that are encoded are kept: the same command goes on from there")
+                say("texts that are encoded are kept: the same command goes on from there")
             raise
     say(f"vectors written to {out}" + (f"; {n_blank:,} rows without a text are 0" if n_blank else ""))
