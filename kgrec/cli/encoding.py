@@ -32,7 +32,7 @@ def encode(
         try:
             n_blank = encode_to_file(encoder, source, column, out, cache_dir(), counter)
         except BaseException:
-            if out.with_name(f"{out.name}.part.json").exists():
-                say(f"what is done is kept beside {out}: the same command goes on from there")
+            if out.with_name(f"{out.name}.part").exists():
+                say("texts that are encoded are kept: the same command goes on from there")
             raise
     say(f"vectors written to {out}" + (f"; {n_blank:,} rows without a text are 0" if n_blank else ""))
