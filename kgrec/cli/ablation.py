@@ -38,9 +38,15 @@ def ablate(
     from kgrec import cache_dir
     from kgrec.ablate.report import to_rich_tables, write_ablation
     from kgrec.ablate.run import TRAININGS_DIR, ablate_catalogue
+    from kgrec.errors import RequestError
     from kgrec.text.encoder import load_config_encoder
 
     settings = read_settings(config, seed)
+    if settings.adapter is not None:
+        raise RequestError(
+            f"the config names the adapter {settings.adapter}, which has learned from likes that some of these splits "
+            f"hold out; expected none: leave it out, the texts are encoded without it"
+        )
     tables = read_store(store, schema, wait, rejects, max_rejects)
     begun = False
 

@@ -100,3 +100,10 @@ def test_what_is_no_adapter_is_an_error(shop: Shop, tmp_path: Path, run: RunComm
     ran = run("adapt", shop.store, "--out", tmp_path / "a", "--config", tmp_path / "wrong.toml")
     assert ran.code == 2
     assert "wrong setting objectives.clicks" in ran.err
+
+
+def test_an_ablation_takes_no_adapter(shop: Shop, adapter: Path, tmp_path: Path, run: RunCommand) -> None:
+    (tmp_path / "adapted.toml").write_text(f'adapter = "{adapter}"\n')
+    ran = run("ablate", shop.store, "--out", tmp_path / "ablation", "--config", tmp_path / "adapted.toml")
+    assert ran.code == 2
+    assert "has learned from likes that some of these splits hold out" in ran.err

@@ -29,7 +29,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 def config(tiny: str) -> AdaptConfig:
     return AdaptConfig(
         encoder=tiny, device="cpu", rank=4, batch_size=96, steps=40, validate_every=20, learning_rate=0.02,
-        control_steps=20, validation=0.25,
+        control_steps=20, validation=0.25, temperature=0.07,
     )  # fmt: skip
 
 
