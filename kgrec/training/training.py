@@ -72,6 +72,7 @@ _OUT_OF_SIGHT = 10.0  # standard deviations of the warm scores
 _STEADY_LENGTH = 20  # of the lists on which settings are chosen: the longer they are, the less is chance
 _SHARES_OF_BACKBONE = (0.5, 1.0, 2.0)  # beside an item-item model, in standard deviations
 _MANY_LIKES = 21  # supports from here on are gated as warm users are
+_LIFT = 0.3  # of cold items where too few can be asked, likewise: an item that is never shown stays cold
 _SHIFTS = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # in standard deviations of the warm scores
 _SPREADS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 _CLEARLY = 1.002  # times as good: what is less is noise
@@ -796,8 +797,9 @@ def _choose_bucket(
     # Met items show the scale of what vectors say of cold ones; content says nothing of them, and has its part.
     slope, _ = fit_line(raw, blended)
     slope = max(slope * _share_of_vectors(cold, of_cold), _TINY)
-    intercept = float(blended.mean() - slope * raw.mean())
-    return _Bucket(warm, (cold * slope).astype(np.float32), intercept, _deviation(blended), shares, cold_shares)
+    unit = _deviation(blended)
+    intercept = float(blended.mean() - slope * raw.mean()) + _LIFT * unit
+    return _Bucket(warm, (cold * slope).astype(np.float32), intercept, unit, shares, cold_shares)
 
 
 def _share_of_vectors(cold: NDArray[np.float32], parts: list[Tensor | None] | None) -> float:
