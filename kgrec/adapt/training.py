@@ -111,7 +111,6 @@ def train(
     look: Callable[[LanguageModel], float],
     checkpoint: Path,
     *,
-    steps: int,
     fingerprint: str,
     on_step: Callable[[int, int], None] | None = None,
     on_metric: OnMetric | None = None,
@@ -129,7 +128,6 @@ def train(
         config: the settings.
         look: validation: the quality of a model's vectors.
         checkpoint: a file; what is there is gone on from if it is of the same run.
-        steps: the most.
         fingerprint: of the run.
         on_step: told (steps done, steps in all).
         on_metric: told (name, value, step).
@@ -139,6 +137,7 @@ def train(
     """
     from peft.helpers import disable_input_dtype_casting
 
+    steps = config.steps
     casts = has_bf16(model.device.type) and config.method in {"lora", "adalora"}  # the others know no such switch
     batches = _Batches.of(model, graph, likes, config)
     teller = nn.Linear(2 * model.dim, len(graph.relations) + 1)
