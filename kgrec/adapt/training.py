@@ -137,7 +137,6 @@ def train(
     """
     from peft.helpers import disable_input_dtype_casting
 
-    steps = config.steps
     casts = has_bf16(model.device.type) and config.method in {"lora", "adalora"}  # the others know no such switch
     batches = _Batches.of(model, graph, likes, config)
     teller = nn.Linear(2 * model.dim, len(graph.relations) + 1)
@@ -156,7 +155,7 @@ def train(
         state.keep_best()
     while not progress.done:
         step = progress.step
-        rate = _schedule(step, steps)
+        rate = _schedule(step, config.steps)
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate
         with disable_input_dtype_casting(tuned) if casts else nullcontext():  # autocast does what is needed
@@ -175,7 +174,7 @@ def train(
                 on_metric(f"loss/{name}", loss, step)
         step += 1
         progress = replace(progress, step=step)
-        if step % config.validate_every == 0 or step == steps:
+        if step % config.validate_every == 0 or step == config.steps:
             seen = Look(step, look(model))
             looks = (*progress.looks, seen)
             best = max(looks, key=lambda one: one.quality)  # the first of equals
@@ -184,11 +183,11 @@ def train(
             if on_metric is not None:
                 on_metric("validation/quality", seen.quality, step)
             since = sum(one.step > best.step for one in looks)
-            progress = Progress(step, looks, best, step >= steps or since >= config.patience)
+            progress = Progress(step, looks, best, step >= config.steps or since >= config.patience)
         if progress.done or step % _CHECKPOINT_STEPS == 0:
             state.save(checkpoint, progress, fingerprint)
         if on_step is not None:
-            on_step(step, steps)
+            on_step(step, config.steps)
     state.restore_best()
     return progress if progress.best.step == 0 else _choose_strength(model, tuned, state, config, look, progress)
 
