@@ -164,11 +164,13 @@ def adapt_texts(
             return vectors
         return np.hstack([vectors, before]) * np.float32(0.5**0.5)
 
-    def run(name: str, learned: Likes, steps: int, told: OnMetric | None) -> tuple[Any, Progress, NDArray[np.float32]]:
+    def run(
+        name: str, learned: Likes, config: AdaptConfig, told: OnMetric | None
+    ) -> tuple[Any, Progress, NDArray[np.float32]]:
         model = frozen if name == "likes" else load_language_model(config.encoder, device=device)
         tuned = tune_few(model, config)
         adapted = replace(model, network=tuned)
-        fingerprint = _fingerprint(frozen, graph, learned, config, steps)
+        fingerprint = _fingerprint(frozen, graph, learned, config)
 
         def look(one: LanguageModel) -> float:
             return quality(validation.ask(join(encode(one, tokens)), validation.stop))
@@ -176,18 +178,22 @@ def adapt_texts(
         with eager_attention(model.network):
             progress = train(
                 adapted, tuned, graph, learned, config, look, out / CHECKPOINTS / f"{name}.safetensors",
-                steps=steps, fingerprint=fingerprint, on_step=on_step, on_metric=told,
+                fingerprint=fingerprint, on_step=on_step, on_metric=told,
             )  # fmt: skip
             return tuned, progress, encode(adapted, tokens)
 
     say(f"tuning by {config.method}")
-    tuned, progress, after = run("likes", rest, config.steps, on_metric)
+    tuned, progress, after = run("likes", rest, config, on_metric)
     judged = validation.ask(join(after), validation.judge)
     control = None
     if config.objectives.of_likes and config.control_steps:
         say("control: the same on shuffled likes")
         shuffled = shuffle_items(rest, np.random.default_rng([config.seed, 3]))
-        _, controlled, vectors = run("shuffled", shuffled, min(config.control_steps, config.steps), None)
+        # Links are true in the control too: what they teach must not count as the shuffled likes' merit.
+        likes_alone = config.objectives.model_copy(update={"neighbours": 0.0, "relations": 0.0})
+        steps = min(config.control_steps, config.steps)
+        changed = config.model_copy(update={"objectives": likes_alone, "steps": steps})
+        _, controlled, vectors = run("shuffled", shuffled, changed, None)
         control = _judge(base, validation.ask(join(vectors), validation.judge), controlled.best.step)
     adapted = _judge(base, judged, progress.best.step)
     kept, reason = _decide(adapted, control)
@@ -274,8 +280,8 @@ def _describe(model: LanguageModel, config: AdaptConfig, report: AdaptationRepor
     }
 
 
-def _fingerprint(model: LanguageModel, graph: TextGraph, likes: Likes, config: AdaptConfig, steps: int) -> str:
-    digest = hashlib.sha256(f"{model.revision} {steps} {config.model_dump_json(exclude={'device'})}".encode())
+def _fingerprint(model: LanguageModel, graph: TextGraph, likes: Likes, config: AdaptConfig) -> str:
+    digest = hashlib.sha256(f"{model.revision} {config.model_dump_json(exclude={'device'})}".encode())
     digest.update(json.dumps(graph.texts).encode())
     for part in (graph.item_text, graph.links, graph.relation, likes.users, likes.items):
         digest.update(np.ascontiguousarray(part).tobytes())

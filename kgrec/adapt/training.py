@@ -111,7 +111,6 @@ def train(
     look: Callable[[LanguageModel], float],
     checkpoint: Path,
     *,
-    steps: int,
     fingerprint: str,
     on_step: Callable[[int, int], None] | None = None,
     on_metric: OnMetric | None = None,
@@ -129,7 +128,6 @@ def train(
         config: the settings.
         look: validation: the quality of a model's vectors.
         checkpoint: a file; what is there is gone on from if it is of the same run.
-        steps: the most.
         fingerprint: of the run.
         on_step: told (steps done, steps in all).
         on_metric: told (name, value, step).
@@ -157,7 +155,7 @@ def train(
         state.keep_best()
     while not progress.done:
         step = progress.step
-        rate = _schedule(step, steps)
+        rate = _schedule(step, config.steps)
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate
         with disable_input_dtype_casting(tuned) if casts else nullcontext():  # autocast does what is needed
@@ -176,7 +174,7 @@ def train(
                 on_metric(f"loss/{name}", loss, step)
         step += 1
         progress = replace(progress, step=step)
-        if step % config.validate_every == 0 or step == steps:
+        if step % config.validate_every == 0 or step == config.steps:
             seen = Look(step, look(model))
             looks = (*progress.looks, seen)
             best = max(looks, key=lambda one: one.quality)  # the first of equals
@@ -185,11 +183,11 @@ def train(
             if on_metric is not None:
                 on_metric("validation/quality", seen.quality, step)
             since = sum(one.step > best.step for one in looks)
-            progress = Progress(step, looks, best, step >= steps or since >= config.patience)
+            progress = Progress(step, looks, best, step >= config.steps or since >= config.patience)
         if progress.done or step % _CHECKPOINT_STEPS == 0:
             state.save(checkpoint, progress, fingerprint)
         if on_step is not None:
-            on_step(step, steps)
+            on_step(step, config.steps)
     state.restore_best()
     return progress if progress.best.step == 0 else _choose_strength(model, tuned, state, config, look, progress)
 

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from kgrec.adapt.run import adapt_texts
 from kgrec.config import AdaptConfig
-from kgrec.text.language_model import load_language_model
+from kgrec.text.language_model import ADAPTER_FILE, load_language_model, read_adapter
 
 _NONE = {"co_likes": 0.0}
 ROWS: dict[str, dict[str, Any]] = {
@@ -39,28 +39,34 @@ ROWS: dict[str, dict[str, Any]] = {
     "co-likes and neighbours": {"objectives": {"co_likes": 1.0, "neighbours": 0.5}},
     "alone": {"beside": False},
     "all layers": {"layers": 0, "learning_rate": 5e-4},
-    "best": {"steps": 800, "validate_every": 200, "objectives": {"co_likes": 1.0, "neighbours": 0.5}},
+    "best": {
+        "layers": 0,
+        "learning_rate": 5e-4,
+        "steps": 700,
+        "validate_every": 175,
+        "objectives": {"co_likes": 1.0, "neighbours": 0.5},
+    },
 }
 
 
-def run(catalogue: str, row: str, seed: int, data_dir: Path, part: str, changes: dict[str, Any]) -> dict[str, Any]:
-    """One adaptation, and what its vectors are worth."""
+def run(
+    catalogue: str, row: str, seed: int, data_dir: Path, part: str, changes: dict[str, Any], adapters: Path
+) -> dict[str, Any]:
+    """One adaptation, or its adapter if it is there, and what its vectors are worth."""
     data = READERS[catalogue](data_dir, seed)
     frozen = encode_items(load_language_model(), data.graph)
     found: dict[str, Any] = {"row": row, "seed": seed, "frozen": measure(frozen, data.questions[part])}
     config = AdaptConfig.model_validate({"seed": seed, **ROWS[row], **changes})
-    started, cpu = time.perf_counter(), time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
-        report = adapt_texts(data.graph, data.likes, config, Path(folder) / "adapter")
+    out, started, cpu = adapters / f"{catalogue}-{row}-{seed}", time.perf_counter(), time.process_time()
+    if not (out / ADAPTER_FILE).exists():
+        adapt_texts(data.graph, data.likes, config, out)
         found |= {"seconds": time.perf_counter() - started, "cpu_s": time.process_time() - cpu}
-        if report.kept:
-            vectors = encode_items(load_language_model(adapter=Path(folder) / "adapter"), data.graph)
-            found["adapted"] = measure(vectors, data.questions[part])
-    control = None if report.control is None else report.control.gain
+    report = read_adapter(out)["report"]
+    if report["kept"]:
+        found["adapted"] = measure(encode_items(load_language_model(adapter=out), data.graph), data.questions[part])
+    kept = {name: report[name] for name in ("kept", "reason", "strength", "moved", "n_trained", "adapted", "control")}
     return found | {
-        "kept": report.kept, "reason": report.reason, "gain": report.adapted.gain, "control": control,
-        "step": report.adapted.step, "moved": report.moved, "n_trained": report.n_trained,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "report": kept, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }  # fmt: skip
 
 
@@ -74,10 +80,12 @@ def to_table(runs: list[dict[str, Any]], title: str) -> Table:
         return "not kept" if figures is None else "/".join(f"{figure:.4f}"[1:] for figure in figures)
 
     for one in runs:
+        report = one["report"]
+        control = "" if report["control"] is None else f"{report['control']['gain']:+.1%}"
         table.add_row(
             one["row"], str(one["seed"]), pair(one["frozen"]), pair(one.get("adapted")),
-            f"{one['gain']:+.1%}", "" if one["control"] is None else f"{one['control']:+.1%}", str(one["step"]),
-            f"{one['n_trained']:,}", f"{one['cpu_s']:.0f}", f"{one['peak_mb']:.0f}",
+            f"{report['adapted']['gain']:+.1%}", control, str(report["adapted"]["step"]), f"{report['n_trained']:,}",
+            f"{one.get('cpu_s', 0):.0f}", f"{one['peak_mb']:.0f}",
         )  # fmt: skip
     return table
 
@@ -90,15 +98,20 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--part", choices=("valid", "test"), default="valid")
     parser.add_argument("--steps", type=int, help="in place of each row's own")
+    parser.add_argument("--adapters", type=Path, help="a folder that keeps the adapters; those that are there are used")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     given = parser.parse_args()
     changes = {} if given.steps is None else {"steps": given.steps, "validate_every": max(given.steps // 5, 1)}
     runs: list[dict[str, Any]] = []
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:  # peaks are of one run each
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool,  # peaks are of one run each
+    ):
+        adapters = given.adapters or Path(folder)
         for row in given.rows:
             for seed in given.seeds:
-                asked = (given.catalogue, row, seed, given.path, given.part, changes)
+                asked = (given.catalogue, row, seed, given.path, given.part, changes, adapters)
                 runs.append(pool.submit(run, *asked).result())
                 title = f"{given.catalogue}, cold items by texts alone, {given.part}: Recall@20/NDCG@20"
                 Console().print(to_table(runs, title))
