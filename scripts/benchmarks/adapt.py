@@ -10,6 +10,7 @@ import argparse
 import json
 import multiprocessing
 import resource
+import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -39,13 +40,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "co-likes and neighbours": {"objectives": {"co_likes": 1.0, "neighbours": 0.5}},
     "alone": {"beside": False},
     "all layers": {"layers": 0, "learning_rate": 5e-4},
-    "best": {
-        "layers": 0,
-        "learning_rate": 5e-4,
-        "steps": 700,
-        "validate_every": 175,
-        "objectives": {"co_likes": 1.0, "neighbours": 0.5},
-    },
+    "best": {"steps": 1600, "validate_every": 200, "objectives": {"co_likes": 1.0, "neighbours": 0.5}},
 }
 
 
@@ -114,7 +109,7 @@ def main() -> None:
                 asked = (given.catalogue, row, seed, given.path, given.part, changes, adapters)
                 runs.append(pool.submit(run, *asked).result())
                 title = f"{given.catalogue}, cold items by texts alone, {given.part}: Recall@20/NDCG@20"
-                Console().print(to_table(runs, title))
+                Console(width=None if sys.stdout.isatty() else 110).print(to_table(runs, title))
                 if given.out is not None:
                     given.out.write_text(json.dumps(runs, indent=1))
 

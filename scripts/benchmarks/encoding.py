@@ -7,6 +7,7 @@ On one thread it is the processor's time that is measured, so that other process
 """
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ def main(
         n_tokens = sum(map(len, tokenize(texts))) / len(texts)
         for way, rate, ratio, cosine in _measure(ways, texts, rounds, clock):
             table.add_row(kind, f"{n_tokens:.1f}", way, f"{rate:,.0f}", f"{ratio:.2f}", f"{cosine:.5f}")
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
 
 
 def _draw(file: Path, column: str, n: int) -> list[str]:

@@ -10,6 +10,7 @@ Recall@20. Popularity and the cosine of the texts need no training; `--train` ad
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def main() -> None:
         table.add_column(f"sentences of {kind}", justify="right")
     for name in found["title"]:
         table.add_row(name, *(f"{found[kind][name]:.4f}" for kind in words))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 110).print(table)
     if given.out is not None:
         given.out.write_text(json.dumps(found, indent=1))
 

@@ -9,6 +9,7 @@ and a share of those of the second; what is asked for are new papers of the seco
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -83,7 +84,7 @@ def main() -> None:
         for one in runs:
             kept = "" if "kept" not in one else "yes" if one["kept"] else "no"
             table.add_row(one["row"], *(f"{figure:.4f}" for figure in one["figures"]), kept)
-        Console().print(table)
+        Console(width=None if sys.stdout.isatty() else 110).print(table)
         if given.out is not None:
             given.out.write_text(json.dumps(runs, indent=1))
 
