@@ -333,7 +333,12 @@ class _Drafting:
                 )
                 reason = f"its values are of several types ({counts} among those looked at)"
             elif kind == "vector":
-                reason = "it holds lists of numbers"
+                hint = (
+                    ""
+                    if ends
+                    else f': if they are vectors of one width, add {_clean(name)} = "vector" to its attributes'
+                )
+                reason = f"it holds lists of numbers{hint}"
             elif kind == "other":
                 reason = "a schema has no type for points, durations, times of day or what is nested"
             else:

@@ -28,11 +28,10 @@ from kgrec.text.language_model import ADAPTER_FILE, load_language_model, read_ad
 
 _NONE = {"co_likes": 0.0}
 ROWS: dict[str, dict[str, Any]] = {
-    "LoRA": {},
+    "LoRA": {},  # on co-likes, as the next three
     "AdaLoRA": {"method": "adalora"},
     "prefix": {"method": "prefix", "learning_rate": 5e-3},
     "IA3": {"method": "ia3", "learning_rate": 5e-3},
-    "co-likes": {},
     "autoencoder": {"objectives": {**_NONE, "autoencoder": 1.0}},
     "distillation": {"objectives": {**_NONE, "distillation": 1.0}},
     "neighbours": {"objectives": {**_NONE, "neighbours": 1.0}},
@@ -93,10 +92,13 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--part", choices=("valid", "test"), default="valid")
     parser.add_argument("--steps", type=int, help="in place of each row's own")
+    parser.add_argument("--no-control", action="store_true", help="leave the training on shuffled likes out")
     parser.add_argument("--adapters", type=Path, help="a folder that keeps the adapters; those that are there are used")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     given = parser.parse_args()
-    changes = {} if given.steps is None else {"steps": given.steps, "validate_every": max(given.steps // 5, 1)}
+    changes = {} if given.steps is None else {"steps": given.steps, "validate_every": max(given.steps // 4, 1)}
+    if given.no_control:
+        changes["control_steps"] = 0
     runs: list[dict[str, Any]] = []
     spawn = multiprocessing.get_context("spawn")
     with (

@@ -217,6 +217,7 @@ def test_what_a_schema_cannot_hold_is_left_out_and_said():
     for name in ("9x", "a`b", "password", "mixed", "vector", "place", "KAUFTE.source", ":9lives", ":Config"):
         assert name in told
     assert "7 int, 5 string" in told
+    assert 'add vector = "vector" to its attributes' in told
     assert set(draft.schema.nodes["artikel"].columns) == {"artikelId", "title"}
     assert "# Left out:" in draft.toml
 
