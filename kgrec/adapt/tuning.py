@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,8 @@ def tune_few(model: LanguageModel, config: AdaptConfig) -> "PeftModel":
     }
     start = max(config.rank + 1, round(config.rank * _ADALORA_START))
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # what peft still asks of transformers by an old name
             torch.manual_seed(config.seed)
             if config.method == "lora":
                 chosen: Any = LoraConfig(

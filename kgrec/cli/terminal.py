@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+_FEW = 10  # in a second: of fewer the first digit that counts is told
 SECONDS_PER_LINE = 30.0  # of progress where there is no terminal
 
 
@@ -63,7 +64,8 @@ def make_total_counter(progress: "Progress", what: str) -> Callable[[int, int], 
             task = progress.add_task(what, total=total)
             begun_at, begun, said_at = now, done, now
         rate = (done - begun) / max(now - begun_at, 1e-9)
-        left = f", {rate:,.0f}/s, {timedelta(seconds=round((total - done) / rate))} left" if rate else ""
+        shown = f"{rate:,.0f}" if rate >= _FEW else f"{rate:.1g}"
+        left = f", {shown}/s, {timedelta(seconds=round((total - done) / rate))} left" if rate else ""
         progress.update(task, completed=done, total=total, description=f"{what}{left}", visible=done < total)
         if not progress.console.is_terminal and now - said_at > SECONDS_PER_LINE:
             said_at = now
