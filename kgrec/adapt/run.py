@@ -180,7 +180,7 @@ def adapt_texts(
                 adapted, tuned, graph, learned, config, look, out / CHECKPOINTS / f"{name}.safetensors",
                 fingerprint=fingerprint, on_step=on_step, on_metric=told,
             )  # fmt: skip
-            return tuned, progress, encode(adapted, tokens)
+            return tuned, progress, encode(adapted, tokens) if progress.best.step else before
 
     say(f"tuning by {config.method}")
     tuned, progress, after = run("likes", rest, config, on_metric)

@@ -75,6 +75,8 @@ def test_likes_that_have_nothing_to_do_with_the_texts_keep_no_adapter(
     graph, likes = plant_words()
     report = adapt_texts(graph, shuffle_items(likes, np.random.default_rng(5)), config, tmp_path / "adapter")
     assert not report.kept
+    assert (report.adapted.step, report.moved) == (0, pytest.approx(1.0))
+    assert report.adapted.gain == pytest.approx(0.0, abs=1e-6)
     assert [path.name for path in (tmp_path / "adapter").iterdir()] == [ADAPTER_FILE]
     with pytest.raises(TextError, match=r"was not kept: .*use the model without it"):
         load_language_model(tiny, adapter=tmp_path / "adapter")
