@@ -67,6 +67,6 @@ def read_ml1m(directory: Path = DEFAULT_DIR) -> GraphTables:
     return build_tables(schema, nodes, edges)
 
 
-def build_ml1m(directory: Path = DEFAULT_DIR) -> CatalogueGraph:
+def build_ml1m(directory: Path = DEFAULT_DIR, adapter: Path | None = None) -> CatalogueGraph:
     """Builds the heterograph, with text vectors from the user's cache where they are there."""
-    return build_graph(read_ml1m(directory), load_encoder(), cache_dir())
+    return build_graph(read_ml1m(directory), load_encoder(adapter=adapter), cache_dir())

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -43,9 +44,9 @@ MOST_TRAIN_S, MOST_TRAIN_MB = 120, 4096
 Figures = dict[str, dict[str, tuple[float, float]]]  # slice -> scorer -> Recall@20, NDCG@20
 
 
-def measure_seed(seed: int, directory: Path) -> dict[str, Any]:
+def measure_seed(seed: int, directory: Path, adapter: Path | None) -> dict[str, Any]:
     """Splits by a seed, trains, tunes the baselines, and measures every slice."""
-    graph = build_ml1m(directory)
+    graph = build_ml1m(directory, adapter)
     likes = read_likes(graph.data, graph.schema)
     split = split_likes(likes, SplitConfig(), np.random.default_rng(seed))
     few_items = show_few(likes, split, np.random.default_rng([seed, 5]))
@@ -133,12 +134,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--path", type=Path, default=DEFAULT_DIR, help="the folder of ml-1m")
+    parser.add_argument("--adapter", type=Path, help="a folder of `adapt.py --catalogue ml1m`, of the one seed")
     parser.add_argument("--out", type=Path, help="JSON file to write everything to")
     options = parser.parse_args()
+    if options.adapter is not None and len(options.seeds) > 1:
+        parser.error("an adapter has seen what other seeds hold out: expected one seed")
     console = Console(width=None if sys.stdout.isatty() else 140)
     runs = []
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
-        for run in processes.map(measure_seed, options.seeds, [options.path] * len(options.seeds)):
+        measure = partial(measure_seed, directory=options.path, adapter=options.adapter)
+        for run in processes.map(measure, options.seeds):
             runs.append(run)
             console.print(to_table(f"seed {run['seed']}", run["figures"], run["ours"]))
             console.print(
