@@ -279,9 +279,9 @@ class AdaptConfig(_Frozen):
     batch_size: int = Field(384, ge=4)
     batch_tokens: PositiveInt = 6144
     text_tokens: PositiveInt = 64
-    steps: PositiveInt = 400
+    steps: PositiveInt = 800
     learning_rate: PositiveFloat = 1e-3
-    validate_every: PositiveInt = 50
+    validate_every: PositiveInt = 100
     patience: PositiveInt = 3
     strengths: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (1.0, 0.75, 0.5)
     control_steps: int = Field(50, ge=0)

@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--adapters", type=Path, help="a folder that keeps the adapters; those that are there are used")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     given = parser.parse_args()
-    changes = {} if given.steps is None else {"steps": given.steps, "validate_every": max(given.steps // 4, 1)}
+    changes = {} if given.steps is None else {"steps": given.steps, "validate_every": max(given.steps // 2, 1)}
     if given.no_control:
         changes["control_steps"] = 0
     runs: list[dict[str, Any]] = []

@@ -68,7 +68,7 @@ def main() -> None:
         shares = np.array(ROWS[row])[second[data.likes.items].astype(int)]
         config = AdaptConfig(
             seed=given.seed, steps=given.steps, control_steps=0,
-            validate_every=max(given.steps // 4, 1),
+            validate_every=max(given.steps // 2, 1),
         )  # fmt: skip
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
