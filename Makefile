@@ -17,8 +17,9 @@ demo: $(MADE)
 	@$(BIN)/python scripts/demo.py
 
 # One thread each: the tests' matrices are tiny, and threads that wait for each other are slower than none.
+# Two processes, each with a Neo4j server of its own; a server that is given cannot be shared.
 test: $(MADE)
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest $(if $(KGREC_TEST_NEO4J_URI),,-n 2 --dist loadfile)
 
 lint: $(MADE)
 	@$(BIN)/ruff check .

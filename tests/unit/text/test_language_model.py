@@ -239,6 +239,9 @@ def test_an_adapter_that_does_not_fit_is_an_error(models: dict[str, Path], tmp_p
     _drop_a_weight(adapter)
     with pytest.raises(TextError, match="1 places no weight"):
         load_encoder(str(models["bert"]), adapter=adapter)
-    (adapter / "adapter_model.safetensors").unlink()
+    (adapter / "adapter_model.safetensors").write_bytes(b"half of it")
     with pytest.raises(TextError, match="cannot apply the adapter"):
+        load_encoder(str(models["bert"]), adapter=adapter)
+    (adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(TextError, match="no adapter in"):
         load_encoder(str(models["bert"]), adapter=adapter)
