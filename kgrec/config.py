@@ -245,8 +245,9 @@ class AdaptConfig(_Frozen):
         device: "cpu", "cuda", or None for CUDA where it is there.
         method: what is tuned: "lora" (Hu et al. 2022), "adalora" (Zhang et al. 2023), "prefix" (Li and Liang 2021) or
             "ia3" (Liu et al. 2022).
-        beside: whether the vectors of the model as it was stand beside the adapted ones: the cosine of two texts is
-            then the mean of both, which is better on new items, for twice the work and the width.
+        beside: weights of the model as it was to choose from on validation: its vectors stand beside the adapted ones,
+            and the cosine of two texts is the mean of both models' so weighted, which is better on new items, for twice
+            the work and the width; 0 is the adapted model alone. The first is what looks at validation take.
         layers: how many of the last layers are tuned; 0: all. Fewer take less time.
         rank: of LoRA's updates; AdaLoRA begins with half as much more and ends there.
         prefix_tokens: length of a tuned prefix.
@@ -270,7 +271,7 @@ class AdaptConfig(_Frozen):
     encoder: str | None = None
     device: str | None = None
     method: Literal["lora", "adalora", "prefix", "ia3"] = "lora"
-    beside: bool = True
+    beside: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field((0.5, 0.4, 0.3, 0.2), min_length=1)
     layers: int = Field(3, ge=0)
     rank: PositiveInt = 16
     prefix_tokens: PositiveInt = 8

@@ -36,6 +36,8 @@ def to_sentences(report: AdaptationReport) -> list[str]:
     return [
         f"learned from {report.n_texts:,} texts, {report.n_likes:,} likes and {report.n_links:,} links between texts",
         f"{report.n_trained:,} of {report.n_weights:,} weights trained ({share:.1%}), {report.strength:.0%} of the "
-        f"change taken; the mean cosine of a text to what it was is {report.moved:.3f}",
+        f"change taken, "
+        f"{report.beside:.0%} of a cosine is the model as it was; the mean cosine of a text to what it was is "
+        f"{report.moved:.3f}",
         f"kept: {'yes' if report.kept else 'no'}: {report.reason}",
     ]

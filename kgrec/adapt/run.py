@@ -20,12 +20,12 @@ from kgrec.adapt.validation import hold_out, is_gain, measure_gain, quality, shu
 from kgrec.config import AdaptConfig, SplitConfig
 from kgrec.errors import CatalogueError, TextError
 from kgrec.graph.split import Likes, split_likes
-from kgrec.slices import SliceResult
-from kgrec.text.language_model import LanguageModel, load_language_model
+from kgrec.slices import Slice, SliceResult
+from kgrec.text.language_model import ADAPTER_VERSION, LanguageModel, load_language_model
 from kgrec.training.logging import OnMetric
 
 CHECKPOINTS = "checkpoints"
-FORMAT, FORMAT_VERSION = "kgrec-adapter", 1
+FORMAT = "kgrec-adapter"
 _SAME = 1e-5  # the most that a number of a vector may change when an adapter is saved and loaded
 _PROBES = 8
 _ENCODED_AT_ONCE = 1024
@@ -62,6 +62,7 @@ class AdaptationReport:
         n_texts, n_likes, n_links: what was learned from.
         n_items: held out to judge by.
         strength: the share of the tuned change that is kept.
+        beside: the weight of the model as it was.
         moved: the mean cosine of a text's vector to what it was.
         frozen, adapted: the judgement without and with the adapter.
         control: the same training on shuffled likes; None: left out.
@@ -81,6 +82,7 @@ class AdaptationReport:
     n_links: int
     n_items: int
     strength: float
+    beside: float
     moved: float
     frozen: Judgement
     adapted: Judgement
@@ -159,32 +161,33 @@ def adapt_texts(
     before = encode(frozen, tokens)
     base = validation.ask(before, validation.judge)
 
-    def join(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        if not config.beside:
-            return vectors
-        return np.hstack([vectors, before]) * np.float32(0.5**0.5)
+    def ask(vectors: NDArray[np.float32], beside: float, question: Slice) -> SliceResult:
+        parts = [vectors * np.float32((1 - beside) ** 0.5), before * np.float32(beside**0.5)]
+        return validation.ask(np.hstack(parts) if beside else vectors, question)
 
     def run(
         name: str, learned: Likes, config: AdaptConfig, told: OnMetric | None
-    ) -> tuple[Any, Progress, NDArray[np.float32]]:
+    ) -> tuple[Any, Progress, NDArray[np.float32], float]:
         model = frozen if name == "likes" else load_language_model(config.encoder, device=device)
         tuned = tune_few(model, config)
         adapted = replace(model, network=tuned)
         fingerprint = _fingerprint(frozen, graph, learned, config)
 
         def look(one: LanguageModel) -> float:
-            return quality(validation.ask(join(encode(one, tokens)), validation.stop))
+            return quality(ask(encode(one, tokens), config.beside[0], validation.stop))
 
         with eager_attention(model.network):
             progress = train(
                 adapted, tuned, graph, learned, config, look, out / CHECKPOINTS / f"{name}.safetensors",
                 fingerprint=fingerprint, on_step=on_step, on_metric=told,
             )  # fmt: skip
-            return tuned, progress, encode(adapted, tokens) if progress.best.step else before
+            after = encode(adapted, tokens) if progress.best.step else before
+        beside = max(config.beside, key=lambda one: quality(ask(after, one, validation.stop)))  # the first of equals
+        return tuned, progress, after, beside
 
     say(f"tuning by {config.method}")
-    tuned, progress, after = run("likes", rest, config, on_metric)
-    judged = validation.ask(join(after), validation.judge)
+    tuned, progress, after, beside = run("likes", rest, config, on_metric)
+    judged = ask(after, beside, validation.judge)
     control = None
     if config.objectives.of_likes and config.control_steps:
         say("control: the same on shuffled likes")
@@ -193,8 +196,8 @@ def adapt_texts(
         likes_alone = config.objectives.model_copy(update={"neighbours": 0.0, "relations": 0.0})
         steps = min(config.control_steps, config.steps)
         changed = config.model_copy(update={"objectives": likes_alone, "steps": steps})
-        _, controlled, vectors = run("shuffled", shuffled, changed, None)
-        control = _judge(base, validation.ask(join(vectors), validation.judge), controlled.best.step)
+        _, controlled, vectors, weight = run("shuffled", shuffled, changed, None)
+        control = _judge(base, ask(vectors, weight, validation.judge), controlled.best.step)
     adapted = _judge(base, judged, progress.best.step)
     kept, reason = _decide(adapted, control)
     report = AdaptationReport(
@@ -209,6 +212,7 @@ def adapt_texts(
         n_links=graph.links.shape[1],
         n_items=int(validation.judge.candidates.sum()) if validation.judge.candidates is not None else 0,
         strength=progress.strength,
+        beside=beside,
         moved=float((before * after).sum(axis=1).mean()),
         frozen=_judge(base, base, 0),
         adapted=adapted,
@@ -220,7 +224,7 @@ def adapt_texts(
     say("writing the adapter")
     save_adapter(tuned if kept else None, _describe(frozen, config, report), out)
     if kept:
-        _check_saved(replace(frozen, network=tuned), config, device, out, tokens[:_PROBES])
+        _check_saved(replace(frozen, network=tuned), config, device, out, beside, tokens[:_PROBES])
     remove_checkpoints(out / CHECKPOINTS)
     return report
 
@@ -267,13 +271,13 @@ def _describe(model: LanguageModel, config: AdaptConfig, report: AdaptationRepor
 
     return {
         "format": FORMAT,
-        "version": FORMAT_VERSION,
+        "version": ADAPTER_VERSION,
         "kgrec": version("kgrec"),
         "base": model.name,
         "base_revision": model.base_revision,
         "pooling": model.pooling,
         "prefix": model.prefix,
-        "beside": config.beside,
+        "beside": report.beside,
         "kept": report.kept,
         "config": config.model_dump(mode="json"),
         "report": asdict(report),
@@ -288,12 +292,14 @@ def _fingerprint(model: LanguageModel, graph: TextGraph, likes: Likes, config: A
     return digest.hexdigest()
 
 
-def _check_saved(tuned: LanguageModel, config: AdaptConfig, device: str, out: Path, tokens: list[list[int]]) -> None:
+def _check_saved(
+    tuned: LanguageModel, config: AdaptConfig, device: str, out: Path, beside: float, tokens: list[list[int]]
+) -> None:
     """Loads what was written and compares its vectors with those of the network in memory."""
     loaded = load_language_model(config.encoder, device=device, adapter=out)
     with torch.inference_mode():
         vectors = loaded.embed(tokens)[:, : tuned.dim]  # what stands beside is the model as it was
-        apart = float((vectors * (2**0.5 if config.beside else 1) - tuned.embed(tokens)).abs().max())
+        apart = float((vectors / (1 - beside) ** 0.5 - tuned.embed(tokens)).abs().max())
     if not apart <= _SAME:
         raise TextError(
             f"the adapter {out} gives other vectors when it is loaded than when it was trained, by {apart:.1e}; "

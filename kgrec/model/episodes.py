@@ -15,6 +15,32 @@ _LEAST_LIKES = 4  # fewer leave an episode nothing to show or nothing to ask for
 _NEVER = -1e9
 
 
+class Logits(nn.Module):
+    """Makes a head's scores logits: what popularity adds, and how sharp they are, by the number of likes shown.
+
+    Attributes:
+        popularity: (n_items,) log1p of likes.
+        popularity_weights: (2,) popularity counts the first + the second / (1 + n_likes) times.
+        log_sharpness: (2,) the first + the second * log1p(n_likes).
+    """
+
+    def __init__(self, popularity: Tensor, popularity_weights: tuple[float, float] = (0.02, 0.0)) -> None:
+        super().__init__()
+        self.popularity = popularity
+        self.popularity_weights = nn.Parameter(torch.tensor(popularity_weights, device=popularity.device))
+        self.log_sharpness = nn.Parameter(torch.tensor([2.5, 0.0], device=popularity.device))
+
+    def offset(self, n_likes: Tensor) -> Tensor:
+        """What popularity adds to scores: (n, n_items) for n_likes (n,)."""
+        often = self.popularity_weights[0] + self.popularity_weights[1] / (1 + n_likes)
+        return often[:, None] * self.popularity
+
+    def forward(self, scores: Tensor, n_likes: Tensor) -> Tensor:
+        """Logits (n, n_items) from scores (n, n_items), which hold the offset."""
+        sharpness = (self.log_sharpness[0] + self.log_sharpness[1] * torch.log1p(n_likes)).exp()
+        return scores * sharpness[:, None]
+
+
 def train_on_episodes(
     model: nn.Module,
     likes: csr_array,

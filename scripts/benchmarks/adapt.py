@@ -26,6 +26,7 @@ from kgrec.adapt.run import adapt_texts
 from kgrec.config import AdaptConfig
 from kgrec.text.language_model import ADAPTER_FILE, load_language_model, read_adapter
 
+_TOLD = ("kept", "reason", "strength", "beside", "moved", "n_trained", "adapted", "control")
 _NONE = {"co_likes": 0.0}
 ROWS: dict[str, dict[str, Any]] = {
     "LoRA": {},  # on co-likes, as the next three
@@ -37,19 +38,24 @@ ROWS: dict[str, dict[str, Any]] = {
     "neighbours": {"objectives": {**_NONE, "neighbours": 1.0}},
     "relations": {"objectives": {**_NONE, "relations": 1.0}},
     "co-likes and neighbours": {"objectives": {"co_likes": 1.0, "neighbours": 0.5}},
-    "alone": {"beside": False},
+    "alone": {"beside": (0.0,)},
     "all layers": {"layers": 0, "learning_rate": 5e-4},
     "best": {"steps": 1600, "validate_every": 200, "objectives": {"co_likes": 1.0, "neighbours": 0.5}},
 }
 
 
+def measure_frozen(catalogue: str, seed: int, data_dir: Path, part: str) -> tuple[float, float]:
+    """What the vectors of the model as it is are worth."""
+    data = READERS[catalogue](data_dir, seed)
+    return measure(encode_items(load_language_model(), data.graph), data.questions[part])
+
+
 def run(
-    catalogue: str, row: str, seed: int, data_dir: Path, part: str, changes: dict[str, Any], adapters: Path
+    catalogue: str, seed: int, data_dir: Path, part: str, row: str, changes: dict[str, Any], adapters: Path
 ) -> dict[str, Any]:
     """One adaptation, or its adapter if it is there, and what its vectors are worth."""
     data = READERS[catalogue](data_dir, seed)
-    frozen = encode_items(load_language_model(), data.graph)
-    found: dict[str, Any] = {"row": row, "seed": seed, "frozen": measure(frozen, data.questions[part])}
+    found: dict[str, Any] = {"row": row, "seed": seed}
     config = AdaptConfig.model_validate({"seed": seed, **ROWS[row], **changes})
     out, started, cpu = adapters / f"{catalogue}-{row}-{seed}", time.perf_counter(), time.process_time()
     if not (out / ADAPTER_FILE).exists():
@@ -58,7 +64,7 @@ def run(
     report = read_adapter(out)["report"]
     if report["kept"]:
         found["adapted"] = measure(encode_items(load_language_model(adapter=out), data.graph), data.questions[part])
-    kept = {name: report[name] for name in ("kept", "reason", "strength", "moved", "n_trained", "adapted", "control")}
+    kept = {name: report[name] for name in _TOLD}
     return found | {
         "report": kept, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }  # fmt: skip
@@ -106,10 +112,12 @@ def main() -> None:
         ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool,  # peaks are of one run each
     ):
         adapters = given.adapters or Path(folder)
+        asked = [(given.catalogue, seed, given.path, given.part) for seed in given.seeds]
+        frozen = [pool.submit(measure_frozen, *one).result() for one in asked]
         for row in given.rows:
-            for seed in given.seeds:
-                asked = (given.catalogue, row, seed, given.path, given.part, changes, adapters)
-                runs.append(pool.submit(run, *asked).result())
+            for one, before in zip(asked, frozen, strict=True):
+                found = pool.submit(run, *one, row, changes, adapters).result()
+                runs.append({**found, "frozen": before})
                 title = f"{given.catalogue}, cold items by texts alone, {given.part}: Recall@20/NDCG@20"
                 Console(width=None if sys.stdout.isatty() else 110).print(to_table(runs, title))
                 if given.out is not None:

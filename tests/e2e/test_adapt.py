@@ -10,7 +10,7 @@ from conftest import RunCommand, Shop
 
 from kgrec.adapt.tuning import save_adapter, tune_few
 from kgrec.config import AdaptConfig
-from kgrec.text.language_model import ADAPTER_FILE, load_language_model
+from kgrec.text.language_model import ADAPTER_FILE, ADAPTER_VERSION, load_language_model
 
 SETTINGS = """
 steps = 2
@@ -36,7 +36,7 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 weight.add_(0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
     described = {
         "base_revision": model.base_revision, "pooling": model.pooling, "prefix": model.prefix, "kept": True,
-        "report": {"split_seed": 0},
+        "version": ADAPTER_VERSION, "beside": 0.0, "report": {"split_seed": 0},
     }  # fmt: skip
     save_adapter(tuned, described, out)
     return out

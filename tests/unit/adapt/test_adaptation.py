@@ -15,7 +15,7 @@ from kgrec.adapt.tuning import save_adapter, tune_few, weaken
 from kgrec.adapt.validation import shuffle_items
 from kgrec.config import AdaptConfig, ObjectiveWeights
 from kgrec.errors import CatalogueError, TextError
-from kgrec.text.language_model import ADAPTER_FILE, load_language_model
+from kgrec.text.language_model import ADAPTER_FILE, ADAPTER_VERSION, load_language_model
 
 TEXTS = ["topic1 word3 word8", "topic2", "word5 topic0 word9 word11 word12"]
 
@@ -61,12 +61,24 @@ def test_an_adapter_changes_the_vectors_and_the_revision(tiny: str, adapted: tup
     with torch.inference_mode():
         a, b = (model.embed(model.tokenize(TEXTS)) for model in (frozen, tuned))
     assert tuned.dim == 2 * frozen.dim  # the model as it was stands beside
-    adapted_half, frozen_half = (2**0.5 * b).chunk(2, dim=1)
+    beside = adapted[0].beside
+    adapted_half, frozen_half = b[:, : frozen.dim] / (1 - beside) ** 0.5, b[:, frozen.dim :] / beside**0.5
     assert float((a - frozen_half).abs().max()) < 1e-6
     assert float((a * adapted_half).sum(dim=1).max()) < 0.99
-    assert float((b @ b.T - (a @ a.T + adapted_half @ adapted_half.T) / 2).abs().max()) < 1e-6
+    assert float((b @ b.T - beside * a @ a.T - (1 - beside) * adapted_half @ adapted_half.T).abs().max()) < 1e-6
     assert tuned.revision != frozen.revision
     assert tuned.base_revision == frozen.base_revision
+
+
+@pytest.mark.parametrize("weights", [(0.95, 0.2), (0.2, 0.95)])
+def test_a_model_that_tells_nothing_counts_little_beside(
+    config: AdaptConfig, weights: tuple[float, ...], tmp_path: Path
+) -> None:
+    changes = {"beside": weights, "control_steps": 0}
+    report = adapt_texts(*plant_words(), config.model_copy(update=changes), tmp_path / "adapter")
+    assert report.kept, report
+    assert report.beside == 0.2
+    assert json.loads((tmp_path / "adapter" / ADAPTER_FILE).read_text())["beside"] == 0.2
 
 
 def test_likes_that_have_nothing_to_do_with_the_texts_keep_no_adapter(
@@ -129,6 +141,7 @@ def test_saved_and_loaded_vectors_are_the_same(tiny: str, method: str, tmp_path:
         model = replace(model, network=tuned)
         before = model.embed(model.tokenize(TEXTS))
         described = {"base_revision": model.base_revision, "pooling": model.pooling, "prefix": "", "kept": True}
+        described |= {"version": ADAPTER_VERSION, "beside": 0.0}
         save_adapter(tuned, described, tmp_path / "adapter")
         loaded = load_language_model(tiny, adapter=tmp_path / "adapter")
         after = loaded.embed(loaded.tokenize(TEXTS))
@@ -164,7 +177,7 @@ def test_of_a_weakened_change_nothing_or_a_part_is_left(tiny: str, method: str) 
     ],
 )
 def test_each_objective_finds_the_word(config: AdaptConfig, objectives: dict[str, float], tmp_path: Path) -> None:
-    changes = {"objectives": ObjectiveWeights(**objectives), "control_steps": 0, "beside": False}
+    changes = {"objectives": ObjectiveWeights(**objectives), "control_steps": 0, "beside": (0.0,)}
     alone = config.model_copy(update=changes)
     report = adapt_texts(*plant_words(), alone, tmp_path / "adapter")
     assert report.kept, report
@@ -175,6 +188,17 @@ def test_an_adapter_of_another_model_is_an_error(adapted: tuple[AdaptationReport
     other = make_tiny_model(tmp_path / "other", seed=1)
     with pytest.raises(TextError, match="was trained for a model of revision"):
         load_language_model(other, adapter=adapted[1])
+
+
+def test_an_adapter_of_another_version_is_an_error(
+    tiny: str, adapted: tuple[AdaptationReport, Path], tmp_path: Path
+) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(adapted[1], copied)
+    described = json.loads((copied / ADAPTER_FILE).read_text())
+    (copied / ADAPTER_FILE).write_text(json.dumps({**described, "version": 1, "beside": True}))
+    with pytest.raises(TextError, match=r"is of version 1; expected 2: train it again"):
+        load_language_model(tiny, adapter=copied)
 
 
 @pytest.mark.parametrize("missing", [ADAPTER_FILE, "adapter_config.json", "adapter_model.safetensors"])

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from kgrec.errors import TextError
 from kgrec.text.encoder import load_encoder
-from kgrec.text.language_model import ADAPTER_FILE, load_language_model
+from kgrec.text.language_model import ADAPTER_FILE, ADAPTER_VERSION, load_language_model
 
 SPECIAL = ["[PAD]", "[UNK]", "[EOS]"]
 WORDS = [*SPECIAL, "a", "heist", "goes", "wrong", "in", "space", "two", "friends", "talk", "about", "cake", "find", ":"]
@@ -197,6 +197,7 @@ def save_adapter(base: Path, folder: Path, kind: str) -> Path:
         torch.manual_seed(1)
         peft.get_peft_model(model.network, settings[kind]()).save_pretrained(folder)
     about = {"base_revision": model.base_revision, "pooling": model.pooling, "prefix": model.prefix}
+    about |= {"version": ADAPTER_VERSION, "beside": 0.0}
     (folder / ADAPTER_FILE).write_text(json.dumps(about))
     return folder
 
