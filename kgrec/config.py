@@ -276,12 +276,12 @@ class AdaptConfig(_Frozen):
     rank: PositiveInt = 16
     prefix_tokens: PositiveInt = 8
     objectives: ObjectiveWeights = ObjectiveWeights()
-    temperature: PositiveFloat = 0.05
+    temperature: PositiveFloat = 0.1
     batch_size: int = Field(384, ge=4)
     batch_tokens: PositiveInt = 6144
     text_tokens: PositiveInt = 64
     steps: PositiveInt = 800
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = 3e-3
     validate_every: PositiveInt = 100
     patience: PositiveInt = 3
     strengths: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (1.0, 0.75, 0.5)

@@ -146,13 +146,13 @@ def adapt_texts(
     """Adapts a language model to texts, links and likes; see `adapt_catalogue`."""
     say, started, out = on_stage or (lambda _: None), clock(), Path(out)
     check_adapter_folder(out, out / CHECKPOINTS)
-    _check_objectives(graph, config)
-    rest, validation = hold_out(likes, graph, config.validation, config.most_items, config.seed)
+    graph, rest, validation = hold_out(likes, graph, config.validation, config.most_items, config.seed)
     if validation is None:
         raise CatalogueError(
             f"too few likes of items with texts to validate an adapter on: {len(likes)} likes of "
             f"{len(np.unique(likes.items))} items; expected some users with likes of several items"
         )
+    _check_objectives(graph, config)
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
     say("loading the language model")
     frozen = load_language_model(config.encoder, device=device)
@@ -246,8 +246,8 @@ def _check_objectives(graph: TextGraph, config: AdaptConfig) -> None:
         return
     raise CatalogueError(
         f"nothing to learn from: objectives {objectives.model_dump()} in a catalogue with {graph.links.shape[1]} links "
-        f"between texts; expected a weight above 0 for what the catalogue has: co_likes, or neighbours where there "
-        f"are links"
+        f"between texts that are not held out; expected a weight above 0 for what the catalogue has: co_likes, or "
+        f"neighbours where there are links"
     )
 
 

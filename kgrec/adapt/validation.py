@@ -63,8 +63,8 @@ class _TextScorer:
 
 def hold_out(
     likes: Likes, graph: TextGraph, share: float, most_items: int, seed: int
-) -> tuple[Likes, Validation | None]:
-    """Holds items out of the likes.
+) -> tuple[TextGraph, Likes, Validation | None]:
+    """Holds items out of the links and the likes: nothing is learned from what new items would not show.
 
     Args:
         likes: what may be learned from.
@@ -74,18 +74,19 @@ def hold_out(
         seed: of what is drawn.
 
     Returns:
-        The other likes, and the questions; None where too few items with texts are liked to ask any.
+        The graph and the likes without them, and the questions; None where too few items with texts are liked to ask
+        any.
     """
     rng = np.random.default_rng([seed, 1])
     has_text = graph.item_text >= 0
     told = likes.select(has_text[likes.items])
     if not len(told):
-        return likes, None
+        return graph, likes, None
     split = split_likes(told, SplitConfig(cold_users=0, cold_items=share, warm=0, support_sizes=()), rng)
     rest = likes.select(~split.cold_items[likes.items])
     asked = split.slices.get("cold_items")
     if asked is None:
-        return likes, None
+        return graph, likes, None
     warm, cold = np.unique(split.train.items), np.flatnonzero(split.cold_items)
     n_cold = min(len(cold), max(int(most_items * share), 2))
     cold = rng.permutation(cold)[:n_cold]
@@ -103,8 +104,10 @@ def hold_out(
         found = csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=relevant.shape)
         halves.append(Slice(name, f"Held-out items, to {name} by", support, found, candidates))
     if any(not half.relevant.nnz for half in halves):
-        return likes, None
-    return rest, Validation(graph.item_text[items], support, halves[0], halves[1], seed)
+        return graph, likes, None
+    left = ~np.isin(graph.links, graph.item_text[split.cold_items]).any(axis=0)
+    known = replace(graph, links=graph.links[:, left], relation=graph.relation[left])
+    return known, rest, Validation(graph.item_text[items], support, halves[0], halves[1], seed)
 
 
 def quality(result: SliceResult) -> float:

@@ -6,7 +6,7 @@ from kgrec.adapt.validation import hold_out, is_gain, measure_gain, quality, shu
 
 def test_held_out_items_are_not_learned_from_and_asked_for_once() -> None:
     graph, likes = plant_words()
-    rest, validation = hold_out(likes, graph, 0.25, 10_000, seed=3)
+    known, rest, validation = hold_out(likes, graph, 0.25, 10_000, seed=3)
     assert validation is not None
     held_out = np.setdiff1d(likes.items, rest.items)
     assert len(held_out) == int(0.25 * len(np.unique(likes.items)))
@@ -16,13 +16,17 @@ def test_held_out_items_are_not_learned_from_and_asked_for_once() -> None:
     asked = {graph.texts[text] for text in validation.texts[stop | judge]}
     assert asked == {graph.texts[text] for text in graph.item_text[held_out]}
     assert validation.likes[:, np.flatnonzero(stop | judge)].nnz == 0
+    told = np.isin(graph.links, graph.item_text[held_out]).any(axis=0)
+    assert 0 < told.sum() < len(told)
+    assert np.array_equal(known.links, graph.links[:, ~told])
+    assert len(known.relation) == len(known.links[0])
     n_asked = validation.stop.relevant.nnz + validation.judge.relevant.nnz
     assert n_asked == int(np.isin(likes.items, held_out).sum())
 
 
 def test_a_large_catalogue_is_validated_on_a_part_of_it() -> None:
     graph, likes = plant_words()
-    rest, validation = hold_out(likes, graph, 0.25, 80, seed=3)
+    _, rest, validation = hold_out(likes, graph, 0.25, 80, seed=3)
     assert validation is not None
     assert len(validation.texts) == 80
     assert int((validation.stop.candidates | validation.judge.candidates).sum()) == 20
@@ -33,12 +37,12 @@ def test_a_large_catalogue_is_validated_on_a_part_of_it() -> None:
 
 def test_nothing_to_ask() -> None:
     graph, likes = plant_words(n_users=1, likes_each=2)
-    assert hold_out(likes, graph, 0.25, 100, seed=0) == (likes, None)
+    assert hold_out(likes, graph, 0.25, 100, seed=0) == (graph, likes, None)
 
 
 def test_vectors_that_know_the_topic_find_the_likes() -> None:
     graph, likes = plant_words()
-    _, validation = hold_out(likes, graph, 0.25, 10_000, seed=0)
+    _, _, validation = hold_out(likes, graph, 0.25, 10_000, seed=0)
     assert validation is not None
     topic = [
         int(next(word for word in graph.texts[t].split() if word.startswith("topic"))[5:]) for t in validation.texts

@@ -12,7 +12,7 @@ from planted_words import make_tiny_model, plant_words
 
 from kgrec.adapt.run import CHECKPOINTS, AdaptationReport, adapt_texts
 from kgrec.adapt.tuning import save_adapter, tune_few, weaken
-from kgrec.adapt.validation import shuffle_items
+from kgrec.adapt.validation import hold_out, shuffle_items
 from kgrec.config import AdaptConfig, ObjectiveWeights
 from kgrec.errors import CatalogueError, TextError
 from kgrec.text.language_model import ADAPTER_FILE, ADAPTER_VERSION, load_language_model
@@ -182,6 +182,20 @@ def test_each_objective_finds_the_word(config: AdaptConfig, objectives: dict[str
     report = adapt_texts(*plant_words(), alone, tmp_path / "adapter")
     assert report.kept, report
     assert report.control is None
+
+
+def test_links_of_held_out_items_are_not_learned_from(config: AdaptConfig, tmp_path: Path) -> None:
+    graph, likes = plant_words()
+    changes = {"objectives": ObjectiveWeights(co_likes=0, neighbours=1), "control_steps": 0, "steps": 10}
+    short = config.model_copy(update=changes)
+    known, _, _ = hold_out(likes, graph, short.validation, short.most_items, short.seed)
+    assert known.links.shape[1] < graph.links.shape[1]
+    reports = [adapt_texts(one, likes, short, tmp_path / name) for one, name in ((graph, "all"), (known, "known"))]
+    assert reports[0].looks == reports[1].looks
+    with pytest.raises(CatalogueError, match="with 0 links between texts that are not held out"):
+        adapt_texts(
+            replace(graph, links=graph.links[:, :0], relation=graph.relation[:0]), likes, short, tmp_path / "no"
+        )
 
 
 def test_an_adapter_of_another_model_is_an_error(adapted: tuple[AdaptationReport, Path], tmp_path: Path) -> None:
