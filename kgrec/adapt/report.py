@@ -33,11 +33,13 @@ def to_rich_table(report: AdaptationReport) -> Any:
 def to_sentences(report: AdaptationReport) -> list[str]:
     """What was learned from, how much was trained, how far vectors moved, and the verdict."""
     share = report.n_trained / max(report.n_weights, 1)
+    taken = (
+        f"{report.strength:.0%} of the change taken, {report.beside:.0%} of a cosine is the model as it was; "
+        f"the mean cosine of a text to what it was is {report.moved:.3f}"
+    )
     return [
         f"learned from {report.n_texts:,} texts, {report.n_likes:,} likes and {report.n_links:,} links between texts",
-        f"{report.n_trained:,} of {report.n_weights:,} weights trained ({share:.1%}), {report.strength:.0%} of the "
-        f"change taken, "
-        f"{report.beside:.0%} of a cosine is the model as it was; the mean cosine of a text to what it was is "
-        f"{report.moved:.3f}",
+        f"{report.n_trained:,} of {report.n_weights:,} weights trained ({share:.1%}), "
+        + (taken if report.adapted.step else "none of the change taken"),
         f"kept: {'yes' if report.kept else 'no'}: {report.reason}",
     ]

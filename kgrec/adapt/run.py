@@ -181,9 +181,12 @@ def adapt_texts(
                 adapted, tuned, graph, learned, config, look, out / CHECKPOINTS / f"{name}.safetensors",
                 fingerprint=fingerprint, on_step=on_step, on_metric=told,
             )  # fmt: skip
-            after = encode(adapted, tokens) if progress.best.step else before
-        beside = max(config.beside, key=lambda one: quality(ask(after, one, validation.stop)))  # the first of equals
-        return tuned, progress, after, beside
+            if progress.best.step == 0:
+                return tuned, progress, before, 0.0  # it is the model as it was: nothing stands beside
+            after = encode(adapted, tokens)
+        found = {config.beside[0]: progress.best.quality}
+        found |= {beside: quality(ask(after, beside, validation.stop)) for beside in config.beside[1:]}
+        return tuned, progress, after, max(found, key=lambda beside: found[beside])  # the first of equals
 
     say(f"tuning by {config.method}")
     tuned, progress, after, beside = run("likes", rest, config, on_metric)

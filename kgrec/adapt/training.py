@@ -23,7 +23,7 @@ from kgrec.config import AdaptConfig, BackboneConfig
 from kgrec.errors import TextError
 from kgrec.graph.split import Likes
 from kgrec.model.ials import fit_ials
-from kgrec.text.encoder import has_bf16
+from kgrec.text.encoder import CUDA_TOKENS_PER_BATCH, has_bf16
 from kgrec.text.language_model import LanguageModel
 from kgrec.training.logging import OnMetric
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _TEACHER_DIM = 64
 _MOST_USERS = 2048  # of a step of the autoencoder
-_CHUNK_TOKENS = 2048  # embedded at once: more leave a CPU's cache
+_CPU_CHUNK_TOKENS = 2048  # embedded at once: more leave a CPU's cache
 _WARMUP_STEPS = 10
 _LEAST_RATE = 0.05  # of the learning rate, at the end
 _LARGEST_GRADIENT = 1.0
@@ -72,10 +72,11 @@ def embed_texts(model: LanguageModel, tokens: list[list[int]]) -> Tensor:
     """Embeds texts in chunks of like length: float32 (n, dim), gradients flow."""
     lengths = np.array([len(row) for row in tokens])
     order = np.argsort(lengths, kind="stable")
+    most = CUDA_TOKENS_PER_BATCH if model.device.type == "cuda" else _CPU_CHUNK_TOKENS
     parts, start = [], 0
     while start < len(order):
         padded = lengths[order[start:]] * np.arange(1, len(order) - start + 1)  # tokens of a chunk that ends here
-        end = start + max(int(np.searchsorted(padded, _CHUNK_TOKENS, "right")), 1)
+        end = start + max(int(np.searchsorted(padded, most, "right")), 1)
         with autocast(model.device):
             parts.append(model.embed([tokens[row] for row in order[start:end]]))
         start = end
