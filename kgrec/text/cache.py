@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec.text.encoder import TEXTS_PER_CALL, Encoder, OnTexts, are_unit, check_texts
+from kgrec.text.encoder import Encoder, OnTexts, are_unit, check_texts, split_texts
 
 Result = TypeVar("Result")
 
@@ -68,15 +68,16 @@ def encode_cached(
     missing = sorted(
         (text for text, row in rows.items() if found is None or not found[row]), key=lambda text: (-len(text), text)
     )
-    for start in range(0, len(missing), TEXTS_PER_CALL):
-        chunk = missing[start : start + TEXTS_PER_CALL]
+    done = 0
+    for chunk in split_texts(missing):
         places = [rows[text] for text in chunk]
         vectors[places] = encoder.encode(chunk)
         if is_usable:  # one warning is enough
             write = partial(_write, keys=keys, vectors=vectors, places=places, most_bytes=most_bytes)
             is_usable = _use(path, write) is not None
+        done += len(chunk)
         if on_texts is not None:
-            on_texts(start + len(chunk), len(missing))
+            on_texts(done, len(missing))
     return vectors[[rows[text] for text in texts]] if texts else vectors
 
 

@@ -1,7 +1,7 @@
 """TextEncoder: texts -> unit vectors by a language model, each distinct text once, in batches of like length."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Backend = Literal["torch", "openvino"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "int8"]
 OnTexts = Callable[[int, int], None]  # told (texts encoded so far, texts to encode)
 Embed = Callable[["Tensor", "Tensor"], NDArray[np.float32]]  # tokens and mask (n, longest) -> vectors (n, dim)
 
-TEXTS_PER_CALL = 1024  # how often progress is told, and how much an interrupt loses
+TEXTS_PER_CALL, CHARACTERS_PER_CALL = 4096, 500_000  # how often progress is told: some seconds of a CPU's work
 CPU_TOKENS_PER_BATCH = 1024  # more leave a CPU's cache, fewer do not fill its matrix units
 CUDA_TOKENS_PER_BATCH = 65536
 _LEAST_TOKENS = 512  # of a batch: smaller ones are all overhead
 _MOST_STREAMS = 8  # Python's share of a batch is not worked at side by side
-LEAST_COSINE = 0.9995  # of bf16 to fp32 on the probes: a margin over the .999 that every text shall have
+LEAST_COSINE = 0.9995  # to fp32 on the probes: a margin over the .999 that every text shall have
 _EAGER_TOKENS = 512  # up to here attention written out in matrix products beats the fused kernel in bf16 on a CPU
 _NORM_TOLERANCE = 1e-2
 _PROBES = (
@@ -103,15 +103,16 @@ class TextEncoder:
         # Longest first: batches hold texts of like length, and one that is too big for the memory fails at once.
         distinct = sorted(set(texts), key=lambda text: (-len(text), text))
         vectors = np.empty((len(distinct), self.dim), dtype=np.float32)
-        for start in range(0, len(distinct), TEXTS_PER_CALL):
-            chunk = distinct[start : start + TEXTS_PER_CALL]
-            vectors[start : start + len(chunk)] = self._encode(chunk)
+        done = 0
+        for chunk in split_texts(distinct):
+            vectors[done : done + len(chunk)] = self._encode(chunk)
+            done += len(chunk)
             if on_texts is not None:
-                on_texts(start + len(chunk), len(distinct))
+                on_texts(done, len(distinct))
         row = {text: i for i, text in enumerate(distinct)}
         return vectors[[row[text] for text in texts]] if texts else vectors
 
-    def _encode(self, texts: list[str]) -> NDArray[np.float32]:
+    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         tokens = self._model.tokenize(texts)
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
 
@@ -150,12 +151,13 @@ def load_encoder(
         pooling: which tokens a vector is made of; None: as the adapter or the model's folder says.
         prefix: put before each text, as an instruction; None: as the adapter or the model's folder says.
         backend: "torch", or "openvino", which is faster on CPUs and needs the extra `kgrec[openvino]`.
-        precision: None: bf16 where the device computes in it and the model's vectors bear it, else fp32.
+        precision: None: the fastest that the device computes in and the model's vectors bear, int8 ("openvino" alone),
+            bf16 or fp32.
         trust_remote_code: whether the folder may bring Python code of its own that is run.
 
     Raises:
         TextError: no such folder or model, the hub cannot be reached, the model's files are incomplete or do not fit,
-            or the extra is not installed.
+            the extra is not installed, or the model does not bear the precision that is asked for.
     """
 
     def load() -> LanguageModel:
@@ -168,28 +170,38 @@ def load_encoder(
         from kgrec.text.openvino import compile_model, find_openvino
 
         find_openvino(device)  # now, not when the model is loaded
-        make_embed = partial(compile_model, streams=count_streams())
-    wanted: Precision = precision or ("bf16" if has_bf16(device) else "fp32")
+        make_embed = partial(compile_model, streams=count_streams(), probes=_PROBES)
+    elif precision == "int8":
+        raise TextError(
+            "int8 is for the backend 'openvino', got 'torch': name that backend, or leave the precision out"
+        )
     model = load()
     plain = TextEncoder(model, _compute_in(model, "fp32"), "fp32")
     exact = plain.encode(_PROBES)  # also tells of damaged weights
-    if wanted == "fp32" and backend == "torch":
-        return plain
-    encoder = TextEncoder(model, make_embed(model, wanted), wanted)
-    try:
-        worst = float((encoder.encode(_PROBES) * exact).sum(axis=1).min())
-    except TextError:
-        worst = float("nan")
-    if worst >= LEAST_COSINE:
-        return encoder
-    if precision is not None or wanted == "fp32":
-        raise TextError(
-            f"the text encoder {model.name!r} in {wanted} by {backend} is off: cosine {worst:.4f} to fp32 by torch, "
-            f"expected {LEAST_COSINE} or more: leave the precision to kgrec, or use torch"
-        )
-    _LOG.info("the text encoder %s computes in fp32: in bf16 its vectors have cosine %.4f to them", model.name, worst)
-    model = load()  # its weights were rounded
-    return TextEncoder(model, make_embed(model, "fp32"), "fp32")
+    for wanted in _list_precisions(backend, device) if precision is None else (precision,):
+        if wanted == "fp32" and backend == "torch":
+            return plain
+        encoder = TextEncoder(model, make_embed(model, wanted), wanted)
+        try:
+            worst = float((encoder.encode(_PROBES) * exact).sum(axis=1).min())
+        except TextError:
+            worst = float("nan")
+        if worst >= LEAST_COSINE:
+            return encoder
+        _LOG.info("the text encoder %s is off in %s by %s: cosine %.4f", model.name, wanted, backend, worst)
+        if backend == "torch":  # its weights were rounded where they are
+            model = load()
+            plain = TextEncoder(model, _compute_in(model, "fp32"), "fp32")
+    raise TextError(
+        f"the text encoder {model.name!r} in {wanted} by {backend} is off: cosine {worst:.4f} to fp32 by torch, "
+        f"expected {LEAST_COSINE} or more: leave the precision to kgrec, or use torch"
+    )
+
+
+def _list_precisions(backend: Backend, device: str) -> list[Precision]:
+    """What to compute in, the fastest first."""
+    found: list[Precision] = ["bf16", "fp32"] if has_bf16(device) else ["fp32"]
+    return ["int8", *found] if backend == "openvino" and has_int8() else found
 
 
 def load_config_encoder(config: TrainConfig) -> TextEncoder:
@@ -216,6 +228,14 @@ def has_bf16(device: str) -> bool:
     return bool(can.get("amx_bf16") or can.get("avx512_bf16"))
 
 
+def has_int8() -> bool:
+    """Whether the CPU multiplies matrices in int8 faster than in anything else; with amx its bf16 is as fast."""
+    import torch
+
+    can = torch.cpu.get_capabilities()
+    return bool((can.get("avx512_vnni") or can.get("avx_vnni")) and not can.get("amx_bf16"))
+
+
 def count_streams() -> int:
     """How many batches a CPU works at side by side: a thread for each batch beats all threads at one batch."""
     import torch
@@ -223,16 +243,33 @@ def count_streams() -> int:
     return min(torch.get_num_threads(), _MOST_STREAMS)
 
 
+def split_texts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Splits texts into chunks after each of which progress is told, and what is there may be kept."""
+    start = size = 0
+    for end, text in enumerate(texts):
+        size += len(text)
+        if end > start and (size > CHARACTERS_PER_CALL or end - start == TEXTS_PER_CALL):
+            yield texts[start:end]
+            start, size = end, len(text)
+    if start < len(texts):
+        yield texts[start:]
+
+
 def _batch(lengths: Sequence[int], tokens_per_batch: int, streams: int) -> list[list[int]]:
-    """Rows of texts in batches of like length, longest first; no stream is left without work if it can be helped."""
+    """Rows of texts in batches of like length, longest first; no stream is left without work if it can be helped.
+
+    A batch ends when it is full, or half full and the next text shorter: less is padded.
+    """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     budget = min(tokens_per_batch, max(sum(lengths) // (2 * streams), _LEAST_TOKENS))
-    batches = []
-    start = 0
-    while start < len(order):
-        rows = order[start : start + max(1, budget // lengths[order[start]])]
-        batches.append(rows)
-        start += len(rows)
+    batches: list[list[int]] = []
+    longest = size = 0
+    for row in order:
+        if not batches or size + longest > budget or (2 * size >= budget and lengths[row] < longest):
+            batches.append([])
+            longest, size = lengths[row], 0
+        batches[-1].append(row)
+        size += longest
     return batches
 
 

@@ -1,9 +1,11 @@
-"""Embedding by OpenVINO, an extra: on CPUs with bf16 faster than torch; only this module imports it."""
+"""Embedding by OpenVINO, an extra: faster than torch on CPUs without amx; only this module imports it."""
 
 import importlib.util
 import logging
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +14,13 @@ from kgrec.errors import TextError
 from kgrec.text.language_model import LanguageModel
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from kgrec.text.encoder import Embed, Precision
+
+_GROUP = 64  # inputs that share a scale in int8: of fewer the sums are slower, of more they are less exact
+_VALUES = 2  # which input of attention the values are
+_LEAST = np.float32(1e-6)  # of what is divided by
 
 
 def find_openvino(device: str) -> None:
@@ -32,19 +38,23 @@ def find_openvino(device: str) -> None:
         raise TextError(f"the backend 'openvino' is for CPUs, got the device {device!r}: use the backend 'torch'")
 
 
-def compile_model(model: LanguageModel, precision: "Precision", streams: int) -> "Embed":
+def compile_model(model: LanguageModel, precision: "Precision", streams: int, probes: Sequence[str]) -> "Embed":
     """Compiles a language model.
 
     Args:
         model: the model, in fp32.
-        precision: what to compute in.
+        precision: what to compute in; "int8" is for the linear layers, which are most of the work, and leaves the rest
+            in bf16 where the CPU has it.
         streams: how many batches are worked at side by side.
+        probes: texts that tell how large a network's numbers get.
 
     Raises:
         TextError: the model cannot be compiled.
     """
     import openvino
     import torch
+
+    from kgrec.text.encoder import has_bf16
 
     class Network(torch.nn.Module):
         def __init__(self) -> None:
@@ -59,10 +69,15 @@ def compile_model(model: LanguageModel, precision: "Precision", streams: int) ->
     try:
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # of tracing: which branches depend on the shape
-            graph = openvino.convert_model(Network().eval(), example_input={"ids": ids, "mask": mask})
+            network = Network().eval()
+            graph = openvino.convert_model(network, example_input={"ids": ids, "mask": mask})
+            if precision == "int8":
+                _round_weights(graph, _measure_inputs(network, model, probes))
         graph.reshape({place: [-1, -1] for place in (0, 1)})
+        is_bf16 = precision == "bf16" or (precision == "int8" and has_bf16("cpu"))
         settings = {
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+            "INFERENCE_PRECISION_HINT": "bf16" if is_bf16 else "f32",
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP if precision == "int8" else 0,
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "NUM_STREAMS": streams,
             "ENABLE_CPU_PINNING": False,  # a thread that is tied to a core waits for whoever else is on it
@@ -74,9 +89,88 @@ def compile_model(model: LanguageModel, precision: "Precision", streams: int) ->
             f"use the backend 'torch'"
         ) from error
 
+    idle: list[Any] = []  # requests keep the memory that they work in
+
     def embed(ids: "Tensor", mask: "Tensor") -> NDArray[np.float32]:
-        request = compiled.create_infer_request()  # one for each batch under way
+        try:
+            request = idle.pop()
+        except IndexError:  # every one is at work
+            request = compiled.create_infer_request()
         vectors: NDArray[np.float32] = request.infer([ids.numpy(), mask.numpy()])[0].copy()
+        idle.append(request)
         return vectors
 
     return embed
+
+
+def _measure_inputs(
+    network: "nn.Module", model: LanguageModel, probes: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """How large each input of each linear layer gets, by the name that OpenVINO gives the layer: (n_in,) each."""
+    import torch
+
+    largest: dict[str, NDArray[np.float32]] = {}
+
+    def measure(name: str, _: "nn.Module", inputs: tuple["Tensor", ...]) -> None:
+        seen = inputs[0].abs().flatten(end_dim=-2).amax(dim=0).numpy()
+        largest[name] = np.maximum(largest.get(name, 0.0), seen)
+
+    hooks = [
+        part.register_forward_pre_hook(partial(measure, f"__module.{name}/aten::linear/MatMul"))
+        for name, part in network.named_modules()
+        if isinstance(part, torch.nn.Linear)
+    ]
+    try:
+        for tokens in model.tokenize(probes):
+            network(*model.pad([tokens]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return largest
+
+
+def _round_weights(graph: Any, largest: Mapping[str, NDArray[np.float32]]) -> None:
+    """Rounds the weights of linear layers to 8 bits; then OpenVINO rounds what they multiply too, as it comes.
+
+    Each group of inputs has a scale and a zero point of its own. Where a layer is wider than its input, inputs that get
+    far larger than others of their group are divided by what their weights are multiplied with (SmoothQuant, Xiao et
+    al. 2023). What attention takes the mean of stays exact: no softmax softens what would be rounded off there, and it
+    costs as much of the cosine as all the rest.
+
+    Args:
+        graph: changed in place.
+        largest: of `_measure_inputs`.
+    """
+    from openvino import opset13 as ops
+
+    nodes = graph.get_ops()
+    attention = [node for node in nodes if node.get_type_name() == "ScaledDotProductAttention"]
+    values = {_find_linear(node.input_value(_VALUES).get_node()).get_friendly_name() for node in attention}
+    for node in nodes:
+        name = node.get_friendly_name()
+        if node.get_type_name() != "MatMul" or name in values or not node.get_attributes()["transpose_b"]:
+            continue
+        source = node.input_value(1).get_node()
+        if source.get_type_name() != "Constant" or source.data.shape[1] % _GROUP:
+            continue
+        weight: NDArray[np.float32] = source.data
+        n_out, n_in = weight.shape
+        if n_out > n_in and name in largest:
+            moved = np.sqrt(np.maximum(largest[name], _LEAST) / np.maximum(np.abs(weight).max(axis=0), _LEAST))
+            weight = weight * moved
+            node.input(0).replace_source_output(ops.multiply(node.input_value(0), ops.constant(1 / moved)).output(0))
+        groups = weight.reshape(n_out, -1, _GROUP)
+        low, high = groups.min(axis=2, keepdims=True), groups.max(axis=2, keepdims=True)
+        scale = np.maximum((high - low) / 255, _LEAST)
+        zero = np.clip(np.round(-low / scale), 0, 255)
+        rounded = np.clip(np.round(groups / scale) + zero, 0, 255)
+        as_bytes, zeros = (ops.convert(ops.constant(part.astype(np.uint8)), "f32") for part in (rounded, zero))
+        exact = ops.multiply(ops.subtract(as_bytes, zeros), ops.constant(scale))
+        node.input(1).replace_source_output(ops.reshape(exact, [n_out, n_in], special_zero=False).output(0))
+
+
+def _find_linear(node: Any) -> Any:
+    """The product that a tensor comes from, behind what only adds to it or moves it."""
+    while node.get_type_name() != "MatMul" and node.get_input_size():
+        node = node.input_value(0).get_node()
+    return node

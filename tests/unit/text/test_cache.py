@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kgrec.errors import TextError
 from kgrec.text import cache
+from kgrec.text import encoder as encoders
 from kgrec.text.cache import encode_cached
 from kgrec.text.encoder import OnTexts, TextEncoder, load_encoder
 
@@ -69,7 +70,7 @@ def test_another_revision_shares_nothing(encoder: CountingEncoder, real: TextEnc
 def test_progress_counts_what_is_encoded(
     encoder: CountingEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "TEXTS_PER_CALL", 2)
+    monkeypatch.setattr(encoders, "TEXTS_PER_CALL", 2)
     encode_cached(encoder, TEXTS[:2], tmp_path)
     told: list[tuple[int, int]] = []
     encode_cached(encoder, TEXTS, tmp_path, lambda *done: told.append(done))
@@ -81,7 +82,7 @@ def test_progress_counts_what_is_encoded(
 def test_an_interrupt_keeps_what_was_done(
     encoder: CountingEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "TEXTS_PER_CALL", 2)
+    monkeypatch.setattr(encoders, "TEXTS_PER_CALL", 2)
 
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -154,7 +155,7 @@ WRITER = """
 import hashlib, sys
 from pathlib import Path
 import numpy as np
-from kgrec.text import cache
+from kgrec.text import cache, encoder
 
 class Encoder:
     name, dim, revision = "drawn", 8, "drawn"
@@ -162,7 +163,7 @@ class Encoder:
         draws = [np.random.default_rng(list(hashlib.sha256(t.encode()).digest())).normal(size=8) for t in texts]
         return np.stack([d / np.linalg.norm(d) for d in draws]).astype(np.float32)
 
-cache.TEXTS_PER_CALL = 20
+encoder.TEXTS_PER_CALL = 20
 texts = [f"text {i}" for i in range(int(sys.argv[2]), int(sys.argv[3]))]
 vectors = cache.encode_cached(Encoder(), texts, Path(sys.argv[1]))
 assert (vectors == Encoder().encode(texts)).all()
@@ -239,6 +240,7 @@ import numpy as np
 sys.path.insert(0, sys.argv[2])
 from test_cache import DrawnEncoder
 from kgrec.text import cache
+from kgrec.text import encoder as encoders
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))

@@ -10,7 +10,7 @@ import torch
 
 from kgrec.errors import TextError
 from kgrec.text import encoder as encoders
-from kgrec.text.encoder import check_texts, has_bf16, load_encoder
+from kgrec.text.encoder import check_texts, has_bf16, has_int8, load_encoder, split_texts
 
 
 def test_check_texts_takes_any_script() -> None:
@@ -99,6 +99,8 @@ def test_batches_side_by_side_give_what_they_give_one_by_one() -> None:
 @pytest.mark.parametrize(("lengths", "budget", "expected"), [
     ([3, 9, 9, 1], 18, [[1, 2], [0, 3]]),  # like lengths together, longest first; 2 x 9 tokens, then 2 x 3
     ([30, 2], 18, [[0], [1]]),  # one that is longer than the budget is a batch of its own
+    ([2, 5, 5, 5, 2], 18, [[1, 2, 3], [0, 4]]),  # 3 x 5 are full
+    ([2, 5, 5, 2, 4], 18, [[1, 2], [4, 0, 3]]),  # 2 x 5 are half full: 4 begins anew; 4 is not: 2 is padded
     ([], 18, []),
 ])  # fmt: skip
 def test_batches_by_hand(
@@ -106,6 +108,46 @@ def test_batches_by_hand(
 ) -> None:
     monkeypatch.setattr(encoders, "_LEAST_TOKENS", 1000)
     assert encoders._batch(lengths, budget, streams=1) == expected
+
+
+def test_texts_are_split_by_number_and_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "TEXTS_PER_CALL", 3)
+    monkeypatch.setattr(encoders, "CHARACTERS_PER_CALL", 10)
+    texts = ["a", "b", "c", "d", "x" * 11, "e", "y" * 6, "z" * 6]
+    assert [list(chunk) for chunk in split_texts(texts)] == [
+        ["a", "b", "c"], ["d"], ["x" * 11], ["e", "y" * 6], ["z" * 6],
+    ]  # fmt: skip
+    assert list(split_texts([])) == []
+
+
+@pytest.mark.parametrize("rounded", ["all", "none bears it"])
+def test_openvino_computes_in_int8_where_the_model_bears_it(rounded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(encoders, "has_int8", lambda: True)
+    if rounded == "none bears it":
+        monkeypatch.setattr(encoders, "LEAST_COSINE", 0.9999)
+    encoder, exact = load_encoder(backend="openvino"), load_encoder(precision="fp32")
+    cosines = (encoder.encode(TEXTS) * exact.encode(TEXTS)).sum(axis=1)
+    if rounded == "all":
+        assert encoder.precision == "int8"
+        assert 0.999 < cosines.min() < 0.9999  # it is rounded
+    else:
+        assert encoder.precision != "int8"
+        assert cosines.min() > 0.9999
+
+
+def test_int8_is_for_cpus_that_have_it_and_no_amx(monkeypatch: pytest.MonkeyPatch) -> None:
+    for can, expected in (
+        ({"avx512_vnni": True}, True), ({"avx_vnni": True}, True), ({"avx512_vnni": True, "amx_bf16": True}, False),
+        ({}, False),
+    ):  # fmt: skip
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda can=can: can)
+        assert has_int8() is expected
+
+
+def test_int8_by_torch_is_an_error() -> None:
+    with pytest.raises(TextError, match=r"int8 .*backend 'openvino'"):
+        load_encoder(precision="int8")
 
 
 def test_a_missing_extra_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
