@@ -20,6 +20,7 @@ from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
 from kgrec.config import PriorConfig
+from kgrec.errors import RequestError
 from kgrec.graph.hetero import VECTOR
 
 TEXT, LINKS, TASTES = "text", "links", "tastes"
@@ -184,11 +185,36 @@ def _vector_channels(data: HeteroData, schema: CatalogueSchema, fitted: NDArray[
     return channels
 
 
-def join_vectors(data: HeteroData, schema: CatalogueSchema) -> NDArray[np.float32] | None:
-    """The items' vector columns side by side, (n_items, vectors_dim), NaN where there is none; None: no such column."""
+def read_item_vectors(data: HeteroData, schema: CatalogueSchema) -> dict[str, NDArray[np.float32]]:
+    """The items' vector columns in the order of the schema, (n_items, width) each, NaN where an item has none."""
     items = data[schema.item_type]
-    columns = [items[name].numpy() for name in items if name.startswith(VECTOR)]
-    return np.hstack(columns) if columns else None
+    return {name.removeprefix(VECTOR): items[name].numpy() for name in items if name.startswith(VECTOR)}
+
+
+def join_vectors(columns: Mapping[str, NDArray[np.float32]], widths: Mapping[str, int], n: int) -> NDArray[np.float32]:
+    """Puts vector columns side by side, as the prior reads them.
+
+    Args:
+        columns: (n, width) float32 by name, NaN where there is none; one that is not there has none.
+        widths: what is read, and how wide it was in training.
+        n: how many rows.
+
+    Returns:
+        (n, sum of the widths) float32.
+
+    Raises:
+        RequestError: vectors are not as wide as in training.
+    """
+    parts = [np.zeros((n, 0), np.float32)]
+    for name, width in widths.items():
+        found = columns.get(name, np.full((n, width), np.nan, np.float32))
+        if found.shape[1] != width:
+            raise RequestError(
+                f"vectors {name!r} of width {found.shape[1]}; expected {width}, as in training: make them with the "
+                f"model that made those, or train again"
+            )
+        parts.append(found)
+    return np.hstack(parts)
 
 
 def _read_vectors(data: HeteroData, node_type: str) -> list[tuple[str, NDArray[np.float32], NDArray[np.bool_]]]:

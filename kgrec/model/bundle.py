@@ -76,6 +76,7 @@ class Bundle:
         relations: (edge type, whether the item is its source, node type at the other end) of the model's links.
         link_node: (n_codes,) int64: the node row of each link code, -1 for a node that is gone; its relation is
             `model.prior.relation`.
+        vector_widths: the items' vector columns that the prior reads, in the order of the schema, and their widths.
         liked: (n_users, n_items): the likes, each user's support set.
         seen: (n_users, n_items): every interaction; never recommended.
         config: how it was trained.
@@ -94,6 +95,7 @@ class Bundle:
     model: Model
     relations: tuple[tuple[str, bool, str], ...]
     link_node: NDArray[np.int64]
+    vector_widths: Mapping[str, int]
     liked: csr_array
     seen: csr_array
     config: TrainConfig
@@ -280,6 +282,7 @@ def _to_json(bundle: Bundle) -> dict[str, Any]:
         "encoder": {"name": bundle.encoder_name, "revision": bundle.encoder_revision},
         "choices": dict(bundle.choices),
         "relations": bundle.relations,
+        "vector_widths": dict(bundle.vector_widths),
         **({"network": asdict(model.prior.architecture)} if isinstance(model.prior, GnnEncoder) else {}),
         "scalars": {
             **{
@@ -404,6 +407,7 @@ def _from_parts(described: Mapping[str, Any], schema: CatalogueSchema, tensors: 
         model=model,
         relations=tuple((edge, bool(is_source), other) for edge, is_source, other in described["relations"]),
         link_node=tensors["link_node"].numpy(),
+        vector_widths=described.get("vector_widths", {}),  # versions 1 and 2 had none
         liked=matrix("liked"),
         seen=matrix("seen"),
         config=config(),

@@ -247,16 +247,13 @@ class Model:
         counts: NDArray[np.int64] = torch.expm1(self.popularity.double()).round().long().numpy()
         return counts
 
-    def with_item(self, text: NDArray[np.float32] | None, codes: NDArray[np.int64]) -> "Model":
-        """The model with one more item, placed by its prior.
-
-        Args:
-            text: (text_dim,) float32 unit vector of its text; None: it has none.
-            codes: (n,) int64, its link codes.
-        """
+    def with_item(
+        self, text: NDArray[np.float32] | None, codes: NDArray[np.int64], vectors: NDArray[np.float32] | None = None
+    ) -> "Model":
+        """The model with one more item, placed by its prior; see `ItemEncoder.place`."""
         has_text = text is not None and self.text.shape[1] > 0
         own_text = torch.from_numpy(text)[None] if has_text else torch.zeros((1, self.text.shape[1]))
-        placed = self.prior.place(text, codes)[None]  # (1, dim)
+        placed = self.prior.place(text, codes, vectors)[None]  # (1, dim)
         kept, row = np.arange(self.n_items), np.array([self.n_items])
         return self.with_items(kept, torch.cat([self.text, own_text]), row, placed, [codes])
 

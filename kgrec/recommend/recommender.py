@@ -16,6 +16,7 @@ from scipy.sparse import csr_array, vstack
 from graph_schema import SOURCE, TARGET, CatalogueSchema
 from kgrec.errors import RequestError
 from kgrec.graph.paths import PathIndex, ReasonPath, build_path_index
+from kgrec.graph.propagation import join_vectors
 from kgrec.ids import IdMap
 from kgrec.metrics import top_k
 from kgrec.model.bundle import Bundle, load_bundle, load_bundle_encoder, save_bundle
@@ -340,21 +341,29 @@ class Recommender:
         return self._explain([_Request(support, sentence, nothing)], [np.array([row])])[0][0]
 
     def add_item(
-        self, item: str, *, text: str | None = None, links: Iterable[tuple[str, str]] = (), name: str | None = None
+        self,
+        item: str,
+        *,
+        text: str | None = None,
+        links: Iterable[tuple[str, str]] = (),
+        vectors: Mapping[str, Sequence[float]] | None = None,
+        name: str | None = None,
     ) -> tuple[str, ...]:
-        """Adds an item, which can be recommended at once: its text and its links place it.
+        """Adds an item, which can be recommended at once: its text, its links and its vectors place it.
 
         Args:
             item: its id.
             text: what it is, in words, as the schema's text fields would tell it.
             links: (edge type, id of the node at the other end).
+            vectors: vector column of the schema -> its vector, as wide as those of the training.
             name: how people call it.
 
         Returns:
             The ids of links' ends that the catalogue does not know; they had no effect.
 
         Raises:
-            RequestError: the id is taken, an edge type is no item's, or nothing known is said of the item.
+            RequestError: the id is taken, an edge type or a vector column is no item's, a vector does not fit, or
+                nothing known is said of the item.
             TextError: the text encoder cannot be loaded.
         """
         bundle = self._bundle
@@ -371,9 +380,10 @@ class Recommender:
             else:
                 known.append((relation, far_id))
                 ends.append((relation, is_source, far_row))
-        if text is None and not known:
+        own_vectors = self._join_vectors(vectors or {})
+        if text is None and not known and not vectors:
             raise RequestError(
-                f"nothing known is said of item {item!r}: expected a text, or links to nodes of the catalogue"
+                f"nothing known is said of item {item!r}: expected a text, links to nodes of the catalogue, or vectors"
                 + (f"; unknown: {', '.join(map(repr, unknown))}" if unknown else "")
             )
         vector = None if text is None else self._encode(text)
@@ -390,7 +400,7 @@ class Recommender:
             ids={**bundle.ids, item_type: bundle.items.extended([item])},
             names={**bundle.names, item_type: [*bundle.names[item_type], name]},
             edges=edges,
-            model=bundle.model.with_item(vector, self._codes(ends)),
+            model=bundle.model.with_item(vector, self._codes(ends), own_vectors),
             liked=_reshape(bundle.liked, shape),
             seen=_reshape(bundle.seen, shape),
         )
@@ -743,6 +753,29 @@ class Recommender:
             raise RequestError(f"no edge type {relation!r} of a {schema.item_type}; expected one of {of_items}")
         is_source = edge.source == schema.item_type
         return is_source, edge.target if is_source else edge.source
+
+    def _join_vectors(self, vectors: Mapping[str, Sequence[float]]) -> NDArray[np.float32]:
+        """An item's vectors as the prior reads them, (sum of the widths,) float32."""
+        widths, columns = self._bundle.vector_widths, {}
+        for column, given in vectors.items():
+            if column not in widths:
+                raise RequestError(
+                    f"no vectors {column!r} of a {self._bundle.schema.item_type} were learned from; "
+                    + (f"expected one of {list(widths)}" if widths else "expected a text or links")
+                )
+            try:
+                vector = np.asarray(given, np.float32)
+            except (TypeError, ValueError) as error:
+                raise RequestError(f"the vector {column!r} is no numbers: {error}") from error
+            if vector.ndim != 1 or not np.isfinite(vector).all():
+                raise RequestError(
+                    f"the vector {column!r} has shape {vector.shape}"
+                    + ("" if np.isfinite(vector).all() else " and is not finite")
+                    + f"; expected {widths[column]} finite numbers"
+                )
+            columns[column] = vector[None]
+        joined: NDArray[np.float32] = join_vectors(columns, widths, 1)[0]
+        return joined
 
     def _codes(self, ends: Sequence[tuple[str, bool, int]]) -> NDArray[np.int64]:
         """The model's link codes of an item's links; a link that no item had in training has none."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from graph_schema import GraphTables
 from kgrec.errors import BundleError
-from kgrec.graph.propagation import build_item_links, join_vectors
+from kgrec.graph.propagation import build_item_links, join_vectors, read_item_vectors
 from kgrec.model.bundle import Bundle, load_bundle_encoder
 from kgrec.sync.changes import Catalogue, Changes, find_changes
 from kgrec.sync.staleness import Staleness, measure_staleness
@@ -154,7 +154,8 @@ def _place_items(
     if not len(rows):
         return placed, codes
     links = build_item_links(catalogue.data, schema)
-    vectors = join_vectors(catalogue.data, schema)
+    columns = read_item_vectors(catalogue.data, schema)
+    vectors = join_vectors(columns, bundle.vector_widths, len(catalogue.item_texts))
     trained = {
         pair: code
         for code, pair in enumerate(zip(prior.relation.tolist(), link_node.tolist(), strict=True))
@@ -167,5 +168,5 @@ def _place_items(
         found_now = code_now[links.incidence.indices[start:end]]
         own = text[row].numpy() if catalogue.item_texts[row] is not None and text.shape[1] else None
         codes.append(np.unique(found_now[found_now >= 0]))
-        placed[place] = prior.place(own, codes[-1], None if vectors is None else vectors[row])
+        placed[place] = prior.place(own, codes[-1], vectors[row])
     return placed, codes

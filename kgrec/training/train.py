@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 from graph_schema import GraphTables
 from kgrec.config import TrainConfig
-from kgrec.graph.propagation import build_item_links
+from kgrec.graph.propagation import build_item_links, read_item_vectors
 from kgrec.graph.split import read_likes
 from kgrec.model.bundle import Bundle, Lineage
 from kgrec.text.encoder import Encoder, OnTexts
@@ -74,6 +74,9 @@ def fit_bundle(
         model=model,
         relations=links.relations,
         link_node=links.node,
+        vector_widths={name: vectors.shape[1] for name, vectors in read_item_vectors(data, schema).items()}
+        if config.prior.encoder == "paths"
+        else {},  # messages are texts
         liked=likes.to_matrix(),
         seen=seen,
         config=config,

@@ -10,7 +10,7 @@ from planted import BOOKS, draw_graph
 
 from kgrec.config import PriorConfig
 from kgrec.graph.hetero import VECTOR
-from kgrec.graph.propagation import Channel, ItemLinks, build_item_links, join_vectors, propagate
+from kgrec.graph.propagation import Channel, ItemLinks, build_item_links, join_vectors, propagate, read_item_vectors
 from kgrec.model.prior import (
     HiddenLayer,
     Prior,
@@ -114,8 +114,8 @@ class Fitted:
         return incidence.indices[incidence.indptr[item] : incidence.indptr[item + 1]].astype(np.int64)
 
     def place(self, item: int) -> np.ndarray:
-        vectors = join_vectors(self.data, BOOKS)
-        own = None if vectors is None else vectors[item]
+        columns = {name: vectors[item][None] for name, vectors in read_item_vectors(self.data, BOOKS).items()}
+        own = join_vectors(columns, {name: vector.shape[1] for name, vector in columns.items()}, 1)[0]
         return self.prior.place(self.text(item), self.rng.permutation(self.codes(item)), own)
 
 
@@ -144,7 +144,7 @@ def test_vector_columns_are_channels_with_gates_of_their_own_and_neighbours_vect
     others = set(fitted.problem.kinds.tolist()) - {"vector:cover"}
     alone = Fitted(5, vectors=True, gates=dict.fromkeys(others, 0.0))
     placed = np.stack([alone.place(item) for item in np.flatnonzero(alone.cold)])
-    has_cover = np.isfinite(join_vectors(alone.data, BOOKS)[np.flatnonzero(alone.cold), 0])  # type: ignore[index]
+    has_cover = np.isfinite(read_item_vectors(alone.data, BOOKS)["cover"][np.flatnonzero(alone.cold), 0])
     np.testing.assert_allclose(placed[~has_cover], np.broadcast_to(alone.prior.bias[:4], placed[~has_cover].shape))
     assert len(np.unique(placed[has_cover].round(5), axis=0)) == has_cover.sum() > 1
 

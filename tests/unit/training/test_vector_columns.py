@@ -1,6 +1,7 @@
 """A precomputed vector per product: read, checked, learned from, and enough to place what has nothing else."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ from shop import CONFIG, N_ITEMS, SCHEMA, WordEncoder, kind_of, make_tables
 
 from graph_schema import CatalogueError, CatalogueSchema, GraphTables
 from graph_schema.staging import stage_tables
+from kgrec.errors import RequestError
 from kgrec.graph.hetero import to_hetero
 from kgrec.model.bundle import Bundle, load_bundle, save_bundle
 from kgrec.recommend import Recommender
@@ -78,6 +80,50 @@ def test_a_product_with_nothing_but_a_vector_is_placed_by_it(bundle: Bundle, tmp
     shop = Recommender(synced, WordEncoder())
     for liked, best, other in (("sku-00", "new-tea", "new-bike"), ("sku-01", "new-bike", "new-tea")):
         assert shop.recommend(likes=[liked], k=2, candidates=["new-tea", "new-bike"]).ids == (best, other)
+
+
+def test_an_added_product_is_placed_by_its_vector_as_sync_would(bundle: Bundle, tmp_path: Path) -> None:
+    shop = Recommender(bundle, WordEncoder())
+    for kind, photo in PHOTO.items():
+        assert shop.add_item(f"new-{kind}", vectors={"photo": photo}) == ()
+    for liked, best, other in (("sku-00", "new-tea", "new-bike"), ("sku-01", "new-bike", "new-tea")):
+        assert shop.recommend(likes=[liked], k=2, candidates=["new-tea", "new-bike"]).ids == (best, other)
+    shop.save(tmp_path / "shop")
+    again = Recommender.load(tmp_path / "shop", encoder=WordEncoder())
+    assert again.bundle.vector_widths == {"photo": 3}
+    assert again.recommend(likes=["sku-00"], k=1, candidates=["new-tea", "new-bike"]).ids == ("new-tea",)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "says"),
+    [
+        ({"foto": [1.0, 2.0, 3.0]}, r"no vectors 'foto' of a product .*expected one of \['photo'\]"),
+        ({"photo": [1.0, 2.0]}, "of width 2; expected 3"),
+        ({"photo": [1.0, float("nan"), 3.0]}, "not finite; expected 3 finite numbers"),
+        ({"photo": [[1.0, 2.0, 3.0]]}, r"shape \(1, 3\)"),
+        ({"photo": "abc"}, "no numbers"),
+        ({}, "expected a text, links to nodes of the catalogue, or vectors"),
+    ],
+)
+def test_an_added_vector_that_does_not_fit_is_an_error(bundle: Bundle, vectors: dict[str, Any], says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        Recommender(bundle, WordEncoder()).add_item("new", vectors=vectors)
+
+
+def test_vectors_of_another_width_are_an_error_of_sync(bundle: Bundle, tmp_path: Path) -> None:
+    wider = [None if photo is None else [*photo, 1.0] for photo in make_photos()]
+    with pytest.raises(RequestError, match="'photo' of width 4; expected 3, as in training"):
+        sync_bundle(bundle, with_photos(wider), WordEncoder(), tmp_path, now=1)
+
+
+def test_a_column_that_training_saw_nothing_of_is_not_read(tmp_path: Path) -> None:
+    blank = train_bundle(with_photos([None] * N_ITEMS), CONFIG, WordEncoder(), tmp_path, trained_at=0)
+    assert blank.vector_widths == {}
+    synced, report = sync_bundle(blank, with_photos(make_photos()), WordEncoder(), tmp_path, now=1)
+    assert report.changes
+    assert synced.vector_widths == {}
+    with pytest.raises(RequestError, match="no vectors 'photo' of a product were learned from; expected a text"):
+        Recommender(synced, WordEncoder()).add_item("new", vectors={"photo": PHOTO["tea"]})
 
 
 def test_a_changed_vector_is_a_changed_product(bundle: Bundle, tmp_path: Path) -> None:
