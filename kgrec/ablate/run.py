@@ -265,7 +265,10 @@ class _Run:
     def _measure(self, variant: Variant, title: str, split: Split, seed: int) -> list[Figures]:
         started = time.perf_counter()
         config = self.config.model_copy(update={"seed": seed + _SEED_STEP * variant.training})
-        model, _ = fit_model(self._build(variant, seed), self.tables.schema, split.train, config, self.on_stage)
+        data = self._build(variant, seed)
+        model, _ = fit_model(
+            data, self.tables.schema, split.train, config, self.on_stage, cache_dir=self.cache_dir
+        )  # fmt: skip
         block_users = min(max(_BLOCK_SCORES // split.train.shape[1], 1), 512)
         figures = []
         for slice_ in report_slices(split):

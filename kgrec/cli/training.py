@@ -122,6 +122,7 @@ def evaluate(
             evaluated_at=datetime.datetime.now(datetime.UTC),
             tables=tables,
             on_stage=stages,
+            cache_dir=cache_dir(),
         )
     page = write_report(report, out)
     open_console().print(to_rich_table(report), to_rich_audit(report))

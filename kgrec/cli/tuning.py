@@ -66,7 +66,7 @@ def tune(
             graph = build_graph(tables, encoder, cache_dir(), on_texts=on_texts)
             tuning = tune_catalogue(
                 graph, settings, kept, trials=trials, n_splits=splits, timeout_s=timeout,
-                on_stage=stages, on_trial=_tell_trial,
+                on_stage=stages, on_trial=_tell_trial, cache_dir=cache_dir(),
             )  # fmt: skip
     except Exception:
         raise

@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ def evaluate_catalogue(
     k: int = 20,
     tables: GraphTables | None = None,
     on_stage: Callable[[str], None] | None = None,
+    cache_dir: Path | None = None,
 ) -> Report:
     """Holds likes out, trains on the rest, and measures on what was held out how good the recommendations are.
 
@@ -53,6 +55,7 @@ def evaluate_catalogue(
         k: list length of the tables.
         tables: the catalogue that the heterograph was built from, for the leak audit; None: it is not made.
         on_stage: told what is being done, a line each.
+        cache_dir: where propagated features are kept; None: nowhere.
 
     Raises:
         CatalogueError: the catalogue has no likes.
@@ -66,7 +69,7 @@ def evaluate_catalogue(
             f"nothing to evaluate: of {len(likes):,} likes none could be held out whose user and item are known from "
             f"the others; expected more likes, or larger shares to hold out than {split}"
         )
-    model, choices = fit_model(data, schema, test.train, config, on_stage)
+    model, choices = fit_model(data, schema, test.train, config, on_stage, cache_dir=cache_dir)
     say("tuning the baselines")
     baselines = tune_baselines(data, schema, test.train, config, split, seed)
     say("asking for the test likes")

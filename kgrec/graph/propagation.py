@@ -9,8 +9,9 @@ other items that share a node.
 All but the item's own text are weighted sums over its links, so an item that comes later gets its own in the same way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from torch_geometric.data import HeteroData
 from graph_schema import CatalogueSchema
 from kgrec.config import PriorConfig
 from kgrec.errors import RequestError
+from kgrec.graph.feature_cache import Record, hash_parts, keep_records
 from kgrec.graph.hetero import VECTOR
 
 TEXT, LINKS, TASTES = "text", "links", "tastes"
@@ -121,6 +123,7 @@ def propagate(
     item_weights: NDArray[np.float32],
     config: PriorConfig,
     seed: int,
+    cache_dir: Path | None = None,
 ) -> list[Channel]:
     """Builds the channels of all items.
 
@@ -133,14 +136,38 @@ def propagate(
         item_weights: (n_items,) float32: how far each backbone vector is to be trusted; 0 where not fitted.
         config: widths.
         seed: of the randomised factorisation.
+        cache_dir: where the channels that need no backbone vectors are kept; None: nowhere.
     """
-    channels = [text_channel(data, schema, fitted)] if "x" in data[schema.item_type] else []
-    channels += _vector_channels(data, schema, fitted)
-    channels += _path_channels(data, schema, links, fitted, config.path_dim)
+
+    def build() -> list[Record]:
+        channels = [text_channel(data, schema, fitted)] if "x" in data[schema.item_type] else []
+        channels += _vector_channels(data, schema, fitted)
+        channels += _path_channels(data, schema, links, fitted, config.path_dim)
+        if links.idf.any():
+            channels.append(_links_channel(links, fitted, config.links_dim, seed))
+        return [vars(channel) for channel in channels]
+
+    if cache_dir is None:
+        records = build()
+    else:
+        key = hash_parts([*_read_all(data, schema), fitted, config.path_dim, config.links_dim, seed])
+        records = keep_records(key, build, cache_dir)
+    channels = [Channel(**record) for record in records]  # type: ignore[arg-type]  # as they were written
     if links.idf.any():
-        channels.append(_links_channel(links, fitted, config.links_dim, seed))
         channels += _tastes_channels(links, fitted, item_vectors, item_weights)
     return channels
+
+
+def _read_all(data: HeteroData, schema: CatalogueSchema) -> Iterator[NDArray[np.generic] | str | int]:
+    """All of a catalogue that what is propagated depends on: texts, vectors and edges, but no interactions."""
+    yield schema.digest
+    for node_type in schema.nodes:
+        yield from (node_type, data[node_type].num_nodes)
+        for name in data[node_type]:
+            if name in {"x", "has_text"} or name.startswith(VECTOR):
+                yield from (name, data[node_type][name].numpy())
+    for edge_type in schema.graph_edges:
+        yield from (edge_type, data[schema.edge_triple(edge_type)].edge_index.numpy())
 
 
 def mean_weights(links: ItemLinks, relation: int) -> csr_array:

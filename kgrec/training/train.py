@@ -35,7 +35,7 @@ def train_bundle(
         tables: the catalogue.
         config: the settings.
         encoder: of the texts.
-        cache_dir: where vectors of texts seen before are kept.
+        cache_dir: where vectors of texts seen before and propagated features are kept.
         trained_at: UTC seconds, written into the bundle.
         on_stage: told what is being done, a line each.
         on_metric: told (name, value, step): losses, the quality of everything tried, what each stage took.
@@ -47,7 +47,7 @@ def train_bundle(
     with time_stages(on_stage, on_metric) as say:
         say("encoding texts")
         graph = build_graph(tables, encoder, cache_dir, on_texts=on_texts)
-        return fit_bundle(graph, config, trained_at, say, on_metric)
+        return fit_bundle(graph, config, trained_at, say, on_metric, cache_dir)
 
 
 def fit_bundle(
@@ -56,11 +56,12 @@ def fit_bundle(
     trained_at: int,
     on_stage: Callable[[str], None] | None = None,
     on_metric: OnMetric | None = None,
+    cache_dir: Path | None = None,
 ) -> Bundle:
     """Trains on a heterograph; see `train_bundle`."""
     schema, data = graph.schema, graph.data
     likes = read_likes(data, schema)
-    model, choices = fit_model(data, schema, likes, config, on_stage, on_metric)
+    model, choices = fit_model(data, schema, likes, config, on_stage, on_metric, cache_dir=cache_dir)
     links = build_item_links(data, schema)
     users, items = data[schema.edge_triple(schema.interaction.edge)].edge_index.numpy()
     seen = csr_array((np.ones(len(users), np.float32), (users, items)), shape=likes.shape)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -118,6 +119,7 @@ def fit_model(
     on_stage: Callable[[str], None] | None = None,
     on_metric: OnMetric | None = None,
     validation: Mapping[str, Slice] | None = None,
+    cache_dir: Path | None = None,
 ) -> tuple[Model, Choices]:
     """Trains a model on a heterograph's texts and links and on likes.
 
@@ -130,16 +132,17 @@ def fit_model(
         on_metric: told (name, value, step): the loss of the head's epochs, the quality of everything tried.
         validation: the questions to choose by, where a validation part is given beside the likes, named as `Split`
             names them; then everything is fitted to all likes once. None: likes are held out, and put back at the end.
+        cache_dir: where propagated features are kept; None: nowhere.
 
     Returns:
         The model and what was chosen on the way.
     """
-    validated, choices = choose_model(data, schema, likes, config, on_stage, on_metric, validation)
+    validated, choices = choose_model(data, schema, likes, config, on_stage, on_metric, validation, cache_dir)
     if validation is not None:
         return validated, choices
     if on_stage is not None:
         on_stage("fitting everything to all likes")
-    run = _start(data, schema, config)
+    run = _start(data, schema, config, cache_dir)
     full = run.fit_backbone(likes, choices, start=validated.backbone)
     item_item, few = (run.fit_item_item(likes, settings) for settings in (choices.item_item, choices.item_item_few))
     fitted = _Fitted(item_item, few, run.fit_content(likes, full, item_item, choices.content_link_weight))
@@ -157,6 +160,7 @@ def choose_model(
     on_stage: Callable[[str], None] | None = None,
     on_metric: OnMetric | None = None,
     validation: Mapping[str, Slice] | None = None,
+    cache_dir: Path | None = None,
 ) -> tuple[Model, Choices]:
     """Holds likes out for validation, trains on the rest and makes every choice; see `fit_model`.
 
@@ -176,7 +180,7 @@ def choose_model(
     samples = {name: sample_slice(slice_, rng, config.list_length) for name, slice_ in split.slices.items()}
     length = max(config.list_length, _STEADY_LENGTH)
     for_settings = {name: replace(sample, k=min(length, sample.relevant.shape[1])) for name, sample in samples.items()}
-    run = _start(data, schema, config)
+    run = _start(data, schema, config, cache_dir)
     say("choosing the backbone")
     choices = run.choose_backbone(split.train, for_settings)
     say("choosing the prior")
@@ -246,9 +250,9 @@ def _loss_teller(name: str, on_metric: OnMetric | None) -> Callable[[int, float]
     return None if on_metric is None else lambda epoch, loss: on_metric(name, loss, epoch)
 
 
-def _start(data: HeteroData, schema: CatalogueSchema, config: TrainConfig) -> "_Run":
+def _start(data: HeteroData, schema: CatalogueSchema, config: TrainConfig, cache_dir: Path | None) -> "_Run":
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return _Run(data, schema, build_item_links(data, schema), config, device)
+    return _Run(data, schema, build_item_links(data, schema), config, device, cache_dir)
 
 
 @dataclass(frozen=True)
@@ -282,6 +286,7 @@ class _Run:
     links: ItemLinks
     config: TrainConfig
     device: str
+    cache_dir: Path | None
 
     def fit_backbone(self, likes: Likes, choices: Choices, start: Head | None = None) -> _Backbone:
         matrix, config = likes.to_matrix(), self.config
@@ -294,7 +299,7 @@ class _Run:
         n_likes = np.bincount(likes.items, minlength=likes.shape[1])
         weights = (n_likes / (n_likes + config.prior.half_weight)).astype(np.float32)
         channels = propagate(
-            self.data, self.schema, self.links, n_likes > 0, items, weights, config.prior, config.seed
+            self.data, self.schema, self.links, n_likes > 0, items, weights, config.prior, config.seed, self.cache_dir
         )  # fmt: skip
         network = None
         if config.prior.encoder != "paths":

@@ -1,7 +1,8 @@
 """What tuning measures: the quality that a training's own validation finds, on one validation split after another."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -16,7 +17,7 @@ from kgrec.tune.space import Setting
 
 
 def measure_split(
-    graph: CatalogueGraph, likes: Likes, config: TrainConfig, seed: int, on_stage: Callable[[str], None] | None = None
+    graph: CatalogueGraph, likes: Likes, config: TrainConfig, seed: int, cache_dir: Path | None = None
 ) -> dict[str, float]:
     """Trains on what one validation split leaves, and measures what it holds out.
 
@@ -25,13 +26,13 @@ def measure_split(
         likes: all likes.
         config: the settings; `validation` says what is held out.
         seed: of the split, and of all else that is drawn.
-        on_stage: told what is being done, a line each.
+        cache_dir: where propagated features are kept; None: nowhere.
 
     Returns:
         Validation slice -> the geometric mean of NDCG@20 and Recall@20 that the gate reached.
     """
     seeded = config.model_copy(update={"seed": seed})
-    _, choices = choose_model(graph.data, graph.schema, likes, seeded, on_stage)
+    _, choices = choose_model(graph.data, graph.schema, likes, seeded, cache_dir=cache_dir)
     return choices.slice_quality
 
 

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -21,7 +22,6 @@ from scipy.stats import t as student
 
 from kgrec.config import TrainConfig
 from kgrec.errors import KgrecError, RequestError
-from kgrec.graph.split import Likes
 from kgrec.training.dataset import CatalogueGraph
 from kgrec.tune.objective import fingerprint, measure_split, read_tunable_likes, to_quality
 from kgrec.tune.space import SPACE, Setting, apply_params, nearest_params, suggest_params
@@ -134,6 +134,7 @@ def tune_catalogue(
     clock: Callable[[], float] = time.monotonic,
     on_stage: Callable[[str], None] | None = None,
     on_trial: Callable[[Tried], None] | None = None,
+    cache_dir: Path | None = None,
 ) -> Tuning:
     """Searches settings of the training that do better on validation.
 
@@ -152,6 +153,7 @@ def tune_catalogue(
         clock: seconds.
         on_stage: told what is being done, a line each.
         on_trial: told of each trial that this process ends.
+        cache_dir: where propagated features are kept, which many trials share; None: nowhere.
 
     Raises:
         RequestError: a number is too small, there are too few likes, or the file holds something else.
@@ -164,8 +166,9 @@ def tune_catalogue(
     study = open_study(storage, fingerprint(graph, config, space, n_splits), config, space)
     started = clock()
     seeds = range(config.seed, config.seed + n_splits)
+    measure = partial(measure_split, graph, likes, cache_dir=cache_dir)
     while len(_ended(study)) < trials and (timeout_s is None or clock() - started < timeout_s):
-        _run_trial(study, graph, likes, config, space, seeds, on_stage, on_trial)
+        _run_trial(study, measure, config, space, seeds, on_stage, on_trial)
     ended = [_read_trial(trial, config) for trial in _ended(study)]
     complete = [tried for tried in ended if tried.state == "complete"]
     if not complete and ended:
@@ -179,7 +182,7 @@ def tune_catalogue(
             on_stage(f"comparing trial {best.number} with the default on splits that were not searched on")
         fresh = range(seeds.stop, seeds.stop + n_splits)
         measured = [
-            _measure_fresh(study, name, graph, likes, settings, fresh)
+            _measure_fresh(study, name, measure, settings, fresh)
             for name, settings in ((_DEFAULT, config), (f"trial {best.number}", best.config))
         ]
         comparison = Comparison(*measured)
@@ -267,8 +270,7 @@ class _NumberedSampler(optuna.samplers.BaseSampler):
 
 def _run_trial(
     study: optuna.Study,
-    graph: CatalogueGraph,
-    likes: Likes,
+    measure: Callable[[TrainConfig, int], Slices],
     config: TrainConfig,
     space: Sequence[Setting],
     seeds: range,
@@ -285,7 +287,7 @@ def _run_trial(
         for step, seed in enumerate(seeds):
             if on_stage is not None:
                 on_stage(f"trial {trial.number}, split {step + 1} of {len(seeds)}")
-            splits.append(measure_split(graph, likes, settings, seed))
+            splits.append(measure(settings, seed))
             trial.set_user_attr(_SPLITS, splits)
             trial.report(fmean(map(to_quality, splits)), step)
             if step + 1 < len(seeds) and not is_default and trial.should_prune():
@@ -304,13 +306,17 @@ def _run_trial(
 
 
 def _measure_fresh(
-    study: optuna.Study, name: str, graph: CatalogueGraph, likes: Likes, config: TrainConfig, seeds: range
+    study: optuna.Study,
+    name: str,
+    measure: Callable[[TrainConfig, int], Slices],
+    config: TrainConfig,
+    seeds: range,
 ) -> tuple[Slices, ...]:
     """Measures on splits that trials do not see; kept in the study, which may be gone on with."""
     key = f"{_SPLITS} of {name}"
     if key not in study.user_attrs:
         try:
-            study.set_user_attr(key, [measure_split(graph, likes, config, seed) for seed in seeds])
+            study.set_user_attr(key, [measure(config, seed) for seed in seeds])
         except Exception as error:
             raise KgrecError(
                 f"the {name} can be trained on the splits of the trials, and on others not: {type(error).__name__}: "
