@@ -273,15 +273,15 @@ class AdaptConfig(_Frozen):
     method: Literal["lora", "adalora", "prefix", "ia3"] = "lora"
     beside: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field((0.5, 0.4, 0.3, 0.2), min_length=1)
     layers: int = Field(3, ge=0)
-    rank: PositiveInt = 16
+    rank: PositiveInt = 32
     prefix_tokens: PositiveInt = 8
     objectives: ObjectiveWeights = ObjectiveWeights()
-    temperature: PositiveFloat = 0.1
+    temperature: PositiveFloat = 0.07
     batch_size: int = Field(384, ge=4)
     batch_tokens: PositiveInt = 6144
     text_tokens: PositiveInt = 64
-    steps: PositiveInt = 800
-    learning_rate: PositiveFloat = 3e-3
+    steps: PositiveInt = 1000
+    learning_rate: PositiveFloat = 2e-3
     validate_every: PositiveInt = 100
     patience: PositiveInt = 3
     strengths: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (1.0, 0.75, 0.5)

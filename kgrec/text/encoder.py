@@ -170,7 +170,7 @@ def load_encoder(
         from kgrec.text.openvino import compile_model, find_openvino
 
         find_openvino(device)  # now, not when the model is loaded
-        make_embed = partial(compile_model, streams=count_streams(), probes=_PROBES)
+        make_embed = partial(compile_model, bf16=has_bf16(device), streams=count_streams(), probes=_PROBES)
     elif precision == "int8":
         raise TextError(
             "int8 is for the backend 'openvino', got 'torch': name that backend, or leave the precision out"

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -308,7 +309,7 @@ def _load_network(folder: Path, device: str, trust_remote_code: bool) -> tuple["
     described = _read_json(folder, "config.json")
     known = {"local_files_only": True, "trust_remote_code": trust_remote_code}
     try:
-        with _quiet(), torch.random.fork_rng(devices=[]):
+        with quiet(), torch.random.fork_rng(devices=[]):
             config = AutoConfig.from_pretrained(folder, **known)
             # Of a model with a decoder behind the encoder only the encoder is wanted.
             loader = AutoModelForTextEncoding if getattr(config, "is_encoder_decoder", False) else AutoModel
@@ -475,7 +476,9 @@ def _apply_adapter(network: "nn.Module", adapter: Path) -> "nn.Module":
 
     try:
         saved = load_file(adapter / "adapter_model.safetensors")
-        adapted = PeftModel.from_pretrained(network, adapter, is_trainable=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that peft still uses; weights that are lacking are told below
+            adapted = PeftModel.from_pretrained(network, adapter, is_trainable=False)
         applied = get_peft_model_state_dict(adapted, save_embedding_layers=False)  # "auto" asks the hub
     except Exception as error:
         raise TextError(
@@ -532,7 +535,8 @@ def _put_beside(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Keeps what transformers would print to itself while it is open."""
     from transformers.utils import logging
 
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()

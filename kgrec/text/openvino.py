@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec.errors import TextError
-from kgrec.text.language_model import LanguageModel
+from kgrec.text.language_model import LanguageModel, quiet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,13 +38,15 @@ def find_openvino(device: str) -> None:
         raise TextError(f"the backend 'openvino' is for CPUs, got the device {device!r}: use the backend 'torch'")
 
 
-def compile_model(model: LanguageModel, precision: "Precision", streams: int, probes: Sequence[str]) -> "Embed":
+def compile_model(
+    model: LanguageModel, precision: "Precision", *, bf16: bool, streams: int, probes: Sequence[str]
+) -> "Embed":
     """Compiles a language model.
 
     Args:
         model: the model, in fp32.
-        precision: what to compute in; "int8" is for the linear layers, which are most of the work, and leaves the rest
-            in bf16 where the CPU has it.
+        precision: what to compute in; "int8" is for the linear layers, which are most of the work.
+        bf16: whether the CPU computes in bf16 what int8 is not for.
         streams: how many batches are worked at side by side.
         probes: texts that tell how large a network's numbers get.
 
@@ -53,8 +55,6 @@ def compile_model(model: LanguageModel, precision: "Precision", streams: int, pr
     """
     import openvino
     import torch
-
-    from kgrec.text.encoder import has_bf16
 
     class Network(torch.nn.Module):
         def __init__(self) -> None:
@@ -67,16 +67,15 @@ def compile_model(model: LanguageModel, precision: "Precision", streams: int, pr
     ids, mask = model.pad([[1, 1, 1], [1, 1]])
     logging.getLogger("openvino").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), torch.inference_mode():
+        with quiet(), warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # of tracing: which branches depend on the shape
             network = Network().eval()
             graph = openvino.convert_model(network, example_input={"ids": ids, "mask": mask})
             if precision == "int8":
                 _round_weights(graph, _measure_inputs(network, model, probes))
         graph.reshape({place: [-1, -1] for place in (0, 1)})
-        is_bf16 = precision == "bf16" or (precision == "int8" and has_bf16("cpu"))
         settings = {
-            "INFERENCE_PRECISION_HINT": "bf16" if is_bf16 else "f32",
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16", "int8": "bf16" if bf16 else "f32"}[precision],
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP if precision == "int8" else 0,
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "NUM_STREAMS": streams,

@@ -39,14 +39,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "relations": {"objectives": {**_NONE, "relations": 1.0}},
     "co-likes and neighbours": {"objectives": {"co_likes": 1.0, "neighbours": 0.5}},
     "alone": {"beside": (0.0,)},
-    "all layers": {"layers": 0, "learning_rate": 1.5e-3},
-    "best": {
-        "steps": 1600,
-        "validate_every": 200,
-        "learning_rate": 1e-3,
-        "temperature": 0.05,
-        "objectives": {"co_likes": 1.0, "neighbours": 0.5},
-    },
+    "all layers": {"layers": 0, "learning_rate": 1e-3},
+    "best": {"objectives": {"co_likes": 1.0, "neighbours": 0.5}, "validate_every": 200},
 }
 
 
