@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
+from kgrec.adapt.frozen_layers import FrozenStates, compute_frozen_states
 from kgrec.adapt.objectives import autoencode, contrast, distil, tell_relations
 from kgrec.adapt.text_graph import TextGraph
 from kgrec.adapt.tuning import weaken
@@ -68,19 +69,28 @@ class Progress:
     strength: float = 1.0
 
 
-def embed_texts(model: LanguageModel, tokens: list[list[int]]) -> Tensor:
-    """Embeds texts in chunks of like length: float32 (n, dim), gradients flow."""
+def embed_texts(model: LanguageModel, tokens: Sequence[list[int]], frozen: FrozenStates | None = None) -> Tensor:
+    """Embeds texts in chunks of like length: float32 (n, dim), gradients flow; `frozen`: what is known of them."""
+    chunks, parts = _chunk(tokens, model.device), []
+    for rows in chunks:
+        with autocast(model.device), nullcontext() if frozen is None else frozen.select(rows).standing_in():
+            parts.append(model.embed([tokens[row] for row in rows]))
+    order = torch.from_numpy(np.concatenate(chunks)).to(parts[0].device)
+    return torch.cat(parts)[order.argsort()]
+
+
+def _chunk(tokens: Sequence[list[int]], device: torch.device) -> list[NDArray[np.int64]]:
+    """Rows of like length that are embedded at once."""
     lengths = np.array([len(row) for row in tokens])
     order = np.argsort(lengths, kind="stable")
-    most = CUDA_TOKENS_PER_BATCH if model.device.type == "cuda" else _CPU_CHUNK_TOKENS
-    parts, start = [], 0
+    most = CUDA_TOKENS_PER_BATCH if device.type == "cuda" else _CPU_CHUNK_TOKENS
+    chunks, start = [], 0
     while start < len(order):
         padded = lengths[order[start:]] * np.arange(1, len(order) - start + 1)  # tokens of a chunk that ends here
         end = start + max(int(np.searchsorted(padded, most, "right")), 1)
-        with autocast(model.device):
-            parts.append(model.embed([tokens[row] for row in order[start:end]]))
+        chunks.append(order[start:end])
         start = end
-    return torch.cat(parts)[torch.from_numpy(np.argsort(order)).to(parts[0].device)]
+    return chunks
 
 
 def autocast(device: torch.device) -> Any:
@@ -322,6 +332,7 @@ class _Batches:
     relation: NDArray[np.int64]
     incident: Any  # (n_texts, n_links) csr: where a text's links are
     adjacency: Any  # (n_texts, n_texts) csr
+    frozen: FrozenStates | None  # where a text is drawn often enough to be worth it
 
     @classmethod
     def of(cls, model: LanguageModel, graph: TextGraph, likes: Likes, config: AdaptConfig) -> "_Batches":
@@ -347,9 +358,13 @@ class _Batches:
         if not weights.of_graph:
             links, relation = links[:, :0], relation[:0]
         ends, number = links.ravel(), np.tile(np.arange(links.shape[1]), 2)
+        tokens, frozen = [tokens[: config.text_tokens] for tokens in model.tokenize(graph.texts)], None
+        if config.steps * config.batch_size >= n_texts:
+            with autocast(model.device):
+                frozen = compute_frozen_states(model, tokens, _chunk(tokens, model.device))
         return cls(
             config,
-            [tokens[: config.text_tokens] for tokens in model.tokenize(graph.texts)],
+            tokens,
             texts,
             column,
             matrix.tocsc()[:, items],
@@ -360,12 +375,14 @@ class _Batches:
             relation,
             csr_array((np.ones(len(ends), np.bool_), (ends, number)), shape=(n_texts, links.shape[1])),
             graph.to_adjacency() if links.shape[1] else None,
+            frozen,
         )
 
     def compute_losses(self, model: LanguageModel, teller: nn.Linear, rng: np.random.Generator) -> dict[str, float]:
         """Adds the gradients of one batch, and tells the losses."""
         texts, links = self._draw(rng)
-        vectors = embed_texts(model, [self.tokens[text] for text in texts])
+        frozen = None if self.frozen is None else self.frozen.select(texts)
+        vectors = embed_texts(model, [self.tokens[text] for text in texts], frozen)
         losses = self._from_likes(vectors, texts, rng)
         if len(links):
             losses |= self._from_links(vectors, texts, links, teller, rng)

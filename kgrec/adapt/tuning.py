@@ -15,6 +15,7 @@ from kgrec.text.language_model import ADAPTER_FILE, ADAPTER_FILES, LanguageModel
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from torch import nn
 
 _LINEAR = ("Linear", "Conv1D")
 _LORA_SCALE = 2  # alpha over rank
@@ -25,6 +26,8 @@ _ADALORA_WARMUP, _ADALORA_END = 0.15, 0.35  # shares of the steps before the ran
 def tune_few(model: LanguageModel, config: AdaptConfig) -> "PeftModel":
     """Puts the weights to tune into a language model's network; the others are frozen, and nothing is dropped out.
 
+    Where the network does not keep its layers in one list, all of them are tuned, whatever `config.layers` says.
+
     Raises:
         TextError: the method cannot be used with this architecture.
     """
@@ -32,14 +35,14 @@ def tune_few(model: LanguageModel, config: AdaptConfig) -> "PeftModel":
     from peft import AdaLoraConfig, IA3Config, LoraConfig, PrefixTuningConfig, TaskType, get_peft_model
 
     task: Any = {"task_type": TaskType.FEATURE_EXTRACTION}
-    n_layers = int(getattr(model.network.config, "num_hidden_layers", 0))
-    some = range(n_layers - config.layers, n_layers) if 0 < config.layers < n_layers else None
-    linear = {name.rpartition(".")[2] for name, part in model.network.named_modules() if type(part).__name__ in _LINEAR}
-    layers: Any = {
-        "target_modules": sorted(linear) if some else "all-linear",
-        "exclude_modules": r"(.*\.)?pooler\..*",  # it is not used
-        "layers_to_transform": some and list(some),
-    }
+    stack = list_layers(model.network)
+    last = stack[-config.layers :] if 0 < config.layers < len(stack) else []
+    inside = {id(part) for layer in last for part in layer.modules()}
+    linear = [
+        name
+        for name, part in model.network.named_modules()
+        if type(part).__name__ in _LINEAR and (id(part) in inside or not last) and "pooler" not in name  # is not used
+    ]
     start = max(config.rank + 1, round(config.rank * _ADALORA_START))
     try:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
@@ -47,13 +50,13 @@ def tune_few(model: LanguageModel, config: AdaptConfig) -> "PeftModel":
             torch.manual_seed(config.seed)
             if config.method == "lora":
                 chosen: Any = LoraConfig(
-                    r=config.rank, lora_alpha=_LORA_SCALE * config.rank, lora_dropout=0.0, **layers, **task
+                    r=config.rank, lora_alpha=_LORA_SCALE * config.rank, lora_dropout=0.0, target_modules=linear, **task
                 )
             elif config.method == "adalora":
                 chosen = AdaLoraConfig(
                     init_r=start, target_r=config.rank, lora_alpha=_LORA_SCALE * config.rank, lora_dropout=0.0,
                     tinit=round(_ADALORA_WARMUP * config.steps), tfinal=round(_ADALORA_END * config.steps), deltaT=5,
-                    total_step=config.steps, **layers, **task,
+                    total_step=config.steps, target_modules=linear, **task,
                 )  # fmt: skip
             elif config.method == "prefix":
                 chosen = PrefixTuningConfig(num_virtual_tokens=config.prefix_tokens, **task)
@@ -72,6 +75,15 @@ def tune_few(model: LanguageModel, config: AdaptConfig) -> "PeftModel":
     if getattr(about, "target_modules", None):
         about.target_modules = sorted(about.target_modules)  # a set is written in another order each time
     return tuned
+
+
+def list_layers(network: "nn.Module") -> "list[nn.Module]":
+    """The layers of a network, the first one first; none where it does not keep them in one list."""
+    from torch import nn
+
+    depth = getattr(network.config, "num_hidden_layers", 0)
+    stacks = [part for part in network.modules() if isinstance(part, nn.ModuleList) and len(part) == depth]
+    return list(stacks[0]) if len(stacks) == 1 else []
 
 
 def weaken(tuned: "PeftModel", strength: float) -> None:

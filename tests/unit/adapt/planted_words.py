@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, PreTrainedModel, PreTrainedTokenizerFast
 
 from kgrec.adapt.text_graph import TextGraph
 from kgrec.graph.split import Likes
@@ -16,23 +16,23 @@ N_TOPICS, N_NOISE, NOISE_WORDS = 12, 120, 6
 WORDS = [*(f"topic{i}" for i in range(N_TOPICS)), *(f"word{i}" for i in range(N_NOISE))]
 
 
-def make_tiny_model(folder: Path, *, seed: int = 0, width: int = 32) -> str:
-    """A BERT of two layers with random weights and a word for each token."""
+def make_tiny_model(folder: Path, *, seed: int = 0, width: int = 32, decoder: bool = False) -> str:
+    """A BERT of two layers, or a decoder-only Llama of four, with random weights and a word for each token."""
     vocabulary = {word: i for i, word in enumerate(["[PAD]", "[UNK]", *WORDS])}
     words = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
     words.pre_tokenizer = Whitespace()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=words, unk_token="[UNK]", pad_token="[PAD]", model_max_length=32
     )
+    size = {"vocab_size": len(vocabulary), "hidden_size": width, "intermediate_size": 64, "num_attention_heads": 2}
+    size |= {"max_position_embeddings": 32}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = BertModel(
-            BertConfig(
-                vocab_size=len(vocabulary), hidden_size=width, num_hidden_layers=2, num_attention_heads=2,
-                intermediate_size=64, max_position_embeddings=32, initializer_range=0.2,
-            ),
-            add_pooling_layer=False,
-        )  # fmt: skip
+        network: PreTrainedModel = (
+            LlamaModel(LlamaConfig(num_hidden_layers=4, initializer_range=0.2, **size))
+            if decoder
+            else BertModel(BertConfig(num_hidden_layers=2, initializer_range=0.2, **size), add_pooling_layer=False)
+        )
     network.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)

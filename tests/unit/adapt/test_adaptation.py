@@ -56,6 +56,14 @@ def test_likes_help_where_a_word_says_who_likes_it_and_shuffled_ones_do_not(
     assert described["report"]["adapted"]["gain"] == report.adapted.gain
 
 
+def test_a_decoder_only_model_learns_too(config: AdaptConfig, tmp_path: Path) -> None:
+    tiny = make_tiny_model(tmp_path / "tiny", decoder=True)
+    changes = {"encoder": tiny, "layers": 0, "control_steps": 0}  # the topic's word is read by the first layer
+    report = adapt_texts(*plant_words(), config.model_copy(update=changes), tmp_path / "adapter")
+    assert report.kept, report
+    assert report.adapted.gain > 0.1
+
+
 def test_an_adapter_changes_the_vectors_and_the_revision(tiny: str, adapted: tuple[AdaptationReport, Path]) -> None:
     frozen, tuned = load_language_model(tiny), load_language_model(tiny, adapter=adapted[1])
     with torch.inference_mode():
@@ -130,8 +138,10 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_from(config: AdaptConfig, tm
     assert steps[0] == 1
 
 
+@pytest.mark.parametrize("decoder", [False, True])
 @pytest.mark.parametrize("method", ["lora", "adalora", "prefix", "ia3"])
-def test_saved_and_loaded_vectors_are_the_same(tiny: str, method: str, tmp_path: Path) -> None:
+def test_saved_and_loaded_vectors_are_the_same(method: str, decoder: bool, tmp_path: Path) -> None:
+    tiny = make_tiny_model(tmp_path / "tiny", decoder=decoder)
     model = load_language_model(tiny)
     frozen = model.embed(model.tokenize(TEXTS))
     tuned = tune_few(model, AdaptConfig(method=method, rank=4, prefix_tokens=2))
