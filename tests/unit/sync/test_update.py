@@ -9,13 +9,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rounding import assert_same_but_for_rounding
 from shop import LURKER, NEWCOMER, SCHEMA, WordEncoder, age_bundle, make_tables, train_shop, without_content
 from shop_changes import with_edges, with_nodes, without_edges, without_nodes
 
 from graph_schema import CatalogueSchema, GraphTables
 from kgrec.errors import BundleError, RequestError
 from kgrec.model.bundle import Bundle, load_bundle, save_bundle
-from kgrec.recommend import Recommendations, Recommender
+from kgrec.recommend import Recommender
 from kgrec.sync import SyncReport, preview_sync, sync_bundle
 from kgrec.text.encoder import Encoder
 
@@ -36,26 +37,18 @@ def sync(tables: GraphTables, cache: Path, bundle: Bundle | None = None) -> tupl
     return sync_bundle(bundle or train_shop(), tables, WordEncoder(), cache, now=NOW)
 
 
-def assert_same_answer(found: Recommendations, expected: Recommendations) -> None:
-    assert found.ids == expected.ids
-    np.testing.assert_allclose([f.score for f in found], [e.score for e in expected], rtol=1e-5, atol=1e-5)
-    assert [(f.title, f.reason) for f in found] == [(e.title, e.reason) for e in expected]
-
-
 def assert_same_answers(found: Bundle, expected: Bundle) -> None:
     """Every kind of request is answered alike, to everybody."""
     assert set(found.users.ids) == set(expected.users.ids)
     assert set(found.items.ids) == set(expected.items.ids)
     one, other = Recommender(found, WordEncoder()), Recommender(expected, WordEncoder())
     k, users = len(expected.items), sorted(expected.users.ids)
-    lists, expected_lists = (each.recommend_many(users, k=k) for each in (one, other))
-    assert lists.drop_columns("score").equals(expected_lists.drop_columns("score"))
-    np.testing.assert_allclose(lists["score"], expected_lists["score"], rtol=1e-5, atol=1e-5)
+    assert_same_but_for_rounding(*(each.recommend_many(users, k=k) for each in (one, other)))
     likes = [item for item in ("sku-04", "sku-07", "sku-08") if item in expected.items]
-    assert_same_answer(*(each.recommend(likes=likes, k=k, explain=True) for each in (one, other)))
-    assert_same_answer(*(each.recommend(text="black tea", k=k) for each in (one, other)))
+    assert_same_but_for_rounding(*(each.recommend(likes=likes, k=k, explain=True) for each in (one, other)))
+    assert_same_but_for_rounding(*(each.recommend(text="black tea", k=k) for each in (one, other)))
     for item in expected.items.ids[-2:]:
-        assert_same_answer(one.similar(item, k), other.similar(item, k))
+        assert_same_but_for_rounding(one.similar(item, k), other.similar(item, k))
 
 
 def assert_same_files(found: Bundle, expected: Bundle, folder: Path) -> None:
@@ -129,7 +122,7 @@ def test_a_withdrawn_like_is_gone(cache: Path) -> None:
     synced, report = sync(without_edges(make_tables(), "bought", [(TEA, item)]), cache)
     rest = Recommender(train_shop()).recommend(likes=sorted(LIKED[TEA] - {item}), k=5, exclude=SEEN_ONLY)
     assert item in Recommender(synced).recommend(TEA, k=len(ITEMS) - 6).ids  # it is no longer seen
-    assert_same_answer(Recommender(synced).recommend(TEA, k=5, candidates=rest.ids), rest)
+    assert_same_but_for_rounding(Recommender(synced).recommend(TEA, k=5, candidates=rest.ids), rest)
     assert (report.changes.edges["bought"].n_deleted, report.changes.likes.n_deleted) == (1, 1)
 
 
@@ -172,7 +165,7 @@ def test_a_deleted_item_is_never_seen_again(cache: Path) -> None:
         else:  # its like counts no more
             seen = {ITEMS[item] for item in train_shop().seen[[USERS.index(user)]].indices}
             expected = before.recommend(likes=sorted(LIKED[user] - gone), k=len(ITEMS), exclude=gone | seen)
-        assert_same_answer(replace(found, notes=()), replace(expected, notes=()))
+        assert_same_but_for_rounding(replace(found, notes=()), replace(expected, notes=()))
     assert not gone & set(answering.similar("sku-02", k).ids)
     assert not gone & {share.item for share in answering.explain("sku-02", user=TEA).shares}
     with pytest.raises(RequestError, match="none of the 1 ids"):
@@ -262,7 +255,7 @@ def test_a_catalogue_whose_items_had_no_texts(cache: Path) -> None:
     by_hand.add_item("sku-99", text="tea green late", links=[("made_by", MAKERS[0])], name="tea green late")
     for user in USERS[:4]:
         found, expected = (each.recommend(user, k=20) for each in (Recommender(synced), by_hand))
-        assert_same_answer(found, expected)
+        assert_same_but_for_rounding(found, expected)
 
 
 # -- several syncs -----------------------------------------------------------------------------------------------------
