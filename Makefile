@@ -17,9 +17,10 @@ demo: $(MADE)
 	@$(BIN)/python scripts/demo.py
 
 # One thread each: the tests' matrices are tiny, and threads that wait for each other are slower than none.
-# Two processes, each with a Neo4j server of its own; a server that is given cannot be shared.
+# Two processes, each with a Neo4j server of its own; a server that is given cannot be shared. Files go by their names:
+# those with few tests are the slow ones, and would be last otherwise, one process waiting for the other.
 test: $(MADE)
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest $(if $(KGREC_TEST_NEO4J_URI),,-n 2 --dist loadfile)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest $(if $(KGREC_TEST_NEO4J_URI),,-n 2 --dist loadfile --no-loadscope-reorder)
 
 lint: $(MADE)
 	@$(BIN)/ruff check .
