@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from graph_schema import GraphTables
 from kgrec.adapt.text_graph import TextGraph, read_text_graph
-from kgrec.adapt.training import Look, Progress, eager_attention, embed_texts, train
+from kgrec.adapt.training import Look, Progress, embed_texts, train, training_attention
 from kgrec.adapt.tuning import check_adapter_folder, remove_checkpoints, save_adapter, tune_few
 from kgrec.adapt.validation import hold_out, is_gain, measure_gain, quality, shuffle_items
 from kgrec.config import AdaptConfig, SplitConfig
@@ -176,7 +176,7 @@ def adapt_texts(
         def look(one: LanguageModel) -> float:
             return quality(ask(encode(one, tokens), config.beside[0], validation.stop))
 
-        with eager_attention(model.network):
+        with training_attention(model.network):
             progress = train(
                 adapted, tuned, graph, learned, config, look, out / CHECKPOINTS / f"{name}.safetensors",
                 fingerprint=fingerprint, on_step=on_step, on_metric=told,

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from scipy.sparse import csr_array
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kgrec.adapt.frozen_layers import FrozenStates, compute_frozen_states
 from kgrec.adapt.objectives import autoencode, contrast, distil, tell_relations
@@ -99,15 +100,20 @@ def autocast(device: torch.device) -> Any:
 
 
 @contextmanager
-def eager_attention(network: nn.Module) -> Iterator[None]:
-    """Plain attention while it is open: with gradients it is the faster one on a CPU."""
+def training_attention(network: nn.Module) -> Iterator[None]:
+    """Attention that can be trained through while it is open.
+
+    Plain on a CPU, where it is the faster one with gradients. On CUDA any but cuDNN's, whose backward pass gives NaN
+    for masked texts of 64 tokens, our default, once all their logits are low (pytorch issue 196678).
+    """
     config: Any = network.config
     before: Any = config._attn_implementation
     set_attention: Any = getattr(network, "set_attn_implementation", None)
     if set_attention is not None and next(network.parameters()).device.type == "cpu":
         set_attention("eager")
     try:
-        yield
+        with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+            yield
     finally:
         if set_attention is not None:
             set_attention(before)
@@ -144,7 +150,7 @@ def train(
         on_metric: told (name, value, step).
 
     Raises:
-        TextError: the loss is not finite any more.
+        TextError: the gradient is not finite any more.
     """
     from peft.helpers import disable_input_dtype_casting
 
@@ -171,15 +177,16 @@ def train(
             group["lr"] = config.learning_rate * rate
         with disable_input_dtype_casting(tuned) if casts else nullcontext():  # autocast does what is needed
             losses = batches.compute_losses(model, teller, np.random.default_rng([config.seed, 2, step]))
-        torch.nn.utils.clip_grad_norm_(trained, _LARGEST_GRADIENT)
+        norm = float(torch.nn.utils.clip_grad_norm_(trained, _LARGEST_GRADIENT))
+        if not math.isfinite(norm):  # before a step: a checkpoint must not hold what it would leave
+            raise TextError(
+                f"the gradient is not finite after {step} steps: losses {losses}; expected numbers: "
+                f"set a lower learning_rate"
+            )
         optimizer.step()
         if allocate is not None:  # AdaLoRA moves its ranks to where they count
             allocate(step)
         optimizer.zero_grad()
-        if not all(math.isfinite(loss) for loss in losses.values()):
-            raise TextError(
-                f"the loss is not finite after {step} steps: {losses}; expected numbers: set a lower learning_rate"
-            )
         if on_metric is not None:
             for name, loss in losses.items():
                 on_metric(f"loss/{name}", loss, step)

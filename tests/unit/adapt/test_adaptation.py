@@ -123,6 +123,18 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
     assert [(out / name).read_bytes() for name in files] == [(adapted[1] / name).read_bytes() for name in files]
 
 
+def test_nothing_is_trained_through_the_attention_of_cudnn(config: AdaptConfig, tmp_path: Path) -> None:
+    seen: list[bool] = []
+    short = config.model_copy(update={"steps": 2, "control_steps": 0})
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    adapt_texts(
+        *plant_words(), short, tmp_path / "adapter",
+        on_step=lambda *_: seen.append(torch.backends.cuda.cudnn_sdp_enabled()),
+    )  # fmt: skip
+    assert seen == [False, False]
+    assert torch.backends.cuda.cudnn_sdp_enabled() == before
+
+
 def test_a_checkpoint_of_another_run_is_not_gone_on_from(config: AdaptConfig, tmp_path: Path) -> None:
     steps: list[int] = []
     short = config.model_copy(update={"steps": 10, "control_steps": 0})
@@ -247,5 +259,5 @@ def test_what_cannot_be_adapted_is_an_error(config: AdaptConfig, tmp_path: Path)
     (tmp_path / "c" / "letter.txt").write_text("keep me")
     with pytest.raises(TextError, match="is there and is no adapter"):
         adapt_texts(graph, likes, config, tmp_path / "c")
-    with pytest.raises(TextError, match=r"loss is not finite.*lower learning_rate"):
+    with pytest.raises(TextError, match=r"gradient is not finite.*lower learning_rate"):
         adapt_texts(graph, likes, config.model_copy(update={"learning_rate": 1e30}), tmp_path / "d")
