@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from kgrec.config import TrainConfig
 from kgrec.errors import TextError
-from kgrec.text.language_model import LanguageModel, Pooling, load_language_model
+from kgrec.text.language_model import Embed, LanguageModel, Pooling, Precision, load_language_model
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Backend = Literal["torch", "openvino"]
-Precision = Literal["fp32", "bf16", "int8"]
 OnTexts = Callable[[int, int], None]  # told (texts encoded so far, texts to encode)
-Embed = Callable[["Tensor", "Tensor"], NDArray[np.float32]]  # tokens and mask (n, longest) -> vectors (n, dim)
 
 TEXTS_PER_CALL, CHARACTERS_PER_CALL = 4096, 500_000  # how often progress is told: some seconds of a CPU's work
 CPU_TOKENS_PER_BATCH = 1024  # more leave a CPU's cache, fewer do not fill its matrix units

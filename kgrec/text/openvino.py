@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec.errors import TextError
-from kgrec.text.language_model import LanguageModel, quiet
+from kgrec.text.language_model import Embed, LanguageModel, Precision, quiet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from kgrec.text.encoder import Embed, Precision
 
 _GROUP = 64  # inputs that share a scale in int8: of fewer the sums are slower, of more they are less exact
 _VALUES = 2  # which input of attention the values are
@@ -39,8 +37,8 @@ def find_openvino(device: str) -> None:
 
 
 def compile_model(
-    model: LanguageModel, precision: "Precision", *, bf16: bool, streams: int, probes: Sequence[str]
-) -> "Embed":
+    model: LanguageModel, precision: Precision, *, bf16: bool, streams: int, probes: Sequence[str]
+) -> Embed:
     """Compiles a language model.
 
     Args:
