@@ -252,7 +252,8 @@ class AdaptConfig(_Frozen):
         rank: of LoRA's updates; AdaLoRA begins with half as much more and ends there.
         prefix_tokens: length of a tuned prefix.
         objectives: what is learned.
-        temperature: of the softmax over the texts of a batch.
+        temperature: of the softmax over the texts of a batch; raised to one that fits where the model as it was
+            tells likes or links worse than chance.
         batch_size: texts in a step, as many as fit.
         batch_tokens: tokens in a step: what bounds memory, about .6 MB each with the default encoder.
         text_tokens: what is read of a text while training.

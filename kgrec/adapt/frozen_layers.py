@@ -51,7 +51,7 @@ def compute_frozen_states(
     Args:
         model: the language model; its network is the tuned one.
         tokens: of each text.
-        chunks: the places in `tokens` that are computed together, all places once.
+        chunks: the places in `tokens` that are computed together; the states of others stay empty.
 
     Returns:
         None where no layer is frozen from the first on, where the states would take more than a gigabyte, or where the
@@ -61,7 +61,7 @@ def compute_frozen_states(
     if not layers:
         return None
     states: list[Tensor] = [torch.empty(0)] * len(tokens)
-    n_tokens = sum(map(len, tokens))
+    n_tokens = sum(len(tokens[place]) for chunk in chunks for place in chunk)
     with torch.no_grad():
         for number, chunk in enumerate(chunks):
             texts = [tokens[place] for place in chunk]

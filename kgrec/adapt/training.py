@@ -40,6 +40,8 @@ _LEAST_RATE = 0.05  # of the learning rate, at the end
 _LARGEST_GRADIENT = 1.0
 _WEIGHT_DECAY = 0.01
 _CHECKPOINT_STEPS = 10
+_WARMER = (1.0, 2**0.5, 2.0, 2**1.5, 4.0, 2**2.5, 8.0, 2**3.5, 16.0)  # times the temperature, to choose from
+_CHANCE = 1e6  # a temperature at which all texts are as near
 _FORMAT = "1"
 
 
@@ -160,6 +162,7 @@ def train(
     nn.init.zeros_(teller.weight)
     nn.init.zeros_(teller.bias)
     teller.to(model.device)
+    batches = batches.fit_temperatures(model, teller, on_metric)  # before a checkpoint is gone on from
     weights = {name: p for name, p in tuned.named_parameters() if p.requires_grad}
     trained = [*weights.values(), *teller.parameters()]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=_WEIGHT_DECAY)
@@ -177,12 +180,7 @@ def train(
             group["lr"] = config.learning_rate * rate
         with disable_input_dtype_casting(tuned) if casts else nullcontext():  # autocast does what is needed
             losses = batches.compute_losses(model, teller, np.random.default_rng([config.seed, 2, step]))
-        norm = float(torch.nn.utils.clip_grad_norm_(trained, _LARGEST_GRADIENT))
-        if not math.isfinite(norm):  # before a step: a checkpoint must not hold what it would leave
-            raise TextError(
-                f"the gradient is not finite after {step} steps: losses {losses}; expected numbers: "
-                f"set a lower learning_rate"
-            )
+        _check_gradient(float(torch.nn.utils.clip_grad_norm_(trained, _LARGEST_GRADIENT)), step, losses)
         optimizer.step()
         if allocate is not None:  # AdaLoRA moves its ranks to where they count
             allocate(step)
@@ -208,6 +206,15 @@ def train(
             on_step(step, config.steps)
     state.restore_best()
     return progress if progress.best.step == 0 else _choose_strength(model, tuned, state, config, look, progress)
+
+
+def _check_gradient(norm: float, step: int, losses: dict[str, float]) -> None:
+    """Stops before a step that would leave weights, and a checkpoint of them, that are no numbers."""
+    if not math.isfinite(norm):
+        raise TextError(
+            f"the gradient is not finite after {step} steps: losses {losses}; expected numbers: "
+            f"set a lower learning_rate"
+        )
 
 
 def _choose_strength(
@@ -340,6 +347,7 @@ class _Batches:
     incident: Any  # (n_texts, n_links) csr: where a text's links are
     adjacency: Any  # (n_texts, n_texts) csr
     frozen: FrozenStates | None  # where a text is drawn often enough to be worth it
+    temperatures: dict[str, float]  # of co_likes and neighbours
 
     @classmethod
     def of(cls, model: LanguageModel, graph: TextGraph, likes: Likes, config: AdaptConfig) -> "_Batches":
@@ -366,9 +374,11 @@ class _Batches:
             links, relation = links[:, :0], relation[:0]
         ends, number = links.ravel(), np.tile(np.arange(links.shape[1]), 2)
         tokens, frozen = [tokens[: config.text_tokens] for tokens in model.tokenize(graph.texts)], None
-        if config.steps * config.batch_size >= n_texts:
+        drawn = np.union1d(texts, links)
+        if config.steps * config.batch_size >= len(drawn):
+            chunks = _chunk([tokens[text] for text in drawn], model.device)
             with autocast(model.device):
-                frozen = compute_frozen_states(model, tokens, _chunk(tokens, model.device))
+                frozen = compute_frozen_states(model, tokens, [drawn[chunk] for chunk in chunks])
         return cls(
             config,
             tokens,
@@ -383,19 +393,53 @@ class _Batches:
             csr_array((np.ones(len(ends), np.bool_), (ends, number)), shape=(n_texts, links.shape[1])),
             graph.to_adjacency() if links.shape[1] else None,
             frozen,
+            {name: config.temperature for name in ("co_likes", "neighbours") if getattr(weights, name)},
         )
+
+    @torch.no_grad()
+    def fit_temperatures(self, model: LanguageModel, teller: nn.Linear, on_metric: OnMetric | None) -> "_Batches":
+        """Raises a temperature at which the model tells likes or links worse than chance to the one that fits best.
+
+        Otherwise the texts are drawn to one point, where all are as near and no gradient leads away: so it is where
+        most people like the same items.
+        """
+        texts, links = self._draw(np.random.default_rng([self.config.seed, 2, 0]))
+        vectors = self._embed(model, texts)
+        tried: dict[float, dict[str, Tensor]] = {}
+        for temperature in (*(self.config.temperature * factor for factor in _WARMER), _CHANCE):
+            trial = replace(self, temperatures=dict.fromkeys(self.temperatures, temperature))
+            tried[temperature] = trial._compare(vectors, texts, links, teller, np.random.default_rng(0))
+        found = dict(self.temperatures)
+        for name in found.keys() & tried[_CHANCE]:
+            losses = {temperature: float(of[name]) for temperature, of in tried.items()}
+            if losses[found[name]] > losses.pop(_CHANCE):
+                found[name] = min(losses, key=lambda temperature: losses[temperature])
+            if on_metric is not None:
+                on_metric(f"temperature/{name}", found[name], 0)
+        return replace(self, temperatures=found)
 
     def compute_losses(self, model: LanguageModel, teller: nn.Linear, rng: np.random.Generator) -> dict[str, float]:
         """Adds the gradients of one batch, and tells the losses."""
         texts, links = self._draw(rng)
-        frozen = None if self.frozen is None else self.frozen.select(texts)
-        vectors = embed_texts(model, [self.tokens[text] for text in texts], frozen)
-        losses = self._from_likes(vectors, texts, rng)
-        if len(links):
-            losses |= self._from_links(vectors, texts, links, teller, rng)
+        losses = self._compare(self._embed(model, texts), texts, links, teller, rng)
         if losses:
             torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         return {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def _embed(self, model: LanguageModel, texts: NDArray[np.int64]) -> Tensor:
+        frozen = None if self.frozen is None else self.frozen.select(texts)
+        return embed_texts(model, [self.tokens[text] for text in texts], frozen)
+
+    def _compare(
+        self,
+        vectors: Tensor,
+        texts: NDArray[np.int64],
+        links: NDArray[np.int64],
+        teller: nn.Linear,
+        rng: np.random.Generator,
+    ) -> dict[str, Tensor]:
+        losses = self._from_likes(vectors, texts, rng)
+        return losses | self._from_links(vectors, texts, links, teller, rng) if len(links) else losses
 
     def _draw(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Texts of liked items; where links count, half of them, and for each a text that it is linked to."""
@@ -418,7 +462,7 @@ class _Batches:
         return texts[: max(int((lengths.cumsum() <= self.config.batch_tokens).sum()), 2)]
 
     def _from_likes(self, vectors: Tensor, texts: NDArray[np.int64], rng: np.random.Generator) -> dict[str, Tensor]:
-        weights, temperature = self.config.objectives, self.config.temperature
+        weights = self.config.objectives
         rows = np.flatnonzero(self.column[texts] >= 0)
         if len(rows) < 2:  # noqa: PLR2004
             return {}
@@ -427,14 +471,16 @@ class _Batches:
         if weights.co_likes:
             # Who likes much says less of each; what many like is no more alike to all.
             shared = (likes.T @ likes.multiply(self.user_weights[:, None])).toarray() / self.popularity[columns] ** 0.5
-            losses["co_likes"] = weights.co_likes * contrast(vectors, _to(vectors, shared), temperature)
+            losses["co_likes"] = weights.co_likes * contrast(
+                vectors, _to(vectors, shared), self.temperatures["co_likes"]
+            )
         if weights.autoencoder:
             by_user = likes.tocsr()
             users = rng.permutation(np.flatnonzero(np.diff(by_user.indptr) > 1))[:_MOST_USERS]
             losses["autoencoder"] = weights.autoencoder * autoencode(vectors, _to(vectors, by_user[users].toarray()))
         if self.teacher is not None:
             teacher = self.teacher[torch.from_numpy(columns).to(vectors.device)]
-            losses["distillation"] = weights.distillation * distil(vectors, teacher, temperature)
+            losses["distillation"] = weights.distillation * distil(vectors, teacher, self.config.temperature)
         return losses
 
     def _from_links(
@@ -448,7 +494,9 @@ class _Batches:
         weights, losses = self.config.objectives, {}
         near = self.adjacency[texts][:, texts].toarray()
         if weights.neighbours:
-            losses["neighbours"] = weights.neighbours * contrast(vectors, _to(vectors, near), self.config.temperature)
+            losses["neighbours"] = weights.neighbours * contrast(
+                vectors, _to(vectors, near), self.temperatures["neighbours"]
+            )
         row = np.full(len(self.tokens), -1, np.int64)
         row[texts] = np.arange(len(texts))
         a, b, relation = *row[self.links[:, links]], self.relation[links]

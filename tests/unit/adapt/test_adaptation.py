@@ -95,11 +95,17 @@ def test_likes_that_have_nothing_to_do_with_the_texts_keep_no_adapter(
     graph, likes = plant_words()
     report = adapt_texts(graph, shuffle_items(likes, np.random.default_rng(5)), config, tmp_path / "adapter")
     assert not report.kept
-    assert (report.adapted.step, report.moved) == (0, pytest.approx(1.0))
-    assert report.adapted.gain == pytest.approx(0.0, abs=1e-6)
     assert [path.name for path in (tmp_path / "adapter").iterdir()] == [ADAPTER_FILE]
     with pytest.raises(TextError, match=r"was not kept: .*use the model without it"):
         load_language_model(tiny, adapter=tmp_path / "adapter")
+
+
+def test_where_no_step_is_better_it_is_the_model_as_it_was(config: AdaptConfig, tmp_path: Path) -> None:
+    still = config.model_copy(update={"learning_rate": 1e-12, "control_steps": 0})
+    report = adapt_texts(*plant_words(), still, tmp_path / "adapter")
+    assert not report.kept
+    assert (report.adapted.step, report.moved) == (0, pytest.approx(1.0))
+    assert report.adapted.gain == pytest.approx(0.0, abs=1e-6)
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
@@ -121,6 +127,19 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
     assert replace(report, seconds=0) == replace(adapted[0], seconds=0)
     files = ["adapter_config.json", "adapter_model.safetensors"]
     assert [(out / name).read_bytes() for name in files] == [(adapted[1] / name).read_bytes() for name in files]
+
+
+def test_a_temperature_at_which_chance_would_be_better_is_raised(config: AdaptConfig, tmp_path: Path) -> None:
+    told: dict[str, list[float]] = {}
+    cold = config.model_copy(update={"temperature": 0.005, "control_steps": 0})
+    report = adapt_texts(
+        *plant_words(), cold, tmp_path / "adapter",
+        on_metric=lambda name, value, _: told.setdefault(name, []).append(value),
+    )  # fmt: skip
+    assert told["temperature/co_likes"] == [pytest.approx(0.08)]
+    chance = np.log(cold.batch_size - 1)  # what is left when all texts are drawn to one point
+    assert told["loss/co_likes"][-1] < chance - 0.5
+    assert report.adapted.gain > 0.3
 
 
 def test_nothing_is_trained_through_the_attention_of_cudnn(config: AdaptConfig, tmp_path: Path) -> None:
