@@ -1,10 +1,13 @@
 """What adaptation minimises: pure functions of the unit vectors of a batch of texts."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 _HIDDEN = -1e4  # a text against itself
+_WARMER = tuple(2 ** (half / 2) for half in range(1, 9))  # times a temperature that is too low
 
 
 def contrast(vectors: Tensor, likeness: Tensor, temperature: float) -> Tensor:
@@ -28,6 +31,29 @@ def contrast(vectors: Tensor, likeness: Tensor, temperature: float) -> Tensor:
         return vectors.sum() * 0
     logs = (vectors @ vectors.T / temperature).fill_diagonal_(_HIDDEN).log_softmax(dim=1)
     return -(logs * target)[known].sum(dim=1).div(total[known, 0]).mean()
+
+
+def fit_temperature(vectors: Tensor, likeness: Tensor, temperature: float) -> float:
+    """The temperature of `contrast`, or up to 16 times as much where the texts tell likeness worse than chance at it.
+
+    There the quickest way down is to draw all texts to one point, where each is as near to each, the loss is that of
+    chance, log(n - 1), and no gradient leads away. So it is where most people like the same items.
+
+    Args:
+        vectors: (n, dim) float32 unit rows, before training.
+        likeness: (n, n) float32, 0 or more.
+        temperature: the one to begin with.
+
+    Returns:
+        The one given, or that of the higher ones which has the least loss.
+    """
+
+    def lose(tried: float) -> float:
+        return float(contrast(vectors, likeness, tried))
+
+    if lose(temperature) <= math.log(max(len(vectors) - 1, 1)):
+        return temperature
+    return min((temperature * factor for factor in _WARMER), key=lose)
 
 
 def autoencode(vectors: Tensor, likes: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kgrec.adapt.frozen_layers import FrozenStates, compute_frozen_states
-from kgrec.adapt.objectives import autoencode, contrast, distil, tell_relations
+from kgrec.adapt.objectives import autoencode, contrast, distil, fit_temperature, tell_relations
 from kgrec.adapt.text_graph import TextGraph
 from kgrec.adapt.tuning import weaken
 from kgrec.config import AdaptConfig, BackboneConfig
@@ -40,8 +40,6 @@ _LEAST_RATE = 0.05  # of the learning rate, at the end
 _LARGEST_GRADIENT = 1.0
 _WEIGHT_DECAY = 0.01
 _CHECKPOINT_STEPS = 10
-_WARMER = (1.0, 2**0.5, 2.0, 2**1.5, 4.0, 2**2.5, 8.0, 2**3.5, 16.0)  # times the temperature, to choose from
-_CHANCE = 1e6  # a temperature at which all texts are as near
 _FORMAT = "1"
 
 
@@ -157,12 +155,11 @@ def train(
     from peft.helpers import disable_input_dtype_casting
 
     casts = has_bf16(model.device.type) and config.method in {"lora", "adalora"}  # the others know no such switch
-    batches = _Batches.of(model, graph, likes, config)
+    batches = _Batches.of(model, graph, likes, config).fit_temperatures(model, on_metric)  # of the model as it was
     teller = nn.Linear(2 * model.dim, len(graph.relations) + 1)
     nn.init.zeros_(teller.weight)
     nn.init.zeros_(teller.bias)
     teller.to(model.device)
-    batches = batches.fit_temperatures(model, teller, on_metric)  # before a checkpoint is gone on from
     weights = {name: p for name, p in tuned.named_parameters() if p.requires_grad}
     trained = [*weights.values(), *teller.parameters()]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=_WEIGHT_DECAY)
@@ -372,6 +369,7 @@ class _Batches:
         links, relation = graph.links, graph.relation
         if not weights.of_graph:
             links, relation = links[:, :0], relation[:0]
+        contrasted = {"co_likes": weights.co_likes, "neighbours": weights.neighbours and links.shape[1]}
         ends, number = links.ravel(), np.tile(np.arange(links.shape[1]), 2)
         tokens, frozen = [tokens[: config.text_tokens] for tokens in model.tokenize(graph.texts)], None
         drawn = np.union1d(texts, links)
@@ -393,27 +391,18 @@ class _Batches:
             csr_array((np.ones(len(ends), np.bool_), (ends, number)), shape=(n_texts, links.shape[1])),
             graph.to_adjacency() if links.shape[1] else None,
             frozen,
-            {name: config.temperature for name in ("co_likes", "neighbours") if getattr(weights, name)},
+            {name: config.temperature for name, counts in contrasted.items() if counts},
         )
 
     @torch.no_grad()
-    def fit_temperatures(self, model: LanguageModel, teller: nn.Linear, on_metric: OnMetric | None) -> "_Batches":
-        """Raises a temperature at which the model tells likes or links worse than chance to the one that fits best.
-
-        Otherwise the texts are drawn to one point, where all are as near and no gradient leads away: so it is where
-        most people like the same items.
-        """
-        texts, links = self._draw(np.random.default_rng([self.config.seed, 2, 0]))
-        vectors = self._embed(model, texts)
-        tried: dict[float, dict[str, Tensor]] = {}
-        for temperature in (*(self.config.temperature * factor for factor in _WARMER), _CHANCE):
-            trial = replace(self, temperatures=dict.fromkeys(self.temperatures, temperature))
-            tried[temperature] = trial._compare(vectors, texts, links, teller, np.random.default_rng(0))
-        found = dict(self.temperatures)
-        for name in found.keys() & tried[_CHANCE]:
-            losses = {temperature: float(of[name]) for temperature, of in tried.items()}
-            if losses[found[name]] > losses.pop(_CHANCE):
-                found[name] = min(losses, key=lambda temperature: losses[temperature])
+    def fit_temperatures(self, model: LanguageModel, on_metric: OnMetric | None) -> "_Batches":
+        """Raises, by the first batch, what is too low for the model; see `fit_temperature`."""
+        texts, _ = self._draw(np.random.default_rng([self.config.seed, 2, 0]))
+        vectors, found = self._embed(model, texts), {}
+        for name, given in self.temperatures.items():
+            rows = np.flatnonzero(self.column[texts] >= 0) if name == "co_likes" else np.arange(len(texts))
+            likeness = (self._co_liked if name == "co_likes" else self._linked)(texts[rows])
+            found[name] = fit_temperature(_select(vectors, rows), _to(vectors, likeness), given)
             if on_metric is not None:
                 on_metric(f"temperature/{name}", found[name], 0)
         return replace(self, temperatures=found)
@@ -421,7 +410,10 @@ class _Batches:
     def compute_losses(self, model: LanguageModel, teller: nn.Linear, rng: np.random.Generator) -> dict[str, float]:
         """Adds the gradients of one batch, and tells the losses."""
         texts, links = self._draw(rng)
-        losses = self._compare(self._embed(model, texts), texts, links, teller, rng)
+        vectors = self._embed(model, texts)
+        losses = self._from_likes(vectors, texts, rng)
+        if len(links):
+            losses |= self._from_links(vectors, texts, links, teller, rng)
         if losses:
             torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         return {name: float(loss.detach()) for name, loss in losses.items()}
@@ -430,16 +422,19 @@ class _Batches:
         frozen = None if self.frozen is None else self.frozen.select(texts)
         return embed_texts(model, [self.tokens[text] for text in texts], frozen)
 
-    def _compare(
-        self,
-        vectors: Tensor,
-        texts: NDArray[np.int64],
-        links: NDArray[np.int64],
-        teller: nn.Linear,
-        rng: np.random.Generator,
-    ) -> dict[str, Tensor]:
-        losses = self._from_likes(vectors, texts, rng)
-        return losses | self._from_links(vectors, texts, links, teller, rng) if len(links) else losses
+    def _co_liked(self, texts: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n, n): how alike liked texts are by who likes them. Who likes much says less of each; what many like is no
+        more alike to all.
+        """
+        columns = self.column[texts]
+        likes = self.likes[:, columns]
+        shared: NDArray[np.float32] = (likes.T @ likes.multiply(self.user_weights[:, None])).toarray()
+        return shared / self.popularity[columns] ** 0.5
+
+    def _linked(self, texts: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n, n): which texts are linked."""
+        near: NDArray[np.float32] = self.adjacency[texts][:, texts].toarray()
+        return near
 
     def _draw(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Texts of liked items; where links count, half of them, and for each a text that it is linked to."""
@@ -466,20 +461,17 @@ class _Batches:
         rows = np.flatnonzero(self.column[texts] >= 0)
         if len(rows) < 2:  # noqa: PLR2004
             return {}
-        columns, vectors = self.column[texts[rows]], vectors[torch.from_numpy(rows).to(vectors.device)]
-        likes, losses = self.likes[:, columns], {}
+        texts, vectors, losses = texts[rows], _select(vectors, rows), {}
+        columns = self.column[texts]
         if weights.co_likes:
-            # Who likes much says less of each; what many like is no more alike to all.
-            shared = (likes.T @ likes.multiply(self.user_weights[:, None])).toarray() / self.popularity[columns] ** 0.5
-            losses["co_likes"] = weights.co_likes * contrast(
-                vectors, _to(vectors, shared), self.temperatures["co_likes"]
-            )
+            alike = contrast(vectors, _to(vectors, self._co_liked(texts)), self.temperatures["co_likes"])
+            losses["co_likes"] = weights.co_likes * alike
         if weights.autoencoder:
-            by_user = likes.tocsr()
+            by_user = self.likes[:, columns].tocsr()
             users = rng.permutation(np.flatnonzero(np.diff(by_user.indptr) > 1))[:_MOST_USERS]
             losses["autoencoder"] = weights.autoencoder * autoencode(vectors, _to(vectors, by_user[users].toarray()))
         if self.teacher is not None:
-            teacher = self.teacher[torch.from_numpy(columns).to(vectors.device)]
+            teacher = _select(self.teacher, columns)
             losses["distillation"] = weights.distillation * distil(vectors, teacher, self.config.temperature)
         return losses
 
@@ -492,11 +484,10 @@ class _Batches:
         rng: np.random.Generator,
     ) -> dict[str, Tensor]:
         weights, losses = self.config.objectives, {}
-        near = self.adjacency[texts][:, texts].toarray()
+        near = self._linked(texts)
         if weights.neighbours:
-            losses["neighbours"] = weights.neighbours * contrast(
-                vectors, _to(vectors, near), self.temperatures["neighbours"]
-            )
+            alike = contrast(vectors, _to(vectors, near), self.temperatures["neighbours"])
+            losses["neighbours"] = weights.neighbours * alike
         row = np.full(len(self.tokens), -1, np.int64)
         row[texts] = np.arange(len(texts))
         a, b, relation = *row[self.links[:, links]], self.relation[links]
@@ -510,6 +501,10 @@ class _Batches:
             pairs = torch.from_numpy(np.stack([np.concatenate(part) for part in parts])).to(vectors.device)
             losses["relations"] = weights.relations * tell_relations(vectors, pairs[0], pairs[1], pairs[2], teller)
         return losses
+
+
+def _select(vectors: Tensor, rows: NDArray[np.int64]) -> Tensor:
+    return vectors[torch.from_numpy(rows).to(vectors.device)]
 
 
 def _to(like: Tensor, values: NDArray[np.float32]) -> Tensor:

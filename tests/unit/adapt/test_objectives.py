@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kgrec.adapt.objectives import autoencode, contrast, distil, tell_relations
+from kgrec.adapt.objectives import autoencode, contrast, distil, fit_temperature, tell_relations
 
 # two equal vectors, and one that stands upright to them
 VECTORS = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -28,6 +28,17 @@ def test_nothing_alike_has_no_gradient() -> None:
     loss.backward()
     assert float(loss.detach()) == 0
     assert not vectors.grad.any()
+
+
+def test_a_temperature_is_raised_only_where_chance_tells_better() -> None:
+    vectors = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    same = torch.eye(2).repeat_interleave(2, 0).repeat_interleave(2, 1)
+    assert fit_temperature(vectors, same, 0.05) == 0.05
+    assert fit_temperature(vectors, torch.zeros(4, 4), 0.05) == 0.05
+    # All are as alike, so no temperature beats chance and the highest is nearest to it.
+    assert fit_temperature(vectors, torch.ones(4, 4), 0.05) == pytest.approx(0.8)
+    # Of each text's likeness 2/3 is with its twin, which softmax gives at 1 / log 4 = .72: .8 is nearest.
+    assert fit_temperature(vectors, 4 * same + (1 - same), 0.1) == pytest.approx(0.8)
 
 
 def test_autoencode_by_hand() -> None:
