@@ -39,11 +39,11 @@ def make_tiny_model(folder: Path, *, seed: int = 0, width: int = 32, decoder: bo
 
 
 def plant_words(
-    seed: int = 0, *, n_items: int = 480, n_users: int = 180, likes_each: int = 12
+    seed: int = 0, *, n_items: int = 480, n_users: int = 180, likes_each: int = 12, links_each: int = 1
 ) -> tuple[TextGraph, Likes]:
     """Texts of a topic's word among words that mean nothing, in any order; each user likes items of one topic.
 
-    Every item is linked to the next of its topic.
+    Every item is linked to the next `links_each` items of its topic.
     """
     rng = np.random.default_rng(seed)
     topics = np.arange(n_items) % N_TOPICS
@@ -59,6 +59,7 @@ def plant_words(
         items += liked.tolist()
     order = np.argsort(texts)
     place = np.argsort(order)
-    links = np.stack([place[: n_items - N_TOPICS], place[N_TOPICS:]])
+    steps = N_TOPICS * np.arange(1, links_each + 1)
+    links = np.concatenate([np.stack([place[: n_items - step], place[step:]]) for step in steps], axis=1)
     graph = TextGraph([texts[i] for i in order], place, links, np.zeros(links.shape[1], np.int64), ("next",))
     return graph, Likes(np.array(users), np.array(items), None, (n_users, n_items))

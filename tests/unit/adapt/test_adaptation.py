@@ -58,10 +58,13 @@ def test_likes_help_where_a_word_says_who_likes_it_and_shuffled_ones_do_not(
 
 def test_a_decoder_only_model_learns_too(config: AdaptConfig, tmp_path: Path) -> None:
     tiny = make_tiny_model(tmp_path / "tiny", decoder=True)
-    changes = {"encoder": tiny, "layers": 0, "control_steps": 0}  # the topic's word is read by the first layer
-    report = adapt_texts(*plant_words(), config.model_copy(update=changes), tmp_path / "adapter")
+    # All layers, since the topic's word is read by the first. Over three seeds and both precisions the gain is 1.5 to
+    # 2.1, and that 10 to 17 standard errors; with the catalogue of the other tests it was three of them at times.
+    changes = {"encoder": tiny, "layers": 0, "control_steps": 0, "steps": 60}
+    planted = plant_words(n_items=960, n_users=360, likes_each=20)
+    report = adapt_texts(*planted, config.model_copy(update=changes), tmp_path / "adapter")
     assert report.kept, report
-    assert report.adapted.gain > 0.1
+    assert report.adapted.gain > 0.5
 
 
 def test_an_adapter_changes_the_vectors_and_the_revision(tiny: str, adapted: tuple[AdaptationReport, Path]) -> None:
@@ -218,10 +221,12 @@ def test_of_a_weakened_change_nothing_or_a_part_is_left(tiny: str, method: str) 
     ],
 )
 def test_each_objective_finds_the_word(config: AdaptConfig, objectives: dict[str, float], tmp_path: Path) -> None:
-    changes = {"objectives": ObjectiveWeights(**objectives), "control_steps": 0, "beside": (0.0,)}
+    # Planted far above noise: over three seeds, in float32 and in bfloat16, the gain is 5.8 to 13.6 standard errors.
+    changes = {"objectives": ObjectiveWeights(**objectives), "control_steps": 0, "beside": (0.0,), "steps": 80}
     alone = config.model_copy(update=changes)
-    report = adapt_texts(*plant_words(), alone, tmp_path / "adapter")
+    report = adapt_texts(*plant_words(links_each=8), alone, tmp_path / "adapter")
     assert report.kept, report
+    assert report.adapted.gain > 0.2
     assert report.control is None
 
 
