@@ -53,30 +53,21 @@ class BackboneConfig(_Frozen):
     """Implicit ALS (Hu et al. 2008, as revisited by Rendle et al. 2022).
 
     Attributes:
-        alphas: weights of the unobserved pairs to choose from on validation, from the middle of each by steps.
-        regularisations: factors of (n + alpha N) to choose from likewise.
+        alpha: weight of the unobserved pairs.
+        regularisation: factor of (n + alpha N).
+        alphas, regularisations: other values to try on validation; none: the defaults stay.
         epochs: alternations between users and items.
         draft_dim: width of the vectors while these are chosen.
-        more_epochs: alternations when held-out likes have joined the others.
+        more_epochs: alternations when held-out likes have joined the others, or a setting has changed.
     """
 
-    alphas: tuple[PositiveFloat, ...] = (0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8)
-    regularisations: tuple[PositiveFloat, ...] = (
-        0.0005,
-        0.001,
-        0.002,
-        0.004,
-        0.007,
-        0.01,
-        0.015,
-        0.02,
-        0.03,
-        0.05,
-        0.08,
-    )
+    alpha: PositiveFloat = 0.1
+    regularisation: PositiveFloat = 0.01
+    alphas: tuple[PositiveFloat, ...] = (0.03, 0.3)
+    regularisations: tuple[PositiveFloat, ...] = (0.003, 0.03)
     epochs: PositiveInt = 8
-    draft_dim: PositiveInt = 64
-    more_epochs: PositiveInt = 4
+    draft_dim: PositiveInt = 32
+    more_epochs: PositiveInt = 3
 
 
 class ItemItemConfig(_Frozen):
@@ -86,43 +77,64 @@ class ItemItemConfig(_Frozen):
     catalogue.
 
     Attributes:
-        max_items: above this many items its low-rank form is taken: the exact one has matrices of n_items^2; 0 leaves
-            it out.
-        rank: of the low-rank form.
+        exact_items: up to so many items with likes the exact matrix is solved, which takes n_items^3; above, each item
+            is solved on its nearest ones alone.
+        nearest: how many these are.
+        kept: the largest weights of each item that stay.
+        rank: of the factors of what is left over; half as many where items are solved on their nearest ones.
         user_exponent: a user with n likes weighs n^-user_exponent.
-        regularisations: for many likes, chosen on validation.
-        dropout: for many likes: the share of likes that a user is expected not to have shown yet.
-        few_regularisation: for few likes.
-        few_dropouts: for few likes, chosen on validation.
-        link_weights: of what items share in the graph, chosen on validation; 0 is no graph.
-        text_weights: of how alike their texts are, chosen on validation; 0 is no texts.
+        regularisation, dropout: for many likes; dropout is the share of likes that a user is expected not to have
+            shown yet.
+        few_regularisation, few_dropout, few_user_exponent: for few likes.
+        link_weight: of what items share in the graph; 0 is no graph.
+        text_weight: of how alike their texts are; 0 is no texts.
+        popularity_exponent: for many likes, an item's weights are divided by its number of likes to this power.
+        shrinkage: of the item kNN beside it, in mean diagonals.
     """
 
-    max_items: int = Field(30_000, ge=0)
-    rank: PositiveInt = 1024
+    exact_items: int = Field(5_000, ge=0)
+    nearest: PositiveInt = 100
+    kept: PositiveInt = 50
+    rank: int = Field(128, ge=0)
     user_exponent: float = 0.4
-    regularisations: tuple[PositiveFloat, ...] = (0.5, 1.2, 2.5, 5.0, 10.0)
+    regularisation: PositiveFloat = 2.5
     dropout: float = Field(0.4, ge=0, lt=1)
     few_regularisation: PositiveFloat = 5.0
-    few_dropouts: tuple[float, ...] = (0.9, 0.95)
-    link_weights: tuple[float, ...] = (0.0, 0.3, 0.6)
-    text_weights: tuple[float, ...] = (0.0, 0.3, 1.0, 2.0)
+    few_dropout: float = Field(0.9, ge=0, lt=1)
+    few_user_exponent: float = 0.0
+    link_weight: float = Field(0.3, ge=0)
+    text_weight: float = Field(0.0, ge=0)
+    popularity_exponent: float = 0.1
+    shrinkage: float = Field(10.0, ge=0)
 
 
 class ContentConfig(_Frozen):
-    """Kernel ridge from texts and links straight to the likes, for items that nobody has met.
+    """Kernel ridge from texts and links straight to the likes, for items that nobody has liked.
 
     Attributes:
-        link_weights: of the links' cosine in the kernel, chosen on validation.
+        link_weight: of the links' cosine in the kernel.
         regularisation: in diagonals of the kernel.
-        max_items: above this many met items some stand for all of them: the exact form has a matrix of n_met^2.
+        max_items: above this many liked items some stand for all of them: the exact form has a matrix of n^2.
         landmarks: so many do.
+        rank: of the factors that are kept.
     """
 
-    link_weights: tuple[float, ...] = (0.0, 1.0, 3.0)
+    link_weight: float = Field(1.0, ge=0)
     regularisation: PositiveFloat = 1.0
-    max_items: int = Field(20_000, ge=0)
+    max_items: int = Field(5_000, ge=0)
     landmarks: PositiveInt = 2048
+    rank: PositiveInt = 128
+
+
+class GateConfig(_Frozen):
+    """How popular a first list may be.
+
+    Attributes:
+        most_popular: number of likes -> of the first 10 items at most so many are among the 20 most liked, the mean
+            over users; a catalogue in which 20 items are a large part scales it.
+    """
+
+    most_popular: dict[int, float] = {1: 3.0, 3: 4.0}
 
 
 class NetworkConfig(_Frozen):
@@ -166,8 +178,9 @@ class PriorConfig(_Frozen):
         path_dim: width kept of the mean text of each relation path's ends.
         links_dim: width kept of the idf-weighted (relation, entity) incidence.
         half_weight: an item with n likes weighs n / (n + half_weight) as a training row.
-        regularisations: of the ridge, chosen on validation.
-        gates: scales tried per channel on validation; 0 leaves a channel out.
+        regularisation: of the ridge.
+        regularisations: other values to try on validation.
+        gates: scales to try for each kind of channel beside 1; 0 leaves it out.
         hidden: width of the network's hidden layer; 0 leaves the ridge alone, which did as well on MovieLens.
         steps: gradient steps of the hidden layer; validation says whether to keep it.
     """
@@ -177,8 +190,9 @@ class PriorConfig(_Frozen):
     path_dim: PositiveInt = 64
     links_dim: PositiveInt = 512
     half_weight: PositiveFloat = 20.0
-    regularisations: tuple[PositiveFloat, ...] = (3.0, 10.0, 30.0)
-    gates: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)
+    regularisation: PositiveFloat = 10.0
+    regularisations: tuple[PositiveFloat, ...] = (3.0, 30.0)
+    gates: tuple[float, ...] = (0.5, 2.0)
     hidden: int = Field(0, ge=0)
     steps: PositiveInt = 60
 
@@ -313,11 +327,12 @@ class TrainConfig(_Frozen):
     encoder_backend: Literal["torch", "openvino"] = "torch"
     adapter: str | None = None
     device: str | None = None
-    embedding_dim: PositiveInt = 128
+    embedding_dim: PositiveInt = 64
     list_length: PositiveInt = 20
     validation: SplitConfig = SplitConfig(warm=0.1)  # fewer than to test: what is chosen is for all likes
     backbone: BackboneConfig = BackboneConfig()
     item_item: ItemItemConfig = ItemItemConfig()
     content: ContentConfig = ContentConfig()
+    gate: GateConfig = GateConfig()
     prior: PriorConfig = PriorConfig()
     head: HeadConfig = HeadConfig()

@@ -1,5 +1,6 @@
 """IdMap: the catalogue's own ids <-> contiguous rows."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,6 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec.errors import KgrecError
+
+_ROWS = 1 << 31  # numbers drawn from ids are above all rows
+
+
+def number_ids(ids: Sequence[str]) -> NDArray[np.int64]:
+    """A number for each id, (n,) int64, the same wherever and whenever it is asked for; above all rows, below 2^48."""
+    digests = (hashlib.blake2b(id_.encode(), digest_size=5).digest() for id_ in ids)
+    return np.array([_ROWS + int.from_bytes(digest, "big") for digest in digests], np.int64)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Ranking metrics: per user (recall, NDCG, MRR) and per set of lists (coverage, Gini, average popularity)."""
+"""Ranking metrics: per user (recall, NDCG, MRR, stratified recall) and per set of lists (coverage, Gini, overlap)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +110,121 @@ def mrr(hits: NDArray[np.bool_]) -> NDArray[np.float64]:
     """
     ranks = np.arange(1, hits.shape[1] + 1)
     return np.maximum.accumulate(hits / ranks, axis=1)
+
+
+def popularity_weights(popularity: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weighs a hit by how rarely its item is liked: popularity^-.5, where popularity counts as at least 1.
+
+    Args:
+        popularity: (n_items,) likes of each item in training.
+
+    Returns:
+        (n_items,) float64 in (0, 1].
+    """
+    weights: NDArray[np.float64] = np.maximum(popularity, 1).astype(np.float64) ** -0.5
+    return weights
+
+
+def stratified_recall(hit_weights: NDArray[np.floating], relevant_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Popularity-stratified recall at every length: recall where a hit on a rarely liked item counts for more.
+
+    S@k = sum over hits in the first k of w_i / sum over the user's relevant items of w_i, with w_i = popularity_i^-.5
+    (Steck, Item popularity and recommendation accuracy, 2011).
+
+    Args:
+        hit_weights: (n_users, k), best first: the weight of the item at each place that is a hit, 0 elsewhere.
+        relevant_weights: (n_users,) sum of the weights of the user's relevant items, in the list or not.
+
+    Returns:
+        (n_users, k); column j is S@(j + 1); 0 for a user without relevant items.
+    """
+    total = np.where(relevant_weights > 0, relevant_weights, 1.0)[:, None]  # (n_users, 1)
+    found: NDArray[np.float64] = np.cumsum(hit_weights, axis=1, dtype=np.float64) / total
+    return np.minimum(found, 1.0)  # rounding of the weights
+
+
+def find_popular(popularity: NDArray[np.int64], n: int = 20) -> NDArray[np.bool_]:
+    """Marks the n most liked items; of equally liked ones those of lower rows, and none without a like.
+
+    Args:
+        popularity: (n_items,) likes of each item in training.
+        n: how many.
+
+    Returns:
+        (n_items,) bool.
+    """
+    popular = np.zeros(popularity.size, np.bool_)
+    popular[np.argsort(-popularity, kind="stable")[:n]] = True
+    return popular & (popularity > 0)
+
+
+def popular_in_first(top: NDArray[np.int64], popular: NDArray[np.bool_], n: int = 10) -> NDArray[np.int64]:
+    """Counts how many of a user's first n recommendations are popular.
+
+    Args:
+        top: (n_users, k) item rows, best first, -1 for none.
+        popular: (n_items,) bool: which items count as popular, as from `find_popular`.
+        n: how many places are looked at; all k where a list is shorter.
+
+    Returns:
+        (n_users,) int64, 0 to n.
+    """
+    first = top[:, :n]
+    counts: NDArray[np.int64] = ((first >= 0) & popular[first]).sum(axis=1, dtype=np.int64)
+    return counts
+
+
+def list_overlap(recommended: NDArray[np.int64], n_lists: int, k: int) -> float:
+    """The expected share of items that the lists of two random users have in common: 0 all different, 1 all the same.
+
+    O = sum_i c_i (c_i - 1) / (n (n - 1) k), with c_i the lists that item i is in: of the n (n - 1) ordered pairs of
+    lists, c_i (c_i - 1) share item i.
+
+    Args:
+        recommended: (n_items,) how many of the lists each item is in.
+        n_lists: n, the number of lists.
+        k: the length of a list.
+
+    Returns:
+        0 to 1; 0 with fewer than two lists.
+    """
+    if n_lists < 2:  # noqa: PLR2004
+        return 0.0
+    counts = recommended.astype(np.float64)
+    return float((counts * (counts - 1)).sum() / (float(n_lists) * (n_lists - 1) * k))
+
+
+def geometric_mean(values: NDArray[np.float64]) -> float:
+    """The geometric mean of the means of several metrics: (prod_m mean_u x_um)^(1 / n_metrics); 0 without users.
+
+    Args:
+        values: (n_users, n_metrics), 0 or more.
+    """
+    if not len(values):
+        return 0.0
+    means = values.mean(axis=0)
+    return float(np.exp(np.log(means).mean())) if (means > 0).all() else 0.0
+
+
+def linearise_geometric_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each user's share of the geometric mean of means, by the delta method.
+
+    With G = (prod_m M_m)^(1/n) and M_m = mean_u x_um, the first-order expansion of G around the means is a mean over
+    users of g_u = G / n * sum_m x_um / M_m. So mean_u g_u = G, the standard error of G is that of a mean of g, and the
+    standard error of a difference between two scorers that were asked by the same users is that of the mean of
+    g_u(a) - g_u(b).
+
+    Args:
+        values: (n_users, n_metrics), 0 or more.
+
+    Returns:
+        (n_users,) float64; all 0 where a metric is 0 for everybody, since G is 0 then.
+    """
+    total = geometric_mean(values)
+    if not total:
+        return np.zeros(len(values))
+    shares: NDArray[np.float64] = total * (values / values.mean(axis=0)).mean(axis=1)
+    return shares
 
 
 def coverage(recommended: NDArray[np.int64]) -> float:

@@ -9,13 +9,11 @@ import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from sklearn.utils.extmath import randomized_svd
-from torch import Tensor
 
 from graph_schema import SOURCE, TARGET
 from kgrec.errors import RequestError, StoreError
-from kgrec.model.head import Head
-from kgrec.model.model import BACKBONE, COMPONENTS, CONTENT, FEW_SHOT, ITEM_ITEM, ITEM_ITEM_FEW, Model
+from kgrec.model.backbone import Backbone
+from kgrec.model.component import Support
 from kgrec.recommend import Recommender
 from kgrec.store.contract import OnRows
 from kgrec.store.neo4j.connection import Connection
@@ -32,7 +30,6 @@ from kgrec.store.neo4j.release import (
 )
 
 NEIGHBOURS = 50
-ITEM_ITEM_DIM = 256
 _BLOCK_ITEMS, _BLOCK_USERS = 256, 2048
 _LISTS = pa.schema({SOURCE: pa.string(), TARGET: pa.string(), "rank": pa.int64(), "score": pa.float64()})
 _ENOUGH = 0.95
@@ -143,11 +140,11 @@ def publish_bundle(
                 "the graph that the bundle was trained from"
             )
         tell("writing item vectors")
-        vectors, queries = (found[bundle.items.rows(present)] for found in item_vectors(bundle.model))
-        _write_vectors(draft, "item", present, vectors, queries, on_rows)
+        vectors = bundle.model.likeness_vectors()[bundle.items.rows(present)]
+        _write_vectors(draft, "item", present, vectors, on_rows)
         tell("writing neighbours")
         lists = _find_similar(recommender, present, neighbours)
-        compared = _Compared(present, vectors, queries)
+        compared = _Compared(present, vectors)
         draft.write_lists(SIMILAR_TO, "item", compared.watch(lists), on_rows)
         users = None
         if recommend:
@@ -155,8 +152,8 @@ def publish_bundle(
             known = [id_ for id_ in bundle.users.ids if id_ in found.elements]
             users = _compare(known, len(bundle.users), found)
             tell("writing user vectors")
-            vectors = user_vectors(bundle.model.few_shot, bundle.liked[bundle.users.rows(known)])
-            _write_vectors(draft, "user", known, vectors, None, on_rows)
+            vectors = user_vectors(bundle.model.backbone, bundle.liked[bundle.users.rows(known)])
+            _write_vectors(draft, "user", known, vectors, on_rows)
             tell("writing recommendations")
             lists = _recommend(recommender, known, present, min(recommend, len(bundle.items)))
             draft.write_lists(RECOMMENDED, "user", lists, on_rows)
@@ -177,123 +174,40 @@ def _write_vectors(
     side: Side,
     ids: Sequence[str],
     vectors: NDArray[np.float32],
-    queries: NDArray[np.float32] | None,
     on_rows: OnRows | None,
 ) -> None:
     """Writes those that are not all zeros."""
     rows = np.flatnonzero(vectors.any(axis=1))
     if len(rows):
-        asked = None if queries is None else queries[rows]
-        draft.write_vectors(side, [ids[row] for row in rows.tolist()], vectors[rows], asked, on_rows)
+        draft.write_vectors(side, [ids[row] for row in rows.tolist()], vectors[rows], None, on_rows)
 
 
-def item_vectors(model: Model) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Vectors by which a cosine index finds what `Recommender.similar` finds.
+def user_vectors(backbone: Backbone, liked: csr_array) -> NDArray[np.float32]:
+    """Vectors whose cosine says how alike the scores are that the backbone gives to two users.
 
-    What a like of item i adds to the score of j is, for each head h, w_h(j) z_j' A_i^-1 z_i, with w_h(j) the gate's
-    weight of j, A_i = z_i z_i' + B and B = alpha G + ridge I. With B = L L', by Sherman and Morrison, that is the dot
-    product of w_h(j) L^-1 z_j and L^-1 z_i / (1 + z_i' B^-1 z_i); the heads' parts side by side make one vector. Dot
-    products are ranked by a cosine index once all items are given the same length by one more coordinate, which is 0 in
-    what is asked (Bachrach et al., Speeding up the Xbox recommender system, RecSys 2014). Where the gate counts an
-    item-item component at one like, what a like adds has no such form: then the vectors are its factors of rank
-    `ITEM_ITEM_DIM`, by a truncated singular value decomposition.
-
-    Returns:
-        (n_items, dim + 1) float32 unit vectors to put into the index, and (n_items, dim + 1) float32 unit vectors to
-        ask it with; both are zeros for an item of which a like adds nothing to others.
-    """
-    bucket = int(model.gate.bucket(np.array([1]))[0])
-    indexed, asked = [], []
-    for name, head in ((FEW_SHOT, model.few_shot), (BACKBONE, model.backbone)):
-        place = COMPONENTS.index(name)
-        cold, warm = float(model.gate.cold[bucket, place]), float(model.gate.warm[bucket, place])
-        weights = torch.where(model.cold, cold, warm).double()[:, None]  # (n_items, 1)
-        if not weights.any():
-            continue
-        whitened = _whiten(head)  # (n_items, dim)
-        scales = 1 + whitened.square().sum(dim=1, keepdim=True)
-        indexed.append(whitened * weights)
-        asked.append(whitened / scales)
-    of_item_item = _weigh_item_item(model, bucket)
-    if not indexed and of_item_item is None:  # no like counts: the few-shot head is still the nearest to an answer
-        indexed = asked = [_whiten(model.few_shot)]
-    nothing = torch.zeros((model.n_items, 0), dtype=torch.float64)
-    items, queries = torch.cat([nothing, *indexed], dim=1), torch.cat([nothing, *asked], dim=1)  # (n_items, dim)
-    if of_item_item is not None:
-        items, queries = _factorise(queries @ items.T + of_item_item)
-    lengths = items.norm(dim=1, keepdim=True)
-    longest = lengths.max().clamp(min=1e-12)
-    rest = (1 - (lengths / longest).square()).clamp(min=0).sqrt()
-    unit = torch.cat([items / longest, rest], dim=1)
-    asking = torch.nn.functional.normalize(torch.nn.functional.pad(queries, (0, 1)))
-    known = items.any(dim=1, keepdim=True) & queries.any(dim=1, keepdim=True)
-    return (unit * known).float().numpy(), (asking * known).float().numpy()
-
-
-def _weigh_item_item(model: Model, bucket: int) -> Tensor | None:
-    """(n_items, n_items) float64: what item-item and content components add by a like of each item; None: nothing."""
-    found: Tensor | None = None
-    for name, matrix in ((ITEM_ITEM, model.item_item), (ITEM_ITEM_FEW, model.item_item_few)):
-        weight = float(model.gate.warm[bucket, COMPONENTS.index(name)])  # what is cold has no column there
-        if matrix is None or not weight:
-            continue
-        n_first = len(matrix)
-        found = torch.zeros((model.n_items, model.n_items), dtype=torch.float64) if found is None else found
-        found[:n_first, :n_first] += weight * matrix.rows(torch.arange(n_first))
-    weight = float(model.gate.cold[bucket, COMPONENTS.index(CONTENT)])
-    if model.content is not None and weight and model.cold.any():
-        found = torch.zeros((model.n_items, model.n_items), dtype=torch.float64) if found is None else found
-        shares = model.content.shares(np.arange(model.n_items), np.arange(int(model.cold.sum())))
-        found[:, model.cold] += weight * torch.from_numpy(shares)
-    return found
-
-
-def _factorise(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """(n_items, dim) float64 item vectors and query vectors whose dot products come near to scores off the diagonal."""
-    scores.fill_diagonal_(0)
-    dim = min(ITEM_ITEM_DIM, len(scores))
-    left, values, right = randomized_svd(scores.numpy(), n_components=dim, random_state=0)
-    return torch.from_numpy(right.T.copy()), torch.from_numpy(left * values)
-
-
-def user_vectors(head: Head, liked: csr_array) -> NDArray[np.float32]:
-    """Vectors whose cosine says how alike the scores are that the few-shot head gives to two users.
-
-    They are G^1/2 (w - centre), w the user's vector and G the sum of z z' over the items: their dot product is the sum
-    over items of both users' scores, taken relative to those of a user without likes.
+    They are G^1/2 w, w the user's vector and G the sum of z z' over the items: their dot product is the sum over items
+    of both users' scores.
 
     Args:
-        head: the few-shot head.
+        backbone: of the model.
         liked: (n_users, n_items) likes.
 
     Returns:
         (n_users, dim) float32 unit vectors; zeros for a user without likes.
     """
-    values, directions = torch.linalg.eigh(head.gram.double())
+    values, directions = torch.linalg.eigh(backbone.gram.double())
     root = directions * values.clamp(min=0).sqrt()  # (dim, dim)
     found = np.zeros((liked.shape[0], len(values)), np.float32)
     for start in range(0, liked.shape[0], _BLOCK_USERS):
-        block = liked[start : start + _BLOCK_USERS]
-        relative = torch.where(
-            torch.from_numpy(np.diff(block.indptr) > 0)[:, None], head.solve(block).double() - head.centre.double(), 0.0
-        )
-        found[start : start + _BLOCK_USERS] = torch.nn.functional.normalize(relative @ root).float().numpy()
+        users = backbone.users(Support(liked[start : start + _BLOCK_USERS])).double()
+        found[start : start + _BLOCK_USERS] = torch.nn.functional.normalize(users @ root).float().numpy()
     return found
-
-
-def _whiten(head: Head) -> Tensor:
-    """(n_items, dim) float64: L^-1 z of every item."""
-    ridge = float(head.ridge(np.array([1]))[0])
-    gram = head.gram.double()
-    factor = torch.linalg.cholesky(head.alpha * gram + ridge * torch.eye(len(gram), dtype=torch.float64))
-    whitened: Tensor = torch.linalg.solve_triangular(factor, head.vectors.double().T, upper=False).T
-    return whitened
 
 
 def _find_similar(recommender: Recommender, present: Sequence[str], neighbours: int) -> Iterator[pa.Table]:
     """The neighbours of every item among the items that the graph has, some items at a time.
 
-    An item of score 0 or less is no neighbour: a like speaks not for it, and of what nothing is known all scores are 0.
+    An item of score 0 or less is no neighbour: it is not alike.
     """
     may_be = set(present)
     n_items = len(recommender.bundle.items)
@@ -320,8 +234,8 @@ def _recommend(recommender: Recommender, users: Sequence[str], present: Sequence
 class _Compared:
     """Compares the first neighbours of some items with those that the vectors find."""
 
-    def __init__(self, ids: Sequence[str], vectors: NDArray[np.float32], queries: NDArray[np.float32]) -> None:
-        self._ids, self._vectors, self._queries = ids, vectors, queries
+    def __init__(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        self._ids, self._vectors = ids, vectors
         chosen = np.unique(np.linspace(0, len(ids) - 1, _N_COMPARED).astype(int))
         self._rows = {ids[row]: row for row in chosen.tolist()}
         self._shares: list[float] = []
@@ -335,7 +249,7 @@ class _Compared:
                     wanted.setdefault(item, set()).add(other)
             for item, others in wanted.items():
                 row = self._rows[item]
-                scores = self._vectors @ self._queries[row]
+                scores = self._vectors @ self._vectors[row]
                 scores[row] = -np.inf
                 found = {self._ids[place] for place in np.argsort(-scores, kind="stable")[: len(others)].tolist()}
                 self._shares.append(len(found & others) / len(others))

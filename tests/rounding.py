@@ -1,9 +1,14 @@
 """Answers compared: floats may differ by rounding, which is another where numbers lie elsewhere in memory."""
 
+from collections.abc import Iterable
 from dataclasses import is_dataclass
 
 import pyarrow as pa
 import pytest
+
+from kgrec.recommend import Recommendations
+
+STORED = 5e-3  # a bundle stores some of its numbers in half precision, and what places items in 8 bits
 
 
 def assert_same_but_for_rounding(found: object, expected: object) -> None:
@@ -25,3 +30,16 @@ def assert_same_but_for_rounding(found: object, expected: object) -> None:
             assert_same_but_for_rounding(one, other)
     else:
         assert found == expected
+
+
+def assert_same_as_stored(found: Recommendations | pa.Table, expected: Recommendations | pa.Table) -> None:
+    """The same items with the same scores but for what storing takes; so near each other they may change places."""
+    one, other = (_to_scores(answer) for answer in (found, expected))
+    assert set(one) == set(other)
+    for key, score in other.items():
+        assert one[key] == pytest.approx(score, rel=STORED, abs=STORED), key
+
+
+def _to_scores(answer: Recommendations | pa.Table) -> dict[tuple[str, ...], float]:
+    rows: Iterable[dict[str, object]] = (answer if isinstance(answer, pa.Table) else answer.to_table()).to_pylist()
+    return {(str(row.get("user")), str(row["item"])): float(str(row["score"])) for row in rows}

@@ -32,11 +32,11 @@ from kgrec.config import SplitConfig, TrainConfig
 from kgrec.errors import RequestError
 from kgrec.evaluate.run import count_catalogue, describe_split, report_slices
 from kgrec.graph.hetero import sort_tables
-from kgrec.graph.split import Split, read_likes, split_likes
-from kgrec.slices import evaluate_slice
+from kgrec.questions.slices import evaluate_slice
+from kgrec.questions.splits import Split, read_likes, split_likes
 from kgrec.text.encoder import Encoder, OnTexts
 from kgrec.training.dataset import build_graph
-from kgrec.training.training import fit_model
+from kgrec.training.pipeline import fit_model
 
 LEAST_USERS = 20  # a slice of fewer is not compared: intervals over so few users promise too much
 TRAININGS_DIR = "trainings"

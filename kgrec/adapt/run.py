@@ -19,8 +19,8 @@ from kgrec.adapt.tuning import check_adapter_folder, remove_checkpoints, save_ad
 from kgrec.adapt.validation import hold_out, is_gain, measure_gain, quality, shuffle_items
 from kgrec.config import AdaptConfig, SplitConfig
 from kgrec.errors import CatalogueError, TextError
-from kgrec.graph.split import Likes, split_likes
-from kgrec.slices import Slice, SliceResult
+from kgrec.questions.slices import Slice, SliceResult
+from kgrec.questions.splits import Likes, split_likes
 from kgrec.text.language_model import ADAPTER_VERSION, LanguageModel, load_language_model
 from kgrec.training.logging import OnMetric
 

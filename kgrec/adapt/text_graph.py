@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 from graph_schema import CatalogueSchema, GraphTables
 from kgrec.graph.hetero import sort_tables, to_hetero
-from kgrec.graph.split import Likes, read_likes
+from kgrec.questions.splits import Likes, read_likes
 from kgrec.text.node_texts import build_node_texts
 
 

@@ -23,8 +23,8 @@ from kgrec.adapt.text_graph import TextGraph
 from kgrec.adapt.tuning import weaken
 from kgrec.config import AdaptConfig, BackboneConfig
 from kgrec.errors import TextError
-from kgrec.graph.split import Likes
 from kgrec.model.ials import fit_ials
+from kgrec.questions.splits import Likes
 from kgrec.text.encoder import CUDA_TOKENS_PER_BATCH, has_bf16
 from kgrec.text.language_model import LanguageModel
 from kgrec.training.logging import OnMetric

@@ -9,9 +9,10 @@ from scipy.sparse import csr_array
 from kgrec.adapt.text_graph import TextGraph
 from kgrec.config import ContentConfig, SplitConfig
 from kgrec.graph.propagation import ItemLinks
-from kgrec.graph.split import Likes, split_likes
+from kgrec.model.component import Support
 from kgrec.model.content import Content, fit_content
-from kgrec.slices import Slice, SliceResult, evaluate_slice
+from kgrec.questions.slices import Slice, SliceResult, evaluate_slice
+from kgrec.questions.splits import Likes, split_likes
 
 CLEARLY = 1.01  # times as good: what is less is no gain
 _ERRORS = 2.0  # standard errors of the gain over users
@@ -37,27 +38,20 @@ class Validation:
 
     def ask(self, vectors: NDArray[np.float32], question: Slice) -> SliceResult:
         """Answers a question by kernel ridge from text vectors, (n, dim) float32 unit rows in the order of `texts`."""
-        cold = np.diff(self.likes.tocsc().indptr) == 0
         none = np.zeros(0, np.int64)
         links = ItemLinks((), none, none, csr_array((len(vectors), 0), dtype=np.float32), none.astype(np.float32))
-        config = ContentConfig()
-        content = fit_content(
-            self.likes, vectors, links, [], cold, None, link_weight=0.0, regularisation=config.regularisation,
-            max_items=config.max_items, n_landmarks=config.landmarks, seed=self.seed,
-        )  # fmt: skip
+        content = fit_content(self.likes, vectors, links, [], ContentConfig(), link_weight=0.0, seed=self.seed)
         assert content is not None
-        return evaluate_slice(_TextScorer(content, cold), question)
+        return evaluate_slice(_TextScorer(content), question)
 
 
 @dataclass(frozen=True)
 class _TextScorer:
     content: Content
-    cold: NDArray[np.bool_]
     name: str = "texts"
 
     def score(self, support: csr_array) -> NDArray[np.float32]:
-        scores = np.zeros(support.shape, np.float32)
-        scores[:, self.cold] = self.content.score(support).numpy()
+        scores: NDArray[np.float32] = (self.content.users(Support(support)) @ self.content.items.T).numpy()
         return scores
 
 

@@ -9,7 +9,7 @@ import typer
 
 from kgrec.cli.app import app
 from kgrec.cli.inputs import open_bundle, open_live_bundle, read_columns
-from kgrec.cli.options import WAIT_S, BundlePath, Format, K, LiveStore, OutFile, OutFormat, Wait
+from kgrec.cli.options import WAIT_S, BundlePath, Format, K, LikenessBy, LiveStore, OutFile, OutFormat, Wait
 from kgrec.cli.results import choose_format, write_answer, write_table
 from kgrec.cli.terminal import list_some, make_counter, say, show_progress
 
@@ -36,7 +36,9 @@ def recommend(
     tail: Annotated[
         float,
         typer.Option(
-            "--tail", metavar="0..1", help="How far from what most people know: 0, as the model ranks, to 1, deep in."
+            "--tail",
+            metavar="-1..1",
+            help="0: as the model ranks; to 1: deep into what few people know; to -1: popular among people like this.",
         ),
     ] = 0.0,
     explain: Annotated[bool, typer.Option("--explain", help="With a reason for each.")] = False,
@@ -91,12 +93,15 @@ def similar(
     bundle: BundlePath,
     item: Annotated[str, typer.Argument(metavar="ITEM")],
     k: K = 10,
+    by: Annotated[LikenessBy | None, typer.Option("--by", help="By one source alone. Default: by all of them.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="With a reason for each.")] = False,
     format_: OutFormat = None,
     out: OutFile = None,
 ) -> None:
-    """Finds the items that a like of one item speaks for most."""
+    """Finds the items that are most alike: liked by the same people, in texts and in links."""
     recommender = open_bundle(bundle)
-    write_answer(recommender.similar(item, k), format_, out, f"Similar to {_title(recommender, item)}")
+    found = recommender.similar(item, k, by=by, explain=explain)
+    write_answer(found, format_, out, f"Similar to {_title(recommender, item)}", keep=explain)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 WAIT_S = 30.0
-STORE_HELP = "ladybug:PATH, or neo4j://HOST[:PORT][/DATABASE] (NEO4J_USERNAME and NEO4J_PASSWORD say who asks)"
+STORE_HELP = "ladybug:PATH, or neo4j://HOST[:PORT][/DATABASE] (credentials in NEO4J_USERNAME and NEO4J_PASSWORD)"
 
 
 class Format(StrEnum):
@@ -25,6 +25,14 @@ class ReportFormat(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+class LikenessBy(StrEnum):
+    """What items are compared by."""
+
+    LIKES = "likes"
+    TEXT = "text"
+    LINKS = "links"
 
 
 class FailOn(StrEnum):

@@ -2,8 +2,9 @@
 
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,7 +58,8 @@ def train(
     started = time.perf_counter()
     settings = read_settings(config, seed, adapter, backend)
     tables = read_store(store, schema, wait, rejects, max_rejects)
-    from kgrec.model.bundle import check_folder  # here, since it imports torch
+    from kgrec.bundle import check_folder  # here, since it imports torch
+    from kgrec.recommend.recommender import FEW_LIKES
     from kgrec.training.logging import log_run
 
     check_folder(out)  # now, not when the training is done
@@ -70,12 +72,36 @@ def train(
             on_texts=make_total_counter(progress, "encoding texts"),
         )
     recommender.save(out)
-    quality = recommender.bundle.choices["quality"]
-    shown = [
-        (name.removeprefix("gate "), f"{worth:.3f}") for name, worth in quality.items() if name.startswith("gate ")
-    ]
-    print_table("On likes held out for validation", ("slice", "√(NDCG@20 · Recall@20)"), shown)
+    print_verdicts(recommender.bundle.choices["verdicts"])
+    n_likes = recommender.bundle.lineage.n_likes
+    if n_likes < FEW_LIKES:
+        say(f"only {n_likes:,} likes to learn from, which is little: lists rest on texts and links as well")
     say(f"trained in {time.perf_counter() - started:.0f} s; bundle written to {out}")
+
+
+_SHORTER = {" likes or more": "+ likes", " to ": "-", ", cold items": ": cold", ", all items": ": all"}
+
+
+def print_verdicts(verdicts: Sequence[Mapping[str, Any]]) -> None:
+    """Prints what each choice of the gate asked, and how it does beside the best baseline."""
+    if not verdicts:
+        say("too few likes to hold any out: nothing was chosen, all settings are the defaults")
+        return
+    rows = []
+    for verdict in verdicts:
+        title = verdict["title"]
+        for long, short in _SHORTER.items():
+            title = title.replace(long, short)
+        row = [title, f"{verdict['n_users']:,}", f"{verdict['worth']:.3f}", "", "", f"{verdict['popular']:.1f}"]
+        if verdict["baseline"]:
+            error = "" if verdict["error"] is None else f" ± {verdict['error']:.3f}"
+            row[3] = f"{verdict['baseline_worth']:.3f} {verdict['baseline']}"
+            row[4] = f"{verdict['worth'] - verdict['baseline_worth']:+.3f}{error}"
+        rows.append(row)
+    columns = ("question", "users", "quality", "best baseline", "difference", "popular")
+    print_table("On likes held out for validation", columns, rows)
+    say("quality: geometric mean of recall, NDCG and stratified recall at 20; popular: of the first 10, how many are")
+    say("among the 20 most liked")
 
 
 @app.command()
@@ -144,7 +170,7 @@ def sync(
 ) -> None:
     """Brings a bundle up to its store without training: what came, changed and went; says when to train again."""
     from kgrec import cache_dir
-    from kgrec.model.bundle import check_folder, load_bundle, save_bundle
+    from kgrec.bundle import check_folder, load_bundle, save_bundle
     from kgrec.sync import preview_sync, sync_bundle
     from kgrec.sync.report import print_report, to_json
 

@@ -11,8 +11,8 @@ from torch_geometric.data import HeteroData
 
 from graph_schema import GraphTables
 from kgrec.evaluate.leaks import FINDERS, Audited, Example, Mask, Suspect
-from kgrec.graph.split import Likes, Split
-from kgrec.slices import Scorer, Slice, SliceResult, evaluate_slice
+from kgrec.questions.slices import Scorer, Slice, SliceResult, evaluate_slice
+from kgrec.questions.splits import Likes, Split
 
 N_EXAMPLES = 3
 

@@ -1,9 +1,11 @@
-"""Simple recommenders to stand beside ours, tuned on validation: popularity, item kNN, EASE, iALS, text cosine."""
+"""Simple recommenders to stand beside ours, tuned on validation: popularity, kNN, EASE, iALS, a blend, text cosine."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,15 +14,24 @@ from scipy.linalg import lapack
 from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
+from kgrec.config import SplitConfig
 from kgrec.errors import KgrecError, RequestError
 from kgrec.metrics import top_k
 from kgrec.model import ials
-from kgrec.slices import Scorer, Slice, evaluate_slice
+from kgrec.model.neighbours import NeighbourSettings, fit_neighbours
+from kgrec.questions.slices import Scorer, Slice, evaluate_slice
+from kgrec.questions.splits import Likes, split_likes
 
-EASE_ITEM_LIMIT = 10_000  # an items x items matrix is held three times over: 1.2 GB here
+EASE_EXACT_ITEMS = 6000  # with likes; above, each item's ridge is solved on its nearest items alone
+EASE_NEAREST = 100
 LEAST_WEIGHT = 1e-6  # of popularity: as good as 0, but it orders what a baseline knows nothing of
-KNOWN_USERS, NEW_USERS = "known users", "new users"  # the families of slices that settings are chosen for
+KNOWN_USERS, FEW_LIKES, NEW_USERS = "known users", "new users with up to 3 likes", "new users"  # choose settings apart
+FEW = 3  # likes: so few want other settings, and there popularity alone is no rival: it shows everybody the same
+PERSONAL = ("item kNN", "EASE", "iALS", "blend")  # the baselines that show each user something else
+_COLD_USERS = re.compile(r"cold_users(?:_cold_items)?_k(\d+)")
 _BLOCK_ITEMS = 512
+_TUNING_USERS = 300  # of each validation slice, drawn
+_TINY = 1e-12
 
 Settings = Mapping[str, float]
 
@@ -68,19 +79,24 @@ class Ease:
     """Item-item weights by ridge regression in closed form (Steck, Embarrassingly Shallow Autoencoders, 2019).
 
     Attributes:
-        weights: (n_items, n_items) float32 with zero diagonal; row j is what item j in the support adds.
+        items: (n_liked,) int64, the rows of the items that are liked at all.
+        weights: (n_liked, n_liked) float32 with zero diagonal, dense or sparse; row j is what the item j in the support
+            adds.
         log_popularity: (n_items,) float32, log(1 + likes in training).
         popularity_weight: what log_popularity counts in the score.
     """
 
-    weights: NDArray[np.float32]
+    items: NDArray[np.int64]
+    weights: NDArray[np.float32] | csr_array
     log_popularity: NDArray[np.float32]
     popularity_weight: float = LEAST_WEIGHT
     name: str = "EASE"
 
     def score(self, support: csr_array) -> NDArray[np.float32]:
         """The summed weights of the support: (n_users, n_items)."""
-        scores: NDArray[np.float32] = support @ self.weights
+        summed = support[:, self.items] @ self.weights
+        scores = np.zeros(support.shape, np.float32)
+        scores[:, self.items] = summed if isinstance(summed, np.ndarray) else summed.toarray()
         scores += np.float32(self.popularity_weight) * self.log_popularity
         return scores
 
@@ -110,6 +126,28 @@ class Ials:
         users = ials.solve_supports(support, self.vectors, ridge, self.alpha)  # (n_users, dim)
         scores: NDArray[np.float32] = (users @ self.vectors.T).numpy()
         scores += np.float32(self.popularity_weight) * self.log_popularity
+        return scores
+
+
+@dataclass(frozen=True)
+class Blend:
+    """EASE and iALS added up, each divided by its deviation over the items, user by user.
+
+    Attributes:
+        ease: the one part.
+        factors: the other.
+        weight: of iALS; that of EASE is 1.
+    """
+
+    ease: Ease
+    factors: Ials
+    weight: float = 1.0
+    name: str = "blend"
+
+    def score(self, support: csr_array) -> NDArray[np.float32]:
+        """The weighted sum of both parts' standard scores: (n_users, n_items)."""
+        scores = _standardise(self.ease.score(support))
+        scores += np.float32(self.weight) * _standardise(self.factors.score(support))
         return scores
 
 
@@ -170,27 +208,44 @@ def fit_item_knn(likes: csr_array, *, neighbours: int = 50, shrinkage: float = 0
     return ItemKNN(csr_array(neighbours_of.T.tocsr()), np.log1p(_popularity(likes)))
 
 
-def fit_ease(likes: csr_array, *, regularisation: float = 500.0, item_limit: int = EASE_ITEM_LIMIT) -> Ease:
-    """Solves EASE in closed form: P = (X'X + lambda I)^-1, B = I - P diag(1 / diag P).
+def fit_ease(
+    likes: csr_array, *, regularisation: float = 500.0, dropout: float = 0.0, exact_items: int = EASE_EXACT_ITEMS
+) -> Ease:
+    """Solves EASE in closed form: P = (G + lambda I + p / (1 - p) diag G)^-1 with G = X'X, B = I - P diag(1 / diag P).
+
+    With the dropout p it is a denoising autoencoder (Steck, Autoencoders that don't overfit towards the identity,
+    2020). With more than `exact_items` items that are liked at all, column j of B is the ridge of item j on its 100
+    nearest items alone, at linear cost.
 
     Args:
         likes: (n_users, n_items) float32, 1 where a user likes an item in training.
         regularisation: lambda.
-        item_limit: the most items it is tried for; time grows with their cube.
+        dropout: p, from 0 to below 1.
+        exact_items: the most items that the whole matrix is inverted for; time grows with their cube.
 
     Raises:
-        RequestError: there are more items than the limit, or lambda is not positive.
+        RequestError: lambda is not positive, or the dropout is not in [0, 1).
     """
-    n_items = likes.shape[1]
-    if n_items > item_limit:
+    if not (regularisation > 0 and 0 <= dropout < 1):
         raise RequestError(
-            f"EASE inverts an items x items matrix: got {n_items} items, expected at most {item_limit}; "
-            "raise the limit or leave it out"
+            f"EASE: expected a regularisation above 0 and a dropout from 0 to below 1, got {regularisation}, {dropout}"
         )
-    if not regularisation > 0:
-        raise RequestError(f"EASE: expected a regularisation above 0, got {regularisation}")
-    gram = np.asfortranarray((likes.T @ likes).toarray(), dtype=np.float32)
-    gram[np.diag_indices(n_items)] += np.float32(regularisation)
+    counts = _popularity(likes)
+    items = np.flatnonzero(counts)
+    liked = csr_array(likes[:, items])
+    if len(items) > exact_items:
+        scale = float(counts[items].mean())
+        settings = NeighbourSettings(regularisation / scale, dropout, link_weight=0.0, user_exponent=0.0)
+        found = fit_neighbours(
+            liked, None, None, settings, exact_items=0, nearest=EASE_NEAREST, kept=EASE_NEAREST, rank=0, seed=0
+        )
+        return Ease(items, found.sparse, np.log1p(counts))
+    gram = np.asfortranarray((liked.T @ liked).toarray(), dtype=np.float32)
+    gram[np.diag_indices(len(items))] += (
+        np.float32(regularisation) + np.float32(dropout / (1 - dropout)) * counts[items]
+    )
+    if not len(items):
+        return Ease(items, gram, np.log1p(counts))
     factor, failed = lapack.spotrf(gram, lower=False, overwrite_a=True)
     inverse, failed = lapack.spotri(factor, lower=False, overwrite_c=True) if not failed else (factor, failed)
     if failed:
@@ -198,8 +253,8 @@ def fit_ease(likes: csr_array, *, regularisation: float = 500.0, item_limit: int
     upper = np.triu(inverse)
     precision = upper + np.triu(upper, 1).T
     weights = -precision / np.diagonal(precision)
-    weights[np.diag_indices(n_items)] = 0.0
-    return Ease(np.ascontiguousarray(weights), np.log1p(_popularity(likes)))
+    weights[np.diag_indices(len(items))] = 0.0
+    return Ease(items, np.ascontiguousarray(weights), np.log1p(counts))
 
 
 def fit_ials(
@@ -227,6 +282,31 @@ def fit_ials(
     return Ials(vectors, alpha, regularisation, np.log1p(_popularity(likes)))
 
 
+def fit_blend(
+    likes: csr_array,
+    *,
+    regularisation: float = 2000.0,
+    dropout: float = 0.9,
+    alpha: float = 0.1,
+    ials_regularisation: float = 0.003,
+    dim: int = 64,
+    epochs: int = 8,
+) -> Blend:
+    """Fits EASE with much regularisation, and iALS, to be added up.
+
+    Args:
+        likes: (n_users, n_items) float32, 1 where a user likes an item in training.
+        regularisation: lambda of EASE.
+        dropout: of EASE.
+        alpha: weight of all pairs against the liked ones, of iALS.
+        ials_regularisation: regularisation of iALS.
+        dim: width of iALS's vectors.
+        epochs: of iALS.
+    """
+    ease = fit_ease(likes, regularisation=regularisation, dropout=dropout)
+    return Blend(ease, fit_ials(likes, alpha=alpha, regularisation=ials_regularisation, dim=dim, epochs=epochs))
+
+
 def fit_text_cosine(vectors: NDArray[np.float32]) -> TextCosine:
     """Takes the items' text vectors to length 1.
 
@@ -236,37 +316,50 @@ def fit_text_cosine(vectors: NDArray[np.float32]) -> TextCosine:
     return TextCosine(_to_unit_rows(vectors))
 
 
-FoldIn = ItemKNN | Ease | Ials  # what scores a support and has a popularity weight
+FoldIn = ItemKNN | Ease | Ials | Blend  # what scores a support and is tuned
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The settings of a baseline to choose from: every combination, each with every popularity weight.
+    """The settings of a baseline to choose from.
 
     Attributes:
         fit: fits the baseline to likes by settings, given by name.
-        values: setting -> what to try.
-        popularity_weights: weights to try.
+        settings: what to try; each is a fit.
+        weights: attribute of what was fitted -> what to try of each fit, in every combination.
         draft: settings that are not chosen but differ, for the sake of time, while choosing.
     """
 
     fit: Callable[..., FoldIn]
-    values: Mapping[str, Sequence[float]]
-    popularity_weights: Sequence[float]
+    settings: Sequence[Settings]
+    weights: Mapping[str, Sequence[float]]
     draft: Settings = field(default_factory=dict)
 
     def fit_all(self, likes: csr_array) -> Iterator[tuple[Settings, FoldIn]]:
         """Every candidate, for `tune`: its settings, and what they make of likes (n_users, n_items)."""
-        for values in product(*self.values.values()):
-            settings = dict(zip(self.values, values, strict=True))
+        for settings in self.settings:
             fitted = self.fit(likes, **settings, **self.draft)
-            for weight in self.popularity_weights:
-                yield {**settings, "popularity_weight": weight}, replace(fitted, popularity_weight=weight)
+            for weights in combine(self.weights):
+                yield {**settings, **weights}, _reweigh(fitted, weights)
 
-    def refit(self, likes: csr_array, settings: Settings) -> FoldIn:
+    def refit(self, likes: csr_array, chosen: Settings) -> FoldIn:
         """Fits to likes (n_users, n_items) by what was chosen."""
-        fitted = self.fit(likes, **{name: settings[name] for name in self.values})
-        return replace(fitted, popularity_weight=settings["popularity_weight"])
+        fitted = self.fit(likes, **{name: value for name, value in chosen.items() if name not in self.weights})
+        return self.reweigh(fitted, chosen)
+
+    def reweigh(self, fitted: FoldIn, chosen: Settings) -> FoldIn:
+        """Gives what was fitted the chosen weights."""
+        return _reweigh(fitted, {name: chosen[name] for name in self.weights})
+
+
+def combine(values: Mapping[str, Sequence[float]]) -> list[Settings]:
+    """Every combination of the values of several settings."""
+    return [dict(zip(values, combined, strict=True)) for combined in product(*values.values())]
+
+
+def _reweigh(fitted: FoldIn, weights: Settings) -> FoldIn:
+    changes: dict[str, Any] = dict(weights)
+    return replace(fitted, **changes)
 
 
 def build_grids(dim: int = 64) -> dict[str, Grid]:
@@ -274,16 +367,25 @@ def build_grids(dim: int = 64) -> dict[str, Grid]:
     return {
         ItemKNN.name: Grid(
             fit_item_knn,
-            {"neighbours": (20, 50, 200, 500), "shrinkage": (0.0, 10.0, 100.0)},
-            (LEAST_WEIGHT, 0.03, 0.1, 0.3),
+            combine({"neighbours": (10, 100), "shrinkage": (0.0, 20.0)}),
+            {"popularity_weight": (LEAST_WEIGHT, 0.03)},
         ),
         Ease.name: Grid(
-            fit_ease, {"regularisation": (100.0, 300.0, 1000.0, 3000.0, 10_000.0)}, (LEAST_WEIGHT, 0.003, 0.01, 0.03)
+            fit_ease, combine({"regularisation": (100.0, 300.0, 1000.0)}), {"popularity_weight": (LEAST_WEIGHT, 0.01)}
         ),
         Ials.name: Grid(
             partial(fit_ials, dim=dim),
-            {"alpha": (0.03, 0.1, 0.3), "regularisation": (0.003, 0.01, 0.03)},
-            (LEAST_WEIGHT, 0.01, 0.03, 0.1),
+            combine({"alpha": (0.1, 0.3), "regularisation": (0.003, 0.01, 0.03)}),
+            {"popularity_weight": (LEAST_WEIGHT,)},
+            draft={"epochs": 5},
+        ),
+        Blend.name: Grid(
+            partial(fit_blend, dim=dim),
+            [
+                {"regularisation": 200.0, "dropout": 0.5, "ials_regularisation": 0.01},
+                {"regularisation": 2000.0, "dropout": 0.9, "ials_regularisation": 0.003},
+            ],
+            {"weight": (0.5, 1.0, 2.0)},
             draft={"epochs": 5},
         ),
     }
@@ -295,28 +397,35 @@ class Tuned:
 
     Attributes:
         settings: the settings of the best candidate.
-        ndcg: its mean NDCG@k over the users of the validation slices, averaged over the slices.
-        tried: every candidate's settings with its NDCG, in the order tried.
+        objective: its objective (`SliceResult.objective`), averaged over the validation slices.
+        tried: every candidate's settings with its objective, in the order tried.
     """
 
     settings: Settings
-    ndcg: float
+    objective: float
     tried: tuple[tuple[Settings, float], ...]
 
     def __str__(self) -> str:
-        """The choice for people: "regularisation 300, popularity weight 0.01 (best of 9 by NDCG on validation)"."""
+        """The choice for people: "regularisation 300, popularity weight 0.01 (best of 9 on validation: 0.213)"."""
         chosen = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in self.settings.items())
-        return f"{chosen} (best of {len(self.tried)} by NDCG on validation: {self.ndcg:.3f})"
+        return f"{chosen} (best of {len(self.tried)} on validation: {self.objective:.3f})"
 
 
 def tune(
-    candidates: Iterable[tuple[Settings, Scorer]], families: Mapping[str, Sequence[Slice]], k: int = 20
+    candidates: Iterable[tuple[Settings, Scorer]],
+    families: Mapping[str, Sequence[Slice]],
+    popularity: NDArray[np.int64],
+    k: int = 20,
 ) -> dict[str, Tuned]:
-    """Chooses for each family of slices the candidate with the best NDCG@k on validation; among equals the first.
+    """Chooses for each family of slices the candidate with the best objective on validation; among equals the first.
+
+    The objective is ours: the geometric mean of Recall@k, NDCG@k and stratified Recall@k. For new users with up to 3
+    likes nothing is added for popularity: with it, what is to be personal shows everybody much the same.
 
     Args:
         candidates: settings with what was fitted by them; taken one at a time, so that one is in memory.
         families: family -> the slices to choose on, never test.
+        popularity: (n_items,) int64, likes of each item in what the candidates were fitted to.
         k: list length.
 
     Raises:
@@ -325,8 +434,10 @@ def tune(
     tried: dict[str, list[tuple[Settings, float]]] = {family: [] for family in families}
     for settings, scorer in candidates:
         for family, slices in families.items():
-            results = [evaluate_slice(scorer, slice_, k) for slice_ in slices]
-            means = [float(result.per_user("ndcg").mean()) for result in results if result.users.size]
+            if family == FEW_LIKES and settings.get("popularity_weight", LEAST_WEIGHT) > LEAST_WEIGHT:
+                continue  # it would be popularity in disguise
+            results = [evaluate_slice(scorer, slice_, k, popularity=popularity) for slice_ in slices]
+            means = [result.objective for result in results if result.users.size]
             if not means:
                 raise RequestError(f"no validation slice of {family} has relevant items: nothing to choose by")
             tried[family].append((settings, sum(means) / len(means)))
@@ -335,9 +446,25 @@ def tune(
     return {family: Tuned(*max(found, key=lambda one: one[1]), tuple(found)) for family, found in tried.items()}
 
 
+def count_support(slice_name: str) -> int | None:
+    """How many likes a slice shows of each new user; None where it asks known users."""
+    found = _COLD_USERS.fullmatch(slice_name)
+    return None if found is None else int(found[1])
+
+
 def family_of(slice_name: str) -> str:
     """The family that a slice's settings are chosen for: a support of a few likes wants others than one of many."""
-    return NEW_USERS if slice_name.startswith("cold_users") else KNOWN_USERS
+    size = count_support(slice_name)
+    return KNOWN_USERS if size is None else FEW_LIKES if size <= FEW else NEW_USERS
+
+
+def is_rival(slice_name: str, baseline: str) -> bool:
+    """Whether ours must not be below a baseline on a slice: of new users with up to 3 likes only the personal ones.
+
+    With so few likes popularity itself wins NDCG, and shows everybody the same.
+    """
+    size = count_support(slice_name)
+    return baseline in PERSONAL or size is None or not 0 < size <= FEW
 
 
 @dataclass(frozen=True)
@@ -368,7 +495,6 @@ def fit_baselines(
     *,
     text_vectors: NDArray[np.float32] | None = None,
     k: int = 20,
-    ease_item_limit: int = EASE_ITEM_LIMIT,
     grids: Mapping[str, Grid] | None = None,
 ) -> Baselines:
     """Chooses the settings of every baseline on validation, then fits it to all training likes.
@@ -376,41 +502,92 @@ def fit_baselines(
     Args:
         likes: (n_users, n_items) float32, 1 where a user likes an item in training.
         held_in: the same without the likes that validation asks for: what is fitted to while choosing.
-        validation: the slices to choose on; a family without any takes the other's choice.
+        validation: the slices to choose on; a family without any takes the choice of another.
         text_vectors: (n_items, dim) text vectors of the items; None: text cosine is skipped.
-        k: list length of the NDCG to choose by.
-        ease_item_limit: above so many items EASE is skipped.
+        k: list length of the objective to choose by.
         grids: scorer name -> what to choose from; None: those of `build_grids`.
     """
-    families = {family: [s for s in validation if family_of(s.name) == family] for family in (KNOWN_USERS, NEW_USERS)}
+    families = {
+        family: [s for s in validation if family_of(s.name) == family] for family in (KNOWN_USERS, FEW_LIKES, NEW_USERS)
+    }
     asked = {family: slices for family, slices in families.items() if any(s.relevant.nnz for s in slices)}
-    fits: dict[str, dict[str, Callable[[csr_array], Scorer]]] = {family: {} for family in families}
+    popularity = _popularity(held_in).astype(np.int64)
+    grids = build_grids() if grids is None else grids
+    settings: dict[str, dict[str, Settings | None]] = {family: {} for family in families}
     chosen: dict[str, str] = {}
-    skipped: dict[str, str] = {}
-    n_items = likes.shape[1]
-    for name, grid in (build_grids() if grids is None else grids).items():
-        if name == Ease.name and n_items > ease_item_limit:
-            skipped[name] = f"it inverts an items x items matrix: {n_items} items, limit {ease_item_limit}"
-            continue
+    for name, grid in grids.items():
         if not asked:
             chosen[name] = "defaults: too few likes to hold any out for validation"
-            for family in families:
-                fits[family][name] = grid.fit
-            continue
-        tuned = tune(grid.fit_all(held_in), asked, k)
+        tuned = tune(grid.fit_all(held_in), asked, popularity, k) if asked else {}
         for family in families:
-            found = tuned.get(family) or next(iter(tuned.values()))
-            fits[family][name] = partial(grid.refit, settings=found.settings)
-        chosen[name] = "; ".join(f"{family}: {found}" for family, found in tuned.items())
+            nearest = (family, *((FEW_LIKES, NEW_USERS) if family != KNOWN_USERS else ()), *tuned)
+            settings[family][name] = next((tuned[one].settings for one in nearest if one in tuned), None)
+        if tuned:
+            chosen[name] = "; ".join(f"{family}: {found}" for family, found in tuned.items())
     text_cosine = () if text_vectors is None else (fit_text_cosine(text_vectors),)
-    if text_vectors is None:
-        skipped[TextCosine.name] = "the items have no text vectors"
+    skipped = {TextCosine.name: "the items have no text vectors"} if text_vectors is None else {}
 
-    def fit(family: str, likes: csr_array) -> tuple[Scorer, ...]:
-        return fit_popularity(likes), *(fit(likes) for fit in fits[family].values()), *text_cosine
+    def fit(likes: csr_array, families: Iterable[str]) -> dict[str, tuple[Scorer, ...]]:
+        fitted: dict[tuple[str, tuple[float, ...]], FoldIn] = {}  # families with one choice share what is fitted
+        found: dict[str, tuple[Scorer, ...]] = {}
+        for family in families:
+            scorers: list[Scorer] = [fit_popularity(likes)]
+            for name, one in settings[family].items():
+                grid = grids[name]
+                key = name, tuple(value for setting, value in (one or {}).items() if setting not in grid.weights)
+                if key not in fitted:
+                    fitted[key] = grid.fit(likes) if one is None else grid.refit(likes, one)
+                scorers.append(fitted[key] if one is None else grid.reweigh(fitted[key], one))
+            found[family] = (*scorers, *text_cosine)
+        return found
 
-    by_family = {family: fit(family, likes) for family in families}
-    return Baselines(by_family, chosen, skipped, partial(fit, KNOWN_USERS))
+    return Baselines(fit(likes, families), chosen, skipped, lambda likes: fit(likes, [KNOWN_USERS])[KNOWN_USERS])
+
+
+def tune_baselines(
+    likes: Likes,
+    split: SplitConfig,
+    seed: int,
+    *,
+    text_vectors: NDArray[np.float32] | None = None,
+    grids: Mapping[str, Grid] | None = None,
+) -> Baselines:
+    """Fits the baselines to training likes, their settings chosen on likes held out of these.
+
+    Args:
+        likes: the training likes.
+        split: how likes are held out for validation.
+        seed: of that split.
+        text_vectors: (n_items, dim) text vectors of the items; None: text cosine is skipped.
+        grids: scorer name -> what to choose from; None: those of `build_grids`.
+    """
+    rng = np.random.default_rng([seed, 1])
+    validation = split_likes(likes, split, rng)
+    asked = {"warm", *(f"cold_users_k{size}" for size in split.support_sizes if size)}  # without likes all are alike
+    slices = [_draw_users(slice_, rng) for name, slice_ in validation.slices.items() if name in asked]
+    return fit_baselines(
+        likes.to_matrix(), validation.train.to_matrix(), slices, text_vectors=text_vectors, grids=grids
+    )  # fmt: skip
+
+
+def _draw_users(slice_: Slice, rng: np.random.Generator) -> Slice:
+    """The slice asked of some of its users, where they are many."""
+    users = np.flatnonzero(np.diff(slice_.relevant.indptr))
+    if len(users) <= _TUNING_USERS:
+        return slice_
+    drawn = np.zeros(slice_.relevant.shape[0], np.bool_)
+    drawn[rng.choice(users, _TUNING_USERS, replace=False)] = True
+    pairs = slice_.relevant.tocoo()
+    kept = drawn[pairs.row]
+    relevant = csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=pairs.shape)
+    return replace(slice_, relevant=relevant)
+
+
+def _standardise(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores, (n_users, n_items), less their mean and divided by their deviation, user by user, in place."""
+    scores -= scores.mean(axis=1, keepdims=True)
+    scores /= np.maximum(scores.std(axis=1, keepdims=True), np.float32(_TINY))
+    return scores
 
 
 def _popularity(likes: csr_array) -> NDArray[np.float32]:

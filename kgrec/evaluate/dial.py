@@ -10,8 +10,8 @@ from scipy.sparse import csr_array
 from kgrec import metrics
 from kgrec.evaluate.intervals import Interval, bootstrap_intervals
 from kgrec.model.model import Model
+from kgrec.questions.slices import FIRST_PLACES, METRICS, POPULAR_ITEMS, STRATIFIED, Slice
 from kgrec.recommend.tail import TailDial
-from kgrec.slices import METRICS, Slice
 
 DIAL = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 AFFORDABLE = 0.05  # of the recall at 0
@@ -27,6 +27,8 @@ class DialPoint:
         recall_change: against the dial at 0, as a share of the recall there, with its 95% interval over users.
         coverage: share of candidates recommended to somebody.
         gini: how unequally recommendations are shared among candidates.
+        overlap: the expected share of items that the lists of two random users have in common.
+        popular_in_first: how many of the first 10 recommendations are among the 20 items most liked, on average.
         average_popularity: mean training likes of what is recommended.
         tail_share: share of tail items in what is recommended.
         off_own_share: mean distance over users between the shares of tail items in their list and in their own likes.
@@ -37,6 +39,8 @@ class DialPoint:
     recall_change: Interval
     coverage: float
     gini: float
+    overlap: float
+    popular_in_first: float
     average_popularity: float
     tail_share: float
     off_own_share: float
@@ -105,6 +109,11 @@ def measure_dial(
     hits = np.zeros((len(settings), users.size, k), np.bool_)
     recommended = np.zeros((len(settings), slice_.n_items), np.int64)
     tail_shares = np.zeros((len(settings), users.size))
+    popular_counts = np.zeros((len(settings), users.size))
+    hit_weights = np.zeros(hits.shape, np.float32)
+    popularity = np.bincount(liked.indices, minlength=slice_.n_items).astype(np.int64)
+    weights, popular = metrics.popularity_weights(popularity), metrics.find_popular(popularity, POPULAR_ITEMS)
+    relevant_weights = (slice_.relevant @ weights)[users]
     own_shares = np.zeros(users.size)
     for start in range(0, users.size, block_users):
         block = users[start : start + block_users]
@@ -122,6 +131,8 @@ def measure_dial(
                 top = top_k(np.where(masked, np.float32(-np.inf), scores), k)
             found = top >= 0
             hits[place, at] = metrics.find_hits(top, slice_.relevant[block])
+            hit_weights[place, at] = hits[place, at] * weights[top]
+            popular_counts[place, at] = metrics.popular_in_first(top, popular, FIRST_PLACES)
             recommended[place] += np.bincount(top[found], minlength=slice_.n_items)
             tail_shares[place, at] = (found & dial.tail[top]).sum(axis=1) / np.maximum(found.sum(axis=1), 1)
     recalls = np.stack([metrics.recall(found, n_relevant[users])[:, -1] for found in hits], axis=1)
@@ -134,15 +145,18 @@ def measure_dial(
             "recall": recalls[:, place, None],
             "ndcg": metrics.ndcg(hits[place], n_relevant[users]),
             "mrr": metrics.mrr(hits[place]),
+            STRATIFIED: metrics.stratified_recall(hit_weights[place], relevant_weights),
         }
         points.append(
             DialPoint(
                 tail=setting,
-                means={metric: float(curves[metric][:, -1].mean()) for metric in METRICS},
+                means={metric: float(curves[metric][:, -1].mean()) for metric in (*METRICS, STRATIFIED)},
                 recall_change=Interval(change.mean / least, change.low / least, change.high / least),
                 coverage=metrics.coverage(recommended[place][candidates]),
                 gini=metrics.gini(recommended[place][candidates]),
-                average_popularity=metrics.average_popularity(recommended[place], model.n_training_likes),
+                overlap=metrics.list_overlap(recommended[place], users.size, k),
+                popular_in_first=float(popular_counts[place].mean()),
+                average_popularity=metrics.average_popularity(recommended[place], popularity),
                 tail_share=float(recommended[place][dial.tail].sum() / max(recommended[place].sum(), 1)),
                 off_own_share=float(np.abs(tail_shares[place] - own_shares).mean()),
             )

@@ -66,6 +66,18 @@ def paired_difference(
     return bootstrap_intervals((ours - other)[:, None], rng, n_resamples=n_resamples)[0]
 
 
+def standard_error(values: NDArray[np.float64]) -> float:
+    """The standard error of a mean, sqrt(sum_u (x_u - mean x)^2 / (n (n - 1))).
+
+    Args:
+        values: (n_users,), one number a user.
+
+    Returns:
+        The error; 0 with one user, of whom nothing more can be said.
+    """
+    return float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else 0.0
+
+
 def _resample_means(values: NDArray[np.float64], rng: np.random.Generator, n_resamples: int) -> NDArray[np.float64]:
     n_users = values.shape[0]
     drawn = rng.integers(n_users, size=(n_resamples, n_users))

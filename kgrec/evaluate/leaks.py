@@ -24,8 +24,8 @@ from kgrec.graph.leakage import (
     to_links,
 )
 from kgrec.graph.propagation import build_item_links
-from kgrec.graph.split import Likes, Split
-from kgrec.slices import Slice
+from kgrec.questions.slices import Slice
+from kgrec.questions.splits import Likes, Split
 from kgrec.store.contract import NodeRef
 
 N_EXAMPLES = 3

@@ -22,13 +22,27 @@ from rich.text import Text
 
 from kgrec.errors import KgrecError
 from kgrec.evaluate.audit import CHECKS, Audit, Effect
+from kgrec.evaluate.baselines import FEW, is_rival
 from kgrec.evaluate.dial import AFFORDABLE, DialCurve, DialPoint
-from kgrec.evaluate.intervals import Interval, bootstrap_intervals
+from kgrec.evaluate.intervals import Interval, bootstrap_intervals, standard_error
 from kgrec.evaluate.leaks import Example
-from kgrec.slices import METRICS, SliceResult
+from kgrec.questions.slices import (
+    FIRST_PLACES,
+    OBJECTIVE,
+    OBJECTIVE_METRICS,
+    POPULAR_ITEMS,
+    STRATIFIED,
+    SliceResult,
+)
 
 PAGE_NAME, JSON_NAME = "report.html", "report.json"
-METRIC_TITLES = {"recall": "Recall", "ndcg": "NDCG", "mrr": "MRR"}
+METRICS = ("recall", "ndcg", STRATIFIED, "mrr")
+MEANS = (*METRICS, OBJECTIVE)  # what has an interval and a paired difference
+METRIC_TITLES = {
+    "recall": "Recall", "ndcg": "NDCG", STRATIFIED: "Stratified recall", "mrr": "MRR", OBJECTIVE: "Objective",
+}  # fmt: skip
+_SHORT_TITLES = {**METRIC_TITLES, STRATIFIED: "Strat."}  # for the terminal
+_SHORT_NAMES = {"popularity": "popular", "text cosine": "text"}  # likewise
 POPULARITY_EDGES = (0, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000)  # lower ends of the buckets
 _COLD_USERS, _FEW_ITEMS = re.compile(r"cold_users_k(\d+)"), re.compile(r"few_items_n(\d+)")
 _INK = "#00beef"  # stands for the page's text colour until the plot is in the page
@@ -85,9 +99,11 @@ class Row:
 
     Attributes:
         scorer: its name.
-        intervals: metric -> mean over users at k with its 95% bootstrap interval.
+        intervals: metric, or "objective" -> mean over users at k with its 95% bootstrap interval.
         coverage: share of candidates recommended to somebody.
         gini: how unequally recommendations are shared among candidates.
+        overlap: the expected share of items that the lists of two random users have in common.
+        popular_in_first: how many of the first 10 recommendations are among the 20 items most liked, on average.
         average_popularity: mean training likes of what is recommended.
         curves: metric -> its mean at every list length from 1.
         by_popularity: recall by popularity of the relevant item, rarest first.
@@ -97,6 +113,8 @@ class Row:
     intervals: Mapping[str, Interval]
     coverage: float
     gini: float
+    overlap: float
+    popular_in_first: float
     average_popularity: float
     curves: Mapping[str, tuple[float, ...]]
     by_popularity: tuple[Bucket, ...]
@@ -106,16 +124,20 @@ class Row:
 class Difference:
     """Ours minus the best other scorer, over the same users.
 
-    The best other is picked by the very values that are compared, which favours it: of several scorers that are alike,
-    the luckiest is taken. So on average the difference errs against ours.
+    For new users of whom one to three likes are known, the others are the personal baselines alone: popularity wins
+    plain NDCG there, and shows everybody the same. The best other is picked by the very values that are compared, which
+    favours it: of several scorers that are alike, the luckiest is taken. So on average the difference errs against
+    ours.
 
     Attributes:
         against: the scorer with the best mean of this metric on this slice, ours aside.
         interval: the mean paired difference with its 95% bootstrap interval.
+        error: the standard error of the mean difference; of the objective's by the delta method.
     """
 
     against: str
     interval: Interval
+    error: float
 
 
 @dataclass(frozen=True)
@@ -129,7 +151,7 @@ class SliceReport:
         n_relevant: (user, relevant item) pairs.
         n_candidates: items that may be recommended.
         rows: one per scorer, ours first; empty without users.
-        differences: metric -> ours against the best other; empty when ours or others are missing.
+        differences: metric, or "objective" -> ours against the best other; empty when ours or others are missing.
     """
 
     name: str
@@ -141,8 +163,8 @@ class SliceReport:
     differences: Mapping[str, Difference]
 
     def best(self, column: str) -> frozenset[str]:
-        """The scorers with the best value of a metric, of coverage (highest) or of Gini (lowest)."""
-        sign = -1.0 if column == "gini" else 1.0
+        """The scorers with the best value of a metric, of coverage (highest), or of Gini or overlap (lowest)."""
+        sign = -1.0 if column in ("gini", "overlap") else 1.0
         values = {row.scorer: sign * _value(row, column) for row in self.rows}
         return frozenset(scorer for scorer, value in values.items() if value == max(values.values()))
 
@@ -241,7 +263,8 @@ def read_report(path: Path) -> Report:
 def to_rich_table(report: Report) -> Table:
     """The tables of all slices as one table for the terminal, the best of each column in bold.
 
-    The last columns: share of candidates recommended to somebody, Gini of how often, mean training likes.
+    "Strat." is popularity-stratified recall. The last columns: share of candidates recommended to somebody, the share
+    of items that the lists of two users have in common, and how many of the first 10 are among the 20 most liked.
     """
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -250,10 +273,10 @@ def to_rich_table(report: Report) -> Table:
         collapse_padding=True,
         pad_edge=False,
     )
-    table.add_column("", min_width=17)
+    table.add_column("", min_width=15)
     for metric in METRICS:
-        table.add_column(f"{METRIC_TITLES[metric]}@{report.k}", justify="right", no_wrap=True)
-    for title in ("cover", "Gini", "likes"):
+        table.add_column(f"{_SHORT_TITLES[metric]}@{report.k}", justify="right")
+    for title in ("cover", "same", "top20"):
         table.add_column(title, justify="right", no_wrap=True)
     for slice_ in report.slices:
         table.add_section()
@@ -261,24 +284,27 @@ def to_rich_table(report: Report) -> Table:
         for row in slice_.rows:
             cells = [
                 Text(f"{_value(row, column):.3f}", style="bold" if row.scorer in slice_.best(column) else "")
-                for column in (*METRICS, "coverage", "gini")
+                for column in (*METRICS, "coverage", "overlap")
             ]
-            mean_likes = Text(f"{row.average_popularity:,.0f}")
+            popular = Text(f"{row.popular_in_first:.1f}")
             table.add_row(
-                Text(f"  {row.scorer}", style="bold" if row.scorer == report.about.ours else ""), *cells, mean_likes
+                Text(f"  {row.scorer}", style="bold" if row.scorer == report.about.ours else ""), *cells, popular
             )
         if slice_.differences:
             found = [slice_.differences[metric] for metric in METRICS]
             table.add_row(Text("  ours - best"), *[_tell_difference(each.interval) for each in found])
-            bounds = [f"{_signed(each.interval.low)} {_signed(each.interval.high)}" for each in found]
-            table.add_row(Text("    95% interval", style="dim"), *[Text(each, style="dim") for each in bounds])
-            table.add_row(Text("    best other", style="dim"), *[Text(each.against, style="dim") for each in found])
+            table.add_row(Text("    std. error", style="dim"), *[Text(f"{e.error:.3f}", style="dim") for e in found])
+            table.add_row(
+                Text("    best other", style="dim"),
+                *[Text(_SHORT_NAMES.get(each.against, each.against), style="dim") for each in found],
+            )
     for curve in report.dial:
         table.add_section()
         table.add_row(Text(f"Tail dial: {curve.slice_title}", style="italic"))
         for point in curve.points[::2]:
-            cells = [Text(f"{value:.3f}") for value in (*point.means.values(), point.coverage, point.gini)]
-            table.add_row(f"  --tail {point.tail:g}", *cells, f"{point.average_popularity:,.0f}")
+            values = (*(point.means[metric] for metric in METRICS), point.coverage, point.overlap)
+            cells = [Text(f"{value:.3f}") for value in values]
+            table.add_row(f"  --tail {point.tail:g}", *cells, f"{point.popular_in_first:.1f}")
     return table
 
 
@@ -338,10 +364,6 @@ def _tell_difference(interval: Interval) -> Text:
     return Text(f"{interval.mean:+.3f}", style=style)
 
 
-def _signed(number: float) -> str:
-    return f"{number:+.3f}".replace("0.", ".", 1)
-
-
 def _sum_up(
     group: Sequence[SliceResult],
     ours: str,
@@ -360,11 +382,12 @@ def _sum_up(
             )
     has_users = bool(first.users.size)
     ordered = sorted(group, key=lambda result: result.scorer != ours)  # stable: the others keep their order
-    columns = {(result.scorer, metric): result.per_user(metric) for result in ordered for metric in METRICS}
+    columns = {(result.scorer, metric): result.per_user(metric) for result in ordered for metric in MEANS}
+    rivals = [result for result in ordered[1:] if is_rival(first.slice_name, result.scorer)]
     against: dict[str, str] = {}
-    if has_users and ordered[0].scorer == ours and len(ordered) > 1:
-        for metric in METRICS:
-            best = max(ordered[1:], key=lambda result: columns[result.scorer, metric].mean())
+    if has_users and ordered[0].scorer == ours and rivals:
+        for metric in MEANS:
+            best = max(rivals, key=lambda result: columns[result.scorer, metric].mean())
             against[metric] = best.scorer
             columns["difference", metric] = columns[ours, metric] - columns[best.scorer, metric]
     intervals: dict[tuple[str, str], Interval] = {}
@@ -378,16 +401,22 @@ def _sum_up(
         n_relevant=int(first.n_relevant.sum()),
         n_candidates=int(np.count_nonzero(first.candidates)),
         rows=tuple(_to_row(result, intervals, popularity) for result in ordered) if has_users else (),
-        differences={m: Difference(scorer, intervals["difference", m]) for m, scorer in against.items()},
+        differences={
+            m: Difference(scorer, intervals["difference", m], standard_error(columns["difference", m]))
+            for m, scorer in against.items()
+        },
     )
 
 
 def _to_row(result: SliceResult, intervals: Mapping[tuple[str, str], Interval], popularity: NDArray[np.int64]) -> Row:
+    popular = result.popular_in_first
     return Row(
         scorer=result.scorer,
-        intervals={metric: intervals[result.scorer, metric] for metric in METRICS},
+        intervals={metric: intervals[result.scorer, metric] for metric in MEANS},
         coverage=result.coverage,
         gini=result.gini,
+        overlap=result.overlap,
+        popular_in_first=0.0 if popular is None else float(popular.mean()),
         average_popularity=result.average_popularity(popularity),
         curves={metric: tuple(result.curves(metric).mean(axis=0).tolist()) for metric in METRICS},
         by_popularity=_to_buckets(result, popularity),
@@ -407,7 +436,7 @@ def _to_buckets(result: SliceResult, popularity: NDArray[np.int64]) -> tuple[Buc
 
 
 def _value(row: Row, column: str) -> float:
-    return row.intervals[column].mean if column in METRICS else float(getattr(row, column))
+    return row.intervals[column].mean if column in MEANS else float(getattr(row, column))
 
 
 def _render(report: Report) -> str:
@@ -428,6 +457,9 @@ def _render(report: Report) -> str:
         about=report.about,
         evaluated_at=f"{at:%Y-%m-%d %H:%M} UTC",
         metrics=METRIC_TITLES,
+        few=FEW,
+        popular_items=POPULAR_ITEMS,
+        first_places=FIRST_PLACES,
         scorers=scorers,
         keys=[(number, " ".join(map(str, dashes))) for number, dashes in enumerate(_DASHES)],
         plots=plots,
@@ -505,7 +537,7 @@ def _plot_sizes(report: Report, scorers: Sequence[str], names: re.Pattern[str], 
 
         return draw
 
-    return [(f"{METRIC_TITLES[metric]}@{report.k}", _to_svg(draw_metric(metric))) for metric in METRICS]
+    return [(f"{METRIC_TITLES[metric]}@{report.k}", _to_svg(draw_metric(metric))) for metric in OBJECTIVE_METRICS]
 
 
 def _plot_dial(report: Report, curve: DialCurve, scorers: Sequence[str]) -> list[tuple[str, Markup]]:

@@ -3,6 +3,7 @@
 import datetime
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +13,20 @@ from torch_geometric.data import HeteroData
 from graph_schema import CatalogueSchema, GraphTables
 from kgrec.config import SplitConfig, TrainConfig
 from kgrec.errors import RequestError
+from kgrec.evaluate import baselines as simple
 from kgrec.evaluate.audit import audit_split
-from kgrec.evaluate.baselines import Baselines, build_grids, fit_baselines
+from kgrec.evaluate.baselines import Baselines
 from kgrec.evaluate.dial import DialCurve, measure_dial
 from kgrec.evaluate.report import About, Report, build_report
-from kgrec.graph.few_items import FewItems, show_few
 from kgrec.graph.hetero import sort_tables
-from kgrec.graph.split import Likes, Split, read_likes, split_likes
 from kgrec.model.model import Model
-from kgrec.slices import Scorer, Slice, SliceResult, evaluate_slice, tail_slice
-from kgrec.training.training import Choices, fit_model
+from kgrec.questions.few_items import FewItems, show_few
+from kgrec.questions.slices import Scorer, Slice, SliceResult, evaluate_slice, tail_slice
+from kgrec.questions.splits import Likes, Split, read_likes, split_likes
+from kgrec.training.choices import Choices
+from kgrec.training.pipeline import fit_model
 
 _BLOCK_SCORES = 2_000_000  # users x items scored at once
-_TUNING_USERS = 600  # of each validation slice that baselines are tuned on, drawn
 
 
 def evaluate_catalogue(
@@ -71,7 +73,7 @@ def evaluate_catalogue(
         )
     model, choices = fit_model(data, schema, test.train, config, on_stage, cache_dir=cache_dir)
     say("tuning the baselines")
-    baselines = tune_baselines(data, schema, test.train, config, split, seed)
+    baselines = tune_baselines(data, schema, test.train, split, seed)
     say("asking for the test likes")
     few_items = show_few(likes, test, np.random.default_rng([seed, 5]))
     results = evaluate_scorers(test, model, baselines, k, few_items)
@@ -100,10 +102,9 @@ def evaluate_catalogue(
         chosen={model.name: describe_choices(choices), **baselines.chosen},
         skipped=baselines.skipped,
     )
-    popularity = np.bincount(test.train.items, minlength=likes.shape[1])
     dial = measure_dials(test, model, k, np.random.default_rng([seed, 4]))
     return build_report(
-        results, about, popularity=popularity, rng=np.random.default_rng([seed, 2]), audit=audit, dial=dial
+        results, about, popularity=count_likes(test), rng=np.random.default_rng([seed, 2]), audit=audit, dial=dial
     )
 
 
@@ -112,31 +113,27 @@ def report_slices(split: Split) -> list[Slice]:
     found = split.slices
     slices = [found[name] for name in ("cold_items", "cold_items_all", "overall") if name in found]
     if "warm" in found:
-        popularity = np.bincount(split.train.items, minlength=split.train.shape[1])
-        slices = [found["warm"], tail_slice(found["warm"], popularity), *slices]
+        parts = [found[name] for name in ("warm_latest", "warm_random", "warm_date") if name in found]
+        slices = [found["warm"], *parts, tail_slice(found["warm"], count_likes(split)), *slices]
     return slices + [found[name] for name in found if name.removeprefix("cold_users_k").isdigit()]
 
 
-def tune_baselines(
-    data: HeteroData, schema: CatalogueSchema, likes: Likes, config: TrainConfig, split: SplitConfig, seed: int
-) -> Baselines:
+def tune_baselines(data: HeteroData, schema: CatalogueSchema, likes: Likes, split: SplitConfig, seed: int) -> Baselines:
     """Fits the baselines to training likes, their settings chosen on likes held out of these.
 
     Args:
         data: the heterograph, read for the items' text vectors.
         schema: the catalogue's schema.
         likes: the training likes.
-        config: iALS's vectors are as wide as ours.
         split: how likes are held out for validation.
         seed: of that split.
     """
-    rng = np.random.default_rng([seed, 1])
-    validation = split_likes(likes, split, rng)
-    asked = {"warm", *(f"cold_users_k{size}" for size in split.support_sizes if size)}  # without likes all are alike
-    slices = [_draw_users(slice_, rng) for name, slice_ in validation.slices.items() if name in asked]
-    vectors = _text_vectors(data, schema)
-    grids = build_grids(config.embedding_dim)
-    return fit_baselines(likes.to_matrix(), validation.train.to_matrix(), slices, text_vectors=vectors, grids=grids)
+    return simple.tune_baselines(likes, split, seed, text_vectors=_text_vectors(data, schema))
+
+
+def count_likes(split: Split) -> NDArray[np.int64]:
+    """(n_items,) int64: the training likes of each item."""
+    return np.bincount(split.train.items, minlength=split.train.shape[1]).astype(np.int64)
 
 
 def evaluate_scorers(
@@ -151,14 +148,15 @@ def evaluate_scorers(
         k: list length.
         few_items: asked too, last: the likes that are shown place our items, and the baselines learn from them anew.
     """
+    asked: dict[str, Any] = {"block_users": block_size(split), "popularity": count_likes(split)}
     results = [
-        evaluate_slice(scorer, slice_, k, block_users=block_size(split))
+        evaluate_slice(scorer, slice_, k, **asked)
         for slice_ in report_slices(split)
         for scorer in (model, *baselines.scorers(slice_.name))
     ]
     for few in few_items:
         scorers = _show_likes(few, split.train.to_matrix(), model, baselines)
-        results += [evaluate_slice(scorer, few.slice, k, block_users=block_size(split)) for scorer in scorers]
+        results += [evaluate_slice(scorer, few.slice, k, **asked) for scorer in scorers]
     return results
 
 
@@ -204,23 +202,16 @@ def describe_split(config: SplitConfig, split: Split) -> str:
 
 def describe_choices(choices: Choices) -> str:
     """What validation chose for our model, for people."""
-    gates = ", ".join(f"{name} {gate:g}" for name, gate in choices.prior.gates.items())
-    layer = f" and a hidden layer, {choices.prior.steps} steps" if choices.prior.steps else ""
+    settings, prior = choices.vectors, choices.vectors.prior
+    gates = ", ".join(f"{name} {gate:g}" for name, gate in prior.gates.items())
+    layer = f" and a hidden layer, {prior.steps} steps" if prior.steps else ""
     parts = [
-        f"backbone: alpha {choices.alpha:g}, regularisation {choices.regularisation:g}",
-        f"prior: regularisation {choices.prior.regularisation:g}{f', gates {gates}' if gates else ''}{layer}",
+        f"backbone: alpha {settings.alpha:g}, regularisation {settings.regularisation:g}",
+        f"prior: regularisation {prior.regularisation:g}{f', gates {gates}' if gates else ''}{layer}",
     ]
-    if choices.centred:
-        parts.append("items with likes are drawn to their prior")
-    for title, found in (("item-item", choices.item_item), ("item-item for few likes", choices.item_item_few)):
-        if found is not None:
-            parts.append(
-                f"{title}: regularisation {found.regularisation:g}, dropout {found.dropout:g}, weight of links "
-                f"{found.link_weight:g}, of texts {found.text_weight:g}"
-            )
-    if choices.content_link_weight is not None:
-        parts.append(f"content: link weight {choices.content_link_weight:g}")
-    return f"{'; '.join(parts)} (by NDCG and recall on validation)"
+    asked = [f"{verdict.title} {verdict.n_users:,}" for verdict in choices.verdicts]
+    parts += [f"users asked: {', '.join(asked)}"] if asked else ["nobody could be asked: all settings are the defaults"]
+    return f"{'; '.join(parts)} (by recall, NDCG and stratified recall on validation)"
 
 
 def _text_vectors(data: HeteroData, schema: CatalogueSchema) -> NDArray[np.float32] | None:
@@ -229,16 +220,3 @@ def _text_vectors(data: HeteroData, schema: CatalogueSchema) -> NDArray[np.float
         return None
     vectors: NDArray[np.float32] = np.where(items.has_text.numpy()[:, None], items.x.numpy(), np.float32(0))
     return vectors
-
-
-def _draw_users(slice_: Slice, rng: np.random.Generator) -> Slice:
-    """The slice asked of some of its users, where they are many."""
-    users = np.flatnonzero(np.diff(slice_.relevant.indptr))
-    if len(users) <= _TUNING_USERS:
-        return slice_
-    drawn = np.zeros(slice_.relevant.shape[0], np.bool_)
-    drawn[rng.choice(users, _TUNING_USERS, replace=False)] = True
-    pairs = slice_.relevant.tocoo()
-    kept = drawn[pairs.row]
-    relevant = csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=pairs.shape)
-    return Slice(slice_.name, slice_.title, slice_.support, relevant, slice_.candidates)

@@ -13,6 +13,8 @@ from kgrec.model.ials import pad_rows
 
 _LEAST_LIKES = 4  # fewer leave an episode nothing to show or nothing to ask for
 _NEVER = -1e9
+_MOST_CANDIDATES = 6000  # items that a step ranks: more are drawn anew for each step
+_MOST_EPISODES = 20_000  # users in an epoch, likewise
 
 
 class Logits(nn.Module):
@@ -30,13 +32,13 @@ class Logits(nn.Module):
         self.popularity_weights = nn.Parameter(torch.tensor(popularity_weights, device=popularity.device))
         self.log_sharpness = nn.Parameter(torch.tensor([2.5, 0.0], device=popularity.device))
 
-    def offset(self, n_likes: Tensor) -> Tensor:
-        """What popularity adds to scores: (n, n_items) for n_likes (n,)."""
+    def offset(self, n_likes: Tensor, candidates: Tensor) -> Tensor:
+        """What popularity adds to scores of candidates, (n_candidates,) rows: (n, n_candidates) for n_likes (n,)."""
         often = self.popularity_weights[0] + self.popularity_weights[1] / (1 + n_likes)
-        return often[:, None] * self.popularity
+        return often[:, None] * self.popularity[candidates]
 
     def forward(self, scores: Tensor, n_likes: Tensor) -> Tensor:
-        """Logits (n, n_items) from scores (n, n_items), which hold the offset."""
+        """Logits (n, n_candidates) from scores (n, n_candidates), which hold the offset."""
         sharpness = (self.log_sharpness[0] + self.log_sharpness[1] * torch.log1p(n_likes)).exp()
         return scores * sharpness[:, None]
 
@@ -52,41 +54,61 @@ def train_on_episodes(
 ) -> None:
     """Trains a model on episodes: a user shows some likes, drawn at random, and is asked for all the others.
 
-    The loss is softmax cross-entropy over all trained items, averaged over the likes asked for.
+    The loss is softmax cross-entropy over the trained items, averaged over the likes asked for. Where there are many
+    items, a step ranks those that its users show or are asked for among as many drawn at random; where there are many
+    users, an epoch draws some: cost is bounded.
 
     Args:
-        model: (index, mask) -> logits (n, n_items), for supports as padded columns (n, width) and their mask.
+        model: (index, mask, candidates) -> logits (n, n_candidates), for supports as padded columns (n, width) and
+            their mask, and the rows of candidate items.
         likes: (n_users, n_items) training likes.
         trained: (n_items,) bool, on the model's device: items that may be asked for.
         config: epochs and support sizes.
         seed: of the episodes.
-        on_epoch: told (epoch from 1, mean loss).
+        on_epoch: called with (epoch from 1, mean loss).
     """
     device = trained.device
     optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
     rng = np.random.default_rng(seed)
     enough = np.flatnonzero(np.diff(likes.indptr) >= _LEAST_LIKES)
+    rankable = np.flatnonzero(trained.cpu().numpy())
     for epoch in range(config.epochs if enough.size else 0):
-        total, rows = 0.0, rng.permutation(enough)
+        total, rows = 0.0, rng.permutation(enough)[:_MOST_EPISODES]
         for start in range(0, len(rows), config.batch_size):
             shown, asked = draw_episodes(likes, rows[start : start + config.batch_size], config, rng)
+            candidates = _draw_candidates(rankable, shown, asked, rng)
             index, mask = (part.to(device) for part in pad_rows(shown, np.arange(shown.shape[0])))
-            logits = model(index, mask).masked_fill(~trained, _NEVER)
-            seen_rows, seen_items = (torch.from_numpy(part.astype(np.int64)).to(device) for part in shown.nonzero())
-            logits = logits.index_put((seen_rows, seen_items), torch.tensor(_NEVER, device=device))
-            share = 1 / np.diff(asked.indptr)
-            asked_rows, asked_items = asked.nonzero()
-            picked = torch.log_softmax(logits, dim=1)[
-                torch.from_numpy(asked_rows.astype(np.int64)).to(device),
-                torch.from_numpy(asked_items.astype(np.int64)).to(device),
-            ]
-            loss = -(picked * torch.from_numpy(share[asked_rows].astype(np.float32)).to(device)).sum() / len(share)
+            logits = model(index, mask, torch.from_numpy(candidates).to(device))
+            seen_rows, seen_places = _places(shown, candidates)
+            never = torch.tensor(_NEVER, device=device)
+            logits = logits.index_put((seen_rows.to(device), seen_places.to(device)), never)
+            asked_rows, asked_places = _places(asked, candidates)
+            share = torch.from_numpy((1 / np.diff(asked.indptr)).astype(np.float32))
+            picked = torch.log_softmax(logits, dim=1)[asked_rows.to(device), asked_places.to(device)]
+            loss = -(picked * share[asked_rows].to(device)).sum() / len(share)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             total += float(loss.detach()) * len(share)
         if on_epoch is not None:
             on_epoch(epoch + 1, total / len(rows))
+
+
+def _draw_candidates(
+    rankable: NDArray[np.int64], shown: csr_array, asked: csr_array, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The items that a step ranks, ascending: all, or those of its users and others drawn at random."""
+    if len(rankable) <= _MOST_CANDIDATES:
+        return rankable
+    own = np.union1d(shown.indices, asked.indices).astype(np.int64)
+    drawn = rng.choice(rankable, max(_MOST_CANDIDATES - len(own), _MOST_CANDIDATES // 2), replace=False)
+    return np.union1d(own, drawn)
+
+
+def _places(pairs: csr_array, candidates: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Rows and places among the candidates of the entries of a matrix, (n,) int64 each."""
+    rows, items = pairs.nonzero()
+    return torch.from_numpy(rows.astype(np.int64)), torch.from_numpy(np.searchsorted(candidates, items))
 
 
 def draw_episodes(

@@ -135,10 +135,10 @@ def solve_supports(
 ) -> Tensor:
     """Solves for the vector of each row of a support matrix.
 
-    w = argmin sum_{i in S} (1 - w.z_i)^2 + alpha sum_{all i} (w.z_i)^2 + ridge |w - centre|^2, in closed form.
+    w = argmin sum_{i in S} c_i (1 - w.z_i)^2 + alpha sum_{all i} (w.z_i)^2 + ridge |w - centre|^2, in closed form.
 
     Args:
-        support: (n, n_vectors) of 1s.
+        support: (n, n_vectors) float32: the weight c_i of each entry, 1 for all that nothing else is known of.
         vectors: (n_vectors, dim) float32.
         ridge: (n,) float32, one for each row.
         alpha: weight of all pairs.
@@ -154,11 +154,11 @@ def solve_supports(
     solved = torch.zeros((support.shape[0], dim), device=device)
     for rows, index, mask in _padded(support, dim, _PADDED_ENTRIES):
         found = vectors[index.to(device)]  # (rows, width, dim)
-        if not mask.all():
-            found.mul_(mask.to(device)[..., None])
+        root = mask.to(device).sqrt()[..., None]
+        found.mul_(root)
         own_ridge = torch.from_numpy(ridge[rows]).to(device)[:, None]  # (rows, 1)
         left = torch.baddbmm(everything + own_ridge[..., None] * identity, found.transpose(1, 2), found)
-        right = found.sum(dim=1)
+        right = (found * root).sum(dim=1)
         if centre is not None:
             own_centre = centre if centre.ndim == 1 else centre[torch.from_numpy(rows).to(device)]
             right = right + own_ridge * own_centre
@@ -171,7 +171,7 @@ def solve_supports(
 def _padded(
     support: csr_array, least_width: int, most_entries: int
 ) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
-    """Blocks of rows of like length: (rows, index (rows, width) int64, mask (rows, width) float32).
+    """Blocks of rows of like length: (rows, index (rows, width) int64, weights (rows, width) float32).
 
     A row counts with its entries, or with `least_width` if it has fewer.
     """
@@ -190,12 +190,15 @@ def pad_rows(support: csr_array, rows: NDArray[np.int64]) -> tuple[Tensor, Tenso
     """The columns of some rows of a support matrix, padded to one width.
 
     Returns:
-        Columns (n, width) int64, 0 where padded, and a mask (n, width) float32, 0 where padded; width is at least 1.
+        Columns (n, width) int64, 0 where padded, and entries (n, width) float32, 0 where padded; width is at least 1.
     """
     sizes = np.diff(support.indptr)[rows]
     width = max(int(sizes.max(initial=0)), 1)
     places = np.arange(width)[None, :]
     mask = places < sizes[:, None]  # (n, width)
     index = np.zeros(mask.shape, np.int64)
-    index[mask] = support.indices[(support.indptr[rows][:, None] + places)[mask]]
-    return torch.from_numpy(index), torch.from_numpy(mask.astype(np.float32))
+    chosen = (support.indptr[rows][:, None] + places)[mask]
+    index[mask] = support.indices[chosen]
+    entries = np.zeros(mask.shape, np.float32)
+    entries[mask] = support.data[chosen]
+    return torch.from_numpy(index), torch.from_numpy(entries)

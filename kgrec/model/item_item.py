@@ -1,223 +1,133 @@
-"""Item-item ridge with texts and graph in its Gram matrix: closed form, additive over a user's likes."""
+"""Item-item components: what a like of one item says of others, by ridge with the graph and by plain co-likes."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.linalg import lapack
-from scipy.sparse import csr_array, diags_array, vstack
-from sklearn.utils.extmath import randomized_svd
+from scipy.sparse import csr_array
 from torch import Tensor
 
-from kgrec.errors import KgrecError
-
-TEXT_SHARPNESS = 8.0  # of the texts' kernel exp(sharpness (cosine - 1))
-_BLOCK_ITEMS = 1024
-_OVERSAMPLES = 64
+from kgrec.model.component import HALF, DefaultWeights, ItemChange, Scale, Shares, Support, sum_likes, sum_shares
+from kgrec.model.inputs import FitInputs
+from kgrec.model.neighbours import NeighbourMatrix, co_likes
 
 
 @dataclass(frozen=True)
 class ItemItem:
-    """What a like of one item adds to every item's score, for the items of the training: the first rows.
+    """Item-item ridge with the graph in its Gram matrix: the largest weights, and a low rank of what is left over.
 
     Attributes:
-        left: (n_first, n_first) float32, 0 on the diagonal; in the low-rank form (n_first, rank).
-        right: None; in the low-rank form (n_first, rank): left @ right.T is the matrix, but for its diagonal, which
-            counts for items alone that are liked already.
+        neighbours: (n_items, n_items) float32; row j is what a like of item j adds.
+        onto: (n_items, rank) float32: what a like of an item adds to a user's factors.
+        items: (n_items, rank) float32.
+        warm_scale: of the items with likes.
     """
 
-    left: Tensor
-    right: Tensor | None = None
+    name: ClassVar[str] = "item_item"
+    baseline: ClassVar[str] = "ridge"
+    weights: ClassVar[DefaultWeights] = DefaultWeights(many=1.0)
+    cold_scale = None
+    neighbours: csr_array = field(metadata=HALF)
+    onto: Tensor = field(metadata=HALF)
+    items: Tensor = field(metadata=HALF)
+    warm_scale: Scale
 
-    def __len__(self) -> int:
-        """The number of items that it knows."""
-        return len(self.left)
+    @classmethod
+    def fit(cls, inputs: FitInputs) -> Self:
+        """Takes the ridge for many likes."""
+        return cls.of(inputs.item_item[0], inputs.liked)
 
-    def rows(self, index: Tensor) -> Tensor:
-        """What likes of some items, (n,) int64, add: (n, n_first)."""
-        return self.left[index] if self.right is None else self.left[index] @ self.right.T
+    @classmethod
+    def of(cls, matrix: NeighbourMatrix, liked: Tensor) -> Self:
+        """That of a fitted matrix; liked, (n_items,) bool, marks the reference items."""
+        items = torch.from_numpy(matrix.right)
+        return cls(matrix.sparse, torch.from_numpy(matrix.left), items, Scale.of(items[liked]))
 
-    def score(self, support: csr_array) -> Tensor:
-        """Scores for supports (n_users, n_items): (n_users, n_items) float32, 0 for the items it does not know."""
-        n_first, n_items = len(self), support.shape[1]
-        known = support if n_items == n_first else support[:, :n_first]
-        index = torch.from_numpy(known.indices.astype(np.int64))
-        offsets = torch.from_numpy(known.indptr[:-1].astype(np.int64))
-        scores = torch.nn.functional.embedding_bag(index, self.left, offsets, mode="sum")
-        if self.right is not None:
-            scores = scores @ self.right.T
-        return torch.nn.functional.pad(scores, (0, n_items - n_first))
+    def users(self, support: Support) -> Tensor:
+        """The sums of what the likes add, (n_users, rank)."""
+        return sum_likes(support.likes, self.onto)
 
-    def select(self, kept: Tensor) -> "ItemItem":
-        """That of some of its items, (n,) int64 rows."""
-        if self.right is not None:
-            return ItemItem(self.left[kept], self.right[kept])
-        return ItemItem(self.left[kept][:, kept].contiguous())
+    def shares(self, support: Support) -> Shares:
+        """What each like adds to the factors; the rows of `neighbours` come on top."""
+        return sum_shares(support, self.onto)
+
+    def expect(self, values: np.ndarray) -> np.ndarray:
+        """What likes of each item make expect of the others, times (n_items, width) values: (n_items, width)."""
+        found: np.ndarray = self.neighbours @ values + self.onto.numpy() @ (self.items.numpy().T @ values)
+        return found
+
+    def with_items(self, change: ItemChange) -> Self:
+        """New items have no neighbours."""
+        return replace(
+            self, neighbours=carry_neighbours(self.neighbours, change), onto=change.carry(self.onto),
+            items=change.carry(self.items),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class ItemItemSettings:
-    """How an item-item ridge is fitted.
+class ItemItemFew(ItemItem):
+    """The same ridge with more of the likes dropped, which suits supports of few likes."""
+
+    name: ClassVar[str] = "item_item_few"
+    baseline: ClassVar[str] = "ridge, few"
+    weights: ClassVar[DefaultWeights] = DefaultWeights(few=1.0)
+
+    @classmethod
+    def fit(cls, inputs: FitInputs) -> Self:
+        """Takes the ridge for few likes."""
+        return cls.of(inputs.item_item[1], inputs.liked)
+
+
+@dataclass(frozen=True)
+class CoLikes:
+    """Item kNN: the shrunk cosine of who likes two items.
 
     Attributes:
-        regularisation: ridge, in mean diagonals of the likes' Gram matrix.
-        dropout: share of likes dropped, in [0, 1).
-        link_weight, text_weight: of the items' overlap in links and in texts, in mean diagonals likewise.
-        user_exponent: a user with n likes weighs n^-user_exponent.
+        neighbours: (n_items, n_items) float32; row j is what a like of item j adds.
+        items: (n_items, 0).
+        warm_scale: of nothing.
     """
 
-    regularisation: float
-    dropout: float
-    link_weight: float = 0.0
-    text_weight: float = 0.0
-    user_exponent: float = 0.0
+    name: ClassVar[str] = "co_likes"
+    baseline: ClassVar[str] = "item kNN"
+    weights: ClassVar[DefaultWeights] = DefaultWeights()
+    cold_scale = None
+    neighbours: csr_array = field(metadata=HALF)
+    items: Tensor
+    warm_scale: Scale
+
+    @classmethod
+    def fit(cls, inputs: FitInputs) -> "CoLikes":
+        """Counts who likes two items."""
+        config = inputs.config.item_item
+        found = co_likes(inputs.likes, shrinkage=config.shrinkage, kept=config.kept, seed=inputs.config.seed)
+        return cls.of(found)
+
+    @classmethod
+    def of(cls, neighbours: csr_array) -> "CoLikes":
+        """That of a matrix of neighbours, (n_items, n_items)."""
+        items = torch.zeros((neighbours.shape[0], 0))
+        return cls(neighbours, items, Scale.of(items))
+
+    def users(self, support: Support) -> Tensor:
+        """(n_users, 0): all of it is in `neighbours`."""
+        return torch.zeros((support.likes.shape[0], 0))
+
+    def shares(self, support: Support) -> Shares:
+        """All of it is in `neighbours`."""
+        return sum_shares(support, self.items)
+
+    def with_items(self, change: ItemChange) -> "CoLikes":
+        """New items have no neighbours."""
+        return replace(self, neighbours=carry_neighbours(self.neighbours, change), items=change.carry(self.items))
 
 
-def fit_item_item(
-    likes: csr_array,
-    links: csr_array | None,
-    text: NDArray[np.float32] | None,
-    settings: ItemItemSettings,
-) -> ItemItem:
-    """Solves B = I - P diag(1 / diag P), P = (G + a K + b T + ridge I + dropout/(1-dropout) diag G)^-1.
-
-    G = X' diag(n_u^-user_exponent) X says which items are liked together, K = W W' which share links, and
-    T = exp(8 (cosine - 1)) which have like texts, each of the last two scaled to a mean diagonal of 1. The dropout
-    term is the closed form of a denoising autoencoder that sees a user's likes with a share of them dropped (Steck
-    2019, 2020); a large share suits users with few likes. Time grows with n_items^3, memory with n_items^2.
-
-    Args:
-        likes: (n_users, n_items) of 1s.
-        links: (n_items, n_codes) weights of length 1 per item; None: there are none.
-        text: (n_items, dim) float32 unit vectors, zeros for an item without a text; None: there are none.
-        settings: see there.
-    """
-    left, diagonal = _gram(likes, settings.user_exponent)
-    scale = max(float(diagonal.mean()), 1e-12)
-    if links is not None and settings.link_weight:
-        _add_links(left, links, settings.link_weight * scale)
-    if text is not None and settings.text_weight:
-        _add_texts(left, text, settings.text_weight * scale)
-    left[np.diag_indices_from(left)] += _ridge(settings, diagonal, scale)
-    inverse = invert(left)
-    weights = inverse
-    weights /= -np.diag(inverse).copy()
-    np.fill_diagonal(weights, 0)
-    return ItemItem(torch.from_numpy(weights))
-
-
-def fit_low_rank(
-    likes: csr_array,
-    links: csr_array | None,
-    text: NDArray[np.float32] | None,
-    settings: ItemItemSettings,
-    *,
-    rank: int,
-    seed: int,
-) -> ItemItem:
-    """The ridge of `fit_item_item` on a Gram matrix of low rank, at a cost linear in likes and links.
-
-    Likes, links and texts are stacked to S with S'S = G + a K + b T, T the cosine itself, and cut to S ~ U diag(s) V'
-    (Halko et al. 2011). What the cut leaves out of the diagonal stays in the ridge, and P follows from Woodbury's
-    identity.
-
-    Args:
-        likes: as in `fit_item_item`.
-        links: likewise.
-        text: likewise.
-        settings: likewise.
-        rank: of the factors.
-        seed: of the randomised factorisation.
-    """
-    weighted, diagonal = _weigh_users(likes, settings.user_exponent / 2), _diagonal(likes, settings.user_exponent)
-    scale = max(float(diagonal.mean()), 1e-12)
-    parts = [weighted]
-    for part, weight in (
-        (links, settings.link_weight),
-        (None if text is None else csr_array(text), settings.text_weight),
-    ):
-        if part is not None and weight:
-            size = max(float(part.multiply(part).sum()) / part.shape[0], 1e-12)
-            parts.append(csr_array(part.T * np.float32(np.sqrt(weight * scale / size))))
-    stack = csr_array(vstack(parts, format="csr", dtype=np.float32))
-    rank = max(min(rank, min(stack.shape) - 1), 1)
-    _, size, axes = randomized_svd(stack, rank, n_oversamples=_OVERSAMPLES, n_iter=2, random_state=seed)
-    size = np.maximum(size, 1e-6 * max(float(size.max(initial=0)), 1e-6))
-    kept = ((axes.T * size) ** 2).sum(axis=1)  # (n_items,)
-    whole = np.asarray(stack.multiply(stack).sum(axis=0)).ravel()
-    own = (_ridge(settings, diagonal, scale) + np.maximum(whole - kept, 0)).astype(np.float64)
-    left = axes.T / own[:, None]  # (n_items, rank)
-    inner = np.linalg.inv(np.diag(size.astype(np.float64) ** -2) + axes @ left)
-    onto = left @ inner
-    precision = 1 / own - (onto * left).sum(axis=1)  # diag P
-    return ItemItem(
-        torch.from_numpy(onto.astype(np.float32)), torch.from_numpy((left / precision[:, None]).astype(np.float32))
-    )
-
-
-def invert(left: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The inverse of a symmetric positive definite matrix, (n, n) float32, in its place.
-
-    Raises:
-        KgrecError: it is not positive definite.
-    """
-    factor, failed = lapack.spotrf(left.T, lower=True, overwrite_a=True, clean=False)  # .T: Fortran's order
-    inverse, failed = lapack.spotri(factor, lower=True, overwrite_c=True) if not failed else (factor, failed)
-    if failed:
-        raise KgrecError("an item-item matrix is not positive definite; raise its regularisation")
-    whole: NDArray[np.float32] = inverse.T  # C order, and what is set is above the diagonal
-    for rows in _blocks(len(whole)):
-        below = whole[rows.start :, rows]
-        below[np.tril_indices(rows.stop - rows.start, -1)] = whole[rows, rows].T[
-            np.tril_indices(rows.stop - rows.start, -1)
-        ]
-        whole[rows.stop :, rows] = whole[rows, rows.stop :].T
-    return whole
-
-
-def _gram(likes: csr_array, user_exponent: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """G, (n_items, n_items) float32, and its diagonal."""
-    n_items = likes.shape[1]
-    weighted, by_item = _weigh_users(likes, user_exponent), likes.T.tocsr()
-    gram = np.empty((n_items, n_items), np.float32)
-    for rows in _blocks(n_items):
-        gram[rows] = (by_item[rows] @ weighted).toarray()
-    return gram, _diagonal(likes, user_exponent)
-
-
-def _weigh_users(likes: csr_array, exponent: float) -> csr_array:
-    sizes = np.maximum(np.diff(likes.indptr), 1).astype(np.float32)
-    return csr_array(diags_array(sizes**-exponent) @ likes)
-
-
-def _diagonal(likes: csr_array, user_exponent: float) -> NDArray[np.float64]:
-    weighted = _weigh_users(likes, user_exponent)
-    return np.bincount(weighted.indices, weighted.data, likes.shape[1]).astype(np.float64)
-
-
-def _ridge(settings: ItemItemSettings, diagonal: NDArray[np.float64], scale: float) -> NDArray[np.float32]:
-    ridge = settings.regularisation * scale + settings.dropout / (1 - settings.dropout) * diagonal
-    return ridge.astype(np.float32)
-
-
-def _add_links(left: NDArray[np.float32], links: csr_array, weight: float) -> None:
-    """Adds W W', scaled to a mean diagonal of `weight`, in blocks."""
-    size = max(float(links.multiply(links).sum()) / links.shape[0], 1e-12)
-    scaled, across = links * np.float32(weight / size), links.T.tocsc()
-    for rows in _blocks(len(left)):
-        left[rows] += (scaled[rows] @ across).toarray()
-
-
-def _add_texts(left: NDArray[np.float32], text: NDArray[np.float32], weight: float) -> None:
-    """Adds exp(8 (cosine - 1)) of the items that have texts, scaled to a mean diagonal of `weight`, in blocks."""
-    has_text = np.abs(text).sum(axis=1) > 0
-    factor = np.float32(weight / max(float(has_text.mean()), 1e-12))
-    for rows in _blocks(len(left)):
-        kernel = np.exp(np.float32(TEXT_SHARPNESS) * (text[rows] @ text.T - 1))
-        left[rows] += factor * kernel * np.outer(has_text[rows], has_text)
-
-
-def _blocks(n_rows: int) -> Iterator[slice]:
-    return (slice(start, min(start + _BLOCK_ITEMS, n_rows)) for start in range(0, n_rows, _BLOCK_ITEMS))
+def carry_neighbours(matrix: csr_array, change: ItemChange) -> csr_array:
+    """The rows and columns of the items that stay, and empty ones for new items."""
+    n_before = matrix.shape[0]
+    whole = len(change.kept) == n_before
+    kept = matrix if whole else csr_array(csr_array(matrix[change.kept])[:, change.kept])
+    n_new = change.n_items - len(change.kept)
+    indptr = np.concatenate([kept.indptr, np.full(n_new, kept.indptr[-1], kept.indptr.dtype)])
+    return csr_array((kept.data, kept.indices, indptr), shape=(change.n_items, change.n_items))

@@ -1,7 +1,8 @@
-"""The trained model: support-additive components, and a gate that blends them by the size of the support."""
+"""The trained model: components that add up, a gate that blends them, and how items are placed later."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -9,79 +10,48 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from kgrec.model.content import Content
-from kgrec.model.head import Head
-from kgrec.model.ials import solve_supports
-from kgrec.model.item_item import ItemItem
+from kgrec.model.backbone import Backbone, ItemHead
+from kgrec.model.component import Component, InBackboneSpace, ItemChange, Scale, Support, deviate, round_half
+from kgrec.model.gate import Gate
+from kgrec.model.knowledge import Knowledge, join_knowledge
+from kgrec.model.likeness import Likeness, join_content
 from kgrec.model.prior import ItemEncoder
 
-FEW_SHOT, BACKBONE, ITEM_ITEM, ITEM_ITEM_FEW, CONTENT, POPULARITY, TEXT = COMPONENTS = (
-    "few_shot",
-    "backbone",
-    "item_item",
-    "item_item_few",
-    "content",
-    "popularity",
-    "text",
-)
-_PLACE = {component: place for place, component in enumerate(COMPONENTS)}
-WITH_PRIOR = (FEW_SHOT, BACKBONE)  # the components whose vectors of items that nobody has met are the prior's
+
+@dataclass(frozen=True)
+class Part:
+    """What a component says of some users, by which its share in a score is centred and brought to a deviation of 1.
+
+    Attributes:
+        users: (n_users, width) float32 factors.
+        rows: (n_users, n_items) float32, what its neighbours add; None: nothing.
+        warm: the mean and one over the deviation of the users' scores over the items with likes, (n_users,) each.
+        cold: the same over items as the prior places them.
+    """
+
+    users: Tensor
+    rows: csr_array | None
+    warm: tuple[Tensor, Tensor]
+    cold: tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class ItemHead:
-    """Places an item from the users who like it, as the few-shot head places a user from the items they like.
-
-    z = argmin sum_{u in S} (1 - w_u.z)^2 + ridge |z - centre|^2, the centre being the prior's vector: what texts and
-    links say of an item gives way to who likes it. Who does not like it counts for nothing: of a new item it is not
-    known that anybody passed it over.
+class Contributions:
+    """The scores of one user taken apart; their sum over all parts is the score.
 
     Attributes:
-        ridge: see above.
-        centres: (n_items, dim) float32, the prior's vectors.
+        likes: (n_likes, n) float32, what each like adds to each item.
+        sentence: (n,) float32, what the sentence adds.
+        rest: (n,) float32, what is there without either: popularity, and the level of all items.
+        known: (n_likes, n) float32: what of `likes` texts and links say.
+        sources: component name -> (n,) float32, its part of the whole.
     """
 
-    ridge: float
-    centres: Tensor
-
-    def solve(self, support: csr_array, users: Tensor, rows: NDArray[np.int64]) -> Tensor:
-        """The vectors of some items, (n, dim) float32.
-
-        Args:
-            support: (n, n_users) of 1s: who likes each.
-            users: (n_users, dim) float32 backbone vectors.
-            rows: (n,) int64, the items' rows.
-        """
-        centres = self.centres[torch.from_numpy(rows)]
-        if not support.nnz:
-            return centres
-        return solve_supports(support, users, np.full(support.shape[0], self.ridge, np.float32), 0.0, centres)
-
-
-@dataclass(frozen=True)
-class Gate:
-    """How much each component counts, by the number of likes in the support; chosen on validation.
-
-    Attributes:
-        least_likes: (n_buckets,) ascending from 0: a bucket holds supports of at least this many likes.
-        warm: (n_buckets, n_components) float32: weights for the items met in training.
-        cold: (n_buckets, n_components) float32: weights for the others; 0 but for the components with a prior.
-        cold_offset: (n_buckets,) float32: added to the others' scores, so that both kinds share one ranking.
-        sentence_warm, sentence_cold, sentence_offset: the same for a sentence without likes; beside likes a sentence
-            counts as one more like, and its `text` weight is taken from here.
-    """
-
-    least_likes: NDArray[np.int64]
-    warm: NDArray[np.float32]
-    cold: NDArray[np.float32]
-    cold_offset: NDArray[np.float32]
-    sentence_warm: NDArray[np.float32]
-    sentence_cold: NDArray[np.float32]
-    sentence_offset: float
-
-    def bucket(self, n_likes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The bucket of each support size."""
-        return np.searchsorted(self.least_likes, n_likes, side="right") - 1
+    likes: NDArray[np.float32]
+    sentence: NDArray[np.float32]
+    rest: NDArray[np.float32]
+    known: NDArray[np.float32]
+    sources: dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -89,173 +59,253 @@ class Model:
     """Scores items for any support set.
 
     Attributes:
-        few_shot: the head trained on episodes.
-        backbone: iALS's own fold-in, in the same form.
-        item_item, item_item_few: for the first rows, those of the items that were there in training.
-        content: scores the cold items by their texts and links; None where they have neither.
-        popularity: (n_items,) float32, log1p of training likes.
-        cold: (n_items,) bool: items that nobody had met in training; their vectors are the prior's.
-        text: (n_items, text_dim) float32 unit vectors, zeros where `has_text` says that an item has none.
-        prior: places a new item.
-        item_head: places an item that some users like by now; None in a bundle written before version 3.
+        components: what adds up, in the order of the gate's weights.
         gate: blends.
+        n_likes: (n_items,) int64: the likes that each item had in training. Items without are cold: they have the
+            gate's weights for cold items, and stand where the prior places them.
+        n_disliked: (n_items,) int64: how many met each item in training without liking it.
+        text: (n_items, text_dim) float32 unit vectors, zeros for an item without a text.
+        columns: (n_items, width) float32, the items' vector columns side by side, NaN where an item has none.
+        likeness: what `similar` ranks by.
+        prior: places a new item.
+        item_head: places a cold item that some users like by now.
         name: what reports call it.
     """
 
-    few_shot: Head
-    backbone: Head
-    item_item: ItemItem | None
-    item_item_few: ItemItem | None
-    content: Content | None
-    popularity: Tensor
-    cold: Tensor
-    text: Tensor
-    prior: ItemEncoder
-    item_head: ItemHead | None
+    components: tuple[Component, ...]
     gate: Gate
+    n_likes: Tensor
+    n_disliked: Tensor
+    text: Tensor
+    columns: Tensor
+    likeness: Likeness
+    prior: ItemEncoder
+    item_head: ItemHead
     name: str = "kgrec"
 
     @property
     def n_items(self) -> int:
         """The number of items."""
-        return len(self.popularity)
+        return len(self.n_likes)
 
-    def component_scores(self, component: str, support: csr_array) -> Tensor:
-        """One component's scores, (n_users, n_items) float32, for supports (n_users, n_items)."""
-        n_likes = np.diff(support.indptr).astype(np.int64)
-        if component == FEW_SHOT:
-            often = torch.from_numpy(self.few_shot.popularity_weight(n_likes))
-            return torch.addmm(often[:, None] * self.popularity, self.few_shot.solve(support), self.few_shot.vectors.T)
-        if component == BACKBONE:
-            return self.backbone.solve(support) @ self.backbone.vectors.T
-        if component == POPULARITY:
-            return self.popularity.expand(len(n_likes), -1)
-        if component == TEXT:
-            return torch.zeros(support.shape)
-        if component == CONTENT:
-            scores = torch.zeros(support.shape)
-            if self.content is not None:
-                scores[:, self.cold] = self.content.score(support)
-            return scores
-        matrix = self.item_item if component == ITEM_ITEM else self.item_item_few
-        return torch.zeros(support.shape) if matrix is None else matrix.score(support)
+    @cached_property
+    def cold(self) -> Tensor:
+        """(n_items,) bool: the items that nobody liked in training."""
+        return self.n_likes == 0
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The components' names."""
+        return tuple(component.name for component in self.components)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The component whose space the prior places items in."""
+        found = self.components[self.names.index(Backbone.name)]
+        assert isinstance(found, Backbone)
+        return found
+
+    def component(self, name: str) -> Component | None:
+        """The component of a name; None: there is none."""
+        return self.components[self.names.index(name)] if name in self.names else None
+
+    def likeness_vectors(self, by: str | None = None) -> NDArray[np.float32]:
+        """(n_items, dim) unit vectors whose inner products say how alike items are; see `Likeness.vectors`; kept."""
+        if by not in self._vectors:
+            self._vectors[by] = self.likeness.vectors(self.content, by)
+        return self._vectors[by]
+
+    @property
+    def content(self) -> NDArray[np.float32]:
+        """(n_items, width): texts and vector columns, as `Likeness` takes them."""
+        return join_content(self.text.numpy(), [self.columns.numpy()])
+
+    @cached_property
+    def _vectors(self) -> dict[str | None, NDArray[np.float32]]:
+        return {}
+
+    @cached_property
+    def _cold_rows(self) -> Tensor:
+        return torch.nonzero(self.cold).squeeze(1)
+
+    @cached_property
+    def _n_warm(self) -> int:
+        return max(self.n_items - len(self._cold_rows), 1)
+
+    @cached_property
+    def _stacked(self) -> dict[tuple[str, ...], Tensor]:
+        return {}
+
+    def _stack(self, names: tuple[str, ...], rows: Tensor | None = None) -> Tensor:
+        """The items' factors of some components side by side, (n_items or n_rows, width); kept."""
+        key = names if rows is None else ("cold", *names)
+        if key not in self._stacked:
+            parts = [self.components[self.names.index(name)].items for name in names]
+            whole = torch.cat([torch.zeros((self.n_items, 0)), *parts], dim=1)
+            self._stacked[key] = (whole if rows is None else whole[rows]).contiguous()
+        return self._stacked[key]
+
+    def part(self, component: Component, support: Support) -> Part:
+        """What a component says of some users."""
+        users = component.users(support)
+        none = torch.zeros(len(users)), torch.zeros(len(users))
+        rows = None
+        mean, variance = none
+        if component.neighbours is not None:
+            rows = csr_array(support.likes @ component.neighbours)
+            sums = torch.from_numpy(np.asarray(rows.sum(axis=1), np.float32))
+            squares = torch.from_numpy(np.asarray(rows.multiply(rows).sum(axis=1), np.float32))
+            mean = sums / self._n_warm
+            variance = squares / self._n_warm - mean.square()
+        return Part(
+            users, rows, _measure(component.warm_scale, users, mean, variance), _measure(component.cold_scale, users)
+        )
 
     @torch.inference_mode()
     def score(self, support: csr_array) -> NDArray[np.float32]:
         """Scores all items for users known by their likes.
 
         Args:
-            support: (n_users, n_items), an entry where a user likes an item.
+            support: (n_users, n_items) float32: the weight of each like.
 
         Returns:
             (n_users, n_items) float32.
         """
-        buckets = self.gate.bucket(np.diff(support.indptr))
-        found = np.unique(buckets)
-        if len(found) == 1:
-            return self._score_bucket(support, int(found[0])).numpy()
-        scores = np.empty(support.shape, np.float32)
-        for bucket in found:
-            rows = np.flatnonzero(buckets == bucket)
-            scores[rows] = self._score_bucket(support[rows], int(bucket)).numpy()
+        asked = Support(support)
+        buckets = self.gate.bucket(asked.n_likes)
+        warm, cold, shift = (
+            torch.from_numpy(weights[buckets]) for weights in (self.gate.warm, self.gate.cold, self.gate.shift)
+        )
+        of_unmet = torch.from_numpy(self._likes_unmet(support))
+        if of_unmet.any():
+            alone = torch.from_numpy(self._knowledge_alone)
+            warm, cold = (torch.where(of_unmet[:, None], alone, weights) for weights in (warm, cold))
+            shift = torch.where(of_unmet, 0.0, shift)
+        return self._blend(asked, warm, cold, shift).numpy()
+
+    def _likes_unmet(self, support: csr_array) -> NDArray[np.bool_]:
+        """(n_users,) bool: whose likes are all of items that nobody liked in training.
+
+        Who likes what says nothing of these, so texts and links alone are asked.
+        """
+        found: NDArray[np.bool_] = np.diff(support.indptr) > 0
+        if not found.any() or not self._knowledge_alone.any():
+            return np.zeros(len(found), np.bool_)
+        return found & ~np.asarray(support @ (~self.cold).numpy().astype(np.float32)).astype(np.bool_)
+
+    @cached_property
+    def _knowledge_alone(self) -> NDArray[np.float32]:
+        """(n_components,) float32: a weight for texts and links alone; zeros where there are neither."""
+        return np.array([name == Knowledge.name for name in self.names], np.float32)
+
+    def _blend(self, support: Support, warm: Tensor, cold: Tensor, shift: Tensor) -> Tensor:
+        """Scores (n_users, n_items) by weights (n_users, n_components) and shifts (n_users,)."""
+        n_users = len(shift)
+        level = torch.zeros(n_users)
+        cold_level = shift.clone()
+        factors: list[tuple[str, Tensor]] = []
+        cold_factors: list[tuple[str, Tensor]] = []
+        rows: csr_array | None = None
+        for place, component in enumerate(self.components):
+            if not (warm[:, place].any() or cold[:, place].any()):
+                continue
+            part = self.part(component, support)
+            by_warm, by_cold = warm[:, place] * part.warm[1], cold[:, place] * part.cold[1]
+            if warm[:, place].any():
+                level -= by_warm * part.warm[0]
+                if part.users.shape[1]:
+                    factors.append((component.name, part.users * by_warm[:, None]))
+                if part.rows is not None:
+                    part.rows.data *= np.repeat(by_warm.numpy(), np.diff(part.rows.indptr))
+                    rows = part.rows if rows is None else rows + part.rows
+            if len(self._cold_rows) and cold[:, place].any():
+                cold_level -= by_cold * part.cold[0]
+                cold_factors.append((component.name, part.users * by_cold[:, None]))
+        scores = torch.addmm(level[:, None], _side_by_side(factors, n_users), self._stack(_names(factors)).T)
+        if rows is not None:
+            scores += torch.from_numpy(rows.toarray())
+        if len(self._cold_rows):
+            stacked = self._stack(_names(cold_factors), self._cold_rows)
+            of_cold = torch.addmm(cold_level[:, None], _side_by_side(cold_factors, n_users), stacked.T)
+            scores[:, self._cold_rows] = of_cold - self._penalty[self._cold_rows]
         return scores
 
-    def _score_bucket(self, support: csr_array, bucket: int) -> Tensor:
-        weights = self._item_weights(self.gate.warm[bucket], self.gate.cold[bucket])  # (n_components, n_items)
-        scores = self._offset(float(self.gate.cold_offset[bucket])).expand(support.shape[0], -1)
-        for place, component in enumerate(COMPONENTS):
-            if weights[place].any():
-                scores = torch.addcmul(scores, self.component_scores(component, support), weights[place])
-        return scores
-
-    def _item_weights(self, warm: NDArray[np.float32], cold: NDArray[np.float32]) -> Tensor:
-        return torch.where(self.cold, torch.from_numpy(cold)[:, None], torch.from_numpy(warm)[:, None])
-
-    def _offset(self, cold_offset: float) -> Tensor:
-        return torch.where(self.cold, cold_offset, 0.0)
+    @cached_property
+    def _penalty(self) -> Tensor:
+        """(n_items,): what an item loses for those who met it without liking it; 0 for items with likes."""
+        return torch.where(self.cold, self.gate.dislike * torch.log1p(self.n_disliked.float()), 0.0)
 
     @torch.inference_mode()
-    def contributions(
-        self, likes: Sequence[int], items: NDArray[np.int64] | None = None, sentence: NDArray[np.float32] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    def contributions(self, support: Support, items: NDArray[np.int64] | None = None) -> Contributions:
         """Takes the scores of one user apart; their sum over all parts is the score.
 
         Args:
-            likes: item rows of the support.
+            support: of one user.
             items: (n,) item rows to score; None: all.
-            sentence: (text_dim,) float32 unit vector of what the user says; None: nothing.
-
-        Returns:
-            (n_likes, n) what each like adds, (n,) what the sentence adds, (n,) what is there without either
-            (popularity and the centre of all users).
         """
         rows = torch.arange(self.n_items) if items is None else torch.from_numpy(items)
-        index = torch.as_tensor(likes, dtype=torch.long)
-        warm, cold, offset = self._weights_for(len(likes), with_sentence=sentence is not None)
-        weights = self._item_weights(warm, cold)[:, rows]
-        of_likes = torch.zeros((len(likes), len(rows)))
-        of_sentence, of_rest = torch.zeros(len(rows)), self._offset(offset)[rows].clone()
-        for place, head in ((_PLACE[FEW_SHOT], self.few_shot), (_PLACE[BACKBONE], self.backbone)):
-            if not weights[place].any():
+        n_likes = support.likes.nnz
+        warm, cold, shift = self._weights_for(support)
+        is_cold = self.cold[rows]
+        of_likes = torch.zeros((n_likes, len(rows)))
+        of_known = torch.zeros((n_likes, len(rows)))
+        of_sentence = torch.zeros(len(rows))
+        of_rest = torch.where(is_cold, shift - self._penalty[rows], 0.0)
+        sources: dict[str, NDArray[np.float32]] = {}
+        liked = support.likes.indices
+        for place, component in enumerate(self.components):
+            if not (warm[place] or cold[place]):
                 continue
-            shown = head.vectors[index]
-            if sentence is not None:
-                said = torch.from_numpy(self.prior.place(sentence, np.zeros(0, np.int64)))
-                shown = torch.cat([shown, (said @ head.to_head)[None]])
-            shares, rest = head.shares(shown)
-            items_of = head.vectors[rows].T * weights[place]  # (dim, n)
-            of_likes += shares[: len(likes)] @ items_of
-            of_rest += rest @ items_of
-            often = float(head.popularity_weight(np.array([len(likes)]))[0])
-            of_rest += often * self.popularity[rows] * weights[place]
-            if sentence is not None:
-                of_sentence += shares[-1] @ items_of
-        for place, matrix in ((_PLACE[ITEM_ITEM], self.item_item), (_PLACE[ITEM_ITEM_FEW], self.item_item_few)):
-            if matrix is None or not weights[place].any():
-                continue
-            like_places = torch.nonzero(index < len(matrix)).squeeze(1)  # an added item has no row
-            item_places = torch.nonzero(rows < len(matrix)).squeeze(1)
-            found = matrix.rows(index[like_places])
-            found = found if items is None else found[:, rows[item_places]]
-            of_likes[like_places[:, None], item_places] += found * weights[place, item_places]
-        if self.content is not None and weights[_PLACE[CONTENT]].any():
-            cold_places = torch.nonzero(self.cold[rows]).squeeze(1)
-            among_cold = (self.cold.cumsum(0) - 1)[rows[cold_places]].numpy()
-            shares = torch.from_numpy(self.content.shares(np.asarray(likes, np.int64), among_cold))
-            of_likes[:, cold_places] += shares * weights[_PLACE[CONTENT], cold_places]
-        of_rest += self.popularity[rows] * weights[_PLACE[POPULARITY]]
-        if sentence is not None:
-            of_sentence += (self.text[rows] @ torch.from_numpy(sentence)) * weights[_PLACE[TEXT]]
-        return of_likes.numpy(), of_sentence.numpy(), of_rest.numpy()
+            part = self.part(component, support)
+            (warm_mean, warm_unit), (cold_mean, cold_unit) = part.warm, part.cold
+            factor = torch.where(is_cold, float(cold[place]) * cold_unit, float(warm[place]) * warm_unit)  # (n,)
+            shares, factors = component.shares(support), component.items[rows].T
+            own = shares.likes @ factors  # (n_likes, n)
+            if component.neighbours is not None and n_likes:
+                of_each = csr_array(component.neighbours[liked])
+                of_each.data *= np.repeat(support.likes.data, np.diff(of_each.indptr))
+                dense = of_each.toarray() if items is None else of_each[:, items].toarray()
+                own = own + torch.from_numpy(np.asarray(dense, np.float32))
+            said, rest = (shares.sentence @ factors) * factor, shares.rest @ factors
+            rest = (rest - torch.where(is_cold, cold_mean, warm_mean)) * factor
+            own *= factor
+            of_likes += own
+            of_known += own * (is_cold | (component.name == Knowledge.name))
+            of_sentence += said
+            of_rest += rest
+            sources[component.name] = (own.sum(dim=0) + said + rest).numpy()
+        return Contributions(of_likes.numpy(), of_sentence.numpy(), of_rest.numpy(), of_known.numpy(), sources)
 
-    def _weights_for(
-        self, n_likes: int, *, with_sentence: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
-        gate = self.gate
+    @torch.inference_mode()
+    def score_sentence(self, support: Support) -> NDArray[np.float32]:
+        """Scores all items for users with a sentence, whatever else they are known by: (n_users, n_items) float32."""
+        one_each = (
+            Support(support.likes[[row]], support.text, support.placed) for row in range(support.likes.shape[0])
+        )
+        weights = [self._weights_for(one) for one in one_each]
+        warm, cold = (torch.from_numpy(np.stack([one[place] for one in weights])) for place in (0, 1))
+        shift = torch.tensor([one[2] for one in weights])
+        return self._blend(support, warm, cold, shift).numpy()
+
+    def hear(self, support: csr_array, sentence: NDArray[np.float32]) -> Support:
+        """What is known of users who say a sentence each: their likes, and unit vectors (n_users, text_dim)."""
+        none = np.zeros(0, np.int64)
+        placed = np.stack([self.prior.place(one, none) for one in sentence])
+        return Support(support, torch.from_numpy(sentence), torch.from_numpy(placed))
+
+    def _weights_for(self, support: Support) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+        """The weights for items with likes and for the others, (n_components,) each, and the shift, of one user."""
+        gate, n_likes, with_sentence = self.gate, support.likes.nnz, support.text is not None
         if with_sentence and not n_likes:
-            return gate.sentence_warm, gate.sentence_cold, gate.sentence_offset
+            return gate.sentence_warm, gate.sentence_cold, gate.sentence_shift
         bucket = int(gate.bucket(np.array([n_likes]))[0])
-        warm, cold = gate.warm[bucket].copy(), gate.cold[bucket].copy()
-        if with_sentence:
-            text = _PLACE[TEXT]
-            warm[text], cold[text] = gate.sentence_warm[text], gate.sentence_cold[text]
-        return warm, cold, float(gate.cold_offset[bucket])
-
-    @property
-    def n_training_likes(self) -> NDArray[np.int64]:
-        """(n_items,) int64: the likes that each item had in training."""
-        counts: NDArray[np.int64] = torch.expm1(self.popularity.double()).round().long().numpy()
-        return counts
-
-    def with_item(
-        self, text: NDArray[np.float32] | None, codes: NDArray[np.int64], vectors: NDArray[np.float32] | None = None
-    ) -> "Model":
-        """The model with one more item, placed by its prior; see `ItemEncoder.place`."""
-        has_text = text is not None and self.text.shape[1] > 0
-        own_text = torch.from_numpy(text)[None] if has_text else torch.zeros((1, self.text.shape[1]))
-        placed = self.prior.place(text, codes, vectors)[None]  # (1, dim)
-        kept, row = np.arange(self.n_items), np.array([self.n_items])
-        return self.with_items(kept, torch.cat([self.text, own_text]), row, placed, [codes])
+        warm, cold, shift = gate.warm[bucket].copy(), gate.cold[bucket].copy(), float(gate.shift[bucket])
+        if self._likes_unmet(support.likes)[0]:
+            warm, cold, shift = self._knowledge_alone.copy(), self._knowledge_alone.copy(), 0.0
+        if with_sentence and "sentence" in self.names:
+            place = self.names.index("sentence")
+            warm[place], cold[place] = gate.sentence_warm[place], gate.sentence_cold[place]
+        return warm, cold, shift
 
     def with_items(
         self,
@@ -264,8 +314,12 @@ class Model:
         rows: NDArray[np.int64],
         placed: NDArray[np.float32],
         codes: Sequence[NDArray[np.int64]],
+        columns: Tensor | None = None,
+        number: NDArray[np.int64] | None = None,
     ) -> "Model":
         """The model of other items: some are gone, some new, some placed anew. What was learned stays as it is.
+
+        What changes is rounded as a bundle stores it, so that a saved model answers as this one.
 
         Args:
             kept: (n_kept,) int64, ascending: the rows of the items that stay; they become the first rows.
@@ -273,68 +327,33 @@ class Model:
             rows: (n,) int64: the rows, as they become, of all new items and of others that are placed anew.
             placed: (n, dim) float32: the prior's vectors of these.
             codes: their link codes.
+            columns: (n_items, width) float32: the vector columns of all items; None: new items have none.
+            number: (n_new,) int64: of the new items, see `Likeness.with_items`.
         """
-        n_new = len(text) - len(kept)
-        stays, index, vectors = torch.from_numpy(kept), torch.from_numpy(rows), torch.from_numpy(placed)
-
-        def extend(values: Tensor, fill: float) -> Tensor:
-            return torch.cat([values[stays], torch.full((n_new, *values.shape[1:]), fill, dtype=values.dtype)])
-
-        def place(head: Head) -> Head:
-            found = extend(head.vectors, 0.0)
-            found[index] = vectors @ head.to_head
-            return replace(head, vectors=found)
-
-        def cut(matrix: ItemItem | None) -> ItemItem | None:
-            if matrix is None or len(first := stays[stays < len(matrix)]) == len(matrix):
-                return matrix
-            return matrix.select(first)
-
-        cold, item_head = extend(self.cold, True), self.item_head
-        if item_head is not None:
-            centres = extend(item_head.centres, 0.0)
-            centres[index] = vectors
-            item_head = replace(item_head, centres=centres)
-
+        if columns is None:
+            none = torch.full((len(text) - len(kept), self.columns.shape[1]), torch.nan)
+            columns = torch.cat([self.columns[torch.from_numpy(kept)], none])
+        text, columns = round_half(text), round_half(columns)
+        likeness = self.likeness.with_items(kept, len(text), rows, codes, number)
+        content = join_content(text.numpy()[rows], [columns.numpy()[rows]])
+        known = torch.from_numpy(join_knowledge(likeness.select(rows), content))
+        placed = round_half(torch.from_numpy(placed)).numpy()
+        change = ItemChange(kept, len(text), rows, placed, text, tuple(codes), known)
         return replace(
             self,
-            few_shot=place(self.few_shot),
-            backbone=place(self.backbone),
-            item_item=cut(self.item_item),
-            item_item_few=cut(self.item_item_few),
-            content=self._content_of(kept, cold, text, rows, codes),
-            popularity=extend(self.popularity, 0.0),
-            cold=cold,
+            components=tuple(component.with_items(change) for component in self.components),
+            n_likes=change.carry(self.n_likes),
+            n_disliked=change.carry(self.n_disliked),
             text=text,
-            item_head=item_head,
+            columns=columns,
+            likeness=likeness,
+            item_head=self.item_head.with_items(change),
         )
-
-    def _content_of(
-        self,
-        kept: NDArray[np.int64],
-        cold: Tensor,
-        text: Tensor,
-        rows: NDArray[np.int64],
-        codes: Sequence[NDArray[np.int64]],
-    ) -> Content | None:
-        """What scores other cold items; see `with_items`."""
-        if self.content is None:
-            return None
-        n_landmarks = len(self.content.landmarks)
-        kernel = np.zeros((len(cold), n_landmarks), np.float32)
-        before = np.zeros((self.n_items, n_landmarks), np.float32)
-        before[self.cold.numpy()] = self.content.kernel
-        kernel[: len(kept)] = before[kept]
-        for row, own_codes in zip(rows.tolist(), codes, strict=True):
-            own_text = text[row].numpy()
-            kernel[row] = self.content.place(own_text if own_text.any() else None, own_codes)
-        first = kept[kept < len(self.content.onto)]
-        return replace(self.content, onto=self.content.onto[first], kernel=kernel[cold.numpy()])
 
     def with_likes(self, rows: NDArray[np.int64], support: csr_array, liked: csr_array) -> "Model":
         """The model with some items placed by who likes them, beside what their texts and links say.
 
-        Only items that nobody had met in training are moved: the others' vectors were learned. Whoever likes an item
+        Only items without likes in training are moved: the others' vectors were learned. Whoever likes an item
         is known by their likes of these others, so that it does not matter which item is placed first, and placing one
         again undoes what was done before: without likes it is where the prior places it.
 
@@ -344,18 +363,37 @@ class Model:
             liked: (n_users, n_items): what all users like.
         """
         moved = np.flatnonzero(self.cold.numpy()[rows])
-        if self.item_head is None or not len(moved):
+        if not len(moved):
             return self
         rows, support = rows[moved], support[moved]
         known = np.unique(support.indices)  # nobody else's vector is needed
         met = csr_array(liked[known].multiply(~self.cold.numpy()))
         met.eliminate_zeros()
-        users = self.backbone.solve(met)
+        users = self.backbone.users(Support(met))
         index, vectors = torch.from_numpy(rows), self.item_head.solve(support[:, known], users, rows)
 
-        def place(head: Head) -> Head:
-            found = head.vectors.clone()
-            found[index] = vectors @ head.to_head
-            return replace(head, vectors=found)
+        moved_components = (
+            component.with_vectors(index, vectors) if isinstance(component, InBackboneSpace) else component
+            for component in self.components
+        )
+        return replace(self, components=tuple(moved_components))
 
-        return replace(self, few_shot=place(self.few_shot), backbone=place(self.backbone))
+
+def _measure(
+    scale: Scale | None, users: Tensor, mean: Tensor | None = None, variance: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The mean and one over the deviation of users' scores; both 0 where the component says nothing."""
+    if scale is None:
+        return torch.zeros(len(users)), torch.zeros(len(users))
+    own_mean, own_variance = scale.measure(users)
+    if mean is not None and variance is not None:
+        own_mean, own_variance = own_mean + mean, own_variance + variance.clamp(min=0)
+    return own_mean, deviate(own_mean, own_variance)
+
+
+def _names(factors: list[tuple[str, Tensor]]) -> tuple[str, ...]:
+    return tuple(name for name, _ in factors)
+
+
+def _side_by_side(factors: list[tuple[str, Tensor]], n_users: int) -> Tensor:
+    return torch.cat([torch.zeros((n_users, 0)), *(part for _, part in factors)], dim=1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kgrec.graph.hetero import VECTOR
 from kgrec.graph.propagation import LINKS, TASTES, TEXT, Channel, ItemLinks, unit_idf_weights
+from kgrec.model.component import HALF, INT8
 
 _BATCH = 512
 
@@ -198,11 +199,11 @@ class Prior:
 
     bias: NDArray[np.float32]
     text_mean: NDArray[np.float32]
-    text_weight: NDArray[np.float32]
-    path_table: NDArray[np.float32]
-    links_table: NDArray[np.float32]
+    text_weight: NDArray[np.float32] = field(metadata=HALF)
+    path_table: NDArray[np.float32] = field(metadata=INT8)
+    links_table: NDArray[np.float32] = field(metadata=INT8)
     links_offset: NDArray[np.float32]
-    tastes_table: NDArray[np.float32]
+    tastes_table: NDArray[np.float32] = field(metadata=INT8)
     out_weight: NDArray[np.float32]
     out_bias: NDArray[np.float32]
     idf: NDArray[np.float32]

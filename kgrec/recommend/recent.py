@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
 
-from kgrec.model.bundle import Bundle
+from kgrec.bundle import Bundle
 from kgrec.recommend.answers import Recommendations
 
 

@@ -1,6 +1,7 @@
 """The Recommender: one object that answers every kind of request from a bundle."""
 
 import json
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,13 +15,16 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema
+from kgrec.bundle import Bundle, load_bundle, load_bundle_encoder, save_bundle
 from kgrec.errors import RequestError
 from kgrec.graph.paths import PathIndex, ReasonPath, build_path_index
 from kgrec.graph.propagation import join_vectors
-from kgrec.ids import IdMap
+from kgrec.ids import IdMap, number_ids
 from kgrec.metrics import top_k
-from kgrec.model.bundle import Bundle, load_bundle, load_bundle_encoder, save_bundle
-from kgrec.model.model import Model
+from kgrec.model.component import Support, round_half
+from kgrec.model.knowledge import Knowledge
+from kgrec.model.likeness import SOURCES
+from kgrec.model.model import Contributions, Model
 from kgrec.recommend.answers import Explanation, Recommendation, Recommendations, Share
 from kgrec.recommend.live import check_schema, read_path_index
 from kgrec.recommend.recent import RecentAnswers
@@ -32,7 +36,10 @@ BLOCK_USERS = 512
 _REASON_LIKES = 5  # of the likes that add most, so many are searched for a path worth telling
 _PATHS_PER_LIKE = 3
 RECENT_ANSWERS = 1024  # that are kept for when they are asked for again
+_TIE = 1e-7  # scores that differ by less are alike
+FEW_LIKES = 500  # in training: with fewer an answer says so
 _LARGE_REQUEST = 1000  # ids that are asked for and with: answers to larger ones are not kept
+_BY = {None: "by likes, text or links", "likes": "by likes", "text": "by text", "links": "by links"}
 _LOUD = 0.5  # of the largest share: what is less is not told as the reason
 
 
@@ -52,6 +59,7 @@ class _Weighed:
     Attributes:
         row: the item's.
         likes: row of a like -> what it adds, the largest first.
+        known: row of a like -> the share of that which texts and links say, 0 to 1.
         sentence: what the sentence adds, if there is one.
         rest: what everybody else adds.
         searched: the likes for which a path is looked for.
@@ -59,6 +67,7 @@ class _Weighed:
 
     row: int
     likes: Mapping[int, float]
+    known: Mapping[int, float]
     sentence: float | None
     rest: float
     searched: Sequence[int]
@@ -155,9 +164,9 @@ class Recommender:
             k: how many; exactly k are returned whenever so many may be.
             candidates: item ids that may be recommended; None: all.
             exclude: item ids that may not.
-            tail: the tail dial, from 0, as the model ranks, to 1, as far into what few know as still is personal; see
-                `TailDial`. Above 0 a score is the corrected one that the answer is sorted by, while reasons and
-                `explain` take the model's own apart.
+            tail: the tail dial: 0 is as the model ranks; 1 goes as far into what few know as still is personal; -1
+                gives what is popular among people like this; see `TailDial`. A score is the corrected one that the
+                answer is sorted by, while reasons and `explain` take the model's own apart.
             explain: whether to give reasons.
 
         Returns:
@@ -165,7 +174,7 @@ class Recommender:
 
         Raises:
             RequestError: the user is unknown, none of the likes or of the candidates is known, the text is empty, the
-                dial is not between 0 and 1, or k is less than 1 or more than the catalogue has items.
+                dial is not between -1 and 1, or k is less than 1 or more than the catalogue has items.
             TextError: the text encoder cannot be loaded.
         """
         allowed = None if candidates is None else tuple(candidates)
@@ -210,9 +219,10 @@ class Recommender:
                 else f"user {user!r} has no likes: these are the items that are liked most, less what the user has seen"
             )
         known_by = _to_matrix([support], len(self._bundle.items))
-        ranked = self._rank(
-            self._score(request)[None, :], masked[None, :], known_by, k, tail, sentence=text is not None
-        )
+        scored = self._score(request)[None, :]
+        rests_on = self._tell_apart(scored, masked[None, :], known_by)[0]
+        notes += [rests_on] if rests_on else self._note_basis(support)
+        ranked = self._rank(scored, masked[None, :], known_by, k, tail, sentence=text is not None)
         rows, scores = (found[0][ranked[0][0] >= 0] for found in ranked)
         if len(rows) < k:
             notes.append(f"asked for {k}, {len(rows)} items may be recommended")
@@ -248,7 +258,7 @@ class Recommender:
             k: how many for each.
             candidates: item ids that may be recommended to anybody; None: all.
             exclude: item ids that may not.
-            tail: the tail dial, 0 to 1, as in `recommend`.
+            tail: the tail dial, -1 to 1, as in `recommend`.
             explain: whether to give reasons.
             on_users: told how many users were just answered.
 
@@ -257,8 +267,8 @@ class Recommender:
             `unknown_users` (they get no rows), `unknown_items` and `without_likes` (keys that got what is popular).
 
         Raises:
-            RequestError: neither or both of users and likes, none of the candidates is known, the dial is not between 0
-                and 1, or k is less than 1 or more than the catalogue has items.
+            RequestError: neither or both of users and likes, none of the candidates is known, the dial is not between
+                -1 and 1, or k is less than 1 or more than the catalogue has items.
         """
         self._check_k(k)
         check_dial(tail)
@@ -295,29 +305,73 @@ class Recommender:
         table = pa.concat_tables(parts) if parts else empty
         return table.replace_schema_metadata({key: json.dumps(value) for key, value in about.items()})
 
-    def similar(self, item: str, k: int = 10) -> Recommendations:
-        """Finds the items that a like of one item speaks for most: what it adds to their scores, popularity left out.
+    def similar(self, item: str, k: int = 10, *, by: str | None = None, explain: bool = False) -> Recommendations:
+        """Finds the items that are most alike: liked by the same people beyond popularity, in texts and in links.
 
         Args:
             item: its id.
             k: how many.
+            by: "likes", "text" or "links": by this alone; None: by all of them, with weights that are the same in
+                every catalogue.
+            explain: whether to give reasons.
+
+        Returns:
+            The items, best first; a score is the cosine of both items' vectors. Items of which nothing is known are
+            like nothing, and are not listed.
 
         Raises:
-            RequestError: the item is unknown, or k is less than 1 or more than the catalogue has items.
+            RequestError: the item is unknown, `by` is none of these, or k is less than 1 or more than the catalogue
+                has items.
         """
         self._check_k(k)
+        if by is not None and by not in SOURCES:
+            raise RequestError(f"expected `by` to be one of {', '.join(SOURCES)}, or left out, got {by!r}")
         row = self._item_row(item)
-        with _one_thread():
-            likeness = self._bundle.model.contributions([row])[0][0]  # (n_items,)
+        model = self._bundle.model
+        vectors = model.likeness_vectors(by)
+        likeness = vectors @ vectors[row]  # (n_items,)
+        likeness[~vectors.any(axis=1)] = -np.inf
         likeness[row] = -np.inf
-        rows = self._top_k(likeness[None, :], k)[0]
+        rows = self._top_k(likeness[None, :], k)[0] if vectors[row].any() else np.zeros(0, np.int64)
         rows = rows[rows >= 0]
+        reasons = self._similar_reasons(row, rows, by) if explain else [None] * len(rows)
         items = tuple(
-            Recommendation(self._bundle.items.ids[found], place + 1, float(likeness[found]), self._title(found))
-            for place, found in enumerate(rows.tolist())
+            Recommendation(self._bundle.items.ids[found], place + 1, float(likeness[found]), self._title(found), reason)
+            for place, (found, reason) in enumerate(zip(rows.tolist(), reasons, strict=True))
         )
-        notes = () if len(items) == k else (f"asked for {k}, {len(items)} other items exist",)
-        return Recommendations(items, (), notes)
+        notes = []
+        if not vectors[row].any():
+            notes.append(f"nothing is known of {item!r} {_BY[by]}: it is like no other item")
+        elif len(items) < k:
+            notes.append(f"asked for {k}, of {len(items)} other items something is known {_BY[by]}")
+        if by is None and vectors[row].any() and not int(model.n_likes[row]):
+            notes.append(f"nobody liked {item!r} in training: this rests on its text and links")
+        return Recommendations(items, (), tuple(notes))
+
+    def _similar_reasons(self, row: int, rows: NDArray[np.int64], by: str | None) -> list[str]:
+        """Why items are like another: the rarest thing that they share, and whether the same people like both.
+
+        Only what counted is named: with `by`, that source alone.
+        """
+        if not len(rows):
+            return []
+        model, ids = self._bundle.model, self._bundle.items.ids
+        shares = model.likeness.shares(model.content, np.full(len(rows), row), rows)
+        paths = self._find_paths({(ids[found], ids[row]) for found in rows.tolist()}, 1)
+        reasons = []
+        for place, found in enumerate(rows.tolist()):
+            said = {source: float(values[place]) if by in (None, source) else 0.0 for source, values in shares.items()}
+            most = max(1e-9, *said.values())
+            parts = []
+            shared = paths[ids[found], ids[row]]
+            if shared and said["links"] > 0:
+                parts.append(shared[0].sentence())
+            if said["likes"] > _LOUD * most / 2:
+                parts.append("liked by the same people")
+            if said["text"] > _LOUD * most / 2:
+                parts.append("alike in words")
+            reasons.append("; ".join(parts) or "alike")
+        return reasons
 
     def explain(
         self, item: str, *, user: str | None = None, likes: Sequence[str] | None = None, text: str | None = None
@@ -400,7 +454,7 @@ class Recommender:
             ids={**bundle.ids, item_type: bundle.items.extended([item])},
             names={**bundle.names, item_type: [*bundle.names[item_type], name]},
             edges=edges,
-            model=bundle.model.with_item(vector, self._codes(ends), own_vectors),
+            model=_add_to_model(bundle.model, item, vector, self._codes(ends), own_vectors),
             liked=_reshape(bundle.liked, shape),
             seen=_reshape(bundle.seen, shape),
         )
@@ -565,12 +619,15 @@ class Recommender:
     def _score(self, request: _Request) -> NDArray[np.float32]:
         model = self._bundle.model
         with _one_thread():
-            if request.sentence is None:
-                scores: NDArray[np.float32] = model.score(_to_matrix([request.likes], model.n_items))[0]
-                return scores
-            of_likes, of_sentence, of_rest = model.contributions(request.likes.tolist(), None, request.sentence)
-        total: NDArray[np.float32] = of_likes.sum(axis=0) + of_sentence + of_rest
-        return total
+            support = self._support(request)
+            scored = model.score(support.likes) if support.text is None else model.score_sentence(support)
+        scores: NDArray[np.float32] = scored[0]
+        return scores
+
+    def _support(self, request: _Request) -> Support:
+        model = self._bundle.model
+        likes = _to_matrix([request.likes], model.n_items)
+        return Support(likes) if request.sentence is None else model.hear(likes, request.sentence[None])
 
     def _top_k(self, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """The rows of the k best items, (n_users, k); equal scores by ascending id, also where items were added."""
@@ -601,6 +658,42 @@ class Recommender:
         rows = self._top_k(allowed, k)
         return rows, np.take_along_axis(allowed, np.maximum(rows, 0), axis=1)
 
+    def _tell_apart(
+        self, scores: NDArray[np.float32], masked: NDArray[np.bool_], support: csr_array
+    ) -> list[str | None]:
+        """Gives users for whom all items score alike, in place, scores by texts and links, or else by popularity.
+
+        Returns:
+            For each user what the list rests on then; None: on the model, as always.
+        """
+        notes: list[str | None] = [None] * len(scores)
+        allowed = np.where(masked, np.nan, scores)
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of users who may not be recommended anything
+            spread = np.nanmax(allowed, axis=1) - np.nanmin(allowed, axis=1)
+        model = self._bundle.model
+        for user in np.flatnonzero(spread <= _TIE).tolist():
+            known = model.component(Knowledge.name)
+            by_knowledge = None
+            if known is not None:
+                by_knowledge = (known.users(Support(support[[user]])) @ known.items.T)[0].numpy()
+            if by_knowledge is not None and np.ptp(by_knowledge[~masked[user]]) > _TIE:
+                scores[user] = by_knowledge
+                notes[user] = "likes say nothing here: this rests on texts and links"
+            elif np.ptp(model.n_likes.numpy()[~masked[user]]) > 0:
+                scores[user] = np.log1p(model.n_likes.numpy())
+                notes[user] = "nothing tells these items apart for this user: the most liked come first"
+        return notes
+
+    def _note_basis(self, support: NDArray[np.int64]) -> list[str]:
+        """What a list rests on where it is not on who likes what."""
+        model = self._bundle.model
+        if len(support) and bool(model.cold[torch.from_numpy(support)].all()):
+            return ["nobody liked these items in training: this rests on their texts and links"]
+        if len(support) and self._bundle.lineage.n_likes < FEW_LIKES:
+            return [f"only {self._bundle.lineage.n_likes} likes to learn from: this rests on texts and links as well"]
+        return []
+
     def _tail_dial(self) -> TailDial:
         """The dial of what is known now: kept while that stays what it is."""
         model, liked = self._bundle.model, self._bundle.liked
@@ -621,7 +714,9 @@ class Recommender:
     ) -> pa.Table:
         barred = np.tile(masked, (len(keys), 1))
         barred[seen.nonzero()] = True
-        rows, scores = self._rank(self._bundle.model.score(support), barred, support, k, tail)  # (n_users, k)
+        scored = self._bundle.model.score(support)  # (n_users, n_items)
+        self._tell_apart(scored, barred, support)
+        rows, scores = self._rank(scored, barred, support, k, tail)  # (n_users, k)
         reasons: list[str] | None = None
         if explain:
             requests = [_Request(_row(support, place), None, masked) for place in range(len(keys))]
@@ -675,19 +770,21 @@ class Recommender:
         if not len(rows):
             return []
         with _one_thread():
-            of_likes, of_sentence, of_rest = self._bundle.model.contributions(
-                request.likes.tolist(), rows, request.sentence
-            )
+            found: Contributions = self._bundle.model.contributions(self._support(request), rows)
         weighed = []
         for place, row in enumerate(rows.tolist()):
-            shares = of_likes[:, place]
+            shares = found.likes[:, place]
             first = np.argsort(-shares, kind="stable")[:most_likes]
             least = _LOUD * float(shares.max(initial=0))
             likes = {int(request.likes[at]): float(shares[at]) for at in first.tolist()}
             top = islice(likes.items(), _REASON_LIKES)
             searched = [like for like, share in top if share > 0 and share >= least and like != row]
-            said = None if request.sentence is None else float(of_sentence[place])
-            weighed.append(_Weighed(row, likes, said, float(of_rest[place]), searched))
+            known = {
+                int(request.likes[at]): float(found.known[at, place]) / max(float(shares[at]), 1e-9)
+                for at in first.tolist()
+            }
+            said = None if request.sentence is None else float(found.sentence[place])
+            weighed.append(_Weighed(row, likes, known, said, float(found.rest[place]), searched))
         return weighed
 
     def _find_paths(self, pairs: Collection[tuple[str, str]], k: int) -> dict[tuple[str, str], tuple[ReasonPath, ...]]:
@@ -715,9 +812,9 @@ class Recommender:
         shares.append(Share("everybody", weighed.rest))
         shares.sort(key=lambda share: -share.value)
         score = float(sum(share.value for share in shares))
-        return Explanation(item, self._title(weighed.row), score, tuple(shares), self._tell(weighed.row, shares))
+        return Explanation(item, self._title(weighed.row), score, tuple(shares), self._tell(weighed, shares))
 
-    def _tell(self, row: int, shares: Sequence[Share]) -> str:
+    def _tell(self, weighed: _Weighed, shares: Sequence[Share]) -> str:
         """The most telling share in words: only what the graph and the scores say."""
         likes = [share for share in shares if share.source == "like" and share.value > 0]
         said = next((share for share in shares if share.source == "sentence"), None)
@@ -730,12 +827,13 @@ class Recommender:
             return f"{telling.paths[0].sentence()}, which you liked"
         if likes:
             like = f"{likes[0].title or likes[0].item}, which you liked"
-            if self._bundle.model.popularity[row] > 0:
-                return f"liked by people who like {like}"
-            return f"placed near {like}, by its text and links"  # nobody has liked it yet
+            row = self._bundle.items.row(likes[0].item or "")
+            if weighed.known.get(-1 if row is None else row, 0.0) > _LOUD:
+                return f"near {like}, by its text and links"
+            return f"liked by people who like {like}"
         if said is not None and said.value > 0:
             return "fits your words"
-        n_likes = round(float(torch.expm1(self._bundle.model.popularity[row])))
+        n_likes = int(self._bundle.model.n_likes[weighed.row])
         return f"liked by {n_likes:,} people" if n_likes else "new in the catalogue"
 
     def _path_index(self) -> PathIndex:
@@ -816,6 +914,24 @@ def _to_matrix(rows: Sequence[NDArray[np.int64]], n_items: int) -> csr_array:
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     indices = np.concatenate([np.zeros(0, np.int64), *rows])
     return csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=(len(rows), n_items))
+
+
+def _add_to_model(
+    model: Model,
+    item: str,
+    text: NDArray[np.float32] | None,
+    codes: NDArray[np.int64],
+    vectors: NDArray[np.float32] | None,
+) -> Model:
+    """The model with one more item, placed by its prior; see `ItemEncoder.place`."""
+    known = text is not None and model.text.shape[1] > 0
+    text = None if text is None else round_half(torch.from_numpy(text)).numpy()
+    own = torch.from_numpy(text)[None] if text is not None and known else torch.zeros((1, model.text.shape[1]))
+    placed = model.prior.place(text, codes, vectors)[None]  # (1, dim)
+    kept, row = np.arange(model.n_items), np.array([model.n_items])
+    none = np.full(model.columns.shape[1], np.nan, np.float32)
+    columns = torch.cat([model.columns, torch.from_numpy(none if vectors is None or not len(none) else vectors)[None]])
+    return model.with_items(kept, torch.cat([model.text, own]), row, placed, [codes], columns, number_ids([item]))
 
 
 def _place_liked(model: Model, liked: csr_array, rows: NDArray[np.int64]) -> Model:

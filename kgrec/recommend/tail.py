@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from kgrec.errors import RequestError
 from kgrec.model.model import Model
-from kgrec.slices import tail_items
+from kgrec.questions.slices import tail_items
 
 TopK = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 
@@ -55,7 +55,7 @@ class TailDial:
             liked: (n_users, n_items): an evenly spaced part of these users says what is usual.
         """
         self._model = model
-        self.tail = tail_items(model.n_training_likes)
+        self.tail = tail_items(model.n_likes.numpy())
         self._likes = draw_reference(liked)
         n_likes = self._likes.nnz
         self._tail_share = float(self.tail[self._likes.indices].mean()) if n_likes else float(self.tail.mean())
@@ -85,7 +85,7 @@ class TailDial:
             scores: (n_users, n_items) of all items, masked ones too.
             masked: (n_users, n_items) bool: what may not be recommended.
             support: (n_users, n_items) what each user is known to like.
-            tail: the dial, 0 to 1.
+            tail: the dial, -1 to 1; below 0 popularity is added to the scores: what is popular among people like this.
             k: length of a list.
             top_k: (scores, k) -> (n_users, k) rows of the k best, -1 for none.
             sentence: whether users without likes are known by a sentence; without one they get no correction.
@@ -94,6 +94,11 @@ class TailDial:
             (n_users, k) item rows, best first, -1 where a user has fewer than k items that are not masked; (n_users, k)
             corrected scores: an item that calibration moves up has at least the score of the one that follows it.
         """
+        if tail < 0:
+            blended = np.where(masked, np.float32(-np.inf), self._add_popularity(scores, -tail))
+            rows = top_k(blended, k)
+            found = np.where(rows >= 0, np.take_along_axis(blended, np.maximum(rows, 0), axis=1), -np.inf)
+            return rows, found.astype(np.float32)
         corrected = self._correct(scores, np.diff(support.indptr), sentence=sentence)
         barred = np.float32(-np.inf)
         blended = np.where(masked, barred, blend(scores, corrected, tail))
@@ -101,6 +106,14 @@ class TailDial:
         rows = lift_tail(top_k(blended, k), top_k(of_tail, k), self.tail, tail * self.own_shares(support))
         found = np.where(rows >= 0, np.take_along_axis(blended, np.maximum(rows, 0), axis=1), barred)
         return rows, np.maximum.accumulate(found[:, ::-1], axis=1)[:, ::-1]
+
+    def _add_popularity(self, scores: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
+        """The scores and popularity, which counts as much as the scores do at a weight of 1."""
+        popularity = np.log1p(self._model.n_likes.numpy()).astype(np.float32)
+        spread = max(float(popularity.std()), 1e-9)
+        _, own = _level(scores)
+        added: NDArray[np.float32] = scores + np.float32(weight / spread) * own * (popularity - popularity.mean())
+        return added
 
     def _correct(
         self, scores: NDArray[np.float32], n_likes: NDArray[np.int64], *, sentence: bool
@@ -137,18 +150,24 @@ class TailDial:
         """Scores for the texts of some items, each as a sentence."""
         texts = self._model.text.numpy()
         texts = texts[np.flatnonzero(texts.any(axis=1))]
-        scores = [sum(self._model.contributions([], None, text)[1:]) for text in texts[:: _stride(len(texts))]]
-        return np.stack(scores) if scores else np.zeros((0, self._model.n_items), np.float32)
+        texts = texts[:: _stride(len(texts))]
+        if not len(texts):
+            return np.zeros((0, self._model.n_items), np.float32)
+        nothing = csr_array((len(texts), self._model.n_items), dtype=np.float32)
+        return self._model.score_sentence(self._model.hear(nothing, texts))
 
 
 def check_dial(tail: float) -> None:
-    """Refuses a dial that is no number from 0 to 1.
+    """Refuses a dial that is no number from -1 to 1.
 
     Raises:
         RequestError: it is not.
     """
-    if not 0 <= tail <= 1:
-        raise RequestError(f"expected a tail dial from 0 (as the model ranks) to 1 (far into the tail), got {tail}")
+    if not -1 <= tail <= 1:
+        raise RequestError(
+            f"expected a tail dial from -1 (what is popular among people like this) over 0 (as the model ranks) to 1 "
+            f"(far into the tail), got {tail}"
+        )
 
 
 def draw_reference(liked: csr_array) -> csr_array:

@@ -11,10 +11,10 @@ from scipy.sparse import csr_array
 from torch_geometric.data import HeteroData
 
 from graph_schema import GraphTables
+from kgrec.bundle import Bundle
 from kgrec.errors import BundleError
 from kgrec.graph.hetero import to_hetero
 from kgrec.ids import IdMap
-from kgrec.model.bundle import Bundle
 from kgrec.text.node_texts import build_node_texts
 from kgrec.training.dataset import hash_contents, read_names
 

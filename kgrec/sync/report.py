@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kgrec.model.bundle import Bundle
+from kgrec.bundle import Bundle
 from kgrec.sync.staleness import DAY_S
 from kgrec.sync.update import SyncReport
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec.model.bundle import Bundle
+from kgrec.bundle import Bundle
 
 DAY_S = 86_400
 # Measured on MovieLens 100K beside a bundle trained again (scripts/benchmarks/staleness.py): with 10% of the likes new
@@ -63,7 +63,7 @@ def measure_staleness(bundle: Bundle, kept: NDArray[np.int64], n_likes: NDArray[
         now: UTC seconds.
     """
     trained, learned = np.zeros_like(n_likes), np.zeros(len(n_likes), np.bool_)
-    trained[: len(kept)] = bundle.model.n_training_likes[kept]
+    trained[: len(kept)] = bundle.model.n_likes.numpy()[kept]
     learned[: len(kept)] = ~bundle.model.cold.numpy()[kept]
     still = int(np.minimum(trained, n_likes).sum())
     n_liked = int((n_likes > 0).sum())

@@ -10,9 +10,11 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from graph_schema import GraphTables
+from kgrec.bundle import Bundle, load_bundle_encoder
 from kgrec.errors import BundleError
 from kgrec.graph.propagation import build_item_links, join_vectors, read_item_vectors
-from kgrec.model.bundle import Bundle, load_bundle_encoder
+from kgrec.ids import number_ids
+from kgrec.model.component import round_half
 from kgrec.sync.changes import Catalogue, Changes, find_changes
 from kgrec.sync.staleness import Staleness, measure_staleness
 from kgrec.text.cache import encode_cached
@@ -78,7 +80,9 @@ def sync_bundle(
     rows = np.flatnonzero(catalogue.replaced)
     placed, codes = _place_items(bundle, catalogue, link_node, rows, text)
     kept = catalogue.kept[schema.item_type]
-    model = bundle.model.with_items(kept, text, rows, placed, codes)
+    columns = torch.from_numpy(_read_columns(bundle, catalogue))
+    number = number_ids(catalogue.ids[schema.item_type].ids[len(kept) :])
+    model = bundle.model.with_items(kept, text, rows, placed, codes, columns, number)
     liked = np.bincount(catalogue.liked.indices, minlength=model.n_items) > 0
     liked[: len(kept)] |= np.bincount(bundle.liked.indices, minlength=bundle.model.n_items)[kept] > 0
     moved = np.flatnonzero(liked & model.cold.numpy())  # also to undo what likes that are gone did
@@ -132,7 +136,7 @@ def _read_texts(
         )
     texts = [found for row in rows if (found := catalogue.item_texts[row]) is not None]
     text[rows] = torch.from_numpy(encode_cached(encoder, texts, cache_dir, on_texts))
-    return text
+    return round_half(text)  # as a bundle stores them, so that an item is placed the same whenever it is placed
 
 
 def _move_link_nodes(bundle: Bundle, catalogue: Catalogue) -> NDArray[np.int64]:
@@ -144,18 +148,23 @@ def _move_link_nodes(bundle: Bundle, catalogue: Catalogue) -> NDArray[np.int64]:
     return moved
 
 
+def _read_columns(bundle: Bundle, catalogue: Catalogue) -> NDArray[np.float32]:
+    """The vector columns of all items, (n_items, width) float32, NaN where an item has none."""
+    columns = read_item_vectors(catalogue.data, bundle.schema)
+    return join_vectors(columns, bundle.vector_widths, len(catalogue.item_texts))
+
+
 def _place_items(
     bundle: Bundle, catalogue: Catalogue, link_node: NDArray[np.int64], rows: NDArray[np.int64], text: Tensor
 ) -> tuple[NDArray[np.float32], list[NDArray[np.int64]]]:
     """The prior's vectors of items, (n, dim) float32, and the link codes of each."""
     prior, schema = bundle.model.prior, bundle.schema
-    placed = np.zeros((len(rows), bundle.model.backbone.vectors.shape[1]), np.float32)
+    placed = np.zeros((len(rows), bundle.model.backbone.items.shape[1]), np.float32)
     codes: list[NDArray[np.int64]] = []
     if not len(rows):
         return placed, codes
     links = build_item_links(catalogue.data, schema)
-    columns = read_item_vectors(catalogue.data, schema)
-    vectors = join_vectors(columns, bundle.vector_widths, len(catalogue.item_texts))
+    vectors = _read_columns(bundle, catalogue)
     trained = {
         pair: code
         for code, pair in enumerate(zip(prior.relation.tolist(), link_node.tolist(), strict=True))

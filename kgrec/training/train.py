@@ -8,14 +8,14 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from graph_schema import GraphTables
+from kgrec.bundle import Bundle, Lineage, round_model
 from kgrec.config import TrainConfig
 from kgrec.graph.propagation import build_item_links, read_item_vectors
-from kgrec.graph.split import read_likes
-from kgrec.model.bundle import Bundle, Lineage
+from kgrec.questions.splits import read_likes
 from kgrec.text.encoder import Encoder, OnTexts
 from kgrec.training.dataset import CatalogueGraph, build_graph
 from kgrec.training.logging import OnMetric, time_stages
-from kgrec.training.training import fit_model
+from kgrec.training.pipeline import fit_model
 
 
 def train_bundle(
@@ -62,6 +62,9 @@ def fit_bundle(
     schema, data = graph.schema, graph.data
     likes = read_likes(data, schema)
     model, choices = fit_model(data, schema, likes, config, on_stage, on_metric, cache_dir=cache_dir)
+    model = round_model(model)  # so that it answers as it will when it is read back
+    cold = np.flatnonzero(model.cold.numpy())
+    model = model.with_likes(cold, csr_array((len(cold), likes.shape[0]), dtype=np.float32), likes.to_matrix())
     links = build_item_links(data, schema)
     users, items = data[schema.edge_triple(schema.interaction.edge)].edge_index.numpy()
     seen = csr_array((np.ones(len(users), np.float32), (users, items)), shape=likes.shape)

@@ -10,9 +10,9 @@ import numpy as np
 from kgrec import __version__
 from kgrec.config import TrainConfig
 from kgrec.errors import RequestError
-from kgrec.graph.split import Likes, read_likes, split_likes
+from kgrec.questions.splits import Likes, read_likes, split_likes
 from kgrec.training.dataset import CatalogueGraph
-from kgrec.training.training import choose_model
+from kgrec.training.pipeline import choose_model
 from kgrec.tune.space import Setting
 
 

@@ -17,8 +17,8 @@ from scipy.sparse import csr_array
 from kgrec.adapt.run import encode
 from kgrec.adapt.text_graph import TextGraph, read_text_graph
 from kgrec.config import SplitConfig
-from kgrec.graph.split import Likes, split_likes
-from kgrec.slices import Slice, evaluate_slice
+from kgrec.questions.slices import Slice, evaluate_slice
+from kgrec.questions.splits import Likes, split_likes
 from kgrec.text.language_model import LanguageModel
 
 DATA_DIR = Path(__file__).parents[3] / "shared" / "data"

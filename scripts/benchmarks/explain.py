@@ -23,8 +23,8 @@ from rich.table import Table
 
 from graph_schema.sources import MemorySource
 from graph_schema.staging import stage_tables
+from kgrec.bundle import load_bundle
 from kgrec.errors import StoreError
-from kgrec.model.bundle import load_bundle
 from kgrec.recommend import Recommender
 from kgrec.store import load_staged, open_store
 

@@ -20,16 +20,15 @@ from ml1m import DEFAULT_DIR, read_ml1m
 from rich.console import Console
 from rich.table import Table
 
-from kgrec.config import BackboneConfig, HeadConfig, ItemItemConfig, PriorConfig, SplitConfig, TrainConfig
+from kgrec.config import BackboneConfig, HeadConfig, PriorConfig, SplitConfig, TrainConfig
 from kgrec.graph.hetero import sort_tables, to_hetero
-from kgrec.graph.split import Likes, read_likes, split_likes
-from kgrec.slices import evaluate_slice
-from kgrec.training.training import fit_model
+from kgrec.questions.slices import evaluate_slice
+from kgrec.questions.splits import Likes, read_likes, split_likes
+from kgrec.training.pipeline import fit_model
 
 QUICK = TrainConfig(
-    backbone=BackboneConfig(alphas=(0.1,), regularisations=(0.003,), epochs=2),
-    item_item=ItemItemConfig(regularisations=(100.0,), few_dropouts=(0.9,), graph_weights=(0.0,)),
-    prior=PriorConfig(regularisations=(10.0,), gates=(1.0,), hidden=0),
+    backbone=BackboneConfig(alphas=(), regularisations=(), epochs=2),
+    prior=PriorConfig(regularisations=(), gates=()),
     head=HeadConfig(epochs=1),
 )  # what is measured does not depend on how well the model is trained
 NOISE, BLOCK_USERS, LEARNT_USERS = 0.2, 512, 1000

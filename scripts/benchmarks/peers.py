@@ -40,9 +40,9 @@ from scipy.sparse import csr_array
 from graph_schema import CatalogueSchema
 from kgrec import metrics
 from kgrec.config import TrainConfig
-from kgrec.graph.split import Likes
-from kgrec.slices import Slice
-from kgrec.training.training import fit_model
+from kgrec.questions.slices import Slice
+from kgrec.questions.splits import Likes
+from kgrec.training.pipeline import fit_model
 
 K, BLOCK_USERS, N_SINGLE, N_TIMES = 20, 512, 300, 3
 MOST_TRAIN, MOST_SCORE = 1 / 20, 1 / 3  # of the fastest of RecBole to its best quality; of implicit ALS
@@ -196,7 +196,7 @@ def run_ours(split: KgrsSplit, directory: Path, threads: int) -> tuple[dict[str,
 
     start, start_cpu = time.perf_counter(), time.process_time()
     train, valid = to_likes(split.train), to_likes(split.valid).to_matrix()
-    likes, met = train.to_matrix(), ~train.cold_items
+    likes, met = train.to_matrix(), train.counts > 0
     asked = csr_array(valid.multiply(met))
     asked.eliminate_zeros()
     validation = {"warm": Slice("warm", "Warm", likes, asked, met)}  # like the peers, ours chooses on the valid part

@@ -18,8 +18,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from kgrec.bundle import save_bundle
 from kgrec.config import TrainConfig
-from kgrec.model.bundle import save_bundle
 from kgrec.publish import publish_bundle
 from kgrec.recommend import Recommender
 from kgrec.store.neo4j.connection import Connection, quote
@@ -62,7 +62,7 @@ def ask(
 ) -> tuple[float, list[float]]:
     """The share of `similar`'s first K that a query finds, and the milliseconds of each request."""
     shares, took_ms = [], []
-    for row in rng.choice(np.flatnonzero(recommender.bundle.model.n_training_likes > 0), N_ASKED).tolist():
+    for row in rng.choice(np.flatnonzero(~recommender.bundle.model.cold.numpy()), N_ASKED).tolist():
         item = recommender.bundle.items.ids[row]
         started = time.perf_counter()
         found = {other for other, _ in connection.read(query, {"item": item, "k": K, "n": 20 * K})}

@@ -23,8 +23,8 @@ from splits import DATA_DIR, READERS
 
 from kgrec.config import TrainConfig
 from kgrec.evaluate.run import describe_choices
-from kgrec.slices import evaluate_slice
-from kgrec.training.training import fit_model
+from kgrec.questions.slices import evaluate_slice
+from kgrec.training.pipeline import fit_model
 
 # slice -> list length, metrics, the best published figures, the best simple model's, the figures to reach
 FIGURES: dict[str, tuple[int, tuple[str, str], tuple[float, ...], tuple[float, ...], tuple[float, float]]] = {

@@ -27,9 +27,9 @@ from rich.text import Text
 
 from kgrec.config import SplitConfig, TrainConfig
 from kgrec.evaluate.run import describe_choices, evaluate_scorers, tune_baselines
-from kgrec.graph.few_items import show_few
-from kgrec.graph.split import read_likes, split_likes
-from kgrec.training.training import fit_model
+from kgrec.questions.few_items import show_few
+from kgrec.questions.splits import read_likes, split_likes
+from kgrec.training.pipeline import fit_model
 
 TARGETS = {
     "warm": (0.317, 0.342),
@@ -56,7 +56,7 @@ def measure_seed(seed: int, directory: Path, adapter: Path | None) -> dict[str, 
     train_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # the catalogue and the encoder included
     _say("tuning the baselines")
     start = time.perf_counter()
-    baselines = tune_baselines(graph.data, graph.schema, split.train, TrainConfig(), SplitConfig(), seed)
+    baselines = tune_baselines(graph.data, graph.schema, split.train, SplitConfig(), seed)
     tune_s = time.perf_counter() - start
     _say("measuring")
     start = time.perf_counter()

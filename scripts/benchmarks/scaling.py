@@ -35,10 +35,10 @@ from rich.table import Table
 from graph_schema import SOURCE, TARGET, GraphTables
 from kgrec import cache_dir
 from kgrec.config import TrainConfig
-from kgrec.graph.split import read_likes
+from kgrec.questions.splits import read_likes
 from kgrec.text.encoder import load_encoder
 from kgrec.training.dataset import build_graph
-from kgrec.training.training import fit_model
+from kgrec.training.pipeline import fit_model
 
 SIZES = ("1x1", "3x1", "10x1", "1x10")
 

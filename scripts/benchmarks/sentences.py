@@ -27,7 +27,7 @@ from graph_schema import SOURCE, TARGET, GraphTables
 from kgrec.adapt.text_graph import read_text_graph
 from kgrec.config import SplitConfig, TrainConfig
 from kgrec.graph.hetero import sort_tables
-from kgrec.graph.split import Likes, split_likes
+from kgrec.questions.splits import Likes, split_likes
 from kgrec.text.encoder import load_encoder
 
 K = 20
@@ -49,7 +49,7 @@ def main() -> None:
     users = np.flatnonzero(np.diff(question.relevant.indptr))
     shown = [question.support.indices[slice(*question.support.indptr[user : user + 2])] for user in users]
     asked = [set(question.relevant.indices[slice(*question.relevant.indptr[user : user + 2])]) for user in users]
-    candidates = np.flatnonzero(question.candidates)
+    candidates = np.flatnonzero(split.train.counts if question.candidates is None else question.candidates)
     movies = tables.nodes["movie"]
     words = {name: movies[name].to_pylist() for name in ("title", "genres")}
     encoders = {"frozen": None} | ({"adapted": given.adapter} if given.adapter else {})

@@ -30,8 +30,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from kgrec.bundle import save_bundle
 from kgrec.config import TrainConfig
-from kgrec.model.bundle import save_bundle
 from kgrec.recommend import Recommender
 from kgrec.training.train import fit_bundle
 

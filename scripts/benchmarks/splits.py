@@ -19,8 +19,8 @@ from scipy.sparse import csr_array
 from graph_schema import SOURCE, TARGET, CatalogueSchema
 from graph_schema.staging import build_tables
 from kgrec import cache_dir
-from kgrec.graph.split import Likes
-from kgrec.slices import Slice
+from kgrec.questions.slices import Slice
+from kgrec.questions.splits import Likes
 from kgrec.text.encoder import load_encoder
 from kgrec.training.dataset import CatalogueGraph, build_graph
 

@@ -25,8 +25,8 @@ from scipy.sparse import csr_array
 from graph_schema import SOURCE, TARGET, GraphTables
 from graph_schema.staging import stage_tables
 from kgrec import cache_dir, metrics
+from kgrec.bundle import Bundle
 from kgrec.config import TrainConfig
-from kgrec.model.bundle import Bundle
 from kgrec.sync import Staleness, sync_bundle
 from kgrec.text.encoder import Encoder, load_encoder
 from kgrec.training.train import train_bundle

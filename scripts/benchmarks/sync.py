@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from graph_schema import SOURCE, TARGET, GraphTables
+from kgrec.bundle import load_bundle, save_bundle
 from kgrec.config import TrainConfig
-from kgrec.model.bundle import load_bundle, save_bundle
 from kgrec.sync import preview_sync, sync_bundle
 from kgrec.sync.report import print_report
 from kgrec.text.encoder import load_encoder

@@ -25,7 +25,7 @@ from sklearn.cluster import KMeans
 
 from kgrec.adapt.run import adapt_texts
 from kgrec.config import AdaptConfig
-from kgrec.slices import Slice
+from kgrec.questions.slices import Slice
 from kgrec.text.language_model import load_language_model
 
 # row -> shares of the likes of the first half and of the second that adaptation learns from
@@ -45,7 +45,8 @@ def keep_columns(question: Slice, kept: np.ndarray) -> Slice:
     parts = [None if part is None else csr_array(part @ columns) for part in (question.support, question.relevant)]
     for part in parts:
         part.eliminate_zeros()
-    return Slice(question.name, question.title, parts[0], parts[1], question.candidates & kept)
+    candidates = kept if question.candidates is None else question.candidates & kept
+    return Slice(question.name, question.title, parts[0], parts[1], candidates)
 
 
 def main() -> None:

@@ -47,20 +47,18 @@ CONFIG = """
 embedding_dim = 8
 device = "cpu"
 [backbone]
-alphas = [0.1]
-regularisations = [0.01]
+alphas = []
+regularisations = []
 epochs = 3
 [item_item]
-link_weights = [0.0]
-text_weights = [0.0]
+regularisation = 1.0
 few_regularisation = 1.0
-few_dropouts = [0.9]
-regularisations = [1.0]
 [prior]
 path_dim = 4
 links_dim = 4
-regularisations = [3.0]
-gates = [1.0]
+regularisation = 3.0
+regularisations = []
+gates = []
 hidden = 4
 steps = 3
 [head]

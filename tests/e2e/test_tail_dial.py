@@ -29,6 +29,6 @@ def test_a_dial_for_many_users(run: RunCommand, shop: Shop) -> None:
 def test_a_dial_beyond_1_is_said_in_a_line(run: RunCommand, shop: Shop) -> None:
     ran = run("recommend", shop.bundle, "--user", "c-001", "--tail", 1.5)
     assert ran.code == 2
-    assert "expected a tail dial from 0" in ran.err
+    assert "expected a tail dial from -1" in ran.err
     assert "got 1.5" in ran.err
     assert "Traceback" not in ran.err

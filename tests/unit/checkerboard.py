@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from kgrec.slices import Slice
+from kgrec.questions.slices import Slice
 
 
 def to_csr(dense: NDArray[np.bool_] | list[list[int]]) -> csr_array:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
-from kgrec.graph.split import Likes
+from kgrec.questions.splits import Likes
 
 BOOKS = CatalogueSchema.parse("""
 name = "books"

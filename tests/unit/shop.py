@@ -1,22 +1,18 @@
 """A shop with two kinds of customers, as tables, and a recommender trained on it once."""
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 
 from graph_schema import CatalogueSchema, GraphTables
+from kgrec.bundle import Bundle
 from kgrec.config import BackboneConfig, HeadConfig, ItemItemConfig, PriorConfig, SplitConfig, TrainConfig
-from kgrec.model.bundle import Bundle
-from kgrec.model.model import COMPONENTS, CONTENT
 from kgrec.text.encoder import OnTexts
 from kgrec.training.train import train_bundle
 
@@ -57,9 +53,9 @@ CONFIG = TrainConfig(
     embedding_dim=8,
     device="cpu",
     validation=SplitConfig(cold_users=0.3, least_likes=4),
-    backbone=BackboneConfig(alphas=(0.1,), regularisations=(0.01,), epochs=3),
-    item_item=ItemItemConfig(regularisations=(1.0,), few_regularisation=1.0, few_dropouts=(0.9,), link_weights=(0.3,)),
-    prior=PriorConfig(path_dim=4, links_dim=8, regularisations=(1.0,), gates=(1.0,), hidden=4, steps=3),
+    backbone=BackboneConfig(alphas=(), regularisations=(), epochs=3),
+    item_item=ItemItemConfig(regularisation=1.0, few_regularisation=1.0),
+    prior=PriorConfig(path_dim=4, links_dim=8, regularisation=1.0, regularisations=(), gates=(), hidden=4, steps=3),
     head=HeadConfig(epochs=1, batch_size=16),
 )
 KINDS = ("tea", "bike")
@@ -122,36 +118,6 @@ def make_tables() -> GraphTables:
             "bought": to_table(edges["bought"].arrow_schema, *zip(*bought, strict=True)),
         },
     )
-
-
-def without_content(bundle: Bundle) -> Bundle:
-    """The bundle with what came with version 3 taken away: its content component and its item head."""
-    gate = bundle.model.gate
-    changed = {name: getattr(gate, name).copy() for name in ("warm", "cold", "sentence_warm", "sentence_cold")}
-    for weights in changed.values():
-        weights[..., COMPONENTS.index(CONTENT)] = 0
-    return replace(bundle, model=replace(bundle.model, content=None, item_head=None, gate=replace(gate, **changed)))
-
-
-def age_bundle(path: Path, version: int) -> None:
-    """Rewrites a bundle without content as version 1 or 2 had it on disk."""
-    manifest, (file,) = path / "bundle.json", path.glob("*.safetensors")
-    described, tensors = json.loads(manifest.read_text(encoding="utf-8")), load_file(file)
-    for name in ("item_item", "item_item_few"):
-        tensors[f"model.{name}"] = tensors.pop(f"{name}.left")
-    for name in ("warm", "cold", "sentence_warm", "sentence_cold"):  # few_shot to item_item_few, popularity, text
-        tensors[f"gate.{name}"] = tensors[f"gate.{name}"][..., [0, 1, 2, 3, 5, 6]].contiguous()
-    save_file(tensors, file)
-    config = described["config"]
-    for gone in ("link_weights", "text_weights", "rank"):
-        del config["item_item"][gone]
-    del config["content"]
-    config["item_item"]["graph_weights"] = [0.0, 0.3]
-    content = file.read_bytes()
-    about = {"file": file.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-    if version == 1:
-        del described["lineage"]
-    manifest.write_text(json.dumps(described | {"version": version, "tensors": about}), encoding="utf-8")
 
 
 @cache

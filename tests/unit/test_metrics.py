@@ -107,3 +107,84 @@ def test_list_metrics_golden():
 def test_list_metrics_of_nothing_are_zero():
     nothing = np.zeros(3, dtype=np.int64)
     assert metrics.coverage(nothing) == metrics.gini(nothing) == metrics.average_popularity(nothing, nothing) == 0
+
+
+def test_stratified_recall_golden():
+    # Popularity 4, 1, 0, 16: weights 1/2, 1, 1 (at least one like), 1/4. The user likes items 0, 1 and 3, in all 1.75,
+    # and is shown 0, 2, 1: hits of 1/2, 0 and 1.
+    weights = metrics.popularity_weights(np.array([4, 1, 0, 16]))
+    np.testing.assert_allclose(weights, [0.5, 1, 1, 0.25])
+    top, relevant = np.array([[0, 2, 1]]), to_csr([[1, 1, 0, 1]])
+    hit_weights = metrics.find_hits(top, relevant) * weights[top]
+    found = metrics.stratified_recall(hit_weights, relevant @ weights)
+    np.testing.assert_allclose(found, [[0.5 / 1.75, 0.5 / 1.75, 1.5 / 1.75]])
+
+
+def test_stratified_recall_of_nothing_is_zero():
+    assert not metrics.stratified_recall(np.zeros((2, 3)), np.zeros(2)).any()
+
+
+@given(
+    hnp.arrays(np.bool_, (5, 12)),
+    hnp.arrays(np.int64, 12, elements=st.integers(0, 1000)),
+    st.permutations(range(12)),
+)
+def test_stratified_recall_is_recall_where_all_are_alike_and_always_0_to_1(
+    relevant: np.ndarray, popularity: np.ndarray, order: list[int]
+):
+    top, n_relevant = np.tile(np.array(order), (5, 1)), relevant.sum(axis=1)
+    hits = metrics.find_hits(top, to_csr(relevant))
+    for counts in (popularity, np.full(12, 7)):
+        weights = metrics.popularity_weights(counts)
+        found = metrics.stratified_recall(hits * weights[top], relevant @ weights)
+        assert ((found >= 0) & (found <= 1)).all()
+        assert (np.diff(found, axis=1) >= 0).all()
+        np.testing.assert_allclose(found[:, -1], n_relevant > 0)  # everything is in the list by then
+    np.testing.assert_allclose(found, metrics.recall(hits, n_relevant))
+
+
+def test_popular_in_first_golden():
+    popular = metrics.find_popular(np.array([5, 0, 9, 5, 0]), 2)
+    np.testing.assert_array_equal(popular, [True, False, True, False, False])  # of equals the lower row
+    np.testing.assert_array_equal(metrics.find_popular(np.array([0, 3, 0]), 2), [False, True, False])  # liked at all
+    top = np.array([[2, 1, 0], [1, 3, 2], [-1, -1, -1]])
+    np.testing.assert_array_equal(metrics.popular_in_first(top, popular, 2), [1, 0, 0])
+    np.testing.assert_array_equal(metrics.popular_in_first(top, popular), [2, 1, 0])
+
+
+def test_list_overlap_golden():
+    # Lists {0, 1}, {0, 2}, {0, 1}: pairs of lists share 1, 2 and 1 of two items: 2/3 on average.
+    assert metrics.list_overlap(np.array([3, 2, 1]), 3, 2) == pytest.approx(2 / 3)
+    assert metrics.list_overlap(np.array([4, 4, 0]), 4, 2) == pytest.approx(1)  # everybody the same
+    assert metrics.list_overlap(np.array([1, 1, 1, 1]), 2, 2) == 0
+    assert metrics.list_overlap(np.array([1, 1]), 1, 2) == 0
+
+
+@given(st.integers(2, 8), st.integers(1, 6), st.integers(0, 2**32 - 1))
+def test_list_overlap_is_the_mean_over_pairs(n_lists: int, k: int, seed: int):
+    rng = np.random.default_rng(seed)
+    lists = [set(rng.permutation(9)[:k].tolist()) for _ in range(n_lists)]
+    counts = np.bincount([item for one in lists for item in one], minlength=9)
+    pairs = [len(a & b) / k for i, a in enumerate(lists) for b in lists[:i]]
+    assert metrics.list_overlap(counts, n_lists, k) == pytest.approx(np.mean(pairs))
+
+
+def test_geometric_mean_golden():
+    values = np.array([[0.1, 0.4, 0.2], [0.3, 0.4, 0.2]])  # means .2, .4, .2
+    assert metrics.geometric_mean(values) == pytest.approx((0.2 * 0.4 * 0.2) ** (1 / 3))
+    total = (0.2 * 0.4 * 0.2) ** (1 / 3)
+    expected = [total / 3 * (0.5 + 1 + 1), total / 3 * (1.5 + 1 + 1)]
+    np.testing.assert_allclose(metrics.linearise_geometric_mean(values), expected)
+    assert metrics.geometric_mean(np.zeros((0, 3))) == 0
+    dead = np.array([[0.5, 0.0], [0.5, 0.0]])
+    assert metrics.geometric_mean(dead) == 0
+    np.testing.assert_array_equal(metrics.linearise_geometric_mean(dead), [0, 0])
+
+
+@given(hnp.arrays(np.float64, (30, 3), elements=st.floats(0.01, 1)))
+def test_shares_of_the_geometric_mean_add_up_and_are_its_derivative(values: np.ndarray):
+    shares, total = metrics.linearise_geometric_mean(values), metrics.geometric_mean(values)
+    assert shares.mean() == pytest.approx(total)
+    more, step = values.mean(axis=0), 1e-6  # the first user counts a little more
+    moved = float(np.prod((1 - step) * more + step * values[0]) ** (1 / 3))
+    assert (moved - total) / step == pytest.approx(shares[0] - total, abs=1e-3)

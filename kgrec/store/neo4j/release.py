@@ -278,8 +278,8 @@ class Draft:
             if on_rows is not None:
                 on_rows(f"{side} vectors", len(rows))
         self.version = replace(self.version, n_vectors={**self.version.n_vectors, side: n_written})
-        # of ml-1m's neighbours, with 200 asked for, it finds 98% so, and 96% with the server's ef_construction of 100;
-        # at half a kilobyte for a vector, what quantisation saves is not worth what it loses
+        # Of the first 10 neighbours of 9,125 films, vectors 832 wide, it finds 99.98% with 200 asked for, 99% with 50
+        # and 92% with 11; quantised, as is the server's default, 90% however many are asked for.
         config = (
             f"`vector.dimensions`: {dim}, `vector.similarity_function`: 'cosine', "
             "`vector.quantization.enabled`: false, `vector.hnsw.ef_construction`: 400"

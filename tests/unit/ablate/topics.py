@@ -42,9 +42,9 @@ edge = "read"
 CONFIG = TrainConfig(
     device="cpu",
     embedding_dim=8,
-    backbone=BackboneConfig(alphas=(0.1,), regularisations=(0.01,), epochs=3),
-    item_item=ItemItemConfig(regularisations=(30.0,), few_dropouts=(0.9,)),
-    prior=PriorConfig(links_dim=8, path_dim=4, regularisations=(1.0,), gates=(0.0, 1.0)),
+    backbone=BackboneConfig(alphas=(), regularisations=(), epochs=3),
+    item_item=ItemItemConfig(regularisation=30.0),
+    prior=PriorConfig(links_dim=8, path_dim=4, regularisation=1.0, regularisations=(), gates=(0.0,)),
     head=HeadConfig(epochs=1),
 )
 SPLIT = SplitConfig(cold_users=0.25, cold_items=0.25, support_sizes=(0, 1, 3), least_likes=6)

@@ -10,7 +10,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, PreTrainedModel, PreTrainedTokenizerFast
 
 from kgrec.adapt.text_graph import TextGraph
-from kgrec.graph.split import Likes
+from kgrec.questions.splits import Likes
 
 N_TOPICS, N_NOISE, NOISE_WORDS = 12, 120, 6
 WORDS = [*(f"topic{i}" for i in range(N_TOPICS)), *(f"word{i}" for i in range(N_NOISE))]

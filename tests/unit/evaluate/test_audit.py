@@ -16,8 +16,8 @@ from kgrec.evaluate.baselines import fit_item_knn, fit_popularity
 from kgrec.evaluate.leaks import quote_popularity
 from kgrec.evaluate.run import report_slices
 from kgrec.graph.hetero import sort_tables, to_hetero
-from kgrec.graph.split import Split, read_likes, split_likes
-from kgrec.slices import Scorer, Slice, evaluate_slice
+from kgrec.questions.slices import Scorer, Slice, evaluate_slice
+from kgrec.questions.splits import Split, read_likes, split_likes
 from kgrec.store.contract import NodeRef
 
 SCHEMA = CatalogueSchema.parse("""

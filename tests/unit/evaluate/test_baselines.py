@@ -1,6 +1,5 @@
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,21 +9,26 @@ from scipy.sparse import csr_array
 
 from kgrec.errors import RequestError
 from kgrec.evaluate.baselines import (
+    FEW_LIKES,
     KNOWN_USERS,
     NEW_USERS,
+    Blend,
     Ials,
     Popularity,
     build_grids,
+    combine,
     family_of,
     fit_baselines,
+    fit_blend,
     fit_ease,
     fit_ials,
     fit_item_knn,
     fit_popularity,
     fit_text_cosine,
+    is_rival,
     tune,
 )
-from kgrec.slices import Scorer, Slice, evaluate_slice
+from kgrec.questions.slices import Scorer, Slice, evaluate_slice
 
 # Three users: {0, 1}, {0, 1}, {1, 2}.
 LIKES = to_csr([[1, 1, 0], [1, 1, 0], [0, 1, 1]])
@@ -77,11 +81,50 @@ def test_ease_solves_ridge_regression_of_each_item_on_the_others():
         np.testing.assert_allclose(np.delete(weights[:, item], item), ridge, atol=1e-5)
 
 
+def test_ease_with_dropout_golden():
+    # G = [[2, 1], [1, 1]], lambda 1 and p = 1/2, which adds diag G: [[5, 1], [1, 3]], P ~ [[3, -1], [-1, 5]], so
+    # B_01 = 1/5 and B_10 = 1/3.
+    ease = fit_ease(to_csr([[1, 1], [1, 0]]), regularisation=1.0, dropout=0.5)
+    np.testing.assert_allclose(ease.weights, [[0, 1 / 5], [1 / 3, 0]], rtol=1e-6)
+
+
+def test_ease_of_many_items_solves_each_on_its_nearest(board: Board):
+    # 20 items of a colour, each with 19 neighbours: the 100 nearest are all, so both forms are nearly one.
+    exact = fit_ease(board.train, regularisation=50.0)
+    sparse = fit_ease(board.train, regularisation=50.0, exact_items=10)
+    assert isinstance(sparse.weights, csr_array)
+    assert np.corrcoef(sparse.score(board.train).ravel(), exact.score(board.train).ravel())[0, 1] > 0.999
+    result = evaluate_slice(sparse, board.warm, k=20)
+    assert result.per_user("ndcg").min() == pytest.approx(1.0)
+
+
+def test_ease_leaves_items_out_that_nobody_likes():
+    ease = fit_ease(to_csr([[1, 0, 1], [1, 0, 0]]), regularisation=1.0)
+    np.testing.assert_array_equal(ease.items, [0, 2])
+    np.testing.assert_allclose(ease.score(ONLY_ITEM_0)[0, 1], 0)
+    assert ease.score(ONLY_ITEM_0)[0, 2] > 0.3
+    assert not fit_ease(csr_array((2, 3), dtype=np.float32)).score(csr_array((1, 3), dtype=np.float32)).any()
+
+
 def test_ease_says_why_it_cannot():
-    with pytest.raises(RequestError, match="got 3 items, expected at most 2"):
-        fit_ease(LIKES, item_limit=2)
-    with pytest.raises(RequestError, match="above 0, got 0"):
+    with pytest.raises(RequestError, match="above 0 and a dropout"):
         fit_ease(LIKES, regularisation=0)
+    with pytest.raises(RequestError, match="got 1, 1"):
+        fit_ease(LIKES, regularisation=1, dropout=1)
+
+
+def test_blend_golden():
+    # Scores (0, 1, 2) and (2, 2, 5), standardised: (-1, 0, 1) sqrt(3/2) and (-1, -1, 2) / sqrt 2.
+    class Part:
+        def __init__(self, scores: list[float]) -> None:
+            self.scores = np.array([scores], np.float32)
+
+        def score(self, support: csr_array) -> np.ndarray:
+            return self.scores.copy()
+
+    blend = Blend(Part([0, 1, 2]), Part([2, 2, 5]), weight=2.0)
+    expected = np.array([-1, 0, 1]) * np.sqrt(1.5) + 2 * np.array([-1, -1, 2]) / np.sqrt(2)
+    np.testing.assert_allclose(blend.score(ONLY_ITEM_0)[0], expected, rtol=1e-5)
 
 
 def test_ials_golden_fold_in():
@@ -99,7 +142,7 @@ def test_text_cosine_golden():
     np.testing.assert_allclose(scores, [[1, 0, half, 0], [half, half, 1, 0], [0, 0, 0, 0]], atol=1e-6)
 
 
-@pytest.mark.parametrize("fit", [fit_item_knn, fit_ease, partial(fit_ials, dim=2)])
+@pytest.mark.parametrize("fit", [fit_item_knn, fit_ease, partial(fit_ials, dim=2), partial(fit_blend, dim=2)])
 def test_checkerboard_is_recovered(fit: type, board: Board):
     # 60 users and 40 items in two colours: nothing but the hidden half of the own colour is to be found first.
     result = evaluate_slice(fit(board.train), board.warm, k=20)
@@ -121,36 +164,45 @@ def test_tune_takes_the_best_on_validation_of_each_family_and_reports_all(board:
         ({"regularisation": 2}, fit_ease(board.train)),
         ({"regularisation": 3}, fit_ease(board.train)),
     ]
-    tuned = tune(iter(candidates), {"supported": [board.warm], "blind": [unpopular]})
+    tuned = tune(iter(candidates), {"supported": [board.warm], "blind": [unpopular]}, board.popularity)
     assert tuned["supported"].settings == {"regularisation": 2}  # the first of equals
-    assert tuned["supported"].ndcg == pytest.approx(1.0)
+    assert tuned["supported"].objective == pytest.approx(1.0)
     assert [settings["regularisation"] for settings, _ in tuned["supported"].tried] == [1, 2, 3]
     assert tuned["supported"].tried[0][1] < 1.0
-    assert str(tuned["supported"]) == "regularisation 2 (best of 3 by NDCG on validation: 1.000)"
-    blind = [float(evaluate_slice(scorer, unpopular).per_user("ndcg").mean()) for _, scorer in candidates]
-    assert [ndcg for _, ndcg in tuned["blind"].tried] == pytest.approx(blind)
+    assert str(tuned["supported"]) == "regularisation 2 (best of 3 on validation: 1.000)"
+    popularity = board.popularity
+    blind = [evaluate_slice(scorer, unpopular, popularity=popularity).objective for _, scorer in candidates]
+    assert [objective for _, objective in tuned["blind"].tried] == pytest.approx(blind)
     assert tuned["blind"].settings == candidates[int(np.argmax(blind))][0]
+
+
+def test_with_few_likes_nothing_is_added_for_popularity(board: Board):
+    one = fit_ease(board.train)
+    candidates = [({"popularity_weight": weight}, replace(one, popularity_weight=weight)) for weight in (1.0, 1e-6)]
+    tuned = tune(candidates, {NEW_USERS: [board.warm], FEW_LIKES: [board.warm]}, board.popularity)
+    assert len(tuned[NEW_USERS].tried) == 2
+    assert [settings for settings, _ in tuned[FEW_LIKES].tried] == [{"popularity_weight": 1e-6}]
 
 
 def test_tune_refuses_nothing(board: Board):
     with pytest.raises(RequestError, match="at least one candidate"):
-        tune([], {"known users": [board.warm]})
+        tune([], {"known users": [board.warm]}, board.popularity)
     with pytest.raises(RequestError, match="known users has relevant items: nothing to choose by"):
-        tune([({}, fit_popularity(board.train))], {"known users": []})
+        tune([({}, fit_popularity(board.train))], {"known users": []}, board.popularity)
 
 
 @pytest.mark.parametrize("name", list(build_grids()))
 def test_grids_try_the_settings_they_name_and_refit_to_the_same(name: str, board: Board):
     grid = build_grids(dim=4)[name]
-    grid = replace(grid, values={setting: values[:2] for setting, values in grid.values.items()}, draft={})
+    grid = replace(grid, settings=grid.settings[:2], draft={})
     found = list(grid.fit_all(board.train))
-    n_settings = 2 ** len(grid.values)
-    assert len({tuple(settings.items()) for settings, _ in found}) == len(found) == n_settings * 4
+    n_weights = len(combine(grid.weights))
+    assert len({tuple(settings.items()) for settings, _ in found}) == len(found) == 2 * n_weights
     support, scores = board.train[[0, 1]], []
-    for settings, scorer in found[::3]:
+    for settings, scorer in found:
         scores.append(scorer.score(support))
         np.testing.assert_array_equal(grid.refit(board.train, settings).score(support), scores[-1])
-    assert not any(np.array_equal(first, second) for first, second in pairwise(scores))
+    assert not np.array_equal(scores[0], scores[-1])
 
 
 def test_all_baselines_and_what_is_left_out(board: Board):
@@ -158,13 +210,12 @@ def test_all_baselines_and_what_is_left_out(board: Board):
     whole = fit_baselines(board.train, board.train, [board.warm], text_vectors=vectors)
     for slice_name in ("warm", "cold_users_k3"):  # without a validation slice for new users both have one choice
         names = [scorer.name for scorer in whole.scorers(slice_name)]
-        assert names == ["popularity", "item kNN", "EASE", "iALS", "text cosine"]
-    assert set(whole.chosen) == {"item kNN", "EASE", "iALS"}
+        assert names == ["popularity", "item kNN", "EASE", "iALS", "blend", "text cosine"]
+    assert set(whole.chosen) == {"item kNN", "EASE", "iALS", "blend"}
     assert all(chosen.startswith("known users: ") and "new users" not in chosen for chosen in whole.chosen.values())
     assert not whole.skipped
-    small = fit_baselines(board.train, board.train, [board.warm], ease_item_limit=10)
-    assert [scorer.name for scorer in small.scorers("warm")] == ["popularity", "item kNN", "iALS"]
-    assert "40 items, limit 10" in small.skipped["EASE"]
+    small = fit_baselines(board.train, board.train, [board.warm])
+    assert [scorer.name for scorer in small.scorers("warm")] == ["popularity", "item kNN", "EASE", "iALS", "blend"]
     assert "no text vectors" in small.skipped["text cosine"]
 
 
@@ -172,15 +223,28 @@ def test_each_family_has_its_own_choice_fitted_to_all_likes(board: Board):
     # The warm slice is solved by any EASE; of a user without likes only what is unpopular is asked: popularity, least.
     likes = board.train + board.test
     rare = Slice("cold_users_k0", "Nothing known", csr_array(board.train.shape, dtype=np.float32), board.test)
-    grid = replace(build_grids()["EASE"], values={"regularisation": (1.0, 5.0)}, popularity_weights=(0.001, -5.0))
+    grid = replace(
+        build_grids()["EASE"],
+        settings=combine({"regularisation": (1.0, 5.0)}),
+        weights={"popularity_weight": (0.001, -5.0)},
+    )
     found = fit_baselines(likes, board.train, [board.warm, rare], grids={"EASE": grid})
-    tuned = tune(grid.fit_all(board.train), {KNOWN_USERS: [board.warm], NEW_USERS: [rare]})
-    for slice_ in (board.warm, rare):
-        _, ease = found.scorers(slice_.name)
-        expected = grid.refit(likes, tuned[family_of(slice_.name)].settings)
+    asked = {KNOWN_USERS: [board.warm], FEW_LIKES: [rare]}
+    tuned = tune(grid.fit_all(board.train), asked, board.popularity)
+    for name, family in (("warm", KNOWN_USERS), ("cold_users_k0", FEW_LIKES), ("cold_users_k10", FEW_LIKES)):
+        _, ease = found.scorers(name)  # nobody asks for ten likes in validation: the choice for few is taken
+        expected = grid.refit(likes, tuned[family].settings)
         np.testing.assert_array_equal(ease.score(board.train[:3]), expected.score(board.train[:3]))
-    assert tuned[KNOWN_USERS].settings != tuned[NEW_USERS].settings
-    assert found.chosen == {"EASE": f"known users: {tuned[KNOWN_USERS]}; new users: {tuned[NEW_USERS]}"}
+    assert tuned[KNOWN_USERS].settings != tuned[FEW_LIKES].settings
+    assert found.chosen == {"EASE": f"known users: {tuned[KNOWN_USERS]}; {FEW_LIKES}: {tuned[FEW_LIKES]}"}
+
+
+def test_families_and_rivals():
+    names = ["warm", "cold_items", "cold_users_k0", "cold_users_k3", "cold_users_k5", "cold_users_cold_items_k3"]
+    families = [KNOWN_USERS, KNOWN_USERS, FEW_LIKES, FEW_LIKES, NEW_USERS, FEW_LIKES]
+    assert [family_of(name) for name in names] == families
+    assert [is_rival(name, "popularity") for name in names] == [True, True, True, False, True, False]
+    assert all(is_rival(name, "blend") for name in names)
 
 
 def test_without_validation_defaults_are_used_and_said(board: Board):

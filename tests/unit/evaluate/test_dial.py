@@ -9,8 +9,8 @@ from shop import train_shop
 
 from kgrec.evaluate.dial import DialCurve, DialPoint, measure_dial
 from kgrec.evaluate.intervals import Interval
+from kgrec.questions.slices import Slice, evaluate_slice, tail_items
 from kgrec.recommend import Recommender
-from kgrec.slices import Slice, evaluate_slice, tail_items
 
 SETTINGS = (0.0, 0.5, 1.0)
 K = 4
@@ -37,11 +37,14 @@ def curve(asked: Slice) -> DialCurve:
 
 
 def test_at_0_the_figures_are_the_tables(curve: DialCurve, asked: Slice) -> None:
-    result, first = evaluate_slice(train_shop().model, asked, K), curve.points[0]
+    popularity = np.bincount(asked.support.indices, minlength=asked.n_items)
+    result, first = evaluate_slice(train_shop().model, asked, K, popularity=popularity), curve.points[0]
     for metric, mean in first.means.items():
         assert mean == pytest.approx(result.per_user(metric).mean()), metric
-    assert (first.coverage, first.gini) == pytest.approx((result.coverage, result.gini))
-    assert first.average_popularity == pytest.approx(result.average_popularity(train_shop().model.n_training_likes))
+    assert set(first.means) == {"recall", "ndcg", "mrr", "stratified_recall"}
+    figures = (result.coverage, result.gini, result.overlap)
+    assert (first.coverage, first.gini, first.overlap) == pytest.approx(figures)
+    assert first.average_popularity == pytest.approx(result.average_popularity(popularity))
     assert first.recall_change == Interval(0, 0, 0)
 
 
@@ -74,7 +77,7 @@ def test_without_relevant_items_there_is_no_curve(asked: Slice) -> None:
 def test_what_is_affordable_is_the_last_before_too_much_is_lost() -> None:
     def affordable(*changes: float) -> float:
         points = tuple(
-            DialPoint(place / 10, {}, Interval(change, change, change), 0, 0, 0, 0, 0)
+            DialPoint(place / 10, {}, Interval(change, change, change), 0, 0, 0, 0, 0, 0, 0)
             for place, change in enumerate(changes)
         )
         return DialCurve("warm", "Warm", 0, points).affordable.tail

@@ -3,7 +3,7 @@ import pytest
 
 from kgrec.errors import KgrecError
 from kgrec.evaluate import intervals
-from kgrec.evaluate.intervals import bootstrap_intervals, paired_difference
+from kgrec.evaluate.intervals import bootstrap_intervals, paired_difference, standard_error
 
 
 def test_interval_of_a_mean_has_the_width_that_theory_gives():
@@ -49,3 +49,8 @@ def test_one_user_is_certain_and_none_is_refused():
     assert (only.low, only.mean, only.high) == (0.5, 0.5, 0.5)
     with pytest.raises(KgrecError, match="at least one user"):
         bootstrap_intervals(np.zeros((0, 1)), np.random.default_rng(0))
+
+
+def test_standard_error_golden():
+    assert standard_error(np.array([1.0, 2.0, 3.0])) == pytest.approx((2 / 6) ** 0.5)  # squares 1 + 0 + 1 over 3 * 2
+    assert standard_error(np.array([5.0])) == 0

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from kgrec.errors import KgrecError
 from kgrec.evaluate.baselines import fit_ease, fit_item_knn, fit_popularity
 from kgrec.evaluate.report import About, Report, build_report, read_report, to_rich_table, write_report
-from kgrec.slices import Scorer, Slice, SliceResult, evaluate_slice
+from kgrec.questions.slices import Scorer, Slice, SliceResult, evaluate_slice, paired_difference
 
 ABOUT = About(
     catalogue="<b>Board</b> & $x_1$",
@@ -30,7 +30,7 @@ ABOUT = About(
 
 def evaluate(board: Board, slices: list[Slice]) -> list[SliceResult]:
     scorers: tuple[Scorer, ...] = (fit_popularity(board.train), fit_item_knn(board.train), fit_ease(board.train))
-    return [evaluate_slice(scorer, slice_, 10) for slice_ in slices for scorer in scorers]
+    return [evaluate_slice(scorer, s, 10, popularity=board.popularity) for s in slices for scorer in scorers]
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +62,26 @@ def test_figures_are_those_of_the_results(report: Report, board: Board):
         for metric, interval in row.intervals.items():
             assert interval.mean == pytest.approx(result.per_user(metric).mean())
             assert interval.low <= interval.mean <= interval.high
-            assert row.curves[metric][9] == pytest.approx(interval.mean)
-        assert (row.coverage, row.gini) == (result.coverage, result.gini)
+            if metric != "objective":
+                assert row.curves[metric][9] == pytest.approx(interval.mean)
+        assert row.intervals["objective"].mean == pytest.approx(result.objective)
+        assert (row.coverage, row.gini, row.overlap) == (result.coverage, result.gini, result.overlap)
+        assert result.popular_in_first is not None
+        assert row.popular_in_first == result.popular_in_first.mean()
         found = sum(bucket.recall * bucket.n_relevant for bucket in row.by_popularity)
         assert found == pytest.approx(result.hits[:, :10].sum())
         assert sum(bucket.n_relevant for bucket in row.by_popularity) == warm.n_relevant == board.test.nnz
     assert warm.best("ndcg") == {"EASE", "item kNN"}
     assert warm.differences["ndcg"].against == "item kNN"
-    assert warm.differences["ndcg"].interval.mean == 0
+    assert warm.differences["ndcg"].interval.mean == warm.differences["ndcg"].error == 0
+    difference, error = paired_difference(results["EASE"], results[warm.differences["objective"].against])
+    assert warm.differences["objective"].interval.mean == pytest.approx(difference)
+    assert warm.differences["objective"].error == pytest.approx(error)
+
+
+def test_with_few_likes_popularity_is_no_rival(report: Report):
+    assert report.slices[2].name == "cold_users_k1"
+    assert {found.against for found in report.slices[2].differences.values()} == {"item kNN"}
 
 
 def test_buckets_split_the_likes_by_popularity():
@@ -82,7 +94,7 @@ def test_buckets_split_the_likes_by_popularity():
         def score(self, support: csr_array) -> np.ndarray:
             return np.tile(popularity.astype(np.float32), (support.shape[0], 1))
 
-    result = evaluate_slice(Popular(), slice_, 3)  # everything but item 0 is in both lists
+    result = evaluate_slice(Popular(), slice_, 3, popularity=popularity)  # everything but item 0 is in both lists
     built = build_report([result], ABOUT, popularity=popularity, rng=np.random.default_rng(0))
     buckets = [(b.lowest, b.highest, b.n_relevant, b.recall) for b in built.slices[0].rows[0].by_popularity]
     assert buckets == [(0, 0, 1, 0.0), (1, 2, 2, 1.0), (3, 9, 1, 1.0)]
@@ -139,7 +151,8 @@ def test_terminal_table_fits_and_marks_the_best(report: Report):
     console.print(to_rich_table(report))
     shown = console.export_text(styles=True)
     plain = re.sub(r"\x1b\[[\d;]*m", "", shown)
-    assert all(word in plain for word in ("Recall@10", "NDCG@10", "MRR@10", "Gini", "likes", "EASE", "item kNN"))
+    titles = ("Recall@10", "NDCG@10", "MRR@10", "Strat.@10", "cover", "same", "top20")
+    assert all(word in plain for word in (*titles, "EASE", "item kNN"))
     assert "…" not in plain
     mean = report.slices[0].rows[0].intervals["ndcg"].mean
     assert re.search(rf"\x1b\[1m{mean:.3f}", shown)

@@ -14,7 +14,7 @@ from kgrec.config import BackboneConfig, HeadConfig, ItemItemConfig, PriorConfig
 from kgrec.errors import RequestError
 from kgrec.evaluate.report import Report, read_report, write_report
 from kgrec.evaluate.run import evaluate_catalogue, report_slices
-from kgrec.graph.split import read_likes, split_likes
+from kgrec.questions.splits import read_likes, split_likes
 
 SCHEMA = CatalogueSchema.parse("""
 name = "planted"
@@ -110,13 +110,13 @@ def ndcg(report: Report, slice_name: str) -> dict[str, float]:
 
 def test_every_slice_and_every_scorer_is_there(report: Report):
     assert [slice_.name for slice_ in report.slices] == [
-        *("warm", "tail", "cold_items", "cold_items_all", "overall"),
+        *("warm", "warm_latest", "warm_random", "warm_date", "tail", "cold_items", "cold_items_all", "overall"),
         *("cold_users_k0", "cold_users_k1", "cold_users_k3"),
         *("few_items_n0", "few_items_n1", "few_items_n3", "few_items_n10"),
     ]
     for slice_ in report.slices:
         assert [row.scorer for row in slice_.rows] == [
-            *("kgrec", "popularity", "item kNN", "EASE", "iALS", "text cosine"),
+            *("kgrec", "popularity", "item kNN", "EASE", "iALS", "blend", "text cosine"),
         ]
 
 
@@ -185,7 +185,17 @@ def test_report_slices_are_those_that_can_be_asked(planted: HeteroData):
     likes = read_likes(planted, SCHEMA)
     split = split_likes(likes, SPLIT.model_copy(update={"cold_items": 0.0}), np.random.default_rng(0))
     names = [slice_.name for slice_ in report_slices(split)]
-    assert names == ["warm", "tail", "overall", "cold_users_k0", "cold_users_k1", "cold_users_k3"]
+    assert names == [
+        "warm",
+        "warm_latest",
+        "warm_random",
+        "warm_date",
+        "tail",
+        "overall",
+        "cold_users_k0",
+        "cold_users_k1",
+        "cold_users_k3",
+    ]
     assert report_slices(replace(split, slices={})) == []
 
 

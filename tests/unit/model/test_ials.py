@@ -63,6 +63,17 @@ def test_rows_of_different_lengths_together_equal_the_formula_one_by_one(drawn: 
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_a_like_of_weight_two_counts_as_two_likes_of_the_item() -> None:
+    vectors = torch.randn((3, 2), generator=torch.Generator().manual_seed(0))
+    twice = torch.cat([vectors, vectors[:1]])
+    gram = vectors.T @ vectors
+    heavy = csr_array(np.array([[2.0, 0, 1]], np.float32))
+    ours = solve_supports(heavy, vectors, ridge(0.7), 0.3, gram=gram)
+    theirs = solve_supports(to_csr([[1, 0, 1, 1]]), twice, ridge(0.7), 0.3, gram=gram)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(ours, solve_supports(to_csr([[1, 0, 1]]), vectors, ridge(0.7), 0.3, gram=gram))
+
+
 @given(supports(), st.randoms(use_true_random=False))
 @settings(deadline=None, max_examples=30)
 def test_the_order_of_a_support_never_matters(drawn: Any, shuffler: Any) -> None:

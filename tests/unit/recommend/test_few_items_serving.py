@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shop import WordEncoder, train_shop
 
-from kgrec.model.bundle import load_bundle
-from kgrec.model.model import BACKBONE
+from kgrec.bundle import load_bundle
+from kgrec.model.component import Support
 from kgrec.recommend import Recommender
 
 ITEMS, USERS = train_shop().items.ids, train_shop().users.ids
@@ -41,15 +41,17 @@ def like(shop: Recommender, *pairs: tuple[str, str]) -> None:
 
 
 def vectors(shop: Recommender) -> np.ndarray:
-    model = shop.bundle.model
-    return torch.cat([model.few_shot.vectors, model.backbone.vectors], dim=1).numpy()
+    few_shot = shop.bundle.model.component("few_shot")
+    assert few_shot is not None
+    return torch.cat([few_shot.items, shop.bundle.model.backbone.items], dim=1).numpy()
 
 
 def test_likes_of_one_taste_move_an_item_to_it(shop: Recommender) -> None:
     def place() -> int:
         """Among what the vectors, whatever the gate makes of them, recommend to one who likes bicycle parts."""
         rows = [shop.bundle.users.row(BIKE[20])]
-        scores = shop.bundle.model.component_scores(BACKBONE, shop.bundle.liked[rows])[0]
+        backbone = shop.bundle.model.backbone
+        scores = (backbone.users(Support(shop.bundle.liked[rows])) @ backbone.items.T)[0]
         return int((scores > scores[-1]).sum())
 
     before, old = place(), vectors(shop)

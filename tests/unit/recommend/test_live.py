@@ -87,12 +87,13 @@ def test_a_reason_is_what_the_graph_says_now(store: GraphStore, live: Recommende
         store.upsert_nodes(node_type, pa.table([[id_], [name]], schema))
 
     liked = f"{TITLES['sku-02']}, which you liked"
+    without_a_path = (f"liked by people who like {liked}", f"near {liked}, by its text and links")
     assert reason() == f"same maker (House of m-tea-2) as {liked}"
     rename("maker", "m-tea-2", "Leaf & Co")
     rename("product", "sku-02", "Sencha")
     assert reason() == "same maker (Leaf & Co) as Sencha, which you liked"
     assert store.delete_edges("made_by", [("sku-08", "m-tea-2")]) == 1
-    assert reason() == f"liked by people who like {liked}"
+    assert reason() in without_a_path
     assert share_of(live, "sku-08", "sku-02").paths == ()
     # an edge that was not there in training
     edge = pa.table([["sku-08"], ["sku-02"]], SCHEMA.edges["spare_part_of"].arrow_schema)
@@ -101,13 +102,13 @@ def test_a_reason_is_what_the_graph_says_now(store: GraphStore, live: Recommende
     (path,) = share_of(live, "sku-02", "sku-08").paths
     assert path.sentence() == f"{TITLES['sku-08']} is spare part of this"
     assert store.delete_nodes("product", ["sku-02"]) == 1
-    assert reason() == f"liked by people who like {liked}"
+    assert reason() in without_a_path
     # what the bundle alone has is not told
     live.add_item("new", name="A new tea", text="herbal tea", links=[("made_by", "m-tea-2")])
     assert share_of(live, "new", "sku-14").paths == ()
     assert share_of(Recommender(live.bundle), "new", "sku-14").paths
     assert live.recommend(likes=["sku-14"], candidates=["new"], k=1, explain=True)[0].reason == (
-        f"placed near {TITLES['sku-14']}, which you liked, by its text and links"
+        f"near {TITLES['sku-14']}, which you liked, by its text and links"
     )
 
 

@@ -1,7 +1,7 @@
 """Every kind of request on a planted shop: what may be recommended, that scores come apart exactly, and changes."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from rounding import assert_same_but_for_rounding
 from shop import KINDS, LURKER, N_ITEMS, N_USERS, NEWCOMER, WordEncoder, kind_of, make_tables, train_shop
 
+from kgrec.bundle import Bundle, load_bundle
 from kgrec.errors import RequestError
 from kgrec.ids import IdMap
-from kgrec.model.bundle import Bundle, load_bundle
+from kgrec.model.likeness import SOURCES
 from kgrec.recommend import Recommendations, Recommender
 
 ITEMS = train_shop().items.ids
@@ -180,32 +181,44 @@ def test_unknown_ids_are_reported_and_change_nothing(shop: Recommender) -> None:
 def test_without_likes_the_answer_is_what_is_popular_and_says_so(shop: Recommender) -> None:
     anybody = shop.recommend(k=10)
     assert "no likes to go by" in anybody.notes[0]
-    counts = np.exp(train_shop().model.popularity.numpy()) - 1
+    counts = train_shop().model.n_likes.numpy()
     popular = [counts[train_shop().items.row(item)] for item in anybody.ids]
     assert np.mean(popular) > counts.mean()
     assert_same(shop.recommend(NEWCOMER, k=10), anybody)
     assert f"user '{NEWCOMER}' has no likes" in shop.recommend(NEWCOMER).notes[0]
     assert "sku-00" not in shop.recommend(LURKER, k=N_ITEMS).ids
-    assert shop.recommend(TEA).notes == ()
     assert shop.recommend(text="tea").notes == ()
+    (note,) = shop.recommend(TEA).notes
+    assert note.startswith(f"only {sum(map(len, LIKES.values()))} likes to learn from")
 
 
-def test_equal_scores_go_by_ascending_id(shop: Recommender) -> None:
-    flat = replace(
-        train_shop().model,
-        gate=replace(
-            train_shop().model.gate,
-            warm=np.zeros_like(train_shop().model.gate.warm),
-            cold=np.zeros_like(train_shop().model.gate.cold),
-            cold_offset=np.zeros_like(train_shop().model.gate.cold_offset),
-        ),
-    )
-    tied = Recommender(replace(train_shop(), model=flat), WordEncoder())
-    assert tied.recommend(k=N_ITEMS).ids == tuple(sorted(ITEMS))
-    for item in ("zzz", "sku-001", "aaa"):  # added last, but sorted where they belong
+def flatten(bundle: Bundle) -> Bundle:
+    """A bundle whose gate gives every component the weight 0: all items score alike."""
+    gate = bundle.model.gate
+    zeros = {
+        field.name: np.zeros_like(value) if isinstance(value, np.ndarray) else 0.0
+        for field in fields(gate)
+        if field.name != "least_likes"
+        for value in [getattr(gate, field.name)]
+    }
+    return replace(bundle, model=replace(bundle.model, gate=replace(gate, **zeros)))
+
+
+def test_what_scores_alike_goes_by_texts_and_links_then_by_likes_then_by_id() -> None:
+    tied = Recommender(flatten(train_shop()), WordEncoder())
+    n_likes = dict(zip(ITEMS, train_shop().model.n_likes.tolist(), strict=True))
+    anybody = tied.recommend(k=N_ITEMS)
+    assert anybody.ids == tuple(sorted(ITEMS, key=lambda item: (-n_likes[item], item)))
+    for item in ("zzz", "sku-299", "aaa"):  # added last, but sorted where they belong
         tied.add_item(item, text="tea")
-    assert tied.recommend(k=4).ids == ("aaa", "sku-00", "sku-001", "sku-01")
-    assert tied.recommend_many([NEWCOMER], k=4)["item"].to_pylist() == ["aaa", "sku-00", "sku-001", "sku-01"]
+    last = ["aaa", "sku-29", "sku-299", "zzz"]  # nobody likes these
+    assert list(tied.recommend(k=N_ITEMS + 3).ids[-4:]) == last
+    assert tied.recommend_many([NEWCOMER], k=N_ITEMS + 3)["item"].to_pylist()[-4:] == last
+    for like, kind in (("sku-00", "tea"), ("sku-01", "bike")):
+        found = tied.recommend(likes=[like], k=10, candidates=ITEMS)
+        assert found.notes[0] == "likes say nothing here: this rests on texts and links"
+        assert {kind_of(item) for item in found.ids} == {kind}
+        assert tied.recommend_many(likes={"a": [like]}, k=10, candidates=ITEMS)["item"].to_pylist() == list(found.ids)
 
 
 @pytest.mark.parametrize("k", [0, -1, N_ITEMS + 1])
@@ -311,7 +324,66 @@ def test_similar_items_are_of_the_same_kind(shop: Recommender) -> None:
         assert {kind_of(other) for other in found.ids} == {kind_of(item)}
     everything = shop.similar("sku-00", N_ITEMS)
     assert len(everything) == N_ITEMS - 1
-    assert everything.notes == (f"asked for {N_ITEMS}, {N_ITEMS - 1} other items exist",)
+    assert everything.notes == (
+        f"asked for {N_ITEMS}, of {N_ITEMS - 1} other items something is known by likes, text or links",
+    )
+
+
+@pytest.mark.parametrize("by", [None, *SOURCES])
+def test_similar_is_the_order_of_likeness(shop: Recommender, by: str | None) -> None:
+    model = shop.bundle.model
+    vectors = model.likeness.vectors(model.content, by).astype(np.float64)
+    known = vectors.any(axis=1)
+    for row in range(N_ITEMS):
+        found = shop.similar(ITEMS[row], N_ITEMS, by=by)
+        likeness = dict(zip(ITEMS, (vectors @ vectors[row]).tolist(), strict=True))
+        assert set(found.ids) == (
+            {ITEMS[other] for other in np.flatnonzero(known)} - {ITEMS[row]} if known[row] else set()
+        )
+        scores = [each.score for each in found]
+        assert scores == sorted(scores, reverse=True)
+        assert scores == pytest.approx([likeness[item] for item in found.ids], abs=1e-5)
+
+
+def test_reasons_of_similar_items_name_what_counted_alone(shop: Recommender) -> None:
+    words = {"likes": "liked by the same people", "text": "alike in words", "links": "same maker"}
+    makers = dict(zip(*(make_tables().edges["made_by"][end].to_pylist() for end in ("source", "target")), strict=True))
+    for by in SOURCES:
+        said = [str(each.reason) for each in shop.similar("sku-00", 10, by=by, explain=True)]
+        assert any(words[by] in reason for reason in said)
+        assert not any(words[other] in reason for other in SOURCES if other != by for reason in said)
+    for each in shop.similar("sku-00", N_ITEMS, explain=True):
+        assert ("same maker" in str(each.reason)) <= (makers[each.item] == makers["sku-00"])
+    new = shop.similar("sku-29", N_ITEMS, explain=True)  # nobody has bought it
+    assert not any("same people" in str(each.reason) for each in new)
+    assert shop.similar("sku-00")[0].reason is None
+
+
+def test_an_item_that_nobody_has_liked_is_like_others_by_its_text_and_links(shop: Recommender) -> None:
+    found = shop.similar("sku-29", 5)  # a bicycle part
+    assert {kind_of(item) for item in found.ids} == {"bike"}
+    assert found.notes == ("nobody liked 'sku-29' in training: this rests on its text and links",)
+    shop.add_item("teapot", text="tea green")
+    shop.add_item("lamp", text="bike bell chain")
+    assert {kind_of(item) for item in shop.similar("teapot", 5).ids if item in ITEMS} == {"tea"}
+    assert "sku-29" in shop.similar("lamp", 16).ids
+    assert shop.similar("teapot", 5, by="likes").items == ()
+
+
+def test_an_item_of_which_nothing_is_known_is_like_nothing(shop: Recommender) -> None:
+    shop.add_item("riddle", links=[("made_by", "m-tea-0")])
+    found = shop.similar("riddle", 5, by="text")
+    assert found.items == ()
+    assert found.notes == ("nothing is known of 'riddle' by text: it is like no other item",)
+    assert "riddle" not in shop.similar("sku-00", N_ITEMS + 1, by="text").ids
+    assert "riddle" in shop.similar("sku-00", N_ITEMS + 1).ids
+    likes = shop.similar("sku-29", 3, by="likes")
+    assert (likes.items, likes.notes) == ((), ("nothing is known of 'sku-29' by likes: it is like no other item",))
+
+
+def test_similar_by_something_else(shop: Recommender) -> None:
+    with pytest.raises(RequestError, match="`by` to be one of likes, text, links, or left out, got 'price'"):
+        shop.similar("sku-00", by="price")
 
 
 # -- changes -----------------------------------------------------------------------------------------------------------
@@ -369,7 +441,7 @@ def test_a_reason_for_an_added_item_claims_no_likes(shop: Recommender) -> None:
     shop.add_item("new", text="tea green 99")  # no links, so there is no path to tell
     for found in shop.recommend(TEA, k=1, candidates=["new"], explain=True):
         assert found.reason is not None
-        assert found.reason.startswith("placed near ") or found.reason == "new in the catalogue"
+        assert found.reason.endswith(", by its text and links") or found.reason == "new in the catalogue"
 
 
 def test_an_added_item_counts_as_a_like(shop: Recommender) -> None:

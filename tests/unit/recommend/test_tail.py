@@ -16,15 +16,16 @@ from scipy.sparse import csr_array
 from shop import CONFIG, SCHEMA, WordEncoder, kind_of
 
 from graph_schema import GraphTables
+from kgrec.bundle import Bundle
 from kgrec.errors import RequestError
 from kgrec.metrics import top_k
-from kgrec.model.bundle import Bundle
 from kgrec.recommend import Recommender
 from kgrec.recommend.tail import TailDial, Usual, blend, correct_scores, lift_tail, measure_usual
 from kgrec.training.train import train_bundle
 
 N_ITEMS, N_USERS = 60, 80
 DIALS = (0.0, 0.25, 0.5, 0.75, 1.0)
+POPULAR = (-1.0, -0.5)
 SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ITEMS = [f"sku-{place:02}" for place in range(N_ITEMS)]
 USERS = [f"c{place:02}" for place in range(N_USERS)]
@@ -70,7 +71,7 @@ def store() -> Recommender:
 
 def popularity_of(items: tuple[str, ...]) -> float:
     bundle = train_bestsellers()
-    return float(np.mean(bundle.model.n_training_likes[bundle.items.rows(items)]))
+    return float(np.mean(bundle.model.n_likes.numpy()[bundle.items.rows(items)]))
 
 
 def store_dial(store: Recommender) -> TailDial:
@@ -177,7 +178,7 @@ def test_lifting_is_taking_what_is_due_first(
     candidates=st.none() | st.lists(st.sampled_from(ITEMS), min_size=1),
     exclude=st.lists(st.sampled_from(ITEMS), unique=True, max_size=8),
     k=st.integers(1, N_ITEMS),
-    tail=st.floats(0, 1),
+    tail=st.floats(-1, 1),
 )
 def test_an_answer_holds_exactly_what_it_may_at_every_dial(
     store: Recommender,
@@ -212,7 +213,7 @@ def test_at_0_the_answer_is_the_models(store: Recommender) -> None:
     np.testing.assert_allclose(corrected, [each.score for each in store.recommend(USERS[0], k=20)], atol=1e-3)
 
 
-@pytest.mark.parametrize("tail", DIALS)
+@pytest.mark.parametrize("tail", (*POPULAR, *DIALS))
 def test_every_user_in_a_batch_is_answered_as_alone_at_every_dial(store: Recommender, tail: float) -> None:
     rows = store.recommend_many(USERS, k=8, tail=tail).to_pylist()
     for user in USERS[::7]:
@@ -240,6 +241,16 @@ def test_the_farther_the_less_known_and_still_ones_own(store: Recommender) -> No
     for rows in found:
         own = [kind_of(row["item"]) == kind_of(ITEMS[USERS.index(row["user"]) % 2]) for row in rows]
         assert np.mean(own) > 0.9
+
+
+def test_below_0_what_is_popular_among_people_like_this(store: Recommender) -> None:
+    found = [store.recommend_many(USERS, k=5, tail=tail).to_pylist() for tail in (0.0, *reversed(POPULAR))]
+    means = [popularity_of(tuple(row["item"] for row in rows)) for rows in found]
+    assert means == sorted(means)
+    assert means[-1] > 1.1 * means[0]
+    for rows in found:
+        own = [kind_of(row["item"]) == kind_of(ITEMS[USERS.index(row["user"]) % 2]) for row in rows]
+        assert np.mean(own) > 0.75  # it stays personal: the other half of the shop is as popular
 
 
 def test_each_beginning_has_the_users_share_of_tail_items(store: Recommender) -> None:
@@ -292,9 +303,9 @@ def test_explanations_take_the_models_score_apart(store: Recommender) -> None:
         assert each.reason == plain[each.item]
 
 
-@pytest.mark.parametrize("tail", [-0.01, 1.01, float("nan"), float("inf")])
+@pytest.mark.parametrize("tail", [-1.01, 1.01, float("nan"), float("inf"), -float("inf")])
 def test_a_dial_that_cannot_be(store: Recommender, tail: float) -> None:
-    with pytest.raises(RequestError, match=r"expected a tail dial from 0 .* to 1 .*, got"):
+    with pytest.raises(RequestError, match=r"expected a tail dial from -1 .* to 1 .*, got"):
         store.recommend(USERS[0], tail=tail)
     with pytest.raises(RequestError, match=r"expected a tail dial"):
         store.recommend_many(USERS, tail=tail)

@@ -7,7 +7,7 @@ import pyarrow as pa
 from shop import WordEncoder, make_tables, train_shop
 from shop_changes import with_edges
 
-from kgrec.model.bundle import Bundle
+from kgrec.bundle import Bundle
 from kgrec.recommend import Recommender
 from kgrec.sync import sync_bundle
 
@@ -16,7 +16,9 @@ COLD, TEA = ITEMS[-1], USERS[:8:2]
 
 
 def vectors(bundle: Bundle) -> np.ndarray:
-    return np.hstack([bundle.model.few_shot.vectors.numpy(), bundle.model.backbone.vectors.numpy()])
+    few_shot = bundle.model.component("few_shot")
+    assert few_shot is not None
+    return np.hstack([few_shot.items.numpy(), bundle.model.backbone.items.numpy()])
 
 
 def test_likes_place_a_cold_item_and_their_end_undoes_it(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 from shop import CONFIG, KINDS, N_USERS, WORDS, WordEncoder, make_tables
 from shop_changes import with_edges, with_nodes
 
+from kgrec.bundle import Bundle, load_bundle, save_bundle
 from kgrec.config import TrainConfig
-from kgrec.model.bundle import Bundle, load_bundle, save_bundle
 from kgrec.model.gnn import GnnEncoder
 from kgrec.recommend import Recommender
 from kgrec.sync import sync_bundle

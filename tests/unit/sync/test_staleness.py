@@ -10,7 +10,7 @@ from shop import WordEncoder, make_tables, train_shop
 from shop_changes import with_edges, with_nodes, without_nodes
 
 from graph_schema import GraphTables
-from kgrec.model.bundle import Bundle
+from kgrec.bundle import Bundle
 from kgrec.sync import Staleness, preview_sync, sync_bundle
 from kgrec.sync.report import print_report
 from kgrec.sync.staleness import MOST_GONE_LIKES, MOST_NEW_LIKES, MOST_PLACED_ITEMS
@@ -27,7 +27,7 @@ def measure(tables: GraphTables, bundle: Bundle | None = None) -> Staleness:
 def test_what_training_learned_from() -> None:
     lineage = train_shop().lineage
     assert (lineage.n_likes, lineage.n_items, lineage.n_syncs, lineage.synced_at) == (N_LIKES, N_LEARNED, 0, None)
-    np.testing.assert_array_equal(train_shop().model.n_training_likes, train_shop().liked.sum(axis=0))
+    np.testing.assert_array_equal(train_shop().model.n_likes, train_shop().liked.sum(axis=0))
 
 
 def test_new_likes_and_new_items() -> None:
@@ -37,14 +37,14 @@ def test_new_likes_and_new_items() -> None:
     found = measure(tables)
     assert found.age_s == 5 * DAY_S
     assert found.new_likes == pytest.approx(21 / 321)
-    liked = int((train_shop().model.n_training_likes > 0).sum()) + 1  # sku-99 is not liked
+    liked = int((train_shop().model.n_likes > 0).sum()) + 1  # sku-99 is not liked
     assert found.placed_items == pytest.approx(1 / liked)
     assert (found.gone_likes, found.gone_items) == (0, 0)
     assert not found.reasons
 
 
 def test_gone_items_take_their_likes_with_them() -> None:
-    likes = train_shop().model.n_training_likes
+    likes = train_shop().model.n_likes.numpy()
     found = measure(without_nodes(make_tables(), "product", ["sku-00", "sku-07", "sku-29"]))
     assert found.gone_items == pytest.approx(2 / N_LEARNED)  # nothing was learned of sku-29
     assert found.gone_likes == pytest.approx((likes[0] + likes[7]) / N_LIKES)
@@ -96,5 +96,5 @@ def test_the_report_that_people_read(capsys: pytest.CaptureFixture[str]) -> None
     assert ["node", "maker", "1", "7"] in lines
     assert ["How", "stale", "it", "is,", "5", "days", "after", "its", "training"] in lines
     assert lines[-1][:2] == ["Train", "again:"]
-    gone = sum(train_shop().model.n_training_likes[:26:2]) / N_LIKES
+    gone = int(train_shop().model.n_likes[:26:2].sum()) / N_LIKES
     assert f"{gone:.0%} of the likes trained on are gone" in " ".join(lines[-1])

@@ -35,11 +35,12 @@ def test_training_reports_losses_qualities_and_times_and_is_not_changed_by_it(tm
         for on_metric in (lambda *told: metrics.append(told), None)
     )  # fmt: skip
     by_kind = Counter(name.partition("/")[0] for name, _, _ in metrics)
-    assert by_kind == {"loss": 4, "validation": len(bundle.choices["quality"]), "seconds": len(stages)}
+    seen = bundle.choices["quality"] | {one["title"]: one["worth"] for one in bundle.choices["verdicts"]}
+    assert by_kind == {"loss": 4, "validation": len(seen), "seconds": len(stages)}
     losses = [(name, step) for name, _, step in metrics if name.startswith("loss/")]
     assert losses == [(f"loss/head, {part}", epoch) for part in ("validation", "all likes") for epoch in (1, 2)]
     qualities = {name.removeprefix("validation/"): value for name, value, _ in metrics if "validation/" in name}
-    assert qualities == bundle.choices["quality"]
+    assert qualities == seen
     assert [name for name, _, _ in metrics if "seconds/" in name] == [f"seconds/{stage}" for stage in stages]
     support = train_shop().liked
     assert np.array_equal(bundle.model.score(support), silent.model.score(support))

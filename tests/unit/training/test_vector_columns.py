@@ -10,9 +10,9 @@ from shop import CONFIG, N_ITEMS, SCHEMA, WordEncoder, kind_of, make_tables
 
 from graph_schema import CatalogueError, CatalogueSchema, GraphTables
 from graph_schema.staging import stage_tables
+from kgrec.bundle import Bundle, load_bundle, save_bundle
 from kgrec.errors import RequestError
 from kgrec.graph.hetero import to_hetero
-from kgrec.model.bundle import Bundle, load_bundle, save_bundle
 from kgrec.recommend import Recommender
 from kgrec.store import open_store, read_tables
 from kgrec.store.load import load_staged
@@ -60,11 +60,11 @@ def test_the_prior_learns_from_vectors(bundle: Bundle) -> None:
     nothing = np.zeros(0, np.int64)
     tea, bike = (prior.place(None, nothing, np.array(PHOTO[kind], np.float32)) for kind in ("tea", "bike"))
     is_tea = np.array([kind_of(item) == "tea" for item in bundle.items.ids])
-    scores = head.vectors.numpy() @ (tea - bike)
+    scores = head.items.numpy() @ (tea - bike)
     assert scores[is_tea].min() > scores[~is_tea].max()
     unknown = prior.place(None, nothing, np.full(3, np.nan, np.float32))
     np.testing.assert_array_equal(unknown, prior.place(None, nothing))
-    assert "vector:photo" in bundle.choices["prior"]["gates"]
+    assert "vector:photo" in bundle.choices["vectors"]["prior"]["gates"]
 
 
 def test_a_product_with_nothing_but_a_vector_is_placed_by_it(bundle: Bundle, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kgrec.config import BackboneConfig, TrainConfig
+from kgrec.config import BackboneConfig, GateConfig, TrainConfig
 from kgrec.errors import KgrecError
 from kgrec.tune.space import (
     LEFT_OUT,
@@ -107,3 +107,10 @@ def test_toml_has_only_what_differs_from_the_defaults() -> None:
     changed = apply_params(TrainConfig(device="cpu"), {"head.learning_rate": 0.03, "backbone.alphas": 0.2})
     assert to_toml(changed) == 'device = "cpu"\n\n[backbone]\nalphas = [0.2]\n\n[head]\nlearning_rate = 0.03\n'
     assert to_toml(apply_params(DEFAULT, {"head.epochs": 5})) == "[head]\nepochs = 5\n"
+
+
+def test_a_table_of_numbers_is_written_as_toml_too(tmp_path: Path) -> None:
+    config = TrainConfig(gate=GateConfig(most_popular={1: 2.5, 10: 6.0}))
+    file = tmp_path / "config.toml"
+    file.write_text(to_toml(config), encoding="utf-8")
+    assert TrainConfig.from_toml(file) == config

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from kgrec.graph.few_items import show_few
-from kgrec.graph.split import Likes, Split
+from kgrec.questions.few_items import show_few
+from kgrec.questions.splits import Likes, Split
 
 N_USERS, N_ITEMS = 8, 4
 COLD = np.array([False, True, True, False])

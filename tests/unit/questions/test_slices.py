@@ -7,7 +7,16 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, random_array
 
 from kgrec.errors import KgrecError, RequestError
-from kgrec.slices import METRICS, Slice, evaluate_slice, tail_items, tail_slice
+from kgrec.metrics import geometric_mean
+from kgrec.questions.slices import (
+    METRICS,
+    OBJECTIVE_METRICS,
+    Slice,
+    evaluate_slice,
+    paired_difference,
+    tail_items,
+    tail_slice,
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,75 @@ def test_golden_slice():
     np.testing.assert_array_equal(result.item_relevant, [1, 0, 1, 1])
     assert result.coverage == 0.75
     assert result.average_popularity(np.array([8, 4, 2, 0])) == pytest.approx((8 + 2 * 4 + 2) / 4)
+
+
+def test_golden_slice_with_popularity():
+    # As above, k = 2, with likes 16, 4, 1, 0 in training: weights 1/4, 1/2, 1, 1. User 0 finds item 2, the only one
+    # asked for; user 2 is asked for items 0 and 3, together 5/4, and finds 0. Lists {1, 2} and {0, 1} share one of two.
+    slice_ = Slice("warm", "Warm", to_csr([[1, 0, 0, 0], [0, 0, 0, 0]]), to_csr([[0, 0, 1, 0], [1, 0, 0, 1]]))
+    result = evaluate_slice(FALLING, slice_, k=2, popularity=np.array([16, 4, 1, 0]))
+    np.testing.assert_allclose(result.per_user("stratified_recall"), [1, 0.25 / 1.25])
+    np.testing.assert_allclose(result.curves("stratified_recall")[1, :4], [0.2, 0.2, 0.2, 1])
+    assert result.overlap == pytest.approx(0.5)
+    ndcg = (1 / np.log2(3) + 1 / (1 + 1 / np.log2(3))) / 2
+    assert result.objective == pytest.approx((0.75 * ndcg * 0.6) ** (1 / 3))
+    assert result.objective_per_user.mean() == pytest.approx(result.objective)
+    assert result.popular_in_first is not None
+    np.testing.assert_array_equal(result.popular_in_first, [2, 3])  # three items are liked at all, item 0 is known
+
+
+def test_paired_difference_golden():
+    # Two users; ours finds what each likes first, the other for user 1 alone: every metric is 1, 1 and 0, 1, so the
+    # objectives are 1 and 1/2, linearised to (1, 1) and (0, 1): differences 1 and 0, standard error 1/2.
+    relevant = to_csr([[1, 0, 0], [0, 1, 0]])
+    slice_ = Slice("warm", "Warm", csr_array((2, 3), dtype=np.float32), relevant)
+    popularity = np.array([1, 1, 1])
+
+    @dataclass(frozen=True)
+    class Listed:
+        scores: NDArray[np.float32]
+        name: str = "listed"
+
+        def score(self, support: csr_array) -> NDArray[np.float32]:
+            return self.scores
+
+    ours = Listed(np.array([[2, 1, 0], [1, 2, 0]], np.float32))
+    other = Listed(np.array([[0, 1, 2], [1, 2, 0]], np.float32))
+    a, b = (evaluate_slice(one, slice_, k=1, popularity=popularity) for one in (ours, other))
+    assert paired_difference(a, b) == pytest.approx((0.5, 0.5))
+    assert paired_difference(a, a) == (0, 0)
+
+
+def test_paired_difference_is_as_uncertain_as_resampling_says(board: Board):
+    weak = Slice("warm", "Warm", board.train, board.test)
+    rng = np.random.default_rng(4)
+    a, b = (
+        evaluate_slice(Fixed(rng.random(board.n_items).astype(np.float32)), weak, 5, popularity=board.popularity)
+        for _ in range(2)
+    )
+    difference, error = paired_difference(a, b)
+    assert difference == pytest.approx(a.objective - b.objective)
+    drawn = []
+    for _ in range(1000):
+        users = rng.integers(a.users.size, size=a.users.size)
+        one, two = (np.column_stack([r.per_user(m)[users] for m in OBJECTIVE_METRICS]) for r in (a, b))
+        drawn.append(geometric_mean(one) - geometric_mean(two))
+    assert error == pytest.approx(np.std(drawn), rel=0.2)
+
+
+def test_without_popularity_the_objective_is_not_known(board: Board):
+    result = evaluate_slice(Noise(), board.warm)
+    with pytest.raises(KgrecError, match="pass `popularity`"):
+        _ = result.objective
+    with pytest.raises(KgrecError, match="popularity of 40 items"):
+        evaluate_slice(Noise(), board.warm, popularity=np.zeros(3, np.int64))
+
+
+def test_results_over_other_users_are_not_compared(board: Board):
+    fewer = Slice("fewer", "Fewer", board.train[:5], board.test[:5])
+    a, b = (evaluate_slice(Noise(), slice_, popularity=board.popularity) for slice_ in (board.warm, fewer))
+    with pytest.raises(KgrecError, match="same users"):
+        paired_difference(a, b)
 
 
 def test_only_candidates_are_recommended_and_counted():
@@ -144,7 +222,7 @@ def test_impossible_slices_are_refused(board: Board):
 def test_impossible_requests_are_refused(board: Board):
     with pytest.raises(RequestError, match="k and block_users"):
         evaluate_slice(Noise(), board.warm, 0)
-    with pytest.raises(RequestError, match="recall, ndcg, mrr, got 'auc'"):
+    with pytest.raises(RequestError, match="recall, ndcg, mrr, stratified_recall, got 'auc'"):
         evaluate_slice(Noise(), board.warm).per_user("auc")
 
 

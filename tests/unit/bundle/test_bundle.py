@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from scipy.sparse import csr_array
-from shop import N_ITEMS, SCHEMA, age_bundle, train_shop, without_content
+from shop import SCHEMA, WordEncoder, train_shop
 from torch import Tensor
 
 from graph_schema import CatalogueSchema
+from kgrec.bundle import Bundle, load_bundle, round_model, save_bundle
 from kgrec.errors import BundleError
-from kgrec.model.bundle import Bundle, load_bundle, save_bundle
-from kgrec.model.item_item import ItemItem
+from kgrec.model.component import Support
 
 
 def flatten(value: Any, path: str = "bundle") -> Iterator[tuple[str, Any]]:
@@ -32,6 +33,9 @@ def flatten(value: Any, path: str = "bundle") -> Iterator[tuple[str, Any]]:
     elif isinstance(value, Mapping):
         for key in sorted(value):
             yield from flatten(value[key], f"{path}.{key}")
+    elif isinstance(value, list | tuple) and any(map(is_dataclass, value)):
+        for place, part in enumerate(value):
+            yield from flatten(part, f"{path}.{place}")
     elif isinstance(value, list | tuple):
         yield path, tuple(value)
     else:
@@ -70,33 +74,86 @@ def test_what_is_read_is_what_was_written(saved: Path) -> None:
     assert_equal(load_bundle(saved, SCHEMA), train_shop())
 
 
-def test_a_bundle_without_item_item_models(tmp_path: Path) -> None:
-    bundle = replace(train_shop(), model=replace(train_shop().model, item_item=None, item_item_few=None))
-    save_bundle(bundle, tmp_path / "bundle")
-    assert_equal(load_bundle(tmp_path / "bundle"), bundle)
+def test_a_saved_model_answers_as_the_trained_one_to_the_bit(saved: Path) -> None:
+    bundle = train_shop()
+    ours, theirs = bundle.model, load_bundle(saved).model
+    likes = bundle.liked
+    np.testing.assert_array_equal(theirs.score(likes), ours.score(likes))
+    said = WordEncoder().encode(["green tea", "a bell"])
+    heard = [model.score_sentence(model.hear(likes[:2], said)) for model in (ours, theirs)]
+    np.testing.assert_array_equal(*heard)
+    one = Support(likes[[3]])
+    for name, value in vars(ours.contributions(one)).items():
+        if name != "sources":
+            np.testing.assert_array_equal(getattr(theirs.contributions(one), name), value)
+    np.testing.assert_array_equal(theirs.likeness_vectors(), ours.likeness_vectors())
+    codes = np.arange(3)
+    np.testing.assert_array_equal(theirs.prior.place(said[0], codes), ours.prior.place(said[0], codes))
+    n_items = ours.n_items
+    grown = [
+        model.with_items(
+            np.arange(n_items), torch.cat([model.text, torch.from_numpy(said[:1])]), np.array([n_items]),
+            model.prior.place(said[0], codes)[None], [codes],
+        )
+        for model in (ours, theirs)
+    ]  # fmt: skip
+    more = csr_array((likes.data, likes.indices, likes.indptr), shape=(likes.shape[0], n_items + 1))
+    np.testing.assert_array_equal(*(model.score(more) for model in grown))
 
 
-def test_a_low_rank_item_item_model(tmp_path: Path) -> None:
-    left, right = torch.randn((2, N_ITEMS, 3), generator=torch.Generator().manual_seed(0))
-    model = replace(train_shop().model, item_item=ItemItem(left, right))
-    bundle = replace(train_shop(), model=model)
+def test_rounding_a_second_time_changes_nothing() -> None:
+    bundle = train_shop()
+    assert_equal(replace(bundle, model=round_model(bundle.model)), bundle)
+
+
+def test_a_bundle_of_some_components(tmp_path: Path) -> None:
+    model = train_shop().model
+    places = [model.names.index(name) for name in ("backbone", "co_likes", "popularity")]
+    gate = replace(
+        model.gate, warm=model.gate.warm[:, places], cold=model.gate.cold[:, places],
+        sentence_warm=model.gate.sentence_warm[places], sentence_cold=model.gate.sentence_cold[places],
+    )  # fmt: skip
+    fewer = replace(model, components=tuple(model.components[place] for place in places), gate=gate)
+    bundle = replace(train_shop(), model=fewer)
     save_bundle(bundle, tmp_path / "bundle")
     found = load_bundle(tmp_path / "bundle")
     assert_equal(found, bundle)
-    np.testing.assert_array_equal(found.model.score(found.liked), model.score(bundle.liked))
+    np.testing.assert_array_equal(found.model.score(found.liked), fewer.score(bundle.liked))
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_bundle_from_before_there_was_a_content_component(version: int, tmp_path: Path) -> None:
-    expected = without_content(train_shop())
-    save_bundle(expected, tmp_path / "old")
-    age_bundle(tmp_path / "old", version)
-    found = load_bundle(tmp_path / "old")
-    assert_equal(replace(found, config=expected.config), expected)
-    # what its settings meant is gone with the code that read them; the others are kept
-    assert (found.config.seed, found.config.head) == (expected.config.seed, expected.config.head)
-    save_bundle(found, tmp_path / "new")
-    assert_equal(load_bundle(tmp_path / "new"), found)
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_bundle_of_an_earlier_model_is_refused(version: int, saved: Path) -> None:
+    change_json(saved, lambda described: described.update(version=version, kgrec="0.1"))
+    with pytest.raises(BundleError, match=rf"format version {version}, written by kgrec 0\.1; .*: train again"):
+        load_bundle(saved)
+
+
+def test_a_component_that_this_kgrec_does_not_know(saved: Path) -> None:
+    change_json(saved, lambda described: described["components"].append("astrology"))
+    with pytest.raises(BundleError, match=r"unknown components \['astrology'\]; this kgrec knows \['backbone'"):
+        load_bundle(saved)
+
+
+def test_the_file_holds_no_number_that_could_be_left_out(saved: Path) -> None:
+    """Items' vectors take two bytes a number, and no matrix is n_items wide or n_users by n_items."""
+    bundle, model = train_shop(), train_shop().model
+    n_items, text_dim = model.n_items, model.text.shape[1]
+    width = sum(component.items.shape[1] for component in model.components)
+    onto = sum(getattr(component, "onto", torch.zeros((0, 0))).shape[1] for component in model.components)
+    neighbours = sum(c.neighbours.nnz for c in model.components if c.neighbours is not None)
+    of_items = 2 * n_items * (width + onto + 2 * text_dim + model.likeness.likes.shape[1])
+    others = sum(sizes_of(saved)[name] for name in sizes_of(saved) if not is_of_items(name))
+    assert tensors_of(saved).stat().st_size < 1.3 * (of_items + 4 * neighbours + others) + 30_000
+    assert sizes_of(saved)["item_item.neighbours.data"] == 2 * model.components[2].neighbours.nnz
+    assert sizes_of(saved)["liked.indices"] == 2 * bundle.liked.nnz
+
+
+def sizes_of(path: Path) -> dict[str, int]:
+    return {name: value.numel() * value.element_size() for name, value in load_file(tensors_of(path)).items()}
+
+
+def is_of_items(name: str) -> bool:
+    return name.endswith((".items", ".onto", "neighbours.data", "neighbours.indices")) or name == "model.text"
 
 
 def test_equal_bundles_are_equal_files(saved: Path, tmp_path: Path) -> None:
@@ -109,12 +166,12 @@ def test_nothing_is_pickled(saved: Path) -> None:
     files = list(saved.iterdir())
     assert sorted(file.suffix for file in files) == [".json", ".safetensors"]
     for file in files:
-        with pytest.raises(ValueError, match=r"opcode|pickle|expected|unknown|not enough"):
+        with pytest.raises(ValueError, match=r"opcode|pickle|expected|unknown|not enough|codec"):
             list(pickletools.genops(file.read_bytes()))
 
 
 def test_a_new_bundle_takes_the_place_of_the_old_one(saved: Path) -> None:
-    newer = replace(train_shop(), model=replace(train_shop().model, popularity=train_shop().model.popularity + 1))
+    newer = replace(train_shop(), model=replace(train_shop().model, n_likes=train_shop().model.n_likes + 1))
     save_bundle(newer, saved)
     assert_equal(load_bundle(saved), newer)
     assert len(list(saved.iterdir())) == 2  # the old tensors are gone
@@ -124,7 +181,7 @@ def test_a_new_bundle_takes_the_place_of_the_old_one(saved: Path) -> None:
 def test_a_write_that_stops_leaves_the_old_bundle(
     saved: Path, monkeypatch: pytest.MonkeyPatch, stopped_at: int
 ) -> None:
-    newer = replace(train_shop(), model=replace(train_shop().model, popularity=train_shop().model.popularity + 1))
+    newer = replace(train_shop(), model=replace(train_shop().model, n_likes=train_shop().model.n_likes + 1))
     rename, n_renamed = Path.replace, 0
 
     def rename_or_stop(self: Path, target: Path) -> Path:
@@ -186,14 +243,16 @@ def test_a_foreign_manifest(saved: Path, content: str) -> None:
         load_bundle(saved)
 
 
-@pytest.mark.parametrize("version", [4, 99, "1.0", None])
+@pytest.mark.parametrize("version", [5, 99, "1.0", None])
 def test_a_newer_bundle(saved: Path, version: object) -> None:
     change_json(saved, lambda described: described.update(version=version))
     with pytest.raises(BundleError, match=r"format version .*install a newer kgrec"):
         load_bundle(saved)
 
 
-@pytest.mark.parametrize("name", ["schema", "ids", "names", "scalars", "config", "relations", "tensors", "encoder"])
+@pytest.mark.parametrize(
+    "name", ["schema", "ids", "names", "components", "config", "relations", "tensors", "encoder", "choices", "lineage"]
+)
 def test_a_manifest_that_lacks_something(saved: Path, name: str) -> None:
     change_json(saved, lambda described: described.pop(name))
     with pytest.raises(BundleError, match=rf"is damaged: .*{name}.*train again"):

@@ -10,7 +10,9 @@ from torch_geometric.data import HeteroData
 from graph_schema import CatalogueSchema
 from kgrec.config import SplitConfig
 from kgrec.errors import CatalogueError
-from kgrec.slices import Slice
+from kgrec.questions.slices import Slice
+
+_AFTER = 0.9  # of the likes lie before the date of the slice after one date
 
 
 @dataclass(frozen=True)
@@ -22,15 +24,15 @@ class Likes:
         items: (n,) int64 item rows.
         times: (n,) int64 UTC seconds; None where interactions have no time.
         shape: (n_users, n_items).
-        met: (n_items,) bool: items that anybody interacted with, liked or not; None: those that are liked. The others
-            are cold: what nobody has met is not known to be disliked.
+        disliked: (n_users, n_items) of 1s: who met which item without liking it, so that it is not recommended to them;
+            None: nobody.
     """
 
     users: NDArray[np.int64]
     items: NDArray[np.int64]
     times: NDArray[np.int64] | None
     shape: tuple[int, int]
-    met: NDArray[np.bool_] | None = None
+    disliked: csr_array | None = None
 
     def __len__(self) -> int:
         """The number of likes."""
@@ -42,12 +44,16 @@ class Likes:
         return replace(self, users=self.users[kept], items=self.items[kept], times=times)
 
     @property
-    def cold_items(self) -> NDArray[np.bool_]:
-        """(n_items,) bool: items that nobody has met."""
-        if self.met is not None:
-            return ~self.met
-        unliked: NDArray[np.bool_] = np.bincount(self.items, minlength=self.shape[1]) == 0
-        return unliked
+    def counts(self) -> NDArray[np.int64]:
+        """(n_items,) int64: how many users like each item."""
+        return np.bincount(self.items, minlength=self.shape[1]).astype(np.int64)
+
+    @property
+    def n_disliked(self) -> NDArray[np.int64]:
+        """(n_items,) int64: how many users met each item without liking it."""
+        if self.disliked is None:
+            return np.zeros(self.shape[1], np.int64)
+        return np.bincount(self.disliked.indices, minlength=self.shape[1]).astype(np.int64)
 
     def to_matrix(self) -> csr_array:
         """(n_users, n_items) float32, 1 where a user likes an item, indices sorted."""
@@ -67,9 +73,12 @@ def read_likes(data: HeteroData, schema: CatalogueSchema) -> Likes:
     users, items = store.edge_index.numpy()
     times = store.time.numpy() if "time" in store else None
     shape = (data[schema.user_type].num_nodes, data[schema.item_type].num_nodes)
-    likes = Likes(users, items, times, shape, np.bincount(items, minlength=shape[1]) > 0)
+    likes = Likes(users, items, times, shape)
     if schema.interaction.positive is not None:
-        likes = likes.select(store.weight.numpy() >= schema.interaction.positive)
+        liked = store.weight.numpy() >= schema.interaction.positive
+        others = replace(likes.select(~liked), times=None).to_matrix()
+        likes = likes.select(liked)
+        likes = replace(likes, disliked=subtract(others, likes.to_matrix()))
     if not len(likes):
         raise CatalogueError(
             f"no likes: none of {len(users)} {schema.interaction.edge!r} interactions is positive "
@@ -78,17 +87,25 @@ def read_likes(data: HeteroData, schema: CatalogueSchema) -> Likes:
     return likes
 
 
+def subtract(matrix: csr_array, other: csr_array) -> csr_array:
+    """The entries of a matrix of 1s where another, of the same shape, has none."""
+    left = csr_array(matrix - matrix.multiply(other))
+    left.eliminate_zeros()
+    return left
+
+
 @dataclass(frozen=True)
 class Split:
     """Likes to learn from, and the questions about the rest.
 
     Attributes:
         train: the likes that may be seen.
-        slices: the questions, by name: "warm", "cold_items", "cold_items_all", "cold_users_k<n>",
-            and "cold_users_cold_items_k<n>"; only those that anybody can be asked.
+        slices: the questions, by name: "warm" (its parts "warm_latest" and "warm_random", and "warm_date", what lies
+            after one date), "cold_items", "cold_items_all", "overall", "cold_users_k<n>", and
+            "cold_users_cold_items_k<n>"; only those that anybody can be asked.
         cold_items: (n_items,) bool: held out whole.
         cold_users: (n_users,) bool: held out whole.
-        by_time: whether the warm likes held out are the latest.
+        by_time: whether likes have times, so that half of the warm likes held out are each user's latest.
     """
 
     train: Likes
@@ -99,36 +116,44 @@ class Split:
 
 
 def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> Split:
-    """Holds out whole users, whole items, and a share of the other likes.
+    """Holds out whole users, whole items, and a share of each other user's likes.
 
-    The warm likes held out are those after one point in time where likes have times, random ones otherwise. A cold
-    user shows the first likes (by time, else random ones) and is asked for the rest.
+    Where likes have times, half of the warm likes held out are each user's own latest, the others are drawn at random;
+    without times all are drawn. A cold user shows the first likes (by time, else random ones) and is asked for the
+    rest.
 
     Args:
         likes: all likes.
         config: the shares and the support sizes.
-        rng: draws the users, the items and, without times, the likes.
+        rng: draws the users, the items and the likes.
     """
     n_users, n_items = likes.shape
     cold_users = _draw(np.unique(likes.users), n_users, config.cold_users, rng)
     cold_items = _draw(np.unique(likes.items), n_items, config.cold_items, rng)
     of_cold_user, of_cold_item = cold_users[likes.users], cold_items[likes.items]
-    warm = ~of_cold_user & ~of_cold_item
-    later = _later(likes, warm, config.warm, rng)
-    train = replace(likes.select(warm & ~later), met=~likes.cold_items & ~cold_items)
+    latest, random = _hold_out(likes, ~of_cold_user, config.warm, rng)
+    later = latest | random
+    disliked = likes.disliked
+    if disliked is not None:
+        disliked = csr_array(disliked.multiply(~cold_items))
+        disliked.eliminate_zeros()
+    train = replace(likes.select(~of_cold_user & ~of_cold_item & ~later), disliked=disliked)
     seen = train.to_matrix()
-    trained = np.bincount(train.items, minlength=n_items) > 0  # (n_items,)
+    trained = train.counts > 0  # (n_items,)
     known = np.diff(seen.indptr) > 0  # (n_users,)
 
-    held_warm = likes.select(warm & later & known[likes.users] & trained[likes.items]).to_matrix()
-    held_cold = likes.select(~of_cold_user & of_cold_item & known[likes.users]).to_matrix()
+    askable = ~of_cold_user & known[likes.users]
+    warm = askable & ~of_cold_item & trained[likes.items]
+    held_warm = likes.select(warm & later).to_matrix()
+    held_cold = likes.select(askable & of_cold_item).to_matrix()
     # Beside warm likes only the same part of the cold ones is asked for, or cold items would count too much.
-    later_cold = likes.select(~of_cold_user & of_cold_item & later & known[likes.users]).to_matrix()
+    held = likes.select(askable & later).to_matrix()
     slices = [
-        Slice("warm", "Warm users, warm items", seen, held_warm, trained),
+        Slice("warm", "Known users, known items", seen, held_warm, trained, disliked),
+        *_parts_of_warm(likes, warm, latest, random, seen, trained, disliked),
         Slice("cold_items", "Cold items, among cold items", seen, held_cold, cold_items),
-        Slice("cold_items_all", "Cold items, among all items", seen, held_cold, trained | cold_items),
-        Slice("overall", "Warm and cold items together", seen, held_warm + later_cold, trained | cold_items),
+        Slice("cold_items_all", "Cold items, among all items", seen, held_cold, trained | cold_items, disliked),
+        Slice("overall", "Known and cold items together", seen, held, None, disliked),
     ]
     order = rng.permutation(len(likes)) if likes.times is None else np.lexsort((likes.items, likes.times))
     place = np.empty(len(likes), np.int64)
@@ -144,12 +169,36 @@ def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> 
         support = shown.select(enough & (rank < size)).to_matrix()
         rest = shown.select(enough & (rank >= size)).to_matrix()
         title = f"Cold users, {size} like{'' if size == 1 else 's'}"
-        slices.append(Slice(f"cold_users_k{size}", title, support, rest, trained))
+        slices.append(Slice(f"cold_users_k{size}", title, support, rest, trained, disliked))
         slices.append(
             Slice(f"cold_users_cold_items_k{size}", f"{title}, cold items", support, _rows_of(asked, rest), cold_items)
         )
     by_name = {slice_.name: slice_ for slice_ in slices if slice_.relevant.nnz}
     return Split(train, by_name, cold_items, cold_users, likes.times is not None)
+
+
+def _parts_of_warm(
+    likes: Likes,
+    warm: NDArray[np.bool_],
+    latest: NDArray[np.bool_],
+    random: NDArray[np.bool_],
+    seen: csr_array,
+    trained: NDArray[np.bool_],
+    disliked: csr_array | None,
+) -> list[Slice]:
+    """The latest and the random likes apart, and the latest of them after one date; none without times."""
+    if likes.times is None or not (warm & latest).any():
+        return []
+    after = likes.times >= np.quantile(likes.times, _AFTER, method="higher")
+    parts = (
+        ("warm_latest", "Known users, their latest likes", latest),
+        ("warm_random", "Known users, random likes", random),
+        ("warm_date", f"Known users, likes of the last {1 - _AFTER:.0%} of time", latest & after),
+    )
+    return [
+        Slice(name, title, seen, likes.select(warm & part).to_matrix(), trained, disliked)
+        for name, title, part in parts
+    ]
 
 
 def _draw(rows: NDArray[np.int64], size: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -159,11 +208,24 @@ def _draw(rows: NDArray[np.int64], size: int, share: float, rng: np.random.Gener
     return mask
 
 
-def _later(likes: Likes, warm: NDArray[np.bool_], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    if likes.times is None or not warm.any():
-        later: NDArray[np.bool_] = rng.random(len(likes)) < share
-        return later
-    return likes.times > np.quantile(likes.times[warm], 1 - share, method="higher")
+def _hold_out(
+    likes: Likes, held: NDArray[np.bool_], share: float, rng: np.random.Generator
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Marks each user's latest likes and random others, of those that may be held: two (n,) masks.
+
+    Every user's share is rounded at random, so that users of two likes are asked too.
+    """
+    by_time = likes.times is not None
+    random = held & (rng.random(len(likes)) < (share / 2 if by_time else share))
+    if likes.times is None:
+        return np.zeros(len(likes), np.bool_), random
+    order = np.argsort(np.lexsort((rng.random(len(likes)), likes.times)))  # ties in time at random
+    n_likes = np.bincount(likes.users[held], minlength=likes.shape[0])
+    wanted = np.floor(n_likes * share / 2 + rng.random(likes.shape[0])).astype(np.int64)
+    wanted = np.minimum(wanted, np.maximum(n_likes - 1, 0))
+    from_last = _rank_by_user(likes.users, -order)
+    latest = held & (from_last < wanted[likes.users])
+    return latest, random & ~latest
 
 
 def _rank_by_user(users: NDArray[np.int64], place: NDArray[np.int64]) -> NDArray[np.int64]:

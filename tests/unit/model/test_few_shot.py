@@ -9,38 +9,46 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from kgrec.config import HeadConfig
+from kgrec.model.component import Scale, Support
 from kgrec.model.episodes import draw_episodes
-from kgrec.model.head import Head, fit_head
+from kgrec.model.few_shot import FewShot, train_head
 from kgrec.model.ials import fit_ials
 
 
-def make_head(vectors: Any, **changes: Any) -> Head:
+def make_head(vectors: Any, **changes: Any) -> FewShot:
     z = torch.as_tensor(vectors, dtype=torch.float32)
-    dim = z.shape[1]
-    return Head(**{
-        "vectors": z, "gram": z.T @ z, "centre": torch.zeros(dim), "alpha": 0.5, "ridge_base": 1.0, "ridge_slope": 0.0,
-        "popularity_base": 0.0, "popularity_slope": 0.0, "to_head": torch.eye(dim),
+    dim, scale = z.shape[1], Scale.of(z)
+    return FewShot(**{
+        "items": z, "gram": z.T @ z, "centre": torch.zeros(dim), "alpha": 0.5, "ridge_base": 1.0, "ridge_slope": 0.0,
+        "to_head": torch.eye(dim), "warm_scale": scale, "cold_scale": scale,
     } | changes)  # fmt: skip
+
+
+def solve(head: FewShot, likes: csr_array) -> torch.Tensor:
+    return head.users(Support(likes))
 
 
 def test_one_solve_worked_by_hand() -> None:
     # Liked: (1, 0) and (1, 1); ridge = 1 + .5 * 2 = 2, alpha .5 over (1, 0), (0, 1), (1, 1); centre (1, 0):
     # left = [[2, 1], [1, 1]] + .5 [[2, 1], [1, 2]] + 2 I = [[5, 1.5], [1.5, 4]], right = (2, 1) + (2, 0).
     head = make_head([[1, 0], [0, 1], [1, 1]], centre=torch.tensor([1.0, 0]), ridge_slope=0.5)
-    np.testing.assert_allclose(head.solve(to_csr([[1, 0, 1]])), [[14.5 / 17.75, -1 / 17.75]], rtol=1e-6)
+    np.testing.assert_allclose(solve(head, to_csr([[1, 0, 1]])), [[14.5 / 17.75, -1 / 17.75]], rtol=1e-6)
 
 
 def test_an_empty_support_gives_the_centre_and_more_likes_less_of_it() -> None:
     centre = torch.tensor([2.0, -1.0])
     head = make_head([[1, 0], [0, 1]], centre=centre, alpha=0.0, ridge_base=3.0)
-    np.testing.assert_allclose(head.solve(to_csr([[0, 0]]))[0], centre, rtol=1e-6)
-    np.testing.assert_allclose(head.solve(to_csr([[1, 0]]))[0], [7 / 4, -1], rtol=1e-6)  # (1 + 3 * 2) / (1 + 3)
+    np.testing.assert_allclose(solve(head, to_csr([[0, 0]]))[0], centre, rtol=1e-6)
+    np.testing.assert_allclose(solve(head, to_csr([[1, 0]]))[0], [7 / 4, -1], rtol=1e-6)  # (1 + 3 * 2) / (1 + 3)
 
 
-def test_ridge_and_popularity_by_support_size() -> None:
-    head = make_head([[1.0]], ridge_base=5.0, ridge_slope=0.1, popularity_base=0.2, popularity_slope=0.6)
-    np.testing.assert_allclose(head.ridge(np.array([0, 1, 10])), [5, 5.1, 6], rtol=1e-6)
-    np.testing.assert_allclose(head.popularity_weight(np.array([0, 1, 2])), [0.8, 0.5, 0.4], rtol=1e-6)
+def test_the_ridge_grows_with_the_support_and_weights_count() -> None:
+    # One like of (1): (c + w.centre ridge) / (c + ridge), the ridge being 5 + .1 a like, however heavy.
+    head = make_head([[1.0], [1.0]], ridge_base=5.0, ridge_slope=0.1, alpha=0.0, centre=torch.tensor([2.0]))
+    heavy = csr_array(np.array([[3.0, 0]], np.float32))
+    np.testing.assert_allclose(solve(head, to_csr([[1, 0]])), [[(1 + 5.1 * 2) / 6.1]], rtol=1e-6)
+    np.testing.assert_allclose(solve(head, heavy), [[(3 + 5.1 * 2) / 8.1]], rtol=1e-6)
+    np.testing.assert_allclose(solve(head, to_csr([[1, 1]])), [[(2 + 5.2 * 2) / 7.2]], rtol=1e-6)
 
 
 @given(st.integers(0, 2**32), st.integers(0, 12), st.integers(1, 16))
@@ -53,20 +61,22 @@ def test_shares_add_up_to_the_user_vector(seed: int, n_likes: int, dim: int) -> 
     )  # fmt: skip
     liked = np.sort(rng.permutation(15)[:n_likes])
     support = to_csr(np.isin(np.arange(15), liked)[None, :])
-    shares, rest = head.shares(head.vectors[torch.from_numpy(liked)])
-    assert shares.shape == (n_likes, dim)
-    np.testing.assert_allclose(shares.sum(dim=0) + rest, head.solve(support)[0], rtol=1e-3, atol=1e-4)
+    support.data[:] = rng.uniform(0.5, 2, n_likes)
+    shares = head.shares(Support(support))
+    assert shares.likes.shape == (n_likes, dim)
+    whole = shares.likes.sum(dim=0) + shares.rest
+    np.testing.assert_allclose(whole, solve(head, support)[0], rtol=1e-3, atol=1e-4)
 
 
 def episodes_config(**changes: Any) -> HeadConfig:
     return HeadConfig(**({"epochs": 12, "learning_rate": 0.02, "batch_size": 16} | changes))
 
 
-def board_head(board: Board, config: HeadConfig, seed: int = 0) -> tuple[Head, list[float]]:
+def board_head(board: Board, config: HeadConfig, seed: int = 0) -> tuple[FewShot, list[float]]:
     items, users = fit_ials(board.train, dim=4, alpha=0.1, regularisation=0.1, epochs=4, seed=0)
     popularity = torch.log1p(torch.from_numpy(board.popularity.astype(np.float32)))
     losses: list[float] = []
-    head = fit_head(
+    head = train_head(
         board.train, items, users, popularity, config, seed=seed, on_epoch=lambda _, loss: losses.append(loss)
     )
     return head, losses
@@ -76,7 +86,7 @@ def test_training_lowers_the_loss_and_finds_the_group_from_one_like(board: Board
     head, losses = board_head(board, episodes_config())
     assert len(losses) == 12
     assert min(losses[-3:]) < losses[0] - 0.05
-    scores = (head.solve(csr_array(np.eye(40, dtype=np.float32))) @ head.vectors.T).numpy()
+    scores = (solve(head, csr_array(np.eye(40, dtype=np.float32))) @ head.items.T).numpy()
     own = np.arange(40)[:, None] % 2 == np.arange(40)[None, :] % 2
     assert (np.where(own, scores, np.inf).min(axis=1) > np.where(own, -np.inf, scores).max(axis=1)).all()
 
@@ -86,7 +96,7 @@ def test_the_loss_is_the_cross_entropy_of_the_likes_that_were_not_shown(n_shown:
     # All vectors are zero, so each of the 4 trained items that is not shown has the same chance.
     likes = to_csr([[1, 1, 1, 1, 0]])
     seen: list[float] = []
-    fit_head(
+    train_head(
         likes, torch.zeros((5, 2)), torch.zeros((1, 2)), torch.log1p(torch.tensor([1.0, 1, 1, 1, 0])),
         episodes_config(epochs=1, support_sizes=(n_shown,)), seed=0, on_epoch=lambda _, loss: seen.append(loss),
     )  # fmt: skip
@@ -98,14 +108,10 @@ def test_equal_seeds_give_equal_heads_and_leave_the_global_generator_alone(board
     before = torch.random.get_rng_state()
     first, again, other = (board_head(board, config, seed)[0] for seed in (0, 0, 1))
     assert torch.equal(before, torch.random.get_rng_state())
-    assert torch.equal(first.vectors, again.vectors)
+    assert torch.equal(first.items, again.items)
     assert torch.equal(first.centre, again.centre)
-    assert (first.alpha, first.ridge_base, first.popularity_base) == (
-        again.alpha,
-        again.ridge_base,
-        again.popularity_base,
-    )
-    assert not torch.equal(first.vectors, other.vectors)
+    assert (first.alpha, first.ridge_base, first.ridge_slope) == (again.alpha, again.ridge_base, again.ridge_slope)
+    assert not torch.equal(first.items, other.items)
 
 
 def test_items_without_likes_teach_nothing(board: Board) -> None:
@@ -115,18 +121,37 @@ def test_items_without_likes_teach_nothing(board: Board) -> None:
     )
     items, users = fit_ials(board.train, dim=4, alpha=0.1, regularisation=0.1, epochs=4, seed=0)
     popularity = torch.log1p(torch.from_numpy(np.append(board.popularity, 0).astype(np.float32)))
-    found = fit_head(wider, torch.cat([items, torch.full((1, 4), 9.0)]), users, popularity, config, seed=0)
+    found = train_head(wider, torch.cat([items, torch.full((1, 4), 9.0)]), users, popularity, config, seed=0)
     expected, _ = board_head(board, config)
-    np.testing.assert_allclose(found.vectors[:40], expected.vectors, atol=1e-4)
+    np.testing.assert_allclose(found.items[:40], expected.items, atol=1e-4)
     np.testing.assert_allclose(found.gram, expected.gram, rtol=1e-3, atol=1e-3)
-    assert not found.vectors[40].any()
+    assert not found.items[40].any()
+
+
+def test_training_goes_on_from_an_earlier_head(board: Board) -> None:
+    items, users = fit_ials(board.train, dim=4, alpha=0.1, regularisation=0.1, epochs=4, seed=0)
+    popularity = torch.log1p(torch.from_numpy(board.popularity.astype(np.float32)))
+    losses: dict[str, list[float]] = {"first": [], "more": []}
+
+    def train(name: str, epochs: int, start: FewShot | None) -> FewShot:
+        return train_head(
+            board.train, items, users, popularity, episodes_config(epochs=epochs), seed=0, start=start,
+            on_epoch=lambda _, loss: losses[name].append(loss),
+        )  # fmt: skip
+
+    first = train("first", 12, None)
+    mapping = first.to_head.clone()
+    more = train("more", 1, first)
+    assert torch.equal(first.to_head, mapping)  # what was begun with is left as it is
+    assert not torch.equal(more.to_head, mapping)
+    np.testing.assert_allclose(more.to_head, mapping, atol=0.2)
 
 
 def test_users_with_too_few_likes_for_an_episode_leave_the_head_at_its_start() -> None:
     likes = to_csr([[1, 1, 0], [0, 1, 1]])
     items, users = torch.eye(3), torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
-    head = fit_head(likes, items, users, torch.ones(3), HeadConfig(), seed=0)
-    assert torch.equal(head.vectors, items)
+    head = train_head(likes, items, users, torch.ones(3), HeadConfig(), seed=0)
+    assert torch.equal(head.items, items)
     np.testing.assert_allclose(head.centre, [0.5, 0.5, 0])
     assert torch.equal(head.to_head, torch.eye(3))
 

@@ -7,11 +7,12 @@ from films import make_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import draw_likes
+from scipy.sparse import csr_array
 
 from kgrec.config import SplitConfig
 from kgrec.errors import CatalogueError
 from kgrec.graph.hetero import to_hetero
-from kgrec.graph.split import Likes, Split, read_likes, split_likes
+from kgrec.questions.splits import Likes, Split, read_likes, split_likes, subtract
 
 
 def pairs_of(matrix: Any) -> set[tuple[int, int]]:
@@ -47,24 +48,46 @@ def test_likes_are_what_the_schema_calls_positive() -> None:
         read_likes(data, none)
 
 
-def test_an_item_is_cold_when_nobody_has_met_it_liked_or_not() -> None:
+def test_who_met_an_item_without_liking_it_is_known() -> None:
     nodes = {"user": ["u", "v"], "movie": ["liked", "met", "new"]}
-    tables = make_tables(nodes, {"rated": [("u", "liked"), ("v", "met")]}, ratings=[(5.0, 0), (1.0, 0)])
+    tables = make_tables(
+        nodes, {"rated": [("u", "liked"), ("v", "met"), ("v", "liked")]}, ratings=[(5.0, 0), (1.0, 0), (2.0, 0)]
+    )
     interaction = tables.schema.interaction.model_copy(update={"positive": 4.0})
     likes = read_likes(to_hetero(tables)[0], tables.schema.model_copy(update={"interaction": interaction}))
-    np.testing.assert_array_equal(likes.cold_items, [False, False, True])
-    np.testing.assert_array_equal(replace(likes, met=None).cold_items, [False, True, True])
+    assert likes.disliked is not None
+    np.testing.assert_array_equal(likes.disliked.toarray(), [[0, 0, 0], [1, 1, 0]])
+    np.testing.assert_array_equal(likes.n_disliked, [1, 1, 0])
+    np.testing.assert_array_equal(likes.counts, [1, 0, 0])
+    np.testing.assert_array_equal(replace(likes, disliked=None).n_disliked, [0, 0, 0])
 
 
-def test_items_held_out_whole_are_cold_in_what_is_trained_on() -> None:
-    likes = draw_likes(np.random.default_rng(0), (40, 30), 0.5)
-    met = np.ones(30, bool)
-    met[3] = False
-    kept = likes.select(likes.items > 4)  # 4 is met and not liked, 3 was never met
-    found = split(replace(kept, met=met))
-    np.testing.assert_array_equal(
-        np.flatnonzero(found.train.cold_items), np.sort(np.r_[3, np.flatnonzero(found.cold_items)])
+def test_who_liked_an_item_once_does_not_dislike_it() -> None:
+    tables = make_tables(
+        {"user": ["u"], "movie": ["a"]}, {"rated": [("u", "a"), ("u", "a")]}, ratings=[(5.0, 0), (1.0, 9)]
     )
+    interaction = tables.schema.interaction.model_copy(update={"positive": 4.0})
+    likes = read_likes(to_hetero(tables)[0], tables.schema.model_copy(update={"interaction": interaction}))
+    assert likes.n_disliked.tolist() == [0]
+
+
+@given(st.integers(0, 99), st.booleans())
+@settings(deadline=None, max_examples=15)
+def test_what_a_user_disliked_is_not_recommended_to_them(seed: int, timed: bool) -> None:
+    rng = np.random.default_rng(seed)
+    likes = draw_likes(rng, (40, 30), 0.4, timed=timed)
+    disliked = subtract(csr_array((rng.random(likes.shape) < 0.2).astype(np.float32)), likes.to_matrix())
+    found = split(replace(likes, disliked=disliked), seed)
+    trained = found.train.counts > 0
+    for name, slice_ in found.slices.items():
+        barred = set() if slice_.left_out is None else pairs_of(slice_.left_out)
+        assert barred <= pairs_of(disliked)
+        if slice_.candidates is None or (slice_.candidates & trained).any():
+            assert {pair for pair in pairs_of(disliked) if trained[pair[1]]} <= barred, name
+        assert not barred & pairs_of(slice_.relevant)
+    assert found.train.disliked is not None
+    assert not found.train.disliked.toarray()[:, found.cold_items].any()  # held out whole: nobody has met it
+    assert not found.train.n_disliked[found.cold_items].any()
 
 
 def test_a_like_that_is_there_twice_is_one() -> None:
@@ -107,7 +130,7 @@ def test_nothing_leaks(
         assert relevant
         assert relevant <= everything - train
         assert not support & relevant
-        assert all(slice_.candidates[item] for _, item in relevant)
+        assert slice_.candidates is None or all(slice_.candidates[item] for _, item in relevant)
         assert all(item in found.train.items for _, item in support)
         by_cold_user = {bool(found.cold_users[user]) for user, _ in relevant}
         of_cold_item = {bool(found.cold_items[item]) for _, item in relevant}
@@ -128,27 +151,64 @@ def test_nothing_leaks(
         else:
             assert support == train
             assert by_cold_user == {False}
-            assert of_cold_item <= {"warm": {False}, "overall": {False, True}}.get(name, {True})
-    warm_asked, cold_asked, overall = (
-        pairs_of(found.slices[name].relevant) if name in found.slices else set()
-        for name in ("warm", "cold_items", "overall")
+            may_be_cold = {True} if name.startswith("cold_items") else {False}
+            assert of_cold_item <= ({False, True} if name == "overall" else may_be_cold)
+    names = ("warm", "warm_latest", "warm_random", "warm_date", "cold_items", "overall")
+    warm_asked, latest, random, after, cold_asked, overall = (
+        pairs_of(found.slices[name].relevant) if name in found.slices else set() for name in names
     )
-    assert {(user, item) for user, item in overall if not found.cold_items[item]} == warm_asked
+    assert warm_asked <= {(user, item) for user, item in overall if not found.cold_items[item]}
     assert {(user, item) for user, item in overall if found.cold_items[item]} <= cold_asked
+    assert not latest & random
+    assert after <= latest
+    if latest:
+        assert latest | random == warm_asked
 
 
 @given(st.integers(0, 99))
-@settings(deadline=None, max_examples=25)
-def test_with_times_all_that_is_trained_on_comes_before_the_warm_likes_held_out(seed: int) -> None:
-    likes = draw_likes(np.random.default_rng(seed), (30, 20), 0.4, timed=True)
-    times, found = time_of(likes), split(likes, seed)
-    held = [times[pair] for pair in pairs_of(found.slices["warm"].relevant)]
-    assert max(found.train.times) < min(held)
-    n_warm = len(found.train) + sum(
-        not found.cold_users[user] and not found.cold_items[item] and times[user, item] > max(found.train.times)
-        for user, item in times
-    )
-    assert len(found.train) == pytest.approx(0.8 * n_warm, abs=12)  # times are ints up to 1,000: some are alike
+@settings(deadline=None, max_examples=15)
+def test_with_times_half_of_what_is_held_out_are_each_users_own_latest_likes(seed: int) -> None:
+    likes = draw_likes(np.random.default_rng(seed), (60, 40), 0.5, timed=True)
+    times, found = time_of(likes), split(likes, seed, cold_items=0)
+    latest, random = (pairs_of(found.slices[name].relevant) for name in ("warm_latest", "warm_random"))
+    train = pairs_of(found.train.to_matrix())
+    assert not latest & random
+    assert not (latest | random) & train
+    n_warm = int((~found.cold_users[likes.users]).sum())
+    assert len(latest) == pytest.approx(0.1 * n_warm, rel=0.2)
+    assert len(random) == pytest.approx(0.1 * n_warm, rel=0.35)
+    for user in {user for user, _ in latest}:
+        held = [times[pair] for pair in latest if pair[0] == user]
+        others = [times[pair] for pair in train | random if pair[0] == user]
+        assert max(others) <= min(held)
+    # The others are drawn from all times: some lie before most of what the same user is trained on.
+    early = [
+        np.mean([times[pair] < times[other] for other in train if other[0] == pair[0]])
+        for pair in random
+        if any(other[0] == pair[0] for other in train)
+    ]
+    assert 0.3 < np.mean(early) < 0.75
+
+
+def test_nearly_everybody_is_asked_for_their_latest_likes_whenever_they_came() -> None:
+    # Each user's likes lie within one hour of their own: after one date few would be asked.
+    rng = np.random.default_rng(0)
+    likes = draw_likes(rng, (60, 40), 0.5)
+    likes = replace(likes, times=likes.users * 100_000 + rng.integers(0, 3600, len(likes)))
+    found = split(likes)
+    n_asked = {name: np.count_nonzero(np.diff(slice_.relevant.indptr)) for name, slice_ in found.slices.items()}
+    assert n_asked["warm_latest"] > 0.8 * (~found.cold_users).sum()
+    assert n_asked["warm"] >= n_asked["warm_latest"]
+    assert n_asked["warm_date"] < 0.2 * (~found.cold_users).sum()
+
+
+def test_of_users_with_two_likes_some_are_asked_and_each_keeps_one() -> None:
+    users = np.repeat(np.arange(200), 2)
+    likes = Likes(users, np.tile([0, 1], 200), np.arange(400), (200, 2))
+    found = split(likes, cold_users=0, cold_items=0)
+    asked = np.count_nonzero(np.diff(found.slices["warm_latest"].relevant.indptr))
+    assert asked == pytest.approx(0.2 * 200, rel=0.4)
+    assert not np.any(found.slices["warm_latest"].relevant.toarray()[:, 0])  # the second is the later one
 
 
 @given(st.integers(0, 99))
@@ -182,19 +242,22 @@ def test_without_times_a_share_is_drawn_and_the_seed_decides() -> None:
     assert pairs_of(found.train.to_matrix()) != pairs_of(other.train.to_matrix())
 
 
-def test_every_slice_is_there_when_there_is_enough() -> None:
-    found = split(draw_likes(np.random.default_rng(0), (100, 80), 0.5))
+@pytest.mark.parametrize("timed", [False, True])
+def test_every_slice_is_there_when_there_is_enough(timed: bool) -> None:
+    found = split(draw_likes(np.random.default_rng(0), (100, 80), 0.5, timed=timed))
     cold = {f"{kind}_k{size}" for kind in ("cold_users", "cold_users_cold_items") for size in (0, 1, 3, 5, 10)}
-    assert set(found.slices) == {"warm", "cold_items", "cold_items_all", "overall"} | cold
+    by_time = {"warm_latest", "warm_random", "warm_date"} if timed else set()
+    assert set(found.slices) == {"warm", "cold_items", "cold_items_all", "overall"} | cold | by_time
     assert found.cold_users.sum() == 10
     assert found.cold_items.sum() == 8
 
 
-def test_equal_times_hold_nothing_out_rather_than_everything() -> None:
-    likes = draw_likes(np.random.default_rng(0), (20, 20), 0.5)
+def test_equal_times_hold_out_a_share_at_random() -> None:
+    likes = draw_likes(np.random.default_rng(0), (60, 40), 0.5)
     found = split(replace(likes, times=np.full(len(likes), 7)))
-    assert "warm" not in found.slices
-    assert len(found.train)
+    n_warm = (~found.cold_users[likes.users] & ~found.cold_items[likes.items]).sum()
+    assert len(found.train) == pytest.approx(0.8 * n_warm, rel=0.07)
+    assert found.slices["warm_latest"].relevant.nnz
 
 
 def test_an_item_nobody_likes_and_a_user_who_likes_nothing_are_not_held_out() -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from kgrec.graph.split import Likes, Split
-from kgrec.slices import Slice
+from kgrec.questions.slices import Slice
+from kgrec.questions.splits import Likes, Split
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Slices of an evaluation (warm, cold items, cold users, tail) and how a scorer does on one, in bounded memory."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +13,10 @@ from kgrec.errors import KgrecError, RequestError
 
 CURVE_LENGTH = 50  # quality is known at every k up to this
 METRICS = ("recall", "ndcg", "mrr")
+STRATIFIED = "stratified_recall"  # known only where popularity is
+OBJECTIVE = "objective"
+OBJECTIVE_METRICS = ("recall", "ndcg", STRATIFIED)  # choices maximise their geometric mean
+POPULAR_ITEMS, FIRST_PLACES = 20, 10  # how many items count as popular, and the places that are looked at for them
 
 
 class Scorer(Protocol):
@@ -100,6 +104,11 @@ class SliceResult:
         recommended: (n_items,) int64: how many of the lists of length k an item is in.
         item_hits: (n_items,) int64: how often an item is found in the first k by somebody it is relevant to.
         item_relevant: (n_items,) int64: to how many users an item is relevant.
+        hit_weights: (n_users, depth) float32: popularity^-.5 of the item where `hits` is true, 0 elsewhere; None where
+            the popularity of items was not given.
+        relevant_weights: (n_users,) float64: the sum of popularity^-.5 over a user's relevant items; None likewise.
+        popular_in_first: (n_users,) int64: how many of the first 10 recommendations are among the 20 items most liked
+            in training; None likewise.
     """
 
     slice_name: str
@@ -113,25 +122,59 @@ class SliceResult:
     recommended: NDArray[np.int64]
     item_hits: NDArray[np.int64]
     item_relevant: NDArray[np.int64]
+    hit_weights: NDArray[np.float32] | None = None
+    relevant_weights: NDArray[np.float64] | None = None
+    popular_in_first: NDArray[np.int64] | None = None
 
     def curves(self, metric: str) -> NDArray[np.float64]:
         """One metric per user at every length.
 
         Args:
-            metric: "recall", "ndcg" or "mrr".
+            metric: "recall", "ndcg", "mrr" or "stratified_recall".
 
         Returns:
             (n_users, depth); column j is the metric at j + 1.
+
+        Raises:
+            RequestError: there is no such metric.
+            KgrecError: stratified recall is asked for and the popularity of items was not given.
         """
+        if metric == STRATIFIED:
+            if self.hit_weights is None or self.relevant_weights is None:
+                raise KgrecError(
+                    f"stratified recall of {self.scorer} on {self.slice_name!r}: expected the popularity of items, "
+                    "got none; pass `popularity` to evaluate_slice"
+                )
+            return metrics.stratified_recall(self.hit_weights, self.relevant_weights)
         if metric not in METRICS:
-            raise RequestError(f"expected a metric of {', '.join(METRICS)}, got {metric!r}")
+            raise RequestError(f"expected a metric of {', '.join((*METRICS, STRATIFIED))}, got {metric!r}")
         if metric == "mrr":
             return metrics.mrr(self.hits)
         return {"recall": metrics.recall, "ndcg": metrics.ndcg}[metric](self.hits, self.n_relevant)
 
     def per_user(self, metric: str) -> NDArray[np.float64]:
-        """One metric at k per user: (n_users,)."""
+        """One metric at k per user, or "objective" for values whose mean is the objective: (n_users,)."""
+        if metric == OBJECTIVE:
+            return self.objective_per_user
         return self.curves(metric)[:, self.k - 1]
+
+    @property
+    def objective(self) -> float:
+        """What choices maximise: the geometric mean of mean Recall@k, mean NDCG@k and mean stratified Recall@k."""
+        return metrics.geometric_mean(self._objective_values())
+
+    @property
+    def objective_per_user(self) -> NDArray[np.float64]:
+        """(n_users,): values whose mean is the objective; see `metrics.linearise_geometric_mean`."""
+        return metrics.linearise_geometric_mean(self._objective_values())
+
+    def _objective_values(self) -> NDArray[np.float64]:
+        return np.column_stack([self.per_user(metric) for metric in OBJECTIVE_METRICS])
+
+    @property
+    def overlap(self) -> float:
+        """The expected share of items that the lists of two random users have in common, 0 to 1."""
+        return metrics.list_overlap(self.recommended, self.users.size, self.k)
 
     @property
     def coverage(self) -> float:
@@ -148,7 +191,46 @@ class SliceResult:
         return metrics.average_popularity(self.recommended, popularity)
 
 
-def evaluate_slice(scorer: Scorer, slice_: Slice, k: int = 20, *, block_users: int = 512) -> SliceResult:
+def paired_difference(ours: SliceResult, other: SliceResult, metric: str = OBJECTIVE) -> tuple[float, float]:
+    """How much better one scorer is than another on the same users, and the standard error of that.
+
+    With x_u a metric of user u and d_u = x_u(ours) - x_u(other), the difference is mean_u d_u and its standard error
+    sqrt(sum_u (d_u - mean d)^2 / (n (n - 1))). For the objective, x_u is its linearised value
+    (`metrics.linearise_geometric_mean`): the difference is then objective(ours) - objective(other), and the error is
+    that of the delta method.
+
+    Args:
+        ours: how one scorer did.
+        other: how the other did on the same slice.
+        metric: "objective", or one of `SliceResult.curves` at k.
+
+    Returns:
+        The difference and its standard error; the error is infinite with fewer than two users.
+
+    Raises:
+        RequestError: there is no such metric.
+        KgrecError: the two were asked by different users, or the popularity of items was not given.
+    """
+    if not np.array_equal(ours.users, other.users):
+        raise KgrecError(
+            f"expected results over the same users, got {ours.scorer} on {ours.slice_name!r} ({ours.users.size} users) "
+            f"and {other.scorer} on {other.slice_name!r} ({other.users.size} users)"
+        )
+    differences = ours.per_user(metric) - other.per_user(metric)
+    n_users = differences.size
+    if n_users < 2:  # noqa: PLR2004
+        return float(differences.sum()), math.inf
+    return float(differences.mean()), float(differences.std(ddof=1) / math.sqrt(n_users))
+
+
+def evaluate_slice(
+    scorer: Scorer,
+    slice_: Slice,
+    k: int = 20,
+    *,
+    block_users: int = 512,
+    popularity: NDArray[np.int64] | None = None,
+) -> SliceResult:
     """Ranks all candidates for every user of a slice, block by block.
 
     Memory is block_users x n_items for the scores, plus a few numbers per user and per item. Equal scores are put in
@@ -160,10 +242,12 @@ def evaluate_slice(scorer: Scorer, slice_: Slice, k: int = 20, *, block_users: i
         slice_: what is asked.
         k: list length; curves go up to the larger of k and 50.
         block_users: how many users are scored at once.
+        popularity: (n_items,) int64 likes of each item in training, for stratified recall, the objective and the count
+            of popular items; None: these are not known of the result.
 
     Raises:
         RequestError: k or block_users is less than 1.
-        KgrecError: the scorer answers with another shape or with NaN.
+        KgrecError: the scorer answers with another shape or with NaN, or popularity is not one number an item.
     """
     if k < 1 or block_users < 1:
         raise RequestError(f"expected k and block_users of at least 1, got {k} and {block_users}")
@@ -175,13 +259,21 @@ def evaluate_slice(scorer: Scorer, slice_: Slice, k: int = 20, *, block_users: i
     hits = np.zeros((users.size, depth), dtype=np.bool_)
     recommended = np.zeros(n_items, dtype=np.int64)
     item_hits = np.zeros(n_items, dtype=np.int64)
+    if popularity is not None and popularity.shape != (n_items,):
+        raise KgrecError(f"expected the popularity of {n_items} items, got {popularity.shape}")
+    weights = np.ones(n_items) if popularity is None else metrics.popularity_weights(popularity)
+    popular = metrics.find_popular(np.zeros(n_items, np.int64) if popularity is None else popularity, POPULAR_ITEMS)
+    hit_weights = np.zeros(hits.shape, np.float32)
+    n_popular = np.zeros(users.size, np.int64)
     shuffled = np.random.default_rng(0).permutation(n_items)
     for start in range(0, users.size, block_users):
         block = users[start : start + block_users]
         left_out = None if slice_.left_out is None else slice_.left_out[block]
         top = _rank(scorer, slice_.support[block], left_out, candidates, shuffled, depth)
         found = metrics.find_hits(top, slice_.relevant[block])
-        hits[start : start + block.size] = found
+        at = slice(start, start + block.size)
+        hits[at], hit_weights[at] = found, found * weights[top]
+        n_popular[at] = metrics.popular_in_first(top, popular, FIRST_PLACES)
         lists = top[:, :k]
         recommended += np.bincount(lists[lists >= 0], minlength=n_items)
         item_hits += np.bincount(lists[found[:, :k]], minlength=n_items)
@@ -197,7 +289,17 @@ def evaluate_slice(scorer: Scorer, slice_: Slice, k: int = 20, *, block_users: i
         recommended=recommended,
         item_hits=item_hits,
         item_relevant=np.bincount(slice_.relevant.indices, minlength=n_items),
+        hit_weights=None if popularity is None else hit_weights,
+        relevant_weights=None if popularity is None else _sum_rows(slice_.relevant, weights)[users],
+        popular_in_first=None if popularity is None else n_popular,
     )
+
+
+def _sum_rows(matrix: csr_array, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of the weights of each row's stored columns: (n_rows,)."""
+    owners = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    sums = np.bincount(owners, weights=weights[matrix.indices], minlength=matrix.shape[0])
+    return sums.astype(np.float64)
 
 
 def _rank(
@@ -248,4 +350,4 @@ def tail_slice(slice_: Slice, popularity: NDArray[np.int64], head_share: float =
     kept = tail[pairs.col]
     relevant = csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=pairs.shape)
     title = f"Tail: items outside the most popular {head_share:.0%}"
-    return Slice("tail", title, slice_.support, relevant, slice_.candidates)
+    return replace(slice_, name="tail", title=title, relevant=relevant)

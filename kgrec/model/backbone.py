@@ -1,0 +1,124 @@
+"""Backbone: implicit ALS; a user is folded in, and an item without likes stands where the prior places it."""
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from kgrec.model.component import HALF, DefaultWeights, ItemChange, Scale, Shares, Support, round_half
+from kgrec.model.ials import solve_supports
+from kgrec.model.inputs import FitInputs
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Scores by w.z, w = argmin sum_{i in S} c_i (1 - w.z_i)^2 + alpha sum_all (w.z_i)^2 + ridge |w|^2.
+
+    The ridge is ridge_base + ridge_slope |S|. The solution is linear in the support, so each like's share is exact.
+
+    Attributes:
+        items: (n_items, dim) float32.
+        gram: (dim, dim) float32, the sum of z z' over the items with likes.
+        alpha: weight of all items.
+        ridge_base, ridge_slope: see above.
+        warm_scale: of the items with likes.
+        cold_scale: of the same items as the prior places them.
+    """
+
+    name: ClassVar[str] = "backbone"
+    baseline: ClassVar[str] = "iALS"
+    weights: ClassVar[DefaultWeights] = DefaultWeights(few=0.4, many=0.7, cold=1.0, sentence=0.4, sentence_cold=0.4)
+    neighbours = None
+    items: Tensor = field(metadata=HALF)
+    gram: Tensor
+    alpha: float
+    ridge_base: float
+    ridge_slope: float
+    warm_scale: Scale
+    cold_scale: Scale
+
+    @classmethod
+    def fit(cls, inputs: FitInputs) -> "Backbone":
+        """Takes the learned vectors, and the prior's for items without likes."""
+        vectors = inputs.vectors
+        liked = torch.from_numpy(inputs.n_likes > 0)
+        items = torch.where(liked[:, None], vectors.items, vectors.placed)
+        warm = items[liked]
+        base = vectors.regularisation * vectors.alpha * len(items)
+        return cls(
+            items, warm.T @ warm, vectors.alpha, base, vectors.regularisation, Scale.of(warm),
+            Scale.of(vectors.placed[liked]),
+        )  # fmt: skip
+
+    def users(self, support: Support) -> Tensor:
+        """Folds users in; a sentence counts as one more like, of the item that it is placed as."""
+        if support.placed is not None:
+            return torch.stack([self._solve_one(support, row) for row in range(support.likes.shape[0])])
+        ridge = (self.ridge_base + self.ridge_slope * support.n_likes).astype(np.float32)
+        return solve_supports(support.likes, self.items, ridge, self.alpha, gram=self.gram)
+
+    def _solve_one(self, support: Support, row: int) -> Tensor:
+        assert support.placed is not None
+        shares = self.shares(Support(support.likes[[row]], None, support.placed[[row]]))
+        return shares.likes.sum(dim=0) + shares.sentence + shares.rest
+
+    def shares(self, support: Support) -> Shares:
+        """Takes a folded-in user apart."""
+        shown = self.items[torch.from_numpy(support.likes.indices.astype(np.int64))]  # (n_likes, dim)
+        weights = torch.from_numpy(support.likes.data)
+        if support.placed is not None:
+            shown, weights = torch.cat([shown, support.placed]), torch.cat([weights, torch.ones(1)])
+        dim = self.items.shape[1]
+        ridge = self.ridge_base + self.ridge_slope * len(shown)
+        left = (shown * weights[:, None]).T @ shown + self.alpha * self.gram + ridge * torch.eye(dim)
+        right = (shown * weights[:, None]).T  # (dim, n)
+        solved = torch.cholesky_solve(right, torch.linalg.cholesky(left)).T if len(shown) else shown
+        n_likes = support.likes.nnz
+        sentence = solved[n_likes] if support.placed is not None else torch.zeros(dim)
+        return Shares(solved[:n_likes], sentence, torch.zeros(dim))
+
+    def with_items(self, change: ItemChange) -> "Backbone":
+        """New items stand where the prior places them."""
+        return replace(self, items=change.carry(self.items, torch.from_numpy(change.placed)))
+
+    def with_vectors(self, rows: Tensor, vectors: Tensor) -> "Backbone":
+        """The same with some items, (n,) rows, at other vectors, (n, dim)."""
+        return replace(self, items=self.items.index_copy(0, rows, round_half(vectors)))
+
+
+@dataclass(frozen=True)
+class ItemHead:
+    """Places an item from the users who like it, as fold-in places a user from the items they like.
+
+    z = argmin sum_{u in S} (1 - w_u.z)^2 + ridge |z - centre|^2, the centre being the prior's vector: what texts and
+    links say of an item gives way to who likes it. Who does not like it counts for nothing: of a new item it is not
+    known that anybody passed it over.
+
+    Attributes:
+        ridge: see above.
+        centres: (n_items, dim) float32, the prior's vectors.
+    """
+
+    ridge: float
+    centres: Tensor = field(metadata=HALF)
+
+    def solve(self, support: csr_array, users: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """The vectors of some items, (n, dim) float32.
+
+        Args:
+            support: (n, n_users) of 1s: who likes each.
+            users: (n_users, dim) float32 backbone vectors.
+            rows: (n,) int64, the items' rows.
+        """
+        centres = self.centres[torch.from_numpy(rows)]
+        if not support.nnz:
+            return centres
+        return solve_supports(support, users, np.full(support.shape[0], self.ridge, np.float32), 0.0, centres)
+
+    def with_items(self, change: ItemChange) -> "ItemHead":
+        """New items have the prior's vectors as centres."""
+        return replace(self, centres=change.carry(self.centres, torch.from_numpy(change.placed)))

@@ -1,0 +1,225 @@
+"""The contract of a component: one additive part of a score, as factors of users and items."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from kgrec.model.inputs import FitInputs
+
+_TINY = 1e-9
+_ROUNDING = 1e-3  # relative to the mean score: what items differ by less is rounding, of half precision at the latest
+HALF = {"stored": "half"}  # metadata of a field that a bundle stores in half precision
+INT8 = {"stored": "int8"}  # likewise, as int8 with a scale for each row
+
+
+@dataclass(frozen=True)
+class DefaultWeights:
+    """The weights that the gate's search starts from, chosen once across catalogues; 0 where none is given.
+
+    Attributes:
+        few, many: for items with likes, for supports of few and of many likes.
+        cold: for the other items.
+        none, none_cold: for users of whom nothing is known.
+        sentence, sentence_cold: for users known by a sentence.
+        knows: how much more it counts, for all items, the fewer likes an item has on average.
+    """
+
+    few: float = 0.0
+    many: float = 0.0
+    cold: float = 0.0
+    none: float = 0.0
+    none_cold: float = 0.0
+    sentence: float = 0.0
+    sentence_cold: float = 0.0
+    knows: float = 0.0
+
+
+@dataclass(frozen=True)
+class Support:
+    """What is known of some users.
+
+    Attributes:
+        likes: (n_users, n_items) float32: the weight of each like, 1 for all that nothing else is known of.
+        text: (n_users, text_dim) float32, unit vectors of the users' sentences; None: there are none.
+        placed: (n_users, dim) float32, the same sentences as item vectors of the backbone's space; None with `text`.
+    """
+
+    likes: csr_array
+    text: Tensor | None = None
+    placed: Tensor | None = None
+
+    @property
+    def n_likes(self) -> NDArray[np.int64]:
+        """(n_users,) int64."""
+        sizes: NDArray[np.int64] = np.diff(self.likes.indptr).astype(np.int64)
+        return sizes
+
+
+@dataclass(frozen=True)
+class Shares:
+    """One user's side of a component, taken apart; the parts add up to it.
+
+    Attributes:
+        likes: (n_likes, width) float32, what each like adds, in the order of the support's columns.
+        sentence: (width,) float32.
+        rest: (width,) float32, what is there without either.
+    """
+
+    likes: Tensor
+    sentence: Tensor
+    rest: Tensor
+
+
+@dataclass(frozen=True)
+class ItemChange:
+    """How a catalogue's items change: some stay, some are new, some are placed anew.
+
+    Attributes:
+        kept: (n_kept,) int64, ascending: the rows of the items that stay; they become the first rows.
+        n_items: how many items there are then.
+        rows: (n,) int64: the rows, as they become, of the new items and of others that are placed anew.
+        placed: (n, dim) float32: what the prior makes of these.
+        text: (n_items, text_dim) float32 unit vectors of all items, zeros where there is no text.
+        codes: the link codes of each of the n items.
+        known: (n, dim) float32: vectors of the texts and links of these, as `Knowledge` has them.
+    """
+
+    kept: NDArray[np.int64]
+    n_items: int
+    rows: NDArray[np.int64]
+    placed: NDArray[np.float32]
+    text: Tensor
+    codes: tuple[NDArray[np.int64], ...]
+    known: Tensor
+
+    def carry(self, values: Tensor, placed: Tensor | None = None) -> Tensor:
+        """Values of all items as they become: those that stay keep theirs, the others get `placed`, or zeros.
+
+        What is placed is rounded as a bundle stores it, so that it is the same once it was saved and read back.
+
+        Args:
+            values: (n_items before, ...).
+            placed: (n, ...) for `rows`; None: only new items change, to zeros.
+        """
+        n_new = self.n_items - len(self.kept)
+        zeros = torch.zeros((n_new, *values.shape[1:]), dtype=values.dtype)
+        carried = torch.cat([values[torch.from_numpy(self.kept)], zeros])
+        if placed is not None and len(self.rows):
+            carried[torch.from_numpy(self.rows)] = round_half(placed).to(values.dtype)
+        return carried
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Says how a user's scores spread over reference items, at a cost that does not grow with their number.
+
+    Attributes:
+        mean: (width,) float32, of the reference items' vectors.
+        covariance: (width, width) float32.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+
+    @classmethod
+    def of(cls, items: Tensor) -> Self:
+        """Measures reference items, (n, width); without any, all scores spread by 0."""
+        if not len(items):
+            width = items.shape[1]
+            return cls(torch.zeros(width), torch.zeros(width, width))
+        mean = items.mean(dim=0)
+        centred = items - mean
+        return cls(mean, centred.T @ centred / len(items))
+
+    def measure(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance over the reference items of the scores of users, (n, width): two (n,) tensors."""
+        return users @ self.mean, ((users @ self.covariance) * users).sum(dim=1).clamp(min=0)
+
+
+class Component(Protocol):
+    """One additive part of a score: users' factors times items' factors, plus rows of a sparse matrix.
+
+    The part of item i for user u is users(u) . items[i] + sum over likes j of weight_j neighbours[j, i]. The model
+    centres it and divides it by its deviation over reference items, so that a weight means the same for every user and
+    in every catalogue.
+
+    A component is a frozen dataclass of tensors, sparse matrices, floats and further such dataclasses; a bundle stores
+    it by its fields.
+    """
+
+    name: ClassVar[str]
+    baseline: ClassVar[str]  # what it is called where it stands alone beside the blend; empty: it does not
+    weights: ClassVar[DefaultWeights]
+
+    @property
+    def items(self) -> Tensor:
+        """(n_items, width) float32; zeros for an item that the component says nothing of. Width may be 0."""
+
+    @property
+    def neighbours(self) -> csr_array | None:
+        """(n_items, n_items) float32: row j is what a like of item j adds; None: nothing beside the factors."""
+
+    @property
+    def warm_scale(self) -> Scale | None:
+        """Of the items with likes; None: the component says nothing of these."""
+
+    @property
+    def cold_scale(self) -> Scale | None:
+        """Of items as the prior places them; None: the component says nothing of items without likes."""
+
+    @classmethod
+    def fit(cls, inputs: "FitInputs") -> Self | None:
+        """Fits it to what `kgrec.model.inputs.FitInputs` holds; None: there is nothing to fit it to."""
+
+    def users(self, support: Support) -> Tensor:
+        """The users' factors, (n_users, width) float32."""
+
+    def shares(self, support: Support) -> Shares:
+        """Takes the factors of the one user of a support apart."""
+
+    def with_items(self, change: ItemChange) -> Self:
+        """The component of other items."""
+
+
+@runtime_checkable
+class InBackboneSpace(Protocol):
+    """A component whose items have vectors of the backbone's space, or of one that it is mapped to."""
+
+    def with_vectors(self, rows: Tensor, vectors: Tensor) -> Component:
+        """The component with some items, (n,) rows, at vectors of the backbone's space, (n, dim)."""
+
+
+def round_half(values: Tensor) -> Tensor:
+    """Values as they are when they have been stored in half precision and read back."""
+    return values.half().float()
+
+
+def sum_shares(support: Support, vectors: Tensor) -> Shares:
+    """The shares of a component whose users are weighted sums of their likes' vectors, (n_items, width)."""
+    weights = torch.from_numpy(support.likes.data)[:, None]
+    width = vectors.shape[1]
+    own = vectors[torch.from_numpy(support.likes.indices.astype(np.int64))] * weights
+    return Shares(own, torch.zeros(width), torch.zeros(width))
+
+
+def sum_likes(likes: csr_array, vectors: Tensor) -> Tensor:
+    """(n_users, width): the weighted sum of the vectors, (n_items, width), of each row's likes."""
+    return torch.from_numpy(np.asarray(likes @ vectors.numpy(), np.float32))
+
+
+def deviate(mean: Tensor, variance: Tensor) -> Tensor:
+    """1 / standard deviation, and 0 where there is none but for rounding: what is the same for all items says nothing.
+
+    Args:
+        mean: (n,) of scores.
+        variance: (n,) of the same.
+    """
+    deviation = variance.clamp(min=0).sqrt()
+    told = deviation > (_ROUNDING * mean.abs()).clamp(min=_TINY)
+    return torch.where(told, 1 / deviation.clamp(min=_TINY), 0.0)

@@ -1,0 +1,110 @@
+"""What components are fitted from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from kgrec.config import TrainConfig
+from kgrec.graph.propagation import Channel, ItemLinks, unit_idf_weights
+from kgrec.model.component import Component
+from kgrec.model.likeness import Likeness
+from kgrec.model.neighbours import NeighbourMatrix, NeighbourSettings, fit_many
+from kgrec.model.prior import ItemEncoder
+
+
+@dataclass(frozen=True)
+class LearnedVectors:
+    """The backbone's vectors, and what the prior makes of every item in their space.
+
+    Attributes:
+        items: (n_items, dim) float32, zeros for items without likes.
+        users: (n_users, dim) float32.
+        placed: (n_items, dim) float32, the prior's.
+        prior: places further items.
+        alpha: weight of all pairs in the backbone.
+        regularisation: factor of (n + alpha N) in the backbone's ridge.
+    """
+
+    items: Tensor
+    users: Tensor
+    placed: Tensor
+    prior: ItemEncoder
+    alpha: float
+    regularisation: float
+
+
+@dataclass(frozen=True)
+class FitInputs:
+    """What every component is fitted from.
+
+    Attributes:
+        likes: (n_users, n_items) of 1s.
+        text: (n_items, text_dim) float32 unit vectors, zeros for an item without a text; text_dim may be 0.
+        content: (n_items, width) float32: texts and vector columns, as `Likeness` takes them.
+        links: the items' links.
+        channels: the propagated features.
+        vectors: the backbone's vectors.
+        likeness: what `similar` ranks by.
+        config: the settings.
+        device: where to compute.
+        earlier: the components that are fitted already, by name.
+        start: those of a model of fewer likes, to go on from.
+        on_epoch: called with (epoch from 1, mean loss) of the few-shot head's training.
+    """
+
+    likes: csr_array
+    text: Tensor
+    content: NDArray[np.float32]
+    links: ItemLinks
+    channels: list[Channel]
+    vectors: LearnedVectors
+    likeness: Likeness
+    config: TrainConfig
+    device: str
+    earlier: Mapping[str, Component] = field(default_factory=dict)
+    start: Mapping[str, Component] = field(default_factory=dict)
+    on_epoch: Callable[[int, float], None] | None = None
+
+    @property
+    def n_likes(self) -> NDArray[np.int64]:
+        """(n_items,) int64: how many users like each item."""
+        return np.bincount(self.likes.indices, minlength=self.likes.shape[1])
+
+    @property
+    def liked(self) -> Tensor:
+        """(n_items,) bool: whether anybody likes each item."""
+        return torch.from_numpy(self.n_likes > 0)
+
+    @property
+    def link_weights(self) -> csr_array | None:
+        """(n_items, n_codes): each item's links weighted by idf, of length 1; None: no two items share one."""
+        return unit_idf_weights(self.links.incidence, self.links.idf) if self.links.idf.any() else None
+
+    @cached_property
+    def item_item(self) -> tuple[NeighbourMatrix, NeighbourMatrix]:
+        """Item-item ridges for many likes and for few."""
+        config = self.config.item_item
+        text = self.text.numpy() if self.text.shape[1] and config.text_weight else None
+        weights = {"link_weight": config.link_weight, "text_weight": config.text_weight if text is not None else 0.0}
+        settings = [
+            NeighbourSettings(
+                config.regularisation, config.dropout, user_exponent=config.user_exponent,
+                popularity_exponent=config.popularity_exponent, **weights,
+            ),
+            NeighbourSettings(
+                config.few_regularisation, config.few_dropout, user_exponent=config.few_user_exponent,
+                popularity_exponent=0.0, **weights,
+            ),
+        ]  # fmt: skip
+        exact = int(np.count_nonzero(self.n_likes)) <= config.exact_items
+        many, few = fit_many(
+            self.likes, self.link_weights, text, settings, exact_items=config.exact_items, nearest=config.nearest,
+            kept=config.kept, rank=config.rank if exact else config.rank // 2, seed=self.config.seed,
+        )  # fmt: skip
+        return many, few

@@ -1,0 +1,78 @@
+"""Knowledge: what an item's text and links have in common with those of the likes, with nothing learned from likes."""
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kgrec.model.component import HALF, DefaultWeights, ItemChange, Scale, Shares, Support, sum_likes, sum_shares
+from kgrec.model.inputs import FitInputs
+from kgrec.model.likeness import LINKS, TEXT, WEIGHTS, Likeness
+
+_DIM = 128
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """Scores items by their mean likeness to the likes, in texts and links.
+
+    Where likes are few it is what there is to go by.
+
+    Attributes:
+        items: (n_items, dim) float32, zeros for an item without text and links.
+        basis: (width, dim) float32: vectors of texts and links times basis are those of `items`.
+        warm_scale: of all items of which something is known; those without likes are measured by it too.
+    """
+
+    name: ClassVar[str] = "knowledge"
+    baseline: ClassVar[str] = ""
+    weights: ClassVar[DefaultWeights] = DefaultWeights(few=1.4, many=0.3, cold=0.3, knows=2.0)
+    neighbours = None
+    items: Tensor = field(metadata=HALF)
+    basis: Tensor = field(metadata=HALF)
+    warm_scale: Scale
+
+    @classmethod
+    def fit(cls, inputs: FitInputs) -> "Knowledge | None":
+        """Takes the vectors of texts and links in their main directions; None: there are neither."""
+        vectors = join_knowledge(inputs.likeness, inputs.content)
+        if not vectors.any():
+            return None
+        _, directions = np.linalg.eigh(vectors.T @ vectors)
+        basis = np.ascontiguousarray(directions[:, ::-1][:, :_DIM])
+        items = torch.from_numpy(vectors @ basis)
+        return cls(items, torch.from_numpy(basis), Scale.of(items[items.any(dim=1)]))
+
+    @property
+    def cold_scale(self) -> Scale:
+        """Texts and links are what they are, whoever has liked the item."""
+        return self.warm_scale
+
+    def users(self, support: Support) -> Tensor:
+        """The sums of the likes' vectors, (n_users, dim)."""
+        return sum_likes(support.likes, self.items)
+
+    def shares(self, support: Support) -> Shares:
+        """What each like adds."""
+        return sum_shares(support, self.items)
+
+    def with_items(self, change: ItemChange) -> "Knowledge":
+        """New items have their own texts and links."""
+        return replace(self, items=change.carry(self.items, change.known @ self.basis))
+
+
+def join_knowledge(likeness: Likeness, content: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Unit vectors of texts, vector columns and links side by side, (n_items, width); zeros where there are none.
+
+    Args:
+        likeness: of the n items.
+        content: (n_items, width) float32, from `join_content`.
+    """
+    parts = [np.float32(WEIGHTS[source] ** 0.5) * likeness.part(source, content) for source in (TEXT, LINKS)]
+    joined = np.hstack(parts)
+    lengths = np.linalg.norm(joined, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = (joined / np.maximum(lengths, 1e-9)).astype(np.float32)
+    return unit

@@ -1,0 +1,57 @@
+"""Sentence: how near an item's text is to what the user says."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from kgrec.model.component import HALF, DefaultWeights, ItemChange, Scale, Shares, Support
+from kgrec.model.inputs import FitInputs
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Scores items by the cosine of their text and the user's sentence.
+
+    Attributes:
+        items: (n_items, text_dim) float32 unit vectors, zeros for an item without a text.
+        warm_scale: of the items with texts; cold items are measured by it too.
+    """
+
+    name: ClassVar[str] = "sentence"
+    baseline: ClassVar[str] = ""
+    weights: ClassVar[DefaultWeights] = DefaultWeights(sentence=1.0, sentence_cold=1.0)
+    neighbours = None
+    items: Tensor = field(metadata=HALF)
+    warm_scale: Scale
+
+    @classmethod
+    def fit(cls, inputs: FitInputs) -> "Sentence | None":
+        """Takes the items' texts; None: there are none."""
+        return cls.of(inputs.text) if inputs.text.any() else None
+
+    @classmethod
+    def of(cls, text: Tensor) -> "Sentence":
+        """That of unit text vectors, (n_items, text_dim)."""
+        return cls(text, Scale.of(text[text.any(dim=1)]))
+
+    @property
+    def cold_scale(self) -> Scale:
+        """A text is a text, whoever has liked the item."""
+        return self.warm_scale
+
+    def users(self, support: Support) -> Tensor:
+        """The sentences' vectors, zeros for users without."""
+        if support.text is None:
+            return torch.zeros((support.likes.shape[0], self.items.shape[1]))
+        return support.text
+
+    def shares(self, support: Support) -> Shares:
+        """All of it is the sentence's."""
+        width = self.items.shape[1]
+        return Shares(torch.zeros((support.likes.nnz, width)), self.users(support)[0], torch.zeros(width))
+
+    def with_items(self, change: ItemChange) -> "Sentence":
+        """New items have the texts that they are given."""
+        return Sentence(change.text, self.warm_scale)

@@ -1,0 +1,357 @@
+"""Chooses the gate: weights for each number of likes, where cold items stand among all, and those of a sentence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from kgrec.config import GateConfig
+from kgrec.model.component import Component, Support
+from kgrec.model.gate import Gate, bucket_starts
+from kgrec.model.model import Model
+from kgrec.questions.slices import Slice
+from kgrec.training.questions import N_POPULAR, Judged, Question, ask, compare, draw_users, join, select_users
+from kgrec.training.selection import Verdict, Weights, choose_weights, is_clear, race
+
+_MANY = 21  # supports from here on are gated as known users are
+_OUT_OF_SIGHT = 10.0  # deviations: who says nothing is not shown what nobody has liked
+_SHIFT, _SPREAD, _DISLIKE = -0.5, 0.7, 0.3  # of cold items, where too few can be asked
+_SHIFTS = (-1.5, -1.0, -0.5, 0.0, 0.3, 0.6, 1.0, 1.5, 2.0)
+_SPREADS = (0.5, 0.7, 1.0)
+_DISLIKES = (0.0, 0.15, 0.3, 0.6, 1.0)
+_ROOM_FOR_COLD = 0.01  # share of the objective over all items that may be given up to show cold ones
+_ENOUGH_USERS = 100
+_ENOUGH_FOR_CAP = 30  # users, of fewer the mean says little
+_FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
+_MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question that say how far texts and links are trusted
+_FULL_TRUST = 0.1  # deviations
+_LITTLE = 5.0  # likes for each item that count as much as its texts and links
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    warm: Weights
+    cold: Weights
+    shift: float = _SHIFT
+
+
+def default_weights(model: Model, kind: str) -> Weights:
+    """(n_components,) float64, the components' default weights of a kind; see `DefaultWeights`."""
+    return np.array([getattr(component.weights, kind) for component in model.components], np.float64)
+
+
+def choose_gate(
+    model: Model,
+    slices: Mapping[str, Slice],
+    config: GateConfig,
+    sizes: Sequence[int],
+    k: int,
+    rng: np.random.Generator,
+) -> tuple[Gate, list[Verdict]]:
+    """Chooses the gate of a model on questions that it was not trained on.
+
+    Args:
+        model: its own gate is not read.
+        slices: the questions, named as `kgrec.questions.splits.Split` names them.
+        config: how popular a first list may be.
+        sizes: the support sizes that are asked about.
+        k: length of a list.
+        rng: draws users.
+
+    Returns:
+        The gate, and what was found for each bucket.
+    """
+    starts = bucket_starts(sizes, _MANY)
+    shown = [*sorted({0, *sizes}), None]
+    trust = _trust_in_knowledge(model, slices, rng)
+    verdicts: list[Verdict] = []
+    buckets: list[_Bucket] = []
+    questions: list[Question | None] = []
+    for place, (start, size) in enumerate(zip(starts, shown, strict=True)):
+        end = starts[place + 1] if place + 1 < len(starts) else None
+        bucket, question = _choose_bucket(model, slices, config, start, end, size, trust, k, rng, verdicts)
+        buckets.append(bucket)
+        questions.append(question)
+    dislike = _choose_dislike(model, slices, buckets, starts, k, rng, verdicts)
+    buckets = [
+        _level(model, slices, bucket, start, end, dislike, k, rng, verdicts)
+        for bucket, start, end in zip(buckets, starts, [*starts[1:], None], strict=True)
+    ]
+    buckets[0] = replace(buckets[0], shift=-_OUT_OF_SIGHT)
+    sentence = _choose_sentence(model, slices, k, rng, verdicts)
+    gate = Gate(
+        np.array(starts, np.int64),
+        np.stack([bucket.warm for bucket in buckets]).astype(np.float32),
+        np.stack([bucket.cold for bucket in buckets]).astype(np.float32),
+        np.array([bucket.shift for bucket in buckets], np.float32),
+        dislike,
+        sentence.warm.astype(np.float32),
+        sentence.cold.astype(np.float32),
+        float(sentence.shift),
+    )
+    return gate, verdicts
+
+
+def _trust_in_knowledge(model: Model, slices: Mapping[str, Slice], rng: np.random.Generator) -> float:
+    """How far texts and links are to be trusted, 0 to 1: by how much more they speak for what users like.
+
+    That is the difference between what a user's own support and what somebody else's says of the items asked for, in
+    deviations: the mean over users less two standard errors. It needs far fewer users than the quality of lists does.
+    Where nobody can be asked texts and links are trusted: there is little else.
+    """
+    differences = []
+    for component in model.components:
+        if not component.weights.knows:
+            continue
+        for name, slice_ in slices.items():
+            if name == "warm" or (name.startswith("cold_users_k") and name != "cold_users_k0"):
+                asked = draw_users(slice_, rng, _MOST_TRUSTED)
+                differences.append(_speak_for(model, component, asked))
+    found = np.concatenate([np.zeros(0), *differences])
+    if len(found) < _LEAST_TRUSTED:
+        return 1.0
+    sure = float(found.mean()) - 2 * float(found.std()) / np.sqrt(len(found))
+    return float(np.clip(sure / _FULL_TRUST, 0, 1))
+
+
+def _speak_for(model: Model, component: Component, slice_: Slice) -> NDArray[np.float64]:
+    """By how much more a component speaks for a user's items by their own support than by the next user's, each."""
+    if slice_.support.shape[0] < 2:  # noqa: PLR2004
+        return np.zeros(0)
+    part = model.part(component, Support(slice_.support))
+    mean, unit = part.warm
+    pairs = slice_.relevant.tocoo()
+    owner, item = (torch.from_numpy(np.asarray(side, np.int64)) for side in (pairs.row, pairs.col))
+    factors = (part.users * unit[:, None], part.users.roll(1, 0) * unit.roll(1, 0)[:, None])
+    own, other = ((users[owner] * component.items[item]).sum(dim=1) for users in factors)
+    own, other = own - (mean * unit)[owner], other - (mean * unit).roll(1, 0)[owner]
+    sums = np.bincount(pairs.row, (own - other).double().numpy(), slice_.support.shape[0])
+    found: NDArray[np.float64] = sums / np.maximum(np.diff(slice_.relevant.indptr), 1)
+    return found
+
+
+def _density(model: Model) -> float:
+    """How much texts and links count beside likes: the fewer likes an item has on average, the more; 0 to 1."""
+    n_likes = model.n_likes.numpy()
+    density = float(n_likes.sum()) / max(int((n_likes > 0).sum()), 1)
+    return _LITTLE / (_LITTLE + density)
+
+
+def most_popular_for(config: GateConfig, size: int | None, n_items: int) -> float | None:
+    """The cap on how many of the first 10 are among the 20 most liked; small catalogues scale it."""
+    if not size or size not in config.most_popular:
+        return None
+    cap = config.most_popular[size]
+    return max(cap, 10 * min(1.0, 2.5 * N_POPULAR / max(n_items, 1)))
+
+
+def _choose_bucket(
+    model: Model,
+    slices: Mapping[str, Slice],
+    config: GateConfig,
+    start: int,
+    end: int | None,
+    size: int | None,
+    trust: float,
+    k: int,
+    rng: np.random.Generator,
+    verdicts: list[Verdict],
+) -> tuple[_Bucket, Question | None]:
+    names = model.names
+    less_popular: Weights | None = None
+    if start == 0:
+        warm, cold = default_weights(model, "none"), default_weights(model, "none_cold")
+    else:
+        share = 1 - np.log(start) / np.log(_MANY)  # of the weights for few likes
+        knows = default_weights(model, "knows")
+        trusted = np.where(knows > 0, trust, 1.0)
+        few, many = (trusted * default_weights(model, kind) for kind in ("few", "many"))
+        knowledge = trust * _density(model) * knows
+        warm = share * few + (1 - share) * many + knowledge
+        less_popular = np.maximum(many, np.where(knows > 0, few, 0)) + knowledge
+        cold = trusted * default_weights(model, "cold") + knowledge
+    title = _title(start, end)
+    asked = _asked(slices, "warm", f"cold_users_k{size}", start, end, rng)
+    question = None
+    if asked is not None:
+        usable = [c.name for c in model.components if c.warm_scale is not None and not c.weights.sentence >= 1]
+        if start == 0:
+            usable = ["popularity", *(name for name in usable if name == "few_shot")]
+        question = ask(model, asked, k, usable=usable)
+        cap = most_popular_for(config, size, int((model.n_likes > 0).sum()))
+        cap = cap if question.n_users >= _ENOUGH_FOR_CAP else None
+        warm, judged = choose_weights(question, names, warm, usable=usable, towards=less_popular, most_popular=cap)
+        alone = {c.baseline: place for place, c in enumerate(model.components) if c.baseline and c.name in usable}
+        rivals = {name: question.parts[place] for name, place in alone.items()}
+        better, rival, rival_judged, error = race(question, judged, rivals, cap)
+        if better is not None:
+            warm, judged = np.eye(len(names))[alone[better]], question.judge(rivals[better])
+        verdicts.append(_to_verdict(title, question, judged, rival, rival_judged, error))
+    asked = _asked(slices, "cold_items", f"cold_users_cold_items_k{size}", start, end, rng)
+    if asked is not None and start:
+        usable = [c.name for c in model.components if c.cold_scale is not None and not c.weights.sentence >= 1]
+        cold_question = ask(model, asked, k, usable=usable)
+        cold, judged = choose_weights(cold_question, names, cold, usable=usable, cold=True)
+        verdicts.append(_to_verdict(f"{title}, cold items", cold_question, judged))
+        cold = _normalise(cold, cold_question.cold_together)
+    else:
+        cold = _normalise(cold, _usually_together(len(names)))
+    warm = _normalise(warm, _usually_together(len(names)) if question is None else question.together)
+    return _Bucket(warm, _SPREAD * cold), question
+
+
+def _asked(
+    slices: Mapping[str, Slice], known: str, new: str, start: int, end: int | None, rng: np.random.Generator
+) -> Slice | None:
+    """New users who show so many likes, and known users with about as many."""
+    of_known = slices.get(known)
+    if of_known is not None:
+        sizes, wanted = np.diff(of_known.support.indptr), np.diff(of_known.relevant.indptr) > 0
+        rows = np.flatnonzero(wanted & (sizes >= max(start, 1)) & (sizes < (np.inf if end is None else end)))
+        of_known = select_users(of_known, rows) if len(rows) and start else None
+    of_new = slices.get(new)
+    chosen = [draw_users(slice_, rng) for slice_ in (of_new, of_known) if slice_ is not None]
+    return join(chosen)
+
+
+def _weighing(model: Model, bucket: _Bucket) -> list[str]:
+    """The names of the components that have any weight."""
+    used = (bucket.warm != 0) | (bucket.cold != 0)
+    return [name for name, is_used in zip(model.names, used, strict=True) if is_used]
+
+
+def _usually_together(n_components: int) -> NDArray[np.float64]:
+    """What components have in common where nobody can be asked."""
+    return 0.5 * np.eye(n_components) + 0.5
+
+
+def _normalise(weights: Weights, together: NDArray[np.float64]) -> Weights:
+    """Weights by which the blend has a deviation of 1."""
+    variance = float(weights @ together @ weights)
+    return weights / np.sqrt(variance) if variance > 0 else weights
+
+
+def _level(
+    model: Model,
+    slices: Mapping[str, Slice],
+    bucket: _Bucket,
+    start: int,
+    end: int | None,
+    dislike: float,
+    k: int,
+    rng: np.random.Generator,
+    verdicts: list[Verdict],
+) -> _Bucket:
+    """Gives cold items the spread and the level in a common ranking that are best over all items.
+
+    From there they go up as far as costs next to nothing: an item that is never shown stays cold.
+    """
+    asked = _asked(slices, "overall", "", start, end, rng) if start else None
+    if asked is None or len(asked.support.indptr) <= _ENOUGH_USERS or not bool(model.cold.any()):
+        return bucket
+    question = ask(model, asked, k, usable=_weighing(model, bucket))
+
+    def judge(spread: float, shift: float) -> Judged:
+        cold = spread / _SPREAD * bucket.cold
+        return question.judge(question.blend(bucket.warm, cold, shift, dislike))
+
+    default = judge(_SPREAD, _SHIFT)
+    found = {(spread, shift): judge(spread, shift) for spread in _SPREADS for shift in _SHIFTS}
+    best = max(found, key=lambda tried: found[tried].objective)
+    if not is_clear(compare(found[best], default)):
+        best = (_SPREAD, _SHIFT)
+    room = (1 - _ROOM_FOR_COLD) * found[best].objective
+    shift = max(shift for (spread, shift), judged in found.items() if spread == best[0] and judged.objective >= room)
+    verdicts.append(_to_verdict(f"{_title(start, end)}, all items", question, found[best[0], shift]))
+    return replace(bucket, cold=best[0] / _SPREAD * bucket.cold, shift=shift)
+
+
+def _choose_dislike(
+    model: Model,
+    slices: Mapping[str, Slice],
+    buckets: Sequence[_Bucket],
+    starts: Sequence[int],
+    k: int,
+    rng: np.random.Generator,
+    verdicts: list[Verdict],
+) -> float:
+    """How much it counts against an item that people met it without liking it."""
+    met = model.cold & (model.n_disliked > 0)
+    asked = _asked(slices, "overall", "", starts[-1], None, rng)
+    if asked is None or len(asked.support.indptr) <= _ENOUGH_USERS or not bool(met.any()):
+        return _DISLIKE
+    bucket = buckets[-1]
+    question = ask(model, asked, k, usable=_weighing(model, bucket))
+    judged = {value: question.judge(question.blend(bucket.warm, bucket.cold, _SHIFT, value)) for value in _DISLIKES}
+    best = max(judged, key=lambda value: judged[value].objective)
+    chosen = best if is_clear(compare(judged[best], judged[_DISLIKE])) else _DISLIKE
+    verdicts.append(_to_verdict("items met but not liked", question, judged[chosen]))
+    return chosen
+
+
+def _choose_sentence(
+    model: Model, slices: Mapping[str, Slice], k: int, rng: np.random.Generator, verdicts: list[Verdict]
+) -> _Bucket:
+    names = model.names
+    warm, cold = default_weights(model, "sentence"), default_weights(model, "sentence_cold")
+    found = []
+    for kind, weights in (("", warm), ("_cold_items", cold)):
+        asked = slices.get(f"cold_users{kind}_k1")
+        kept = None if asked is None else _keep_fitting(model, draw_users(asked, rng))
+        if kept is None:
+            found.append(weights)
+            continue
+        slice_, sentences = kept
+        usable = [name for name, weight in zip(names, weights, strict=True) if weight]
+        question = ask(model, slice_, k, usable=usable, sentences=sentences)
+        chosen, judged = choose_weights(question, names, weights, usable=usable, cold=bool(kind))
+        title = f"sentence{', cold items' if kind else ''}"
+        verdicts.append(_to_verdict(title, question, judged))
+        found.append(_normalise(chosen, question.cold_together if kind else question.together))
+    return _Bucket(found[0], found[1], 0.0)
+
+
+def _keep_fitting(model: Model, slice_: Slice) -> tuple[Slice, NDArray[np.float32]] | None:
+    """Makes a question about one like each one about words: the like's text is the sentence, and what is asked for are
+    the user's other likes that fit it, those among the tenth of all items whose texts are nearest to it.
+    """
+    text = model.text.numpy()
+    has_text: NDArray[np.bool_] = np.asarray(text.any(axis=1))
+    if not has_text.any() or not slice_.support.nnz:
+        return None
+    shown = slice_.support.indices
+    nearness = text[shown] @ text.T  # (n_users, n_items)
+    place = int(_FITTING * (int(has_text.sum()) - 1))
+    least = np.partition(nearness[:, np.flatnonzero(has_text)], place, axis=1)[:, place, None]
+    fitting = (nearness >= least) & has_text & has_text[shown][:, None]
+    relevant = csr_array(slice_.relevant.multiply(fitting))
+    relevant.eliminate_zeros()
+    rows = np.flatnonzero(np.diff(relevant.indptr))
+    if not len(rows):
+        return None
+    return select_users(replace(slice_, relevant=relevant), rows), text[shown[rows]]
+
+
+def _to_verdict(
+    title: str,
+    question: Question,
+    judged: Judged,
+    rival: str | None = None,
+    rival_judged: Judged | None = None,
+    error: float | None = None,
+) -> Verdict:
+    worth = None if rival_judged is None else rival_judged.objective
+    known = None if error is None or not np.isfinite(error) else error
+    popular = float(judged.popular.mean()) if len(judged.popular) else 0.0
+    return Verdict(title, question.n_users, judged.objective, rival or None, worth, known, popular)
+
+
+def _title(start: int, end: int | None) -> str:
+    if end is None:
+        return f"{start} likes or more"
+    if end == start + 1:
+        return f"{start} like{'' if start == 1 else 's'}"
+    return f"{start} to {end - 1} likes"

@@ -1,0 +1,209 @@
+"""Trains a model: settings are chosen on likes held out inside the training data, then all is fitted to everything."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch_geometric.data import HeteroData
+
+from graph_schema import CatalogueSchema
+from kgrec.config import SplitConfig, TrainConfig
+from kgrec.graph.propagation import Channel, build_item_links
+from kgrec.model.backbone import Backbone, ItemHead
+from kgrec.model.component import Component
+from kgrec.model.gate import Gate
+from kgrec.model.inputs import FitInputs, LearnedVectors
+from kgrec.model.likeness import fit_likeness, join_content
+from kgrec.model.model import Model
+from kgrec.model.registry import COMPONENTS
+from kgrec.questions.slices import Slice
+from kgrec.questions.splits import Likes, Split, split_likes
+from kgrec.training.choices import Choices
+from kgrec.training.gating import choose_gate
+from kgrec.training.logging import OnMetric
+from kgrec.training.questions import draw_users
+from kgrec.training.vectors import (
+    Catalogue,
+    choose_backbone,
+    choose_prior,
+    draft_vectors,
+    finish_vectors,
+)
+
+_ENOUGH_COLD = 300  # users or items to ask about, where so many can be had
+_MOST_HELD = 0.25  # share of users or items that are held out to ask about, at most
+
+
+def fit_model(
+    data: HeteroData,
+    schema: CatalogueSchema,
+    likes: Likes,
+    config: TrainConfig,
+    on_stage: Callable[[str], None] | None = None,
+    on_metric: OnMetric | None = None,
+    validation: Mapping[str, Slice] | None = None,
+    cache_dir: Path | None = None,
+) -> tuple[Model, Choices]:
+    """Trains a model on a heterograph's texts and links and on likes.
+
+    Args:
+        data: the heterograph; its interactions are not read, `likes` are.
+        schema: the catalogue's schema.
+        likes: what to learn from.
+        config: the settings, and those to choose from.
+        on_stage: called with what is being done, a line each.
+        on_metric: called with (name, value, step): the loss of the head's epochs, the quality of everything tried.
+        validation: the questions to choose by, where a validation part is given beside the likes, named as `Split`
+            names them; then everything is fitted to all likes once. None: likes are held out, and put back at the end.
+        cache_dir: where propagated features are kept; None: nowhere.
+
+    Returns:
+        The model and what was chosen on the way.
+    """
+    validated, choices = choose_model(data, schema, likes, config, on_stage, on_metric, validation, cache_dir)
+    if validation is not None:
+        return validated, choices
+    if on_stage is not None:
+        on_stage("fitting everything to all likes")
+    catalogue = _open(data, schema, config, cache_dir)
+    start = validated.backbone
+    drafted = draft_vectors(catalogue, likes, choices.vectors, start=start.items * (~validated.cold)[:, None])
+    vectors = finish_vectors(catalogue, drafted, choices.vectors)
+    start_from = {component.name: component for component in validated.components}
+    on_epoch = _report_loss("loss/head, all likes", on_metric)
+    model = _assemble(catalogue, likes, vectors, drafted.channels, validated.gate, start_from, on_epoch)
+    return _keep_components(model, validated), choices
+
+
+def choose_model(
+    data: HeteroData,
+    schema: CatalogueSchema,
+    likes: Likes,
+    config: TrainConfig,
+    on_stage: Callable[[str], None] | None = None,
+    on_metric: OnMetric | None = None,
+    validation: Mapping[str, Slice] | None = None,
+    cache_dir: Path | None = None,
+) -> tuple[Model, Choices]:
+    """Holds likes out for validation, trains on the rest and makes every choice; see `fit_model`.
+
+    Returns:
+        The model of the likes that were not held out, and what was chosen.
+    """
+    say = on_stage or (lambda _: None)
+    if validation is None:
+        say("holding out likes for validation")
+        split = _hold_out(likes, config)
+    else:
+        no_item, no_user = np.zeros(likes.shape[1], np.bool_), np.zeros(likes.shape[0], np.bool_)
+        split = Split(likes, dict(validation), no_item, no_user, by_time=False)
+    rng = np.random.default_rng([config.seed, 1])
+    catalogue, quality = _open(data, schema, config, cache_dir), dict[str, float]()
+    warm, cold = (split.slices.get(name) for name in ("warm", "cold_items"))
+    cold = cold or split.slices.get("cold_users_cold_items_k10")
+    say("choosing the backbone")
+    settings = choose_backbone(catalogue, split.train, None if warm is None else draw_users(warm, rng), quality)
+    drafted = draft_vectors(catalogue, split.train, settings)
+    say("choosing the prior")
+    asked = None if cold is None else draw_users(cold, rng)
+    settings = choose_prior(catalogue, drafted, asked, settings, split.train.counts, quality)
+    vectors = finish_vectors(catalogue, drafted, settings)
+    say("fitting the components to held-in likes")
+    on_epoch = _report_loss("loss/head, validation", on_metric)
+    model = _assemble(catalogue, split.train, vectors, drafted.channels, _UNSET, {}, on_epoch)
+    say("choosing the gate")
+    sizes, length = config.validation.support_sizes, max(config.list_length, _STEADY_LENGTH)
+    gate, verdicts = choose_gate(model, split.slices, config.gate, sizes, length, rng)
+    if on_metric is not None:
+        found = {**quality, **{verdict.title: verdict.worth for verdict in verdicts}}
+        for step, (name, worth) in enumerate(found.items()):
+            on_metric(f"validation/{name}", worth, step)
+    return replace(model, gate=gate), Choices(settings, quality, tuple(verdicts))
+
+
+_STEADY_LENGTH = 20  # of the lists that choices are made by: the longer they are, the less is chance
+_NONE = np.zeros((1, 0), np.float32)
+_UNSET = Gate(np.zeros(1, np.int64), _NONE, _NONE, np.zeros(1, np.float32), 0.0, _NONE[0], _NONE[0], 0.0)
+
+
+def _hold_out(likes: Likes, config: TrainConfig) -> Split:
+    """Holds likes out to choose by: in a small catalogue a larger share, so that enough users and items are asked."""
+    n_users, n_items = len(np.unique(likes.users)), len(np.unique(likes.items))
+    shares = config.validation
+    held: SplitConfig = shares.model_copy(
+        update={
+            "cold_users": _enough(shares.cold_users, n_users),
+            "cold_items": _enough(shares.cold_items, n_items),
+        }
+    )
+    split = split_likes(likes, held, np.random.default_rng(config.seed))
+    if not len(split.train):  # a handful of likes: nothing is left to validate on
+        split = replace(split, train=likes, slices={})
+    return split
+
+
+def _enough(share: float, n: int) -> float:
+    """The share, or a larger one where it would be too few of n."""
+    return max(share, min(_MOST_HELD, _ENOUGH_COLD / max(n, 1))) if share else share
+
+
+def _open(data: HeteroData, schema: CatalogueSchema, config: TrainConfig, cache_dir: Path | None) -> Catalogue:
+    device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Catalogue(data, schema, build_item_links(data, schema), config, device, cache_dir)
+
+
+def _assemble(
+    catalogue: Catalogue,
+    likes: Likes,
+    vectors: LearnedVectors,
+    channels: list[Channel],
+    gate: Gate,
+    start: Mapping[str, Component],
+    on_epoch: Callable[[int, float], None] | None,
+) -> Model:
+    """Fits the components in their order."""
+    config, matrix = catalogue.config, likes.to_matrix()
+    text = catalogue.text
+    columns = catalogue.columns
+    content = join_content(text.numpy(), [columns])
+    likeness = fit_likeness(matrix, content, catalogue.links, seed=config.seed)
+    earlier: dict[str, Component] = {}
+    inputs = FitInputs(
+        matrix, text, content, catalogue.links, channels, vectors, likeness, config, catalogue.device, earlier, start,
+        on_epoch,
+    )  # fmt: skip
+    for kind in COMPONENTS:
+        fitted = kind.fit(inputs)
+        if fitted is not None:
+            earlier[kind.name] = fitted
+    backbone = earlier[Backbone.name]
+    assert isinstance(backbone, Backbone)
+    # An item's first likes weigh against its prior as a user's do against their centre.
+    item_ridge = vectors.regularisation * vectors.alpha * likes.shape[0]
+    return Model(
+        tuple(earlier.values()), gate, torch.from_numpy(likes.counts), torch.from_numpy(likes.n_disliked), text,
+        torch.from_numpy(columns), likeness, vectors.prior, ItemHead(item_ridge, vectors.placed),
+    )  # fmt: skip
+
+
+def _keep_components(model: Model, validated: Model) -> Model:
+    """The model with the components alone that the gate of another was chosen for."""
+    kept = {component.name: component for component in model.components}
+    if tuple(kept) == validated.names:
+        return model
+    missing = [name for name in validated.names if name not in kept]
+    places = [validated.names.index(name) for name in kept if name in validated.names]
+    gate = validated.gate
+    assert not missing or places
+    chosen = tuple(kept[validated.names[place]] for place in places)
+    gate = replace(
+        gate, warm=gate.warm[:, places], cold=gate.cold[:, places], sentence_warm=gate.sentence_warm[places],
+        sentence_cold=gate.sentence_cold[places],
+    )  # fmt: skip
+    return replace(model, components=chosen, gate=gate)
+
+
+def _report_loss(name: str, on_metric: OnMetric | None) -> Callable[[int, float], None] | None:
+    return None if on_metric is None else lambda epoch, loss: on_metric(name, loss, epoch)

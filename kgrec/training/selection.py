@@ -1,0 +1,186 @@
+"""How a choice is made: it starts from a default, and leaves it where the difference is clearer than its error."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kgrec.training.questions import Judged, Question, compare
+
+_STEPS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # weights, in deviations of a part
+_AGAINST = (-0.1, -0.2, -0.3, -0.4, -0.5, -0.6, -0.8, -1.0)  # of popularity, which may count against an item
+_CLEARLY = 2.0  # standard errors that a difference must exceed: many are tried, and the best of them is lucky
+_ROUNDS = 2
+
+Weights = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was chosen for one question, beside the best that is simpler.
+
+    Attributes:
+        title: what was asked, for people.
+        n_users: how many users.
+        worth: the objective that the choice reaches.
+        baseline: the best of the simple ones; None: there is none.
+        baseline_worth: the objective that it reaches.
+        error: standard error of the difference; None: too few are asked to know.
+        popular: of the first 10, how many are among the 20 most liked, the mean over users.
+    """
+
+    title: str
+    n_users: int
+    worth: float
+    baseline: str | None
+    baseline_worth: float | None
+    error: float | None
+    popular: float
+
+
+def is_clear(difference: tuple[float, float]) -> bool:
+    """Whether (difference, standard error) says that the first is better."""
+    return difference[0] > _CLEARLY * difference[1]
+
+
+def choose_weights(
+    question: Question,
+    names: Sequence[str],
+    default: Weights,
+    *,
+    usable: Sequence[str],
+    towards: Weights | None = None,
+    most_popular: float | None = None,
+    cold: bool = False,
+) -> tuple[Weights, Judged]:
+    """Chooses weights of components, one at a time, from a default.
+
+    Args:
+        question: what is asked.
+        names: the components'.
+        default: (n_components,) where to begin.
+        usable: the components whose weights may change.
+        towards: (n_components,) weights that show less popular items; None: there are none.
+        most_popular: of the first 10, at most so many may be among the most liked, the mean over users; None: no
+            matter how many.
+        cold: whether all the items in question are cold.
+
+    Returns:
+        (n_components,) weights, and how they do.
+    """
+
+    def judge(weights: Weights) -> Judged:
+        return question.judge(question.blend(weights, weights) if cold else question.blend(weights))
+
+    def allowed(judged: Judged) -> bool:
+        return most_popular is None or float(judged.popular.mean()) <= most_popular
+
+    weights = default.copy()
+    best = judge(weights)
+    place_of = {name: place for place, name in enumerate(names)}
+    for tried in _less_popular(default, towards, place_of.get("popularity")):
+        if allowed(best):
+            break
+        found = judge(tried)
+        if found.popular.mean() < best.popular.mean():
+            weights, best = tried, found
+    for _ in range(_ROUNDS):
+        changed = False
+        for name in usable:
+            place = place_of[name]
+            steps: tuple[float, ...] = _STEPS
+            if name == "popularity":  # it may count less than by default, or against an item, never more
+                steps = (*(step for step in _STEPS if step <= default[place]), *_AGAINST)
+            others = weights.copy()
+            others[place] = 0
+            rest = question.blend(others, others) if cold else question.blend(others)
+            scored: list[tuple[float, float, Judged]] = []
+            for step in steps:
+                if step == weights[place] or (step == 0 and not others.any()):
+                    continue
+                found = question.judge(rest + float(step) * question.parts[place])
+                if allowed(found) or found.popular.mean() < best.popular.mean():
+                    scored.append((found.objective, step, found))
+            for _, step, found in sorted(scored, key=lambda one: -one[0])[:1]:
+                if is_clear(compare(found, best)):
+                    weights[place], best, changed = step, found, True
+        if not changed:
+            break
+    return weights, best
+
+
+def _less_popular(default: Weights, towards: Weights | None, popularity: int | None) -> Iterator[Weights]:
+    """Weights that show fewer and fewer popular items: without popularity, then towards others, then against it."""
+    if popularity is None:
+        return
+    without = default.copy()
+    for step in (*reversed(_STEPS), 0.0):
+        if step < default[popularity]:
+            without = default.copy()
+            without[popularity] = step
+            yield without
+    last = without
+    for share in (0.25, 0.5, 0.75, 1.0) if towards is not None else ():
+        last = (1 - share) * without + share * np.asarray(towards)
+        yield last
+    for step in _AGAINST:
+        against = last.copy()
+        against[popularity] = step
+        yield against
+
+
+def race(
+    question: Question, chosen: Judged, rivals: Mapping[str, Tensor], most_popular: float | None
+) -> tuple[str | None, str, Judged | None, float]:
+    """Sets a choice against simpler ones.
+
+    Args:
+        question: what is asked.
+        chosen: how the choice does.
+        rivals: name -> scores (n_users, n_short).
+        most_popular: as in `choose_weights`; who shows more is out of the race.
+
+    Returns:
+        The rival that is clearly better than the choice, or None; the best rival, how it does, and the standard error
+        of the difference.
+    """
+    best_name, best, error = "", None, float("nan")
+    for name, scores in rivals.items():
+        judged = question.judge(scores)
+        if most_popular is not None and judged.popular.mean() > max(most_popular, float(chosen.popular.mean())):
+            continue
+        if best is None or judged.objective > best.objective:
+            best_name, best = name, judged
+    if best is None:
+        return None, "", None, error
+    difference, error = compare(best, chosen)
+    return (best_name if is_clear((difference, error)) else None), best_name, best, error
+
+
+def choose_setting(
+    default: float,
+    others: Sequence[float],
+    measure: Callable[[float], Judged],
+    quality: dict[str, float],
+    title: str,
+) -> float:
+    """Chooses one setting: the best of the others where it is clearly better than the default.
+
+    Args:
+        default: what stays unless another is clearly better.
+        others: what else to try.
+        measure: how a value does, always on the same questions.
+        quality: gets what was tried, with its objective.
+        title: begins the names in `quality`.
+    """
+    kept = measure(default)
+    quality[f"{title}={default:g}"] = kept.objective
+    best, best_judged = default, kept
+    for value in others:
+        found = measure(value)
+        quality[f"{title}={value:g}"] = found.objective
+        if found.objective > best_judged.objective and is_clear(compare(found, kept)):
+            best, best_judged = value, found
+    return best

@@ -1,0 +1,97 @@
+"""Dataclasses as named tensors: what is kept exactly, what is rounded, and by how much."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, random_array
+from torch import Tensor
+
+from kgrec.bundle.arrays import from_arrays, pack_pattern, round_stored, to_arrays, unpack_pattern
+from kgrec.model.component import HALF, INT8
+
+
+@dataclass(frozen=True)
+class Inner:
+    count: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Outer:
+    exact: Tensor
+    half: Tensor = field(metadata=HALF)
+    eighth: Tensor = field(metadata=INT8)
+    array: NDArray[np.int64]
+    matrix: csr_array
+    rounded: csr_array = field(metadata=HALF)
+    inner: Inner
+    missing: Inner | None = None
+
+
+def draw(seed: int, shape: tuple[int, int] = (7, 5)) -> Outer:
+    rng = np.random.default_rng(seed)
+
+    def dense() -> Tensor:
+        return torch.from_numpy(rng.normal(size=shape).astype(np.float32))
+
+    def sparse() -> csr_array:
+        return csr_array(random_array(shape, density=0.3, rng=rng, dtype=np.float32))
+
+    inner = Inner(int(rng.integers(10**12)), float(rng.normal()))
+    return Outer(dense(), dense(), dense(), rng.integers(-(2**40), 2**40, 3), sparse(), sparse(), inner)
+
+
+@given(st.integers(0, 2**32), st.tuples(st.integers(0, 6), st.integers(0, 6)), st.booleans())
+@settings(deadline=None, max_examples=40)
+def test_what_is_exact_stays_and_what_is_rounded_is_rounded_once(
+    seed: int, shape: tuple[int, int], present: bool
+) -> None:
+    value = draw(seed, shape)
+    if present:
+        value = Outer(**{**vars(value), "missing": Inner(3, 0.1)})
+    arrays = to_arrays(value, "x")
+    assert any(name.startswith("x.missing") for name in arrays) == present
+    found = from_arrays(Outer, arrays, "x")
+    assert torch.equal(found.exact, value.exact)
+    np.testing.assert_array_equal(found.array, value.array)
+    assert (found.inner, found.missing) == (value.inner, value.missing)
+    np.testing.assert_array_equal(found.matrix.toarray(), value.matrix.toarray())
+    np.testing.assert_array_equal(found.matrix.indices, value.matrix.indices)
+    assert torch.equal(found.half, value.half.half().float())
+    np.testing.assert_array_equal(found.rounded.data, value.rounded.data.astype(np.float16).astype(np.float32))
+    again = round_stored(found)
+    for name in ("exact", "half", "eighth"):
+        assert torch.equal(getattr(again, name), getattr(found, name)), name
+    np.testing.assert_array_equal(again.rounded.toarray(), found.rounded.toarray())
+
+
+def test_eight_bits_lose_less_than_a_hundredth_of_a_rows_largest_number() -> None:
+    value = draw(0, (50, 20))
+    rows = torch.cat([value.eighth, torch.zeros((1, 20)), 1e4 * value.eighth[:1]])
+    arrays = to_arrays(Outer(**{**vars(value), "eighth": rows}), "x")
+    assert arrays["x.eighth"].dtype == torch.int8
+    assert arrays["x.half"].dtype == torch.float16
+    found = from_arrays(Outer, arrays, "x").eighth
+    lost = (found - rows).abs().amax(dim=1)
+    assert (lost <= rows.abs().amax(dim=1) / 250).all()
+    assert not found[50].any()
+
+
+def test_columns_take_two_bytes_where_they_fit() -> None:
+    for width, dtype in ((65_535, torch.uint16), (70_000, torch.int32)):
+        matrix = csr_array((np.ones(2, np.float32), np.array([0, width - 1]), np.array([0, 2])), shape=(1, width))
+        packed = pack_pattern(matrix)
+        assert packed["indices"].dtype == dtype
+        assert (unpack_pattern(packed, matrix.shape) != matrix).nnz == 0
+
+
+def test_a_field_that_is_missing_is_named() -> None:
+    arrays = to_arrays(draw(0), "x")
+    for name in ("x.exact", "x.inner.share", "x.matrix.indptr"):
+        with pytest.raises(KeyError, match=name):
+            from_arrays(Outer, {key: value for key, value in arrays.items() if key != name}, "x")

@@ -1,0 +1,242 @@
+"""The gate's choice on planted questions: what users look for is what one component, and no other, says."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from checkerboard import to_csr
+from fitted import COLD, MET, N_ITEMS, draw_model
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from kgrec.config import GateConfig
+from kgrec.model.component import Support
+from kgrec.model.gate import Gate
+from kgrec.model.model import Model
+from kgrec.questions.slices import Slice
+from kgrec.training.gating import choose_gate, default_weights, most_popular_for
+from kgrec.training.questions import listen
+from kgrec.training.selection import Verdict
+
+SIZES, K, N_USERS = (0, 1, 3), 5, 150
+FREE = GateConfig(most_popular={})
+WARM = np.setdiff1d(np.arange(N_ITEMS), COLD)
+
+
+def draw_support(n_likes: int, n_users: int = N_USERS, seed: int = 0) -> csr_array:
+    rng = np.random.default_rng(seed)
+    liked = np.zeros((n_users, N_ITEMS), bool)
+    for row in liked:
+        row[rng.choice(WARM, n_likes, replace=False)] = True
+    return to_csr(liked)
+
+
+def plant(
+    model: Model, name: str, support: csr_array, among: NDArray[np.int64], slice_name: str, n_relevant: int = 3
+) -> Slice:
+    """Users who look for what one component ranks first of some items."""
+    said = listen(model, Support(support), model.names, np.arange(N_ITEMS))[model.names.index(name)].numpy().copy()
+    barred = np.ones(said.shape, bool)
+    barred[:, among] = False
+    barred |= support.toarray() > 0
+    said[barred] = -np.inf
+    relevant = np.zeros(said.shape, bool)
+    np.put_along_axis(relevant, np.argsort(-said, axis=1)[:, :n_relevant], True, axis=1)
+    candidates = np.zeros(N_ITEMS, bool)
+    candidates[among] = True
+    return Slice(slice_name, slice_name, support, to_csr(relevant & ~barred), candidates)
+
+
+def choose(model: Model, *slices: Slice, config: GateConfig = FREE, seed: int = 0) -> tuple[Gate, dict[str, Verdict]]:
+    by_name = {slice_.name: slice_ for slice_ in slices}
+    gate, verdicts = choose_gate(model, by_name, config, SIZES, K, np.random.default_rng(seed))
+    for part in (gate.warm, gate.cold, gate.shift, gate.sentence_warm, gate.sentence_cold):
+        assert np.isfinite(part).all()
+    titles = [verdict.title for verdict in verdicts]
+    assert len(titles) == len(set(titles))
+    return gate, {verdict.title: verdict for verdict in verdicts}
+
+
+def test_without_questions_the_defaults_are_taken_for_every_number_of_likes() -> None:
+    model = draw_model()
+    gate, verdicts = choose(model)
+    assert verdicts == {}
+    assert gate.least_likes[0] == 0
+    assert (np.diff(gate.least_likes) > 0).all()
+    assert len(gate.warm) == len(gate.cold) == len(gate.shift) == len(SIZES) + 1
+    assert gate.warm.any(axis=1).all()
+    none = default_weights(model, "none")
+    np.testing.assert_array_equal(gate.warm[0] != 0, none != 0)
+    # What has no prior says nothing of cold items, whatever the defaults.
+    unplaced = [component.cold_scale is None for component in model.components]
+    assert not gate.cold[:, unplaced].any()
+    assert np.isfinite(replace(model, gate=gate).score(to_csr(np.zeros((1, N_ITEMS))))).all()
+
+
+@pytest.mark.parametrize("name", ["co_likes", "backbone", "item_item", "item_item_few"])
+def test_a_baseline_that_is_right_is_matched_by_the_blend_or_taken_alone(name: str) -> None:
+    model = draw_model()
+    asked = plant(model, name, draw_support(3), WARM, "cold_users_k3")
+    gate, verdicts = choose(model, asked)
+    verdict = verdicts["2 to 20 likes"]
+    baseline = next(component.baseline for component in model.components if component.name == name)
+    assert verdict.baseline == baseline
+    assert verdict.baseline_worth == pytest.approx(1, abs=1e-6)
+    assert verdict.error is not None
+    assert verdict.worth >= 1 - 2 * verdict.error - 1e-6
+    assert verdict.n_users == N_USERS
+    place = model.names.index(name)
+    assert gate.warm[2, place] == gate.warm[2].max() > 0
+    # Nobody who likes one item was asked: there the default stays.
+    np.testing.assert_array_equal(gate.warm[1], choose(model)[0].warm[1])
+
+
+def test_a_component_of_noise_gets_no_weight() -> None:
+    model = draw_model()
+    rng, place = np.random.default_rng(0), model.names.index("co_likes")
+    component = model.components[place]
+    noise = csr_array((rng.normal(size=(N_ITEMS, N_ITEMS)) * (1 - np.eye(N_ITEMS))).astype(np.float32))
+    noisy = replace(component, neighbours=noise)  # type: ignore[type-var]
+    model = replace(model, components=(*model.components[:place], noisy, *model.components[place + 1 :]))
+    gate, _ = choose(model, plant(model, "knowledge", draw_support(3), WARM, "cold_users_k3"))
+    share = np.abs(gate.warm[2]) / np.abs(gate.warm[2]).sum()
+    assert share[place] < 0.1
+    assert share[model.names.index("knowledge")] > 0.3
+
+
+@pytest.mark.parametrize("name", ["knowledge", "content"])
+def test_cold_items_are_ranked_by_what_knows_them(name: str) -> None:
+    model = draw_model()
+    gate, verdicts = choose(model, plant(model, name, draw_support(3), COLD, "cold_users_cold_items_k3"))
+    verdict = verdicts["2 to 20 likes, cold items"]
+    assert verdict.n_users == N_USERS
+    assert verdict.worth > 0.85
+    assert gate.cold[2, model.names.index(name)] == gate.cold[2].max()
+
+
+def test_known_users_are_asked_in_the_bucket_of_their_number_of_likes() -> None:
+    model = draw_model()
+    support = csr_array(np.vstack([draw_support(1, 40).toarray(), draw_support(21, 30).toarray()]))
+    asked = plant(model, "backbone", support, WARM, "warm", n_relevant=1)
+    _, verdicts = choose(model, asked)
+    assert {title: verdict.n_users for title, verdict in verdicts.items()} == {"1 like": 40, "21 likes or more": 30}
+
+
+def test_one_user_is_too_few_to_leave_the_defaults_or_to_know_an_error() -> None:
+    model = draw_model()
+    gate, verdicts = choose(model, plant(model, "co_likes", draw_support(3, 1), WARM, "cold_users_k3"))
+    assert verdicts["2 to 20 likes"].n_users == 1
+    assert verdicts["2 to 20 likes"].error is None
+    kept, default = gate.warm[2] / gate.warm[2].max(), choose(model)[0].warm[2]
+    np.testing.assert_allclose(kept, default / default.max(), rtol=1e-5)
+
+
+def popular_model() -> tuple[Model, NDArray[np.float32]]:
+    """A model of 300 items, where those with the most likes are what its neighbours show to everybody."""
+    rng = np.random.default_rng(0)
+    n_items = 300
+    counts = np.sort(rng.geometric(0.05, n_items))[::-1].copy()
+    counts[:20] += 200
+    model = draw_model()
+    from kgrec.model.item_item import CoLikes
+    from kgrec.model.popularity import Popularity
+
+    personal = rng.random((n_items, n_items)) < 0.02
+    weights = (2.0 * personal + np.log(counts) / 4) * (1 - np.eye(n_items))
+    components = (CoLikes.of(csr_array(weights.astype(np.float32))), Popularity.of(torch.from_numpy(counts)))
+    return replace(
+        model, components=components, n_likes=torch.from_numpy(counts), n_disliked=torch.zeros(n_items).long(),
+        text=torch.zeros((n_items, 0)),
+    ), counts.astype(np.float32)  # fmt: skip
+
+
+def test_the_cap_on_popular_items_holds_for_one_like() -> None:
+    model, counts = popular_model()
+    n_items, rng = len(counts), np.random.default_rng(1)
+    support = np.zeros((N_USERS, n_items), bool)
+    support[np.arange(N_USERS), rng.integers(0, n_items, N_USERS)] = True
+    # What people look for is popular: without the cap popular lists win.
+    chance = counts / counts.sum()
+    relevant = np.zeros(support.shape, bool)
+    for row in relevant:
+        row[rng.choice(n_items, 5, replace=False, p=chance)] = True
+    asked = Slice("cold_users_k1", "One like", to_csr(support), to_csr(relevant & ~support))
+
+    def popular(config: GateConfig) -> float:
+        gate, verdicts = choose_gate(model, {asked.name: asked}, config, SIZES, 20, np.random.default_rng(0))
+        assert (gate.warm[1] != 0).any()
+        (verdict,) = [verdict for verdict in verdicts if verdict.title == "1 like"]
+        return verdict.popular
+
+    assert popular(FREE) > 4
+    scaled = most_popular_for(GateConfig(most_popular={1: 3.0}), 1, n_items)
+    assert scaled is not None
+    assert popular(GateConfig(most_popular={1: 3.0})) <= scaled
+
+
+def test_a_small_catalogue_scales_the_cap() -> None:
+    config = GateConfig(most_popular={1: 3.0, 3: 4.0})
+    assert most_popular_for(config, 1, 100_000) == 3
+    assert most_popular_for(config, 3, 100_000) == 4
+    assert most_popular_for(config, 1, 20) == 10  # all items are among the 20 most liked
+    caps = [most_popular_for(config, 1, n_items) for n_items in (20, 100, 200, 1000)]
+    assert caps == sorted(caps, reverse=True)
+    for size in (None, 0, 5):
+        assert most_popular_for(config, size, 1000) is None
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_how_much_it_counts_that_an_item_was_met_and_not_liked(wanted: bool) -> None:
+    model = draw_model()
+    support = draw_support(21)
+    unmet = np.setdiff1d(COLD, MET)
+    by_prior = plant(model, "knowledge", support, MET if wanted else unmet, "overall", n_relevant=2)
+    asked = Slice("overall", "All", support, by_prior.relevant)
+    cold = plant(model, "knowledge", support, COLD, "cold_items")
+    gate, verdicts = choose(model, cold, asked)
+    default, _ = choose(model, cold)
+    assert verdicts["items met but not liked"].n_users == N_USERS
+    assert gate.dislike < default.dislike if wanted else gate.dislike >= default.dislike
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_cold_items_stand_as_high_among_all_as_they_are_wanted(wanted: bool) -> None:
+    model = replace(draw_model(), n_disliked=torch.zeros(N_ITEMS).long())
+    support = draw_support(3)
+    kinds = [plant(model, "knowledge", support, among, "overall", 2) for among in (COLD, WARM)]
+    asked = Slice("overall", "All", support, kinds[0 if wanted else 1].relevant)
+    gate, verdicts = choose(model, asked)
+    served = replace(model, gate=gate).score(support)
+    first = np.argsort(-served, axis=1)[:, :K]
+    share = np.isin(first, COLD).mean()
+    assert share > 0.5 if wanted else share < 0.35
+    assert verdicts["2 to 20 likes, all items"].n_users == N_USERS
+
+
+def test_who_says_nothing_is_not_shown_what_nobody_has_liked() -> None:
+    model = draw_model()
+    gate, _ = choose(model)
+    scores = replace(model, gate=gate).score(to_csr(np.zeros((1, N_ITEMS))))[0]
+    assert scores[COLD].max() < scores[WARM].min()
+
+
+def test_a_sentence_is_chosen_for_on_the_texts_of_what_people_like() -> None:
+    model = draw_model()
+    text = model.text.numpy()
+    shown = np.array([item for item in WARM if text[item].any()])
+    support = to_csr(np.eye(N_ITEMS, dtype=bool)[np.tile(shown, 8)])
+    asked = plant(model, "sentence", support, WARM, "cold_users_k1")  # all tied: anything
+    nearness = text[np.tile(shown, 8)] @ text.T
+    nearness[:, COLD] = -9
+    np.put_along_axis(nearness, np.tile(shown, 8)[:, None], -9, axis=1)
+    relevant = nearness >= np.sort(nearness, axis=1)[:, -2:-1]
+    asked = replace(asked, relevant=to_csr(relevant))
+    gate, verdicts = choose(model, asked)
+    verdict = verdicts["sentence"]
+    assert 0 < verdict.n_users <= len(shown) * 8
+    place = model.names.index("sentence")
+    assert gate.sentence_warm[place] == gate.sentence_warm.max() > 0
+    assert np.isfinite(verdict.worth)
+    mute = replace(model, text=torch.zeros((N_ITEMS, 0)))
+    assert "sentence" not in choose(mute, asked)[1]
