@@ -103,7 +103,7 @@ class ItemItemConfig(_Frozen):
     few_dropout: float = Field(0.9, ge=0, lt=1)
     few_user_exponent: float = 0.0
     link_weight: float = Field(0.3, ge=0)
-    text_weight: float = Field(0.0, ge=0)
+    text_weight: float = Field(1.0, ge=0)
     popularity_exponent: float = 0.1
     shrinkage: float = Field(10.0, ge=0)
 
@@ -114,16 +114,14 @@ class ContentConfig(_Frozen):
     Attributes:
         link_weight: of the links' cosine in the kernel.
         regularisation: in diagonals of the kernel.
-        max_items: above this many liked items some stand for all of them: the exact form has a matrix of n^2.
-        landmarks: so many do.
-        rank: of the factors that are kept.
+        nearest: how many liked items an item is solved on.
+        kept: the largest weights of each item that stay.
     """
 
     link_weight: float = Field(1.0, ge=0)
     regularisation: PositiveFloat = 1.0
-    max_items: int = Field(5_000, ge=0)
-    landmarks: PositiveInt = 2048
-    rank: PositiveInt = 128
+    nearest: PositiveInt = 100
+    kept: PositiveInt = 100
 
 
 class GateConfig(_Frozen):

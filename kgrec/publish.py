@@ -179,7 +179,7 @@ def _write_vectors(
     """Writes those that are not all zeros."""
     rows = np.flatnonzero(vectors.any(axis=1))
     if len(rows):
-        draft.write_vectors(side, [ids[row] for row in rows.tolist()], vectors[rows], None, on_rows)
+        draft.write_vectors(side, [ids[row] for row in rows.tolist()], vectors[rows], on_rows)
 
 
 def user_vectors(backbone: Backbone, liked: csr_array) -> NDArray[np.float32]:

@@ -9,7 +9,6 @@ from scipy.sparse import csr_array
 from kgrec.adapt.text_graph import TextGraph
 from kgrec.config import ContentConfig, SplitConfig
 from kgrec.graph.propagation import ItemLinks
-from kgrec.model.component import Support
 from kgrec.model.content import Content, fit_content
 from kgrec.questions.slices import Slice, SliceResult, evaluate_slice
 from kgrec.questions.splits import Likes, split_likes
@@ -27,7 +26,7 @@ class Validation:
         likes: (n_users, n) of 1s: what is known, by place in `texts`.
         stop: asks for one half of the held-out items.
         judge: asks for the other.
-        seed: of the landmarks.
+        seed: of what is drawn.
     """
 
     texts: NDArray[np.int64]
@@ -51,7 +50,7 @@ class _TextScorer:
     name: str = "texts"
 
     def score(self, support: csr_array) -> NDArray[np.float32]:
-        scores: NDArray[np.float32] = (self.content.users(Support(support)) @ self.content.items.T).numpy()
+        scores: NDArray[np.float32] = (support @ self.content.neighbours).toarray()
         return scores
 
 

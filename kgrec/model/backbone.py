@@ -33,6 +33,7 @@ class Backbone:
     baseline: ClassVar[str] = "iALS"
     weights: ClassVar[DefaultWeights] = DefaultWeights(few=0.4, many=0.7, cold=1.0, sentence=0.4, sentence_cold=0.4)
     neighbours = None
+    reference = None
     items: Tensor = field(metadata=HALF)
     gram: Tensor
     alpha: float

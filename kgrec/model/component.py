@@ -1,5 +1,6 @@
 """The contract of a component: one additive part of a score, as factors of users and items."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
 
@@ -27,7 +28,8 @@ class DefaultWeights:
         cold: for the other items.
         none, none_cold: for users of whom nothing is known.
         sentence, sentence_cold: for users known by a sentence.
-        knows: how much more it counts, for all items, the fewer likes an item has on average.
+        knows: how much more it counts, for all items, the fewer likes an item has on average; more than 0 where it
+            knows texts and links: these weights count by how far texts and links are trusted.
     """
 
     few: float = 0.0
@@ -88,6 +90,8 @@ class ItemChange:
         text: (n_items, text_dim) float32 unit vectors of all items, zeros where there is no text.
         codes: the link codes of each of the n items.
         known: (n, dim) float32: vectors of the texts and links of these, as `Knowledge` has them.
+        expect: (n_items, width) -> (n_items, width): what likes of each item make expect of the others, times a matrix,
+            once the items have changed; None: nothing.
     """
 
     kept: NDArray[np.int64]
@@ -97,6 +101,7 @@ class ItemChange:
     text: Tensor
     codes: tuple[NDArray[np.int64], ...]
     known: Tensor
+    expect: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
 
     def carry(self, values: Tensor, placed: Tensor | None = None) -> Tensor:
         """Values of all items as they become: those that stay keep theirs, the others get `placed`, or zeros.
@@ -172,6 +177,12 @@ class Component(Protocol):
     @property
     def cold_scale(self) -> Scale | None:
         """Of items as the prior places them; None: the component says nothing of items without likes."""
+
+    @property
+    def reference(self) -> csr_array | None:
+        """(n_items, n_references) float32: what likes add to items that stand for those without likes, beside the
+        factors; None: nothing.
+        """
 
     @classmethod
     def fit(cls, inputs: "FitInputs") -> Self | None:

@@ -1,73 +1,74 @@
 """Content: kernel ridge from what an item is, its text and its links, straight to who likes it, for cold items."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array, diags_array, hstack
 from torch import Tensor
 
 from kgrec.config import ContentConfig
 from kgrec.graph.propagation import LINKS, Channel, ItemLinks, unit_idf_weights
-from kgrec.model.component import HALF, INT8, DefaultWeights, ItemChange, Scale, Shares, Support, sum_likes, sum_shares
+from kgrec.model.component import HALF, INT8, DefaultWeights, ItemChange, Scale, Shares, Support, sum_shares
 from kgrec.model.inputs import FitInputs
-from kgrec.model.item_item import ItemItem
+from kgrec.model.item_item import ItemItem, carry_neighbours
 
 TEXT_SHARPNESS = 8.0  # of the texts' kernel exp(sharpness (cosine - 1))
 _POPULARITY_EXPONENT = 0.3
 _LINKS_DIM = 256
-_JITTER = 1e-5
-_BLOCK = 2048
-_MOST_REFERENCES = 20_000  # items whose kernel says which directions matter
-_OVERSAMPLES, _PASSES = 32, 2
+_BLOCK = 256  # items placed at once
+_REFERENCES = 200  # liked items, placed as if they were cold, that say how a user's scores spread
 
 Expect = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Content:
-    """A like of a met item adds to a cold item what their likeness says; additive over a user's likes.
+    """A like of a liked item adds to a cold item what their likeness says; additive over a user's likes.
 
-    The kernel is exp(8 (cosine of texts - 1) + link_weight cosine of links), the second in the leading directions of
-    the idf-weighted incidence. In a large catalogue landmarks stand for all met items (Williams and Seeger, "Using the
-    Nyström method", 2001), so that cost is linear in items. What likes add by way of the kernel is cut to its leading
-    directions.
+    A cold item's column is (K + ridge I)^-1 k over the liked items nearest to it, K being the kernel among these and k
+    that of the item and these, each weight times popularity^-.3: kernel ridge on the neighbourhood alone, as
+    nearest-neighbour Gaussian processes have it (Vecchia 1988; Datta et al. 2016), at a cost linear in items. The
+    kernel is exp(8 (cosine of texts - 1) + link_weight cosine of links), the second in the leading directions of the
+    idf-weighted incidence. What likes make expect of the liked items, by the item-item ridge, counts as likes too.
 
     Attributes:
-        items: (n_items, rank) float32: a cold item's kernel less `mean`, times `basis`; zeros for the others.
-        onto: (n_items, rank) float32: what a like of an item adds; zeros for items that nobody liked.
-        landmarks: (n_landmarks, width) float32, features of the landmarks.
-        basis: (n_landmarks, rank) float32.
-        mean: (n_landmarks,) float32, the mean kernel of the met items: the score is how an item differs from these,
-            so that content moves no cold item up or down against the others.
+        items: (n_items, 0): all of it is in `neighbours`.
+        neighbours: (n_items, n_items) float32; row j is what a like of item j adds to cold items.
+        reference: (n_items, n_references) float32: the same for some liked items, placed as if they were cold.
+        features: (n_items, width) float32, of the liked items; zeros for the others.
+        strength: (n_items,) float32, popularity^-.3; zeros for items without likes.
         axes: (n_codes, links_dim) float32: what a link adds to a feature.
         idf: (n_codes,) float32.
         link_weight: see above.
-        cold_scale: of met items, as if they were cold.
+        ridge: see above.
+        nearest, kept: how many items a column is solved on, and how many weights of it stay.
+        cold_scale: of nothing; `reference` says how scores spread.
     """
 
     name: ClassVar[str] = "content"
     baseline: ClassVar[str] = ""
     weights: ClassVar[DefaultWeights] = DefaultWeights(cold=1.0)
-    neighbours = None
     warm_scale = None
-    items: Tensor = field(metadata=HALF)
-    onto: Tensor = field(metadata=HALF)
-    landmarks: Tensor = field(metadata=HALF)
-    basis: Tensor
-    mean: Tensor
+    items: Tensor
+    neighbours: csr_array = field(metadata=HALF)
+    reference: csr_array = field(metadata=HALF)
+    features: Tensor = field(metadata=INT8)
+    strength: Tensor
     axes: Tensor = field(metadata=INT8)
     idf: Tensor
     link_weight: float
+    ridge: float
+    nearest: int
+    kept: int
     cold_scale: Scale
 
     @classmethod
     def fit(cls, inputs: FitInputs) -> "Content | None":
-        """Solves the kernel ridge, likes being those of users and what an item-item ridge expects of them."""
+        """Places the cold items, likes being those of users and what an item-item ridge expects of them."""
         item_item = inputs.earlier.get(ItemItem.name)
         expect = item_item.expect if isinstance(item_item, ItemItem) else None
         config = inputs.config.content
@@ -77,32 +78,86 @@ class Content:
         )  # fmt: skip
 
     def users(self, support: Support) -> Tensor:
-        """The sums of what the likes add, (n_users, rank)."""
-        return sum_likes(support.likes, self.onto)
+        """(n_users, 0): all of it is in `neighbours`."""
+        return torch.zeros((support.likes.shape[0], 0))
 
     def shares(self, support: Support) -> Shares:
-        """What each like adds."""
-        return sum_shares(support, self.onto)
+        """All of it is in `neighbours`."""
+        return sum_shares(support, self.items)
 
-    def place(self, text: NDArray[np.float32] | None, codes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """A row of `items` for a new item, (rank,) float32, from its unit text vector and its link codes."""
-        incidence = csr_array(np.ones((1, len(codes)), np.float32))
-        weights = unit_idf_weights(incidence, self.idf.numpy()[codes]) if len(codes) else incidence
-        text_dim = self.landmarks.shape[1] - self.axes.shape[1]
-        own = np.zeros((1, text_dim), np.float32) if text is None or not text_dim else text[None]
-        features = _to_features(own, weights @ self.axes.numpy()[codes], self.link_weight)
-        kernel = _kernel(features, self.landmarks.numpy(), text_dim)[0] - self.mean.numpy()
-        found: NDArray[np.float32] = kernel @ self.basis.numpy()
-        return found
+    def place(
+        self, text: NDArray[np.float32], codes: Sequence[NDArray[np.int64]], expect: Expect | None = None
+    ) -> csc_array:
+        """The columns of new items, (n_items, n) float32.
+
+        Args:
+            text: (n, text_dim) float32 unit vectors, zeros for an item without a text.
+            codes: the link codes of each.
+            expect: see `fit_content`.
+        """
+        sizes = [len(own) for own in codes]
+        indices = np.concatenate([np.zeros(0, np.int64), *codes])
+        indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        incidence = csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=(len(codes), len(self.idf)))
+        linked = unit_idf_weights(incidence, self.idf.numpy()) @ self.axes.numpy()
+        text_dim = self.features.shape[1] - self.axes.shape[1]
+        features = torch.from_numpy(_to_features(text[:, :text_dim], linked, self.link_weight))
+        return self._solve(features, None, expect)
+
+    def _solve(self, features: Tensor, own: NDArray[np.int64] | None, expect: Expect | None) -> csc_array:
+        """Columns, (n_items, n), of items with features (n, width); `own`: their rows, which they must not find."""
+        liked = torch.nonzero(self.strength > 0).squeeze(1)
+        shift = TEXT_SHARPNESS if self.features.shape[1] > self.axes.shape[1] else 0.0
+        among, n_items = self.features[liked], len(self.strength)
+        columns = [csc_array((n_items, 0), dtype=np.float32)]
+        for start in range(0, len(features), _BLOCK):
+            block = features[start : start + _BLOCK]
+            near = block @ among.T  # (n, n_liked)
+            if own is not None:
+                rows = torch.from_numpy(own[start : start + _BLOCK])
+                near = torch.where(liked == rows[:, None], -torch.inf, near)
+            exponent, place = near.topk(min(self.nearest, len(liked) - (own is not None)), dim=1)
+            found = among[place]  # (n, nearest, width)
+            left = torch.exp(found @ found.transpose(1, 2) - shift)
+            left.diagonal(dim1=1, dim2=2).add_(self.ridge)
+            right = torch.exp(exponent - shift)
+            solved = torch.cholesky_solve(right[..., None], torch.linalg.cholesky(left)).squeeze(-1)
+            solved *= self.strength[liked[place]]
+            columns.append(self._prune(liked[place].numpy(), solved.numpy(), expect))
+        return csc_array(hstack(columns, format="csc"))
+
+    def _prune(self, rows: NDArray[np.int64], weights: NDArray[np.float32], expect: Expect | None) -> csc_array:
+        """(n_items, n): columns of some weights at rows, (n, nearest) each, with what these make expect."""
+        n_columns, n_items = len(rows), len(self.strength)
+        owner = np.repeat(np.arange(n_columns), rows.shape[1])
+        if expect is None:
+            return csc_array((weights.ravel(), (rows.ravel(), owner)), shape=(n_items, n_columns))
+        dense = np.zeros((n_items, n_columns), np.float32)
+        dense[rows.ravel(), owner] = weights.ravel()
+        dense += expect(dense)
+        n_kept = min(self.kept, n_items)
+        kept = np.argpartition(-np.abs(dense), n_kept - 1, axis=0)[:n_kept]  # (n_kept, n)
+        owner = np.tile(np.arange(n_columns), n_kept)
+        return csc_array((dense[kept.ravel(), owner], (kept.ravel(), owner)), shape=(n_items, n_columns))
 
     def with_items(self, change: ItemChange) -> "Content":
         """New items are placed by their kernel; a like of one adds nothing."""
-        texts = change.text[torch.from_numpy(change.rows)].numpy()
-        placed = [
-            self.place(text if text.any() else None, codes) for text, codes in zip(texts, change.codes, strict=True)
-        ]
-        stacked = np.stack(placed) if placed else np.zeros((0, self.items.shape[1]), np.float32)
-        return replace(self, items=change.carry(self.items, torch.from_numpy(stacked)), onto=change.carry(self.onto))
+        neighbours = carry_neighbours(self.neighbours, change)
+        carried = replace(
+            self, items=change.carry(self.items), features=change.carry(self.features),
+            strength=change.carry(self.strength), reference=_carry_rows(self.reference, change),
+        )  # fmt: skip
+        if len(change.rows):
+            placed = carried.place(change.text[torch.from_numpy(change.rows)].numpy(), change.codes, change.expect)
+            stays = np.ones(change.n_items, np.float32)
+            stays[change.rows] = 0
+            spread = placed.tocoo()
+            columns = change.rows[spread.col]
+            stored = spread.data.astype(np.float16).astype(np.float32)  # as a bundle has them
+            added = csr_array((stored, (spread.row, columns)), shape=neighbours.shape, dtype=np.float32)
+            neighbours = csr_array(neighbours @ diags_array(stays) + added)
+            neighbours.eliminate_zeros()
+        return replace(carried, neighbours=neighbours)
 
 
 def fit_content(
@@ -116,7 +171,7 @@ def fit_content(
     seed: int,
     expect: Expect | None = None,
 ) -> Content | None:
-    """Solves the kernel ridge onto the likes' columns, each times popularity^-0.3.
+    """Places the items without likes among those with likes.
 
     Args:
         likes: (n_users, n_items) of 1s.
@@ -125,8 +180,8 @@ def fit_content(
         channels: from `propagate`; that of the links is read.
         config: sizes and the regularisation, in diagonals of the kernel.
         link_weight: see `Content`.
-        seed: of the choice of landmarks and of the directions.
-        expect: (n_items, rank) -> (n_items, rank), what a like of each item makes expect of the others, times a
+        seed: of the choice of references.
+        expect: (n_items, width) -> (n_items, width), what a like of each item makes expect of the others, times a
             matrix: these count as likes by so much; None: they do not.
 
     Returns:
@@ -134,140 +189,39 @@ def fit_content(
     """
     vectors = next((c.vectors for c in channels if c.name == LINKS and c.vectors is not None), None)
     axes = np.zeros((len(links.idf), 0), np.float32) if vectors is None else vectors[:, :_LINKS_DIM]
-    popularity = np.bincount(likes.indices, minlength=likes.shape[1])
-    met = np.flatnonzero(popularity)
-    if not (text.shape[1] or axes.shape[1]) or not len(met):
+    counts = np.bincount(likes.indices, minlength=likes.shape[1])
+    liked, n_items = np.flatnonzero(counts), likes.shape[1]
+    if not (text.shape[1] or axes.shape[1]) or not len(liked):
         return None
-    weights = unit_idf_weights(links.incidence, links.idf)
-    features, text_dim = _to_features(text, weights @ axes, link_weight), text.shape[1]
-    rng = np.random.default_rng(seed)
-    drawn = met
-    if len(met) > config.max_items:
-        drawn = np.sort(rng.choice(met, min(config.landmarks, len(met)), replace=False))
-    landmarks = features[drawn]
-    kernel = _Kernel(features, landmarks, text_dim)
-    solve, mean = _factor(kernel, met, drawn, config.regularisation)
-    strength = (popularity[met, None] ** -_POPULARITY_EXPONENT).astype(np.float32)
-    rank = min(config.rank, len(drawn))
-    onto, basis = _cut(kernel, solve, len(drawn), mean, met, strength, popularity[met], rank, rng)
-    whole = np.zeros((likes.shape[1], rank), np.float32)
-    whole[met] = onto
-    if expect is not None:
-        whole += expect(whole)
-    unmet = np.flatnonzero(popularity == 0)
-    items = np.zeros((likes.shape[1], rank), np.float32)
-    for rows in _blocks(unmet):
-        items[rows] = (kernel.of(rows) - mean) @ basis
-    references = _draw(met, rng)
-    own = kernel.of(references) - mean
-    own[np.isin(references, drawn), np.searchsorted(drawn, references[np.isin(references, drawn)])] = 0
-    scale = Scale.of(torch.from_numpy(own @ basis))
-    return Content(
-        items=torch.from_numpy(items), onto=torch.from_numpy(whole), landmarks=torch.from_numpy(landmarks),
-        basis=torch.from_numpy(np.ascontiguousarray(basis)), mean=torch.from_numpy(mean),
-        axes=torch.from_numpy(np.ascontiguousarray(axes)), idf=torch.from_numpy(links.idf), link_weight=link_weight,
-        cold_scale=scale,
+    features = _to_features(text, unit_idf_weights(links.incidence, links.idf) @ axes, link_weight)
+    own = np.square(features[liked]).sum(axis=1) - (TEXT_SHARPNESS if text.shape[1] else 0.0)
+    strength = np.where(counts > 0, np.maximum(counts, 1) ** -_POPULARITY_EXPONENT, 0).astype(np.float32)
+    empty = torch.zeros((n_items, 0))
+    unplaced = Content(
+        items=empty, neighbours=csr_array((n_items, n_items), dtype=np.float32),
+        reference=csr_array((n_items, 0), dtype=np.float32),
+        features=torch.from_numpy(np.where(counts[:, None] > 0, features, 0).astype(np.float32)),
+        strength=torch.from_numpy(strength), axes=torch.from_numpy(np.ascontiguousarray(axes)),
+        idf=torch.from_numpy(links.idf), link_weight=link_weight,
+        ridge=config.regularisation * float(np.exp(own).mean()), nearest=config.nearest, kept=config.kept,
+        cold_scale=Scale.of(empty),
     )  # fmt: skip
+    drawn = np.random.default_rng(seed).choice(liked, min(_REFERENCES, len(liked)), replace=False)
+    cold = np.flatnonzero(counts == 0)
+    whole = torch.from_numpy(features)
+    placed = unplaced._solve(whole[torch.from_numpy(cold)], None, expect).tocoo()
+    reference = unplaced._solve(whole[torch.from_numpy(drawn)], drawn, expect) if len(liked) > 1 else None
+    neighbours = csr_array((placed.data, (placed.row, cold[placed.col])), shape=(n_items, n_items), dtype=np.float32)
+    return replace(
+        unplaced, neighbours=neighbours, reference=unplaced.reference if reference is None else csr_array(reference)
+    )
 
 
-@dataclass(frozen=True)
-class _Kernel:
-    """The kernel of items and landmarks, computed for the rows that are asked for."""
-
-    features: NDArray[np.float32]
-    landmarks: NDArray[np.float32]
-    text_dim: int
-
-    def of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(n, n_landmarks) for item rows (n,)."""
-        return _kernel(self.features[rows], self.landmarks, self.text_dim)
-
-
-def _factor(
-    kernel: _Kernel, met: NDArray[np.int64], drawn: NDArray[np.int64], regularisation: float
-) -> tuple[Expect, NDArray[np.float32]]:
-    """What solves the ridge for columns, (n_landmarks, width), and the mean kernel of the met items."""
-    among = kernel.of(drawn)
-    ridge = regularisation * float(np.diag(among).mean())
-    if len(drawn) == len(met):
-        total = among.sum(axis=0)
-        left = among.astype(np.float64)
-        left[np.diag_indices_from(left)] += ridge
-    else:
-        total = np.zeros(len(drawn), np.float64)
-        left = ridge * among.astype(np.float64)
-        for rows in _blocks(met):
-            shown = kernel.of(rows).astype(np.float64)  # rounding would make the nearly singular matrix indefinite
-            left += shown.T @ shown
-            total += shown.sum(axis=0)
-        left[np.diag_indices_from(left)] += _JITTER * float(np.diag(left).mean())
-    factor = cho_factor(left, lower=True, overwrite_a=True, check_finite=False)
-
-    def solve(columns: NDArray[np.float32]) -> NDArray[np.float32]:
-        solved: NDArray[np.float32] = cho_solve(factor, columns.astype(np.float64), check_finite=False)
-        return solved.astype(np.float32)
-
-    mean = (total - np.diag(among)) / max(len(met) - 1, 1)  # a landmark's likeness to itself says nothing
-    return solve, mean.astype(np.float32)
-
-
-def _cut(
-    kernel: _Kernel,
-    solve: Expect,
-    n_landmarks: int,
-    mean: NDArray[np.float32],
-    met: NDArray[np.int64],
-    strength: NDArray[np.float32],
-    popularity: NDArray[np.int64],
-    rank: int,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Factors of what a like adds by way of the kernel: (n_met, rank) and (n_landmarks, rank).
-
-    With O, (n_met, n_landmarks), what likes add to the landmarks' weights and K the kernels of items, what is kept of
-    O K' is Q Q' O K', Q an orthonormal basis of its range (Halko et al. 2011), each like weighing by its item's likes.
-    """
-    exact = n_landmarks == len(met)
-    root = np.sqrt(popularity, dtype=np.float32)[:, None]
-
-    def onto(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Root-weighted O times (n_landmarks, width)."""
-        solved = solve(x)
-        found = solved if exact else np.vstack([kernel.of(rows) @ solved for rows in _blocks(met)])
-        return np.asarray(root * strength * found, np.float32)
-
-    def back(y: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The transpose of `onto` times (n_met, width)."""
-        weighted = root * strength * y
-        if not exact:
-            places = np.arange(len(met))
-            weighted = sum(
-                (kernel.of(met[rows]).T @ weighted[rows] for rows in _blocks(places)), np.zeros((n_landmarks, 1))
-            )
-        return solve(weighted)
-
-    shown = kernel.of(_draw(met, rng)) - mean  # (n_references, n_landmarks)
-    width = min(rank + _OVERSAMPLES, len(met), n_landmarks)
-    basis = onto(np.asarray(shown.T @ rng.standard_normal((len(shown), width), np.float32), np.float32))
-    for _ in range(_PASSES):
-        basis = np.linalg.qr(basis)[0].astype(np.float32)
-        basis = onto(np.asarray(shown.T @ (shown @ back(basis)), np.float32))
-    basis = np.linalg.qr(basis)[0]
-    across = back(basis)  # (n_landmarks, width)
-    seen = shown @ across
-    values, directions = np.linalg.eigh(seen.T @ seen)
-    kept = directions[:, np.argsort(-values)[:rank]].astype(np.float32)
-    return np.asarray((basis @ kept) / root, np.float32), np.asarray(across @ kept, np.float32)
-
-
-def _draw(met: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    if len(met) <= _MOST_REFERENCES:
-        return met
-    return np.sort(rng.choice(met, _MOST_REFERENCES, replace=False))
-
-
-def _blocks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    return (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
+def _carry_rows(matrix: csr_array, change: ItemChange) -> csr_array:
+    """The rows of the items that stay, and empty ones for new items."""
+    kept = csr_array(matrix[change.kept])
+    indptr = np.concatenate([kept.indptr, np.full(change.n_items - len(change.kept), kept.indptr[-1])])
+    return csr_array((kept.data, kept.indices, indptr), shape=(change.n_items, matrix.shape[1]))
 
 
 def _to_features(text: NDArray[np.float32], linked: NDArray[np.float32], link_weight: float) -> NDArray[np.float32]:
@@ -275,8 +229,3 @@ def _to_features(text: NDArray[np.float32], linked: NDArray[np.float32], link_we
     length = np.maximum(np.linalg.norm(linked, axis=1, keepdims=True), 1e-9)
     parts = [text * TEXT_SHARPNESS**0.5, linked / length * link_weight**0.5]
     return np.hstack(parts).astype(np.float32)
-
-
-def _kernel(a: NDArray[np.float32], b: NDArray[np.float32], text_dim: int) -> NDArray[np.float32]:
-    kernel: NDArray[np.float32] = a @ b.T - np.float32(TEXT_SHARPNESS if text_dim else 0.0)
-    return np.exp(kernel, out=kernel)

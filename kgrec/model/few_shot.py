@@ -39,6 +39,7 @@ class FewShot:
         many=0.15, cold=0.3, none_cold=1.0, sentence=0.2, sentence_cold=0.2
     )
     neighbours = None
+    reference = None
     items: Tensor = field(metadata=HALF)
     gram: Tensor
     centre: Tensor

@@ -14,7 +14,8 @@ from kgrec.config import TrainConfig
 from kgrec.graph.propagation import Channel, ItemLinks, unit_idf_weights
 from kgrec.model.component import Component
 from kgrec.model.likeness import Likeness
-from kgrec.model.neighbours import NeighbourMatrix, NeighbourSettings, fit_many
+from kgrec.model.nearest import NeighbourMatrix
+from kgrec.model.neighbours import NeighbourSettings, fit_many
 from kgrec.model.prior import ItemEncoder
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from kgrec.model.component import HALF, DefaultWeights, ItemChange, Scale, Shares, Support, sum_likes, sum_shares
 from kgrec.model.inputs import FitInputs
-from kgrec.model.neighbours import NeighbourMatrix, co_likes
+from kgrec.model.nearest import NeighbourMatrix
+from kgrec.model.neighbours import co_likes
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class ItemItem:
     baseline: ClassVar[str] = "ridge"
     weights: ClassVar[DefaultWeights] = DefaultWeights(many=1.0)
     cold_scale = None
+    reference = None
     neighbours: csr_array = field(metadata=HALF)
     onto: Tensor = field(metadata=HALF)
     items: Tensor = field(metadata=HALF)
@@ -93,6 +95,7 @@ class CoLikes:
     baseline: ClassVar[str] = "item kNN"
     weights: ClassVar[DefaultWeights] = DefaultWeights()
     cold_scale = None
+    reference = None
     neighbours: csr_array = field(metadata=HALF)
     items: Tensor
     warm_scale: Scale

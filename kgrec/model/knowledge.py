@@ -29,8 +29,9 @@ class Knowledge:
 
     name: ClassVar[str] = "knowledge"
     baseline: ClassVar[str] = ""
-    weights: ClassVar[DefaultWeights] = DefaultWeights(few=1.4, many=0.3, cold=0.3, knows=2.0)
+    weights: ClassVar[DefaultWeights] = DefaultWeights(few=1.6, many=0.3, cold=0.3, knows=1.4)
     neighbours = None
+    reference = None
     items: Tensor = field(metadata=HALF)
     basis: Tensor = field(metadata=HALF)
     warm_scale: Scale

@@ -13,6 +13,7 @@ from torch import Tensor
 from kgrec.model.backbone import Backbone, ItemHead
 from kgrec.model.component import Component, InBackboneSpace, ItemChange, Scale, Support, deviate, round_half
 from kgrec.model.gate import Gate
+from kgrec.model.item_item import ItemItem
 from kgrec.model.knowledge import Knowledge, join_knowledge
 from kgrec.model.likeness import Likeness, join_content
 from kgrec.model.prior import ItemEncoder
@@ -148,18 +149,19 @@ class Model:
     def part(self, component: Component, support: Support) -> Part:
         """What a component says of some users."""
         users = component.users(support)
-        none = torch.zeros(len(users)), torch.zeros(len(users))
-        rows = None
-        mean, variance = none
+        rows: csr_array | None = None
+        neighbours: tuple[Tensor | None, Tensor | None] = None, None
+        reference: tuple[Tensor | None, Tensor | None] = None, None
         if component.neighbours is not None:
             rows = csr_array(support.likes @ component.neighbours)
-            sums = torch.from_numpy(np.asarray(rows.sum(axis=1), np.float32))
-            squares = torch.from_numpy(np.asarray(rows.multiply(rows).sum(axis=1), np.float32))
-            mean = sums / self._n_warm
-            variance = squares / self._n_warm - mean.square()
+            if component.warm_scale is not None:
+                neighbours = _spread(rows, self._n_warm)
+        if component.reference is not None:
+            reference = _spread(csr_array(support.likes @ component.reference), component.reference.shape[1])
         return Part(
-            users, rows, _measure(component.warm_scale, users, mean, variance), _measure(component.cold_scale, users)
-        )
+            users, rows, _measure(component.warm_scale, users, *neighbours),
+            _measure(component.cold_scale, users, *reference),
+        )  # fmt: skip
 
     @torch.inference_mode()
     def score(self, support: csr_array) -> NDArray[np.float32]:
@@ -211,23 +213,25 @@ class Model:
                 continue
             part = self.part(component, support)
             by_warm, by_cold = warm[:, place] * part.warm[1], cold[:, place] * part.cold[1]
+            if part.rows is not None:
+                owner = np.repeat(np.arange(n_users), np.diff(part.rows.indptr))
+                of_cold_item = self.cold.numpy()[part.rows.indices]
+                part.rows.data *= np.where(of_cold_item, by_cold.numpy()[owner], by_warm.numpy()[owner])
+                rows = part.rows if rows is None else rows + part.rows
             if warm[:, place].any():
                 level -= by_warm * part.warm[0]
                 if part.users.shape[1]:
                     factors.append((component.name, part.users * by_warm[:, None]))
-                if part.rows is not None:
-                    part.rows.data *= np.repeat(by_warm.numpy(), np.diff(part.rows.indptr))
-                    rows = part.rows if rows is None else rows + part.rows
             if len(self._cold_rows) and cold[:, place].any():
                 cold_level -= by_cold * part.cold[0]
                 cold_factors.append((component.name, part.users * by_cold[:, None]))
         scores = torch.addmm(level[:, None], _side_by_side(factors, n_users), self._stack(_names(factors)).T)
-        if rows is not None:
-            scores += torch.from_numpy(rows.toarray())
         if len(self._cold_rows):
             stacked = self._stack(_names(cold_factors), self._cold_rows)
             of_cold = torch.addmm(cold_level[:, None], _side_by_side(cold_factors, n_users), stacked.T)
             scores[:, self._cold_rows] = of_cold - self._penalty[self._cold_rows]
+        if rows is not None:
+            scores += torch.from_numpy(rows.toarray())
         return scores
 
     @cached_property
@@ -339,9 +343,14 @@ class Model:
         known = torch.from_numpy(join_knowledge(likeness.select(rows), content))
         placed = round_half(torch.from_numpy(placed)).numpy()
         change = ItemChange(kept, len(text), rows, placed, text, tuple(codes), known)
+        components: list[Component] = []
+        for component in self.components:
+            components.append(component.with_items(change))
+            if isinstance(components[-1], ItemItem) and component.name == ItemItem.name:
+                change = replace(change, expect=components[-1].expect)
         return replace(
             self,
-            components=tuple(component.with_items(change) for component in self.components),
+            components=tuple(components),
             n_likes=change.carry(self.n_likes),
             n_disliked=change.carry(self.n_disliked),
             text=text,
@@ -377,6 +386,15 @@ class Model:
             for component in self.components
         )
         return replace(self, components=tuple(moved_components))
+
+
+def _spread(rows: csr_array, n_items: int) -> tuple[Tensor, Tensor]:
+    """Mean and variance of sparse scores, (n_users, ...), over n_items: two (n_users,) tensors."""
+    mean, square = (
+        torch.from_numpy(np.asarray(part.sum(axis=1), np.float32)) / max(n_items, 1)
+        for part in (rows, rows.multiply(rows))
+    )
+    return mean, square - mean.square()
 
 
 def _measure(

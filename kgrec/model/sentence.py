@@ -23,6 +23,7 @@ class Sentence:
     baseline: ClassVar[str] = ""
     weights: ClassVar[DefaultWeights] = DefaultWeights(sentence=1.0, sentence_cold=1.0)
     neighbours = None
+    reference = None
     items: Tensor = field(metadata=HALF)
     warm_scale: Scale
 

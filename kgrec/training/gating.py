@@ -28,7 +28,7 @@ _ENOUGH_FOR_CAP = 30  # users, of fewer the mean says little
 _FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
 _MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question that say how far texts and links are trusted
 _FULL_TRUST = 0.1  # deviations
-_LITTLE = 5.0  # likes for each item that count as much as its texts and links
+_ENOUGH_FOR_FEW, _ENOUGH_FOR_MANY = 40.0, 5.0  # likes of an item that count as much as its texts and links
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,11 @@ def _speak_for(model: Model, component: Component, slice_: Slice) -> NDArray[np.
     return found
 
 
-def _density(model: Model) -> float:
-    """How much texts and links count beside likes: the fewer likes an item has on average, the more; 0 to 1."""
+def _scarcity(model: Model, enough: float) -> float:
+    """How few likes an item has on average, 0 to 1; 0.5 where it has `enough`."""
     n_likes = model.n_likes.numpy()
     density = float(n_likes.sum()) / max(int((n_likes > 0).sum()), 1)
-    return _LITTLE / (_LITTLE + density)
+    return enough / (enough + density)
 
 
 def most_popular_for(config: GateConfig, size: int | None, n_items: int) -> float | None:
@@ -169,10 +169,11 @@ def _choose_bucket(
         knows = default_weights(model, "knows")
         trusted = np.where(knows > 0, trust, 1.0)
         few, many = (trusted * default_weights(model, kind) for kind in ("few", "many"))
-        knowledge = trust * _density(model) * knows
+        scarcity = share * _scarcity(model, _ENOUGH_FOR_FEW) + (1 - share) * _scarcity(model, _ENOUGH_FOR_MANY)
+        knowledge = trust * scarcity * knows
         warm = share * few + (1 - share) * many + knowledge
         less_popular = np.maximum(many, np.where(knows > 0, few, 0)) + knowledge
-        cold = trusted * default_weights(model, "cold") + knowledge
+        cold = trusted * default_weights(model, "cold") + trust * _scarcity(model, _ENOUGH_FOR_MANY) * knows
     title = _title(start, end)
     asked = _asked(slices, "warm", f"cold_users_k{size}", start, end, rng)
     question = None

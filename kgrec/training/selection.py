@@ -10,6 +10,8 @@ from torch import Tensor
 from kgrec.training.questions import Judged, Question, compare
 
 _STEPS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # weights, in deviations of a part
+_SHARES = (0.0, 0.35, 0.7, 1.0, 1.4)  # of a default weight
+_FIRST_STEPS = (0.0, 0.2, 0.5)  # of a weight that is 0 by default
 _AGAINST = (-0.1, -0.2, -0.3, -0.4, -0.5, -0.6, -0.8, -1.0)  # of popularity, which may count against an item
 _CLEARLY = 2.0  # standard errors that a difference must exceed: many are tried, and the best of them is lucky
 _ROUNDS = 2
@@ -80,7 +82,7 @@ def choose_weights(
     weights = default.copy()
     best = judge(weights)
     place_of = {name: place for place, name in enumerate(names)}
-    for tried in _less_popular(default, towards, place_of.get("popularity")):
+    for tried in filter(np.any, _less_popular(default, towards, place_of.get("popularity"))):  # else all are tied
         if allowed(best):
             break
         found = judge(tried)
@@ -90,9 +92,7 @@ def choose_weights(
         changed = False
         for name in usable:
             place = place_of[name]
-            steps: tuple[float, ...] = _STEPS
-            if name == "popularity":  # it may count less than by default, or against an item, never more
-                steps = (*(step for step in _STEPS if step <= default[place]), *_AGAINST)
+            steps = _steps_from(float(default[place]), popularity=name == "popularity")
             others = weights.copy()
             others[place] = 0
             rest = question.blend(others, others) if cold else question.blend(others)
@@ -111,12 +111,22 @@ def choose_weights(
     return weights, best
 
 
+def _steps_from(default: float, *, popularity: bool) -> tuple[float, ...]:
+    """The weights that are tried of a component: none of them far above its default, which many catalogues bear out.
+
+    That of popularity is never above it, and may be below 0.
+    """
+    if popularity:
+        return (*(share * default for share in _SHARES if share <= 1), *_AGAINST)
+    return tuple(share * default for share in _SHARES) if default else _FIRST_STEPS
+
+
 def _less_popular(default: Weights, towards: Weights | None, popularity: int | None) -> Iterator[Weights]:
     """Weights that show fewer and fewer popular items: without popularity, then towards others, then against it."""
     if popularity is None:
         return
     without = default.copy()
-    for step in (*reversed(_STEPS), 0.0):
+    for step in reversed(_STEPS):
         if step < default[popularity]:
             without = default.copy()
             without[popularity] = step

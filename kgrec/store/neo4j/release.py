@@ -83,10 +83,6 @@ class Version:
         """The vector index of one side, and the property with the vectors to ask it with: one name for both."""
         return f"{RELEASE_PREFIX}{side}s_{self.stamp}"
 
-    def indexed(self, side: str) -> str:
-        """The property that is indexed, where that is another one."""
-        return f"{RELEASE_PREFIX}{side}s_indexed_{self.stamp}"
-
     @property
     def n_published(self) -> dict[str, int]:
         """How much there is of what: items and users with a vector, then edges."""
@@ -242,7 +238,6 @@ class Draft:
         side: Side,
         ids: Sequence[str],
         vectors: NDArray[np.float32],
-        queries: NDArray[np.float32] | None = None,
         on_rows: OnRows | None = None,
     ) -> None:
         """Writes vectors to nodes and begins their index, by cosine.
@@ -251,7 +246,6 @@ class Draft:
             side: of which nodes.
             ids: of nodes that the graph has.
             vectors: (n, dim), none of them all zeros.
-            queries: (n, dim) what the index is asked with for neighbours of a node; None: the vectors.
             on_rows: told (what, nodes just written).
 
         Raises:
@@ -262,19 +256,15 @@ class Draft:
             raise StoreError(f"vectors of width {dim}; expected at most {MOST_DIM}: train with a smaller embedding_dim")
         elements, label = self.nodes(side).elements, quote(self.version.labels[side])
         name = self.version.vectors(side)
-        indexed = name if queries is None else self.version.indexed(side)
         query = (
             f"UNWIND $rows AS row MATCH (n) WHERE elementId(n) = row[0] AND n:{label} "
-            "UNWIND range(0, size($names) - 1) AS place "
-            "CALL db.create.setNodeVectorProperty(n, $names[place], row[1][place]) RETURN count(DISTINCT n)"
+            "CALL db.create.setNodeVectorProperty(n, $name, row[1]) RETURN count(n)"
         )
-        names = [indexed] if queries is None else [indexed, name]
         n_written = 0
         for start in range(0, len(ids), BATCH_VECTORS):
             part = slice(start, start + BATCH_VECTORS)
-            columns = [given[part].tolist() for given in (vectors, queries) if given is not None]
-            rows = [[elements[id_], list(row)] for id_, *row in zip(ids[part], *columns, strict=True)]
-            n_written += self._write(query, rows, {"names": names})
+            rows = [[elements[id_], vector] for id_, vector in zip(ids[part], vectors[part].tolist(), strict=True)]
+            n_written += self._write(query, rows, {"name": name})
             if on_rows is not None:
                 on_rows(f"{side} vectors", len(rows))
         self.version = replace(self.version, n_vectors={**self.version.n_vectors, side: n_written})
@@ -285,7 +275,7 @@ class Draft:
             "`vector.quantization.enabled`: false, `vector.hnsw.ef_construction`: 400"
         )
         self._run(
-            f"CREATE VECTOR INDEX {quote(name)} IF NOT EXISTS FOR (n:{label}) ON (n.{quote(indexed)}) "
+            f"CREATE VECTOR INDEX {quote(name)} IF NOT EXISTS FOR (n:{label}) ON (n.{quote(name)}) "
             f"OPTIONS {{indexConfig: {{{config}}}}}"
         )
 
@@ -473,7 +463,7 @@ class Draft:
     def _remove_from(self, label: str, versions: Sequence[Version], kept: Sequence[str]) -> None:
         """Removes vectors and lists from the nodes of a label."""
         nodes = [element for (element,) in self.connection.read(f"MATCH (n:{quote(label)}) RETURN elementId(n)")]
-        names = [name for one in versions for side in SIDES for name in (one.vectors(side), one.indexed(side))]
+        names = [one.vectors(side) for one in versions for side in SIDES]
         find = "UNWIND $rows AS element MATCH (n) WHERE elementId(n) = element "
         properties = find + "REMOVE " + ", ".join(f"n.{quote(name)}" for name in names) + " RETURN count(*)"
         edges = (

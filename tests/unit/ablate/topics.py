@@ -77,7 +77,7 @@ def make_tables(edges: Mapping[str, Pairs], *, titles: Sequence[str | None] | No
 def draw_readings(rng: np.random.Generator) -> Pairs:
     """Of the books of their topic readers like most, of the others few."""
     alike = np.arange(N_READERS)[:, None] % N_TOPICS == np.arange(N_BOOKS) % N_TOPICS
-    found = np.argwhere(rng.random(alike.shape) < np.where(alike, 0.4, 0.02))
+    found = np.argwhere(rng.random(alike.shape) < np.where(alike, 0.7, 0.02))
     return [(f"r{reader:03}", f"b{book:03}") for reader, book in found]
 
 

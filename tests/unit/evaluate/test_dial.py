@@ -51,7 +51,7 @@ def test_at_0_the_figures_are_the_tables(curve: DialCurve, asked: Slice) -> None
 def test_each_setting_is_what_a_recommender_answers(curve: DialCurve, asked: Slice) -> None:
     bundle = train_shop()
     known = replace(bundle, liked=asked.support, seen=asked.support)
-    tail = tail_items(bundle.model.n_training_likes)
+    tail = tail_items(bundle.model.n_likes.numpy())
     users = np.flatnonzero(np.diff(asked.relevant.indptr))
     assert curve.own_tail_share == pytest.approx(
         np.mean([tail[asked.support[[user]].indices].mean() for user in users])

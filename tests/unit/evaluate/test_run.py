@@ -46,7 +46,7 @@ CONFIG = TrainConfig(
     device="cpu",
     embedding_dim=8,
     backbone=BackboneConfig(alphas=(0.1, 0.3), regularisations=(0.01,), epochs=4),
-    item_item=ItemItemConfig(regularisations=(1.0,), few_dropouts=(0.9,), link_weights=(0.0, 0.3), text_weights=(0.0,)),
+    item_item=ItemItemConfig(regularisation=1.0),
     prior=PriorConfig(links_dim=8, regularisations=(1.0, 10.0), gates=(0.0, 1.0), hidden=0),
     head=HeadConfig(epochs=1),
 )

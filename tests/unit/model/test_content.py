@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -10,13 +8,11 @@ from scipy.sparse import csr_array
 
 from kgrec.config import ContentConfig, PriorConfig
 from kgrec.graph.propagation import LINKS, Channel, ItemLinks, build_item_links, propagate, unit_idf_weights
-from kgrec.model.component import Support
 from kgrec.model.content import Content, Expect, fit_content
 
 N_ITEMS = 30
-EXACT = ContentConfig(regularisation=0.7)
-BY_LANDMARKS = ContentConfig(regularisation=0.7, max_items=0, landmarks=20)
-FEW_LANDMARKS = ContentConfig(regularisation=0.7, max_items=0, landmarks=5)
+EXACT = ContentConfig(regularisation=0.7, nearest=20, kept=N_ITEMS)
+NEAR = ContentConfig(regularisation=0.7, nearest=5, kept=8)
 
 
 def draw(
@@ -37,7 +33,7 @@ def draw(
 
 def score(content: Content, likes: csr_array) -> NDArray[np.float32]:
     """(n_users, n_items)."""
-    found: NDArray[np.float32] = (content.users(Support(likes)) @ content.items.T).numpy()
+    found: NDArray[np.float32] = (likes @ content.neighbours).toarray()
     return found
 
 
@@ -57,12 +53,10 @@ def test_scores_worked_by_the_formula_of_kernel_ridge() -> None:
     popularity = likes.toarray().sum(axis=0)[met]
     assert popularity.all()
     ridge = 0.7 * np.diag(kernel[:20, :20]).mean() * np.eye(20)
-    onto = np.linalg.inv(kernel[:20, :20] + ridge) * popularity[:, None] ** -0.3  # Y is the likes, a row for each
-    others = kernel[:20, :20] * (1 - np.eye(20))  # but for a landmark's likeness to itself
-    told = kernel[cold][:, met] - others.sum(axis=0) / 19
-    expected = likes.toarray()[:, met] @ onto @ told.T
+    columns = popularity[:, None] ** -0.3 * np.linalg.solve(kernel[:20, :20] + ridge, kernel[met][:, cold])
+    expected = likes.toarray()[:, met] @ columns
     np.testing.assert_allclose(score(content, likes)[:, cold], expected, atol=2e-3 * np.abs(expected).max())
-    assert not content.items[:20].any()  # it says nothing of items that somebody likes
+    assert not score(content, likes)[:, :20].any()  # it says nothing of items that somebody likes
 
 
 def test_what_a_like_makes_expect_counts_as_a_like_by_so_much() -> None:
@@ -75,53 +69,32 @@ def test_what_a_like_makes_expect_counts_as_a_like_by_so_much() -> None:
     np.testing.assert_allclose(score(content, likes), expected, rtol=1e-3, atol=2e-3 * np.abs(expected).max())
 
 
-def test_all_met_items_as_landmarks_are_the_exact_form() -> None:
-    likes, _, _, _, exact = draw()
-    expected = score(exact, likes)
-    np.testing.assert_allclose(score(draw(BY_LANDMARKS)[-1], likes), expected, atol=0.02 * np.abs(expected).max())
+def test_a_column_is_solved_on_the_nearest_items_and_keeps_its_largest_weights() -> None:
+    assert np.diff(draw(NEAR)[-1].neighbours.tocsc().indptr)[20:].tolist() == [5] * 10
+    expects = np.random.default_rng(1).normal(size=(N_ITEMS, N_ITEMS)).astype(np.float32)
+    whole, cut = (draw(config, lambda values: expects @ values)[-1].neighbours.toarray() for config in (
+        NEAR.model_copy(update={"kept": N_ITEMS}), NEAR
+    ))  # fmt: skip
+    for item in range(20, N_ITEMS):
+        kept = np.flatnonzero(cut[:, item])
+        assert len(kept) == 8
+        np.testing.assert_allclose(cut[kept, item], whole[kept, item])
+        assert np.abs(whole[kept, item]).min() >= np.abs(np.delete(whole[:, item], kept)).max()
 
 
-def test_a_lower_rank_keeps_the_leading_part() -> None:
-    likes, _, _, _, exact = draw()
-    expected = score(exact, likes)
-
-    def miss(rank: int) -> float:
-        cut = draw(EXACT.model_copy(update={"rank": rank}))[-1]
-        assert cut.items.shape == cut.onto.shape == (N_ITEMS, rank)
-        return float(np.linalg.norm(score(cut, likes) - expected) / np.linalg.norm(expected))
-
-    assert miss(18) < 0.2
-    assert miss(18) < miss(10) < miss(2)
-
-
-@pytest.mark.parametrize("config", [EXACT, FEW_LANDMARKS], ids=["exact", "landmarks"])
+@pytest.mark.parametrize("config", [EXACT, NEAR], ids=["all", "near"])
 def test_an_item_that_comes_later_is_placed_where_training_has_a_cold_one(config: ContentConfig) -> None:
     _, text, links, _, content = draw(config)
-    assert len(content.landmarks) == (20 if config is EXACT else 5)
-    for item in range(20, N_ITEMS):
-        found = content.place(text[item] if text[item].any() else None, codes_of(links, item))
-        scale = float(content.items.abs().max())
-        np.testing.assert_allclose(found, content.items[item], rtol=1e-3, atol=1e-4 * scale)
+    items = list(range(20, N_ITEMS))
+    placed = content.place(text[items], [codes_of(links, item) for item in items]).toarray()
+    trained = content.neighbours.toarray()[:, items]
+    np.testing.assert_allclose(placed, trained, rtol=1e-3, atol=1e-4 * np.abs(trained).max())
 
 
-def test_content_moves_no_cold_item_up_or_down_as_a_whole() -> None:
-    # An item that is to each landmark what the met items are on the mean gets 0 from whoever likes whatever.
-    likes, text, _, _, content = draw()
-    kernel = content.mean[None]  # what such an item has
-    average = replace(content, items=(kernel - content.mean) @ content.basis)
-    np.testing.assert_array_equal(score(average, likes), 0)
-    assert text.any()
-
-
-def test_its_scale_is_that_of_met_items_as_if_they_were_cold() -> None:
-    likes, text, links, _, content = draw()
-    as_cold = np.stack([content.place(text[i] if text[i].any() else None, codes_of(links, i)) for i in range(20)])
-    spread = (content.users(Support(likes)).numpy() @ as_cold.T).std(axis=1)
-    mean, variance = content.cold_scale.measure(content.users(Support(likes)))
-    # But for an item's likeness to itself, which a cold item has to none of them.
-    assert (variance.sqrt().numpy() < 2 * spread).all()
-    assert torch.isfinite(mean).all()
-    assert (variance > 0).all()
+def test_its_references_are_liked_items_as_if_they_were_cold() -> None:
+    content = draw()[-1]
+    assert content.reference.shape == (N_ITEMS, 20)
+    assert np.diff(content.reference.tocsc().indptr).tolist() == [19] * 20  # all liked items but itself
 
 
 def test_texts_or_links_alone_will_do_and_nothing_is_no_model() -> None:
@@ -132,8 +105,8 @@ def test_texts_or_links_alone_will_do_and_nothing_is_no_model() -> None:
         content = fit_content(likes, own, links, given, EXACT, link_weight=1.0, seed=0)
         assert content is not None
         assert score(content, likes)[:, 20:].std(axis=1).min() > 0
-        placed = content.place(own[20] if own[20].any() else None, np.zeros(0, np.int64))
-        assert np.isfinite(placed).all()
+        placed = content.place(own[[20]], [np.zeros(0, np.int64)])
+        assert np.isfinite(placed.toarray()).all()
     assert fit_content(likes, bare, links, without_links, EXACT, link_weight=1.0, seed=0) is None
     nobody = csr_array(likes.shape, dtype=np.float32)
     assert fit_content(nobody, text, links, channels, EXACT, link_weight=1.0, seed=0) is None
@@ -143,8 +116,9 @@ def test_texts_or_links_alone_will_do_and_nothing_is_no_model() -> None:
 def test_one_or_two_liked_items_are_enough_to_be_finite(n_liked: int) -> None:
     _, text, links, channels, _ = draw()
     likes = to_csr(np.arange(N_ITEMS)[None, :] < n_liked)
-    for config in (EXACT, FEW_LANDMARKS):
+    for config in (EXACT, NEAR):
         content = fit_content(likes, text, links, channels, config, link_weight=1.0, seed=0)
         assert content is not None
         assert np.isfinite(score(content, likes)).all()
-        assert torch.isfinite(content.cold_scale.covariance).all()
+        assert np.isfinite(content.reference.data).all()
+        assert torch.isfinite(content.features).all()

@@ -26,9 +26,13 @@ def test_the_ridge_is_that_of_the_settings_for_many_and_for_few_likes() -> None:
     inputs, config = draw_inputs(), CONFIG.item_item
     likes, text = inputs.likes, inputs.text.numpy()
     shape = {"nearest": config.nearest, "kept": config.kept, "rank": config.rank, "seed": CONFIG.seed}
-    common = {"link_weight": config.link_weight, "text_weight": config.text_weight, "user_exponent": 0.4}
-    many = NeighbourSettings(config.regularisation, config.dropout, popularity_exponent=0.1, **common)
-    few = NeighbourSettings(config.few_regularisation, config.few_dropout, popularity_exponent=0, **common)
+    common = {"link_weight": config.link_weight, "text_weight": config.text_weight}
+    many = NeighbourSettings(
+        config.regularisation, config.dropout, user_exponent=0.4, popularity_exponent=0.1, **common
+    )
+    few = NeighbourSettings(
+        config.few_regularisation, config.few_dropout, user_exponent=0, popularity_exponent=0, **common
+    )
     for kind, one in ((ItemItem, many), (ItemItemFew, few)):
         found, expected = kind.fit(inputs), fit_neighbours(likes, inputs.link_weights, text, one, **shape)
         np.testing.assert_allclose(found.neighbours.toarray(), expected.sparse.toarray(), atol=1e-5)

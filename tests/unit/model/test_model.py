@@ -62,7 +62,8 @@ def test_buckets_of_the_gate() -> None:
 def standardise(model: Model, support: csr_array) -> NDArray[np.float64]:
     """(n_components, n_items) by hand: what each component says of one user's items, less its mean, over its deviation.
 
-    What factors say is measured over the component's reference items, what neighbours say over the items with likes.
+    What factors say is measured over the component's reference items, what neighbours say over the items with likes,
+    or for cold items over the references that stand for them.
     """
     warm, parts = ~model.cold.numpy(), []
     for component in model.components:
@@ -71,13 +72,17 @@ def standardise(model: Model, support: csr_array) -> NDArray[np.float64]:
         rows = np.zeros(model.n_items)
         if component.neighbours is not None:
             rows = (support @ component.neighbours).toarray()[0].astype(np.float64)
+        references = np.zeros(1)
+        if component.reference is not None:
+            references = (support @ component.reference).toarray()[0].astype(np.float64)
         found = np.zeros(model.n_items)
-        for scale, chosen, beside in ((component.warm_scale, warm, rows), (component.cold_scale, ~warm, 0 * rows)):
+        kinds = ((component.warm_scale, warm, rows[warm]), (component.cold_scale, ~warm, references))
+        for scale, chosen, beside in kinds:
             if scale is None:
                 continue
-            mean = float(scale.mean.double().numpy() @ user) + beside[warm].mean()
-            variance = float(user @ scale.covariance.double().numpy() @ user) + beside[warm].var()
-            said = (factors + beside - mean) / np.sqrt(variance) if variance > 1e-12 else np.zeros(model.n_items)
+            mean = float(scale.mean.double().numpy() @ user) + beside.mean()
+            variance = float(user @ scale.covariance.double().numpy() @ user) + beside.var()
+            said = (factors + rows - mean) / np.sqrt(variance) if variance > 1e-12 else np.zeros(model.n_items)
             found[chosen] = said[chosen]
         parts.append(found)
     return np.stack(parts)
@@ -96,7 +101,7 @@ def test_the_score_is_the_blend_of_the_components_by_bucket_and_kind_of_item(
     np.testing.assert_allclose(model.score(support)[0], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_a_part_has_a_deviation_of_one_over_the_items_with_likes() -> None:
+def test_a_part_has_a_deviation_of_one_over_the_items_with_likes_or_over_all_that_are_known() -> None:
     model = draw_model()
     warm, support = ~model.cold.numpy(), Support(to_support([[1, 2, 9], [3]]))
     for name in ("backbone", "few_shot", "co_likes", "knowledge", "popularity"):
@@ -105,9 +110,40 @@ def test_a_part_has_a_deviation_of_one_over_the_items_with_likes() -> None:
         part = model.part(component, support)
         raw = (part.users @ component.items.T).numpy() + (0 if part.rows is None else part.rows.toarray())
         mean, unit = (value.numpy()[:, None] for value in part.warm)
-        said = ((raw - mean) * unit)[:, warm]
+        reference = warm
+        if name == "knowledge":  # its items without likes are no different
+            reference = component.items.any(dim=1).numpy()
+            assert reference[model.cold.numpy()].any()
+            assert all(torch.equal(ours, theirs) for ours, theirs in zip(part.warm, part.cold, strict=True))
+        said = ((raw - mean) * unit)[:, reference]
         np.testing.assert_allclose(said.mean(axis=1), 0, atol=1e-3)
         np.testing.assert_allclose(said.std(axis=1), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("liked", [[4], [0, 8, 12, 16, 20]])
+@pytest.mark.parametrize("said", [False, True], ids=["likes", "sentence"])
+def test_who_likes_only_what_nobody_liked_is_answered_by_texts_and_links_alone(liked: list[int], said: bool) -> None:
+    model, likes = draw_model(), to_support([liked])
+    sentence = draw_sentence(np.random.default_rng(0))
+    support = model.hear(likes, sentence[None]) if said else Support(likes)
+    assert model.cold[liked].all()
+    expected = standardise(model, likes)[model.names.index("knowledge")].copy()
+    disliked = np.where(model.cold, model.gate.dislike * np.log1p(model.n_disliked.numpy()), 0)
+    sources = model.contributions(support).sources
+    assert set(sources) == {"knowledge", "sentence"} if said else {"knowledge"}
+    np.testing.assert_allclose(sources["knowledge"], expected, rtol=1e-3, atol=1e-3)
+    if not said:
+        np.testing.assert_allclose(model.score(likes)[0], expected - disliked, rtol=1e-3, atol=1e-3)
+    # One like of what somebody liked, and who likes what counts again.
+    assert len(model.contributions(Support(to_support([[*liked, 1]]))).sources) > 2
+    # Where there are neither texts nor links the gate has its say.
+    places = [place for place, name in enumerate(model.names) if name != "knowledge"]
+    gate = replace(
+        model.gate, warm=model.gate.warm[:, places], cold=model.gate.cold[:, places],
+        sentence_warm=model.gate.sentence_warm[places], sentence_cold=model.gate.sentence_cold[places],
+    )  # fmt: skip
+    without = replace(model, components=tuple(model.components[place] for place in places), gate=gate)
+    assert len(without.contributions(support).sources) > 2
 
 
 def test_items_that_were_met_but_not_liked_lose_by_how_many_met_them() -> None:
@@ -141,6 +177,8 @@ def test_sources_and_the_level_of_cold_items_add_up_to_the_score(request: Reques
     shift = gate.shift[gate.bucket(np.array([n_likes]))[0]]
     if request.said is not None and not n_likes:
         shift = gate.sentence_shift
+    elif model.cold[request.liked].all() and n_likes:
+        shift = 0.0  # who likes only what nobody liked is answered by texts and links alone
     level = np.where(model.cold, shift - gate.dislike * np.log1p(model.n_disliked.numpy()), 0)
     np.testing.assert_allclose(sum(found.sources.values()) + level, request.score(), rtol=1e-3, atol=2e-3)
 

@@ -8,7 +8,8 @@ from planted import draw_unit_rows
 from scipy.sparse import csr_array
 
 from kgrec.errors import KgrecError
-from kgrec.model.neighbours import NeighbourMatrix, NeighbourSettings, co_likes, fit_many, fit_neighbours, invert
+from kgrec.model.nearest import NeighbourMatrix
+from kgrec.model.neighbours import NeighbourSettings, co_likes, fit_many, fit_neighbours, invert
 
 SHAPE = {"nearest": 4, "kept": 100, "rank": 0, "seed": 0}
 EXACT, NEAREST = {**SHAPE, "exact_items": 5000}, {**SHAPE, "exact_items": 0}
@@ -208,11 +209,11 @@ def test_fit_many_equals_one_by_one() -> None:
 
 
 def test_users_with_many_likes_are_thinned_with_their_rare_items_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    from kgrec.model import neighbours
+    from kgrec.model import nearest
 
     likes, _ = draw_blocks()
     everything = csr_array(np.vstack([likes.toarray(), np.ones((1, likes.shape[1]), np.float32)]))
-    monkeypatch.setattr(neighbours, "_PAIRS_PER_ENTRY", 5)
+    monkeypatch.setattr(nearest, "_PAIRS_PER_ENTRY", 5)
     found = fit_neighbours(everything, None, None, NeighbourSettings(), **{**NEAREST, "nearest": 7})
     assert np.isfinite(found.sparse.data).all()
     assert found.sparse.nnz > 0

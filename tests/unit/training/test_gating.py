@@ -15,7 +15,7 @@ from kgrec.model.component import Support
 from kgrec.model.gate import Gate
 from kgrec.model.model import Model
 from kgrec.questions.slices import Slice
-from kgrec.training.gating import choose_gate, default_weights, most_popular_for
+from kgrec.training.gating import _trust_in_knowledge, choose_gate, default_weights, most_popular_for
 from kgrec.training.questions import listen
 from kgrec.training.selection import Verdict
 
@@ -88,8 +88,13 @@ def test_a_baseline_that_is_right_is_matched_by_the_blend_or_taken_alone(name: s
     assert verdict.n_users == N_USERS
     place = model.names.index(name)
     assert gate.warm[2, place] == gate.warm[2].max() > 0
-    # Nobody who likes one item was asked: there the default stays.
-    np.testing.assert_array_equal(gate.warm[1], choose(model)[0].warm[1])
+    # Nobody who likes one item was asked: there the default stays, but texts and links count as far as the questions
+    # show that they are to be trusted.
+    default, knows = choose(model)[0].warm[1], default_weights(model, "knows") > 0
+    share = gate.warm[1, ~knows].sum() / default[~knows].sum()
+    np.testing.assert_allclose(gate.warm[1, ~knows], share * default[~knows], rtol=1e-5)
+    trust = _trust_in_knowledge(model, {asked.name: asked}, np.random.default_rng(0))
+    np.testing.assert_allclose(gate.warm[1, knows], trust * share * default[knows], rtol=1e-5)
 
 
 def test_a_component_of_noise_gets_no_weight() -> None:

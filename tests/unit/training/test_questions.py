@@ -62,9 +62,10 @@ def test_factors_are_judged_as_reports_judge_the_full_ranking(seed: int, k: int,
 @given(st.integers(0, 5), st.integers(0, 2**32), st.booleans())
 @settings(deadline=None, max_examples=20)
 def test_a_question_is_judged_as_what_is_served(seed: int, drawn: int, some: bool) -> None:
-    # The blend of what each component says, for users of one bucket, is the model's score.
+    # The blend of what each component says, for users of one bucket who like something that others like, is the score.
     model, slice_ = draw_model(seed), draw_slice(drawn, some=some)
-    rows = np.flatnonzero(np.diff(slice_.support.indptr) >= 4)
+    met = np.asarray(slice_.support @ (~model.cold).numpy().astype(np.float32)) > 0
+    rows = np.flatnonzero((np.diff(slice_.support.indptr) >= 4) & met)
     slice_ = select_users(slice_, rows)
     question, gate = ask(model, slice_, 10, usable=model.names), model.gate
     assert question.n_users == len(rows)
