@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 _SCALE = ":scale"  # names the scales of the rows of an int8 tensor
+_ROWS, _SHAPE = ":rows", ":shape"  # name the rows that are not zeros, and the shape with the others
 _LEVELS = 127
 _MATRIX = ("indptr", "indices", "data", "shape")
 
@@ -77,15 +78,22 @@ def _pack(tensor: Tensor, name: str, stored: str | None) -> dict[str, Tensor]:
     if stored == "half":
         return {name: tensor.half()}
     if stored == "int8" and tensor.numel():
-        scale = tensor.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12) / _LEVELS
-        return {name: (tensor / scale).round().to(torch.int8), name + _SCALE: scale}
+        rows = torch.nonzero(tensor.any(dim=1)).squeeze(1)  # those of zeros are left out
+        kept = tensor[rows]
+        scale = kept.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12) / _LEVELS
+        return {
+            name: (kept / scale).round().to(torch.int8), name + _SCALE: scale, name + _ROWS: rows.to(torch.int32),
+            name + _SHAPE: torch.tensor(tensor.shape),
+        }  # fmt: skip
     return {name: tensor}
 
 
 def _unpack(arrays: Mapping[str, Tensor], name: str) -> Tensor:
     tensor = arrays[name]
     if name + _SCALE in arrays:
-        return tensor.float() * arrays[name + _SCALE]
+        whole = torch.zeros(tuple(arrays[name + _SHAPE].tolist()))
+        whole[arrays[name + _ROWS].long()] = tensor.float() * arrays[name + _SCALE]
+        return whole
     return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 

@@ -63,14 +63,15 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path, prefix=".writing-") as folder:
             written = Path(folder) / "tensors"
-            save_file(_to_tensors(bundle), written)
+            tensors, same = _share(_to_tensors(bundle))
+            save_file(tensors, written)
             digest = _hash(written)
             name = _TENSORS.format(digest[:16])
             size = written.stat().st_size
             written.replace(path / name)
             adapter = _copy_adapter(bundle.config, path, Path(folder))
             described = _to_json(bundle) | {
-                "tensors": {"file": name, "sha256": digest, "bytes": size},
+                "tensors": {"file": name, "sha256": digest, "bytes": size, "same": same},
                 "config": bundle.config.model_copy(update={"adapter": adapter}).model_dump(mode="json"),
             }
             manifest = Path(folder) / _JSON
@@ -175,7 +176,8 @@ def _read_tensors(path: Path, about: Mapping[str, Any]) -> dict[str, Tensor]:
             f"the bundle {path} is damaged: {file.name} has another SHA-256; copy it again or train again"
         )
     try:
-        return load_file(file)
+        tensors = load_file(file)
+        return tensors | {name: tensors[twin] for name, twin in about.get("same", {}).items()}
     except (SafetensorError, OSError) as error:
         raise BundleError(f"the bundle {path} is damaged: {file.name}: {error}; train again") from error
 
@@ -246,6 +248,21 @@ def _to_tensors(bundle: Bundle) -> dict[str, Tensor]:
         tensors |= {f"{name}.{key}": part for key, part in pack_pattern(matrix).items()}
     # Two names of one memory are refused by safetensors, and views would be written whole.
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _share(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Each tensor once, and by which name those that are left out are there: name -> its twin."""
+    kept: dict[str, Tensor] = {}
+    twins: dict[tuple[object, ...], str] = {}
+    same: dict[str, str] = {}
+    for name, tensor in tensors.items():
+        content = hashlib.sha256(tensor.numpy().tobytes()).digest()
+        twin = twins.setdefault((tensor.dtype, tuple(tensor.shape), content), name)
+        if twin == name:
+            kept[name] = tensor
+        else:
+            same[name] = twin
+    return kept, same
 
 
 def _narrow_ends(ends: NDArray[np.int64]) -> Tensor:

@@ -28,6 +28,7 @@ _ENOUGH_FOR_CAP = 30  # users, of fewer the mean says little
 _FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
 _MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question that say how far texts and links are trusted
 _FULL_TRUST = 0.1  # deviations
+_LEAST_TRUST = 0.02  # what likes do not tell apart texts and links do
 _ENOUGH_FOR_FEW, _ENOUGH_FOR_MANY = 40.0, 5.0  # likes of an item that count as much as its texts and links
 
 
@@ -96,7 +97,7 @@ def choose_gate(
 
 
 def _trust_in_knowledge(model: Model, slices: Mapping[str, Slice], rng: np.random.Generator) -> float:
-    """How far texts and links are to be trusted, 0 to 1: by how much more they speak for what users like.
+    """How far texts and links are to be trusted, up to 1: by how much more they speak for what users like.
 
     That is the difference between what a user's own support and what somebody else's says of the items asked for, in
     deviations: the mean over users less two standard errors. It needs far fewer users than the quality of lists does.
@@ -114,7 +115,7 @@ def _trust_in_knowledge(model: Model, slices: Mapping[str, Slice], rng: np.rando
     if len(found) < _LEAST_TRUSTED:
         return 1.0
     sure = float(found.mean()) - 2 * float(found.std()) / np.sqrt(len(found))
-    return float(np.clip(sure / _FULL_TRUST, 0, 1))
+    return float(np.clip(sure / _FULL_TRUST, _LEAST_TRUST, 1))
 
 
 def _speak_for(model: Model, component: Component, slice_: Slice) -> NDArray[np.float64]:

@@ -503,7 +503,7 @@ def test_a_single_relation_is_all_there_is_and_cold_items_are_found_by_it() -> N
     assert recall(model, found.question) > 0.75  # chance is 1/4
     content = model.component("content")
     assert isinstance(content, Content)
-    scores = (content.users(Support(found.question.support)) @ content.items.T).numpy()[:, found.cold]
+    scores = (found.question.support @ content.neighbours).toarray()[:, found.cold]
     own = found.question.relevant.toarray()[:, found.cold] > 0
     assert scores[own].mean() > scores[~own].mean() + scores.std()  # it finds them alone
 
