@@ -191,10 +191,10 @@ def count_catalogue(data: HeteroData, schema: CatalogueSchema, likes: Likes) -> 
 
 def describe_split(config: SplitConfig, split: Split) -> str:
     """How likes were held out, for people."""
-    which = "the latest" if split.by_time else "a random"
+    which = "half of them the latest of each user, half drawn at random" if split.by_time else "drawn at random"
     return (
-        f"{config.cold_users:.0%} of users and {config.cold_items:.0%} of items held out whole, and {which} "
-        f"{config.warm:.0%} of the other likes ({'by their time' if split.by_time else 'likes have no times'}); "
+        f"{config.cold_users:.0%} of users and {config.cold_items:.0%} of items held out whole, and "
+        f"{config.warm:.0%} of the other likes, {which}; "
         f"{len(split.train):,} likes to learn from. Cold items are known by their texts and links alone. Settings "
         f"were chosen on likes held out of these in the same way, and the test likes read once, at the end"
     )
