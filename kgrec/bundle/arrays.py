@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from kgrec.model.component import INT8_LEVELS
+
 _SCALE = ":scale"  # names the scales of the rows of an int8 tensor
 _ROWS, _SHAPE = ":rows", ":shape"  # name the rows that are not zeros, and the shape with the others
-_LEVELS = 127
 _MATRIX = ("indptr", "indices", "data", "shape")
 
 Value = TypeVar("Value")
@@ -80,7 +81,7 @@ def _pack(tensor: Tensor, name: str, stored: str | None) -> dict[str, Tensor]:
     if stored == "int8" and tensor.numel():
         rows = torch.nonzero(tensor.any(dim=1)).squeeze(1)  # those of zeros are left out
         kept = tensor[rows]
-        scale = kept.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12) / _LEVELS
+        scale = kept.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12) / INT8_LEVELS
         return {
             name: (kept / scale).round().to(torch.int8), name + _SCALE: scale, name + _ROWS: rows.to(torch.int32),
             name + _SHAPE: torch.tensor(tensor.shape),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _TINY = 1e-9
 _ROUNDING = 1e-3  # relative to the mean score: what items differ by less is rounding, of half precision at the latest
 HALF = {"stored": "half"}  # metadata of a field that a bundle stores in half precision
+INT8_LEVELS = 127
 INT8 = {"stored": "int8"}  # likewise, as int8 with a scale for each row
 
 
@@ -209,6 +210,14 @@ class InBackboneSpace(Protocol):
 def round_half(values: Tensor) -> Tensor:
     """Values as they are when they have been stored in half precision and read back."""
     return values.half().float()
+
+
+def round_int8(values: Tensor) -> Tensor:
+    """Rows as they are when they have been stored as int8 with a scale for each, and read back."""
+    if not values.numel():
+        return values
+    scale = values.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12) / INT8_LEVELS
+    return (values / scale).round() * scale
 
 
 def sum_shares(support: Support, vectors: Tensor) -> Shares:

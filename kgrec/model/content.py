@@ -12,7 +12,17 @@ from torch import Tensor
 
 from kgrec.config import ContentConfig
 from kgrec.graph.propagation import LINKS, Channel, ItemLinks, unit_idf_weights
-from kgrec.model.component import HALF, INT8, DefaultWeights, ItemChange, Scale, Shares, Support, sum_shares
+from kgrec.model.component import (
+    HALF,
+    INT8,
+    DefaultWeights,
+    ItemChange,
+    Scale,
+    Shares,
+    Support,
+    round_int8,
+    sum_shares,
+)
 from kgrec.model.inputs import FitInputs
 from kgrec.model.item_item import ItemItem, carry_neighbours
 
@@ -39,7 +49,7 @@ class Content:
         items: (n_items, 0): all of it is in `neighbours`.
         neighbours: (n_items, n_items) float32; row j is what a like of item j adds to cold items.
         reference: (n_items, n_references) float32: the same for some liked items, placed as if they were cold.
-        features: (n_items, width) float32, of the liked items; zeros for the others.
+        features: (n_items, width) float32.
         strength: (n_items,) float32, popularity^-.3; zeros for items without likes.
         axes: (n_codes, links_dim) float32: what a link adds to a feature.
         idf: (n_codes,) float32.
@@ -95,14 +105,17 @@ class Content:
             codes: the link codes of each.
             expect: see `fit_content`.
         """
+        return self._solve(self._read(text, codes), None, expect)
+
+    def _read(self, text: NDArray[np.float32], codes: Sequence[NDArray[np.int64]]) -> Tensor:
+        """The features of new items, (n, width), as they are stored."""
         sizes = [len(own) for own in codes]
         indices = np.concatenate([np.zeros(0, np.int64), *codes])
         indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         incidence = csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=(len(codes), len(self.idf)))
         linked = unit_idf_weights(incidence, self.idf.numpy()) @ self.axes.numpy()
         text_dim = self.features.shape[1] - self.axes.shape[1]
-        features = torch.from_numpy(_to_features(text[:, :text_dim], linked, self.link_weight))
-        return self._solve(features, None, expect)
+        return round_int8(torch.from_numpy(_to_features(text[:, :text_dim], linked, self.link_weight)))
 
     def _solve(self, features: Tensor, own: NDArray[np.int64] | None, expect: Expect | None) -> csc_array:
         """Columns, (n_items, n), of items with features (n, width); `own`: their rows, which they must not find."""
@@ -141,22 +154,29 @@ class Content:
         return csc_array((dense[kept.ravel(), owner], (kept.ravel(), owner)), shape=(n_items, n_columns))
 
     def with_items(self, change: ItemChange) -> "Content":
-        """New items are placed by their kernel; a like of one adds nothing."""
-        neighbours = carry_neighbours(self.neighbours, change)
+        """New items are placed by their kernel; a like of one adds nothing.
+
+        Where liked items are gone, all cold items are placed anew: what stood nearest to them may be gone.
+        """
+        text = change.text[torch.from_numpy(change.rows)].numpy()
         carried = replace(
-            self, items=change.carry(self.items), features=change.carry(self.features),
+            self, items=change.carry(self.items), features=change.carry(self.features, self._read(text, change.codes)),
             strength=change.carry(self.strength), reference=_carry_rows(self.reference, change),
+            neighbours=carry_neighbours(self.neighbours, change),
         )  # fmt: skip
-        if len(change.rows):
-            placed = carried.place(change.text[torch.from_numpy(change.rows)].numpy(), change.codes, change.expect)
-            stays = np.ones(change.n_items, np.float32)
-            stays[change.rows] = 0
-            spread = placed.tocoo()
-            columns = change.rows[spread.col]
-            stored = spread.data.astype(np.float16).astype(np.float32)  # as a bundle has them
-            added = csr_array((stored, (spread.row, columns)), shape=neighbours.shape, dtype=np.float32)
-            neighbours = csr_array(neighbours @ diags_array(stays) + added)
-            neighbours.eliminate_zeros()
+        rows = change.rows
+        if int((carried.strength > 0).sum()) < int((self.strength > 0).sum()):
+            rows = np.flatnonzero(carried.strength.numpy() == 0)
+        if not len(rows):
+            return carried
+        placed = carried._solve(carried.features[torch.from_numpy(rows)], None, change.expect).tocoo()
+        stays = np.ones(change.n_items, np.float32)
+        stays[rows] = 0
+        stored = placed.data.astype(np.float16).astype(np.float32)  # as a bundle has them
+        shape = carried.neighbours.shape
+        added = csr_array((stored, (placed.row, rows[placed.col])), shape=shape, dtype=np.float32)
+        neighbours = csr_array(carried.neighbours @ diags_array(stays) + added)
+        neighbours.eliminate_zeros()
         return replace(carried, neighbours=neighbours)
 
 
@@ -193,15 +213,17 @@ def fit_content(
     liked, n_items = np.flatnonzero(counts), likes.shape[1]
     if not (text.shape[1] or axes.shape[1]) or not len(liked):
         return None
+    axes = round_int8(torch.from_numpy(np.ascontiguousarray(axes))).numpy()
     features = _to_features(text, unit_idf_weights(links.incidence, links.idf) @ axes, link_weight)
+    features = round_int8(torch.from_numpy(features)).numpy()
     own = np.square(features[liked]).sum(axis=1) - (TEXT_SHARPNESS if text.shape[1] else 0.0)
     strength = np.where(counts > 0, np.maximum(counts, 1) ** -_POPULARITY_EXPONENT, 0).astype(np.float32)
     empty = torch.zeros((n_items, 0))
     unplaced = Content(
         items=empty, neighbours=csr_array((n_items, n_items), dtype=np.float32),
         reference=csr_array((n_items, 0), dtype=np.float32),
-        features=torch.from_numpy(np.where(counts[:, None] > 0, features, 0).astype(np.float32)),
-        strength=torch.from_numpy(strength), axes=torch.from_numpy(np.ascontiguousarray(axes)),
+        features=torch.from_numpy(features),
+        strength=torch.from_numpy(strength), axes=torch.from_numpy(axes),
         idf=torch.from_numpy(links.idf), link_weight=link_weight,
         ridge=config.regularisation * float(np.exp(own).mean()), nearest=config.nearest, kept=config.kept,
         cold_scale=Scale.of(empty),

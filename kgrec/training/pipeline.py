@@ -33,6 +33,9 @@ from kgrec.training.vectors import (
 )
 
 _ENOUGH_COLD = 300  # users or items to ask about, where so many can be had
+_STEADY_LENGTH = 20  # of the lists that choices are made by: the longer they are, the less is chance
+_NONE = np.zeros((1, 0), np.float32)
+_UNSET = Gate(np.zeros(1, np.int64), _NONE, _NONE, np.zeros(1, np.float32), 0.0, _NONE[0], _NONE[0], 0.0)
 _MOST_HELD = 0.25  # share of users or items that are held out to ask about, at most
 
 
@@ -123,11 +126,6 @@ def choose_model(
     return replace(model, gate=gate), Choices(settings, quality, tuple(verdicts))
 
 
-_STEADY_LENGTH = 20  # of the lists that choices are made by: the longer they are, the less is chance
-_NONE = np.zeros((1, 0), np.float32)
-_UNSET = Gate(np.zeros(1, np.int64), _NONE, _NONE, np.zeros(1, np.float32), 0.0, _NONE[0], _NONE[0], 0.0)
-
-
 def _hold_out(likes: Likes, config: TrainConfig) -> Split:
     """Holds likes out to choose by: in a small catalogue a larger share, so that enough users and items are asked."""
     n_users, n_items = len(np.unique(likes.users)), len(np.unique(likes.items))
@@ -189,20 +187,17 @@ def _assemble(
 
 
 def _keep_components(model: Model, validated: Model) -> Model:
-    """The model with the components alone that the gate of another was chosen for."""
-    kept = {component.name: component for component in model.components}
-    if tuple(kept) == validated.names:
-        return model
-    missing = [name for name in validated.names if name not in kept]
-    places = [validated.names.index(name) for name in kept if name in validated.names]
-    gate = validated.gate
-    assert not missing or places
-    chosen = tuple(kept[validated.names[place]] for place in places)
+    """The model with the components alone that both have, and the gate's weights for these."""
+    fitted = {component.name: component for component in model.components}
+    places = [place for place, name in enumerate(validated.names) if name in fitted]
     gate = replace(
-        gate, warm=gate.warm[:, places], cold=gate.cold[:, places], sentence_warm=gate.sentence_warm[places],
-        sentence_cold=gate.sentence_cold[places],
-    )  # fmt: skip
-    return replace(model, components=chosen, gate=gate)
+        validated.gate,
+        warm=validated.gate.warm[:, places],
+        cold=validated.gate.cold[:, places],
+        sentence_warm=validated.gate.sentence_warm[places],
+        sentence_cold=validated.gate.sentence_cold[places],
+    )
+    return replace(model, components=tuple(fitted[validated.names[place]] for place in places), gate=gate)
 
 
 def _report_loss(name: str, on_metric: OnMetric | None) -> Callable[[int, float], None] | None:

@@ -1,6 +1,6 @@
 """The backbone's vectors and the prior: implicit ALS, and a ridge from what texts and links say to its space."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -267,8 +267,3 @@ def _user_gram(users: NDArray[np.float32]) -> NDArray[np.float32]:
 def _gated(problem: RidgeProblem, settings: PriorSettings) -> NDArray[np.float32]:
     gates = np.array([settings.gates.get(kind, 1.0) for kind in problem.kinds], dtype=np.float32)
     return problem.features * gates
-
-
-def describe_prior(settings: VectorSettings) -> Mapping[str, float]:
-    """What validation chose of the prior, by name."""
-    return {"regularisation": settings.prior.regularisation, **settings.prior.gates}
