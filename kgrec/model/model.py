@@ -390,9 +390,10 @@ class Model:
 
 def _spread(rows: csr_array, n_items: int) -> tuple[Tensor, Tensor]:
     """Mean and variance of sparse scores, (n_users, ...), over n_items: two (n_users,) tensors."""
+    owner = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
     mean, square = (
-        torch.from_numpy(np.asarray(part.sum(axis=1), np.float32)) / max(n_items, 1)
-        for part in (rows, rows.multiply(rows))
+        torch.from_numpy(np.bincount(owner, values, rows.shape[0]) / max(n_items, 1)).float()
+        for values in (rows.data, np.square(rows.data))
     )
     return mean, square - mean.square()
 
