@@ -89,7 +89,7 @@ class ItemItemConfig(_Frozen):
         link_weight: of what items share in the graph; 0 is no graph.
         text_weight: of how alike their texts are; 0 is no texts.
         popularity_exponent: for many likes, an item's weights are divided by its number of likes to this power.
-        shrinkage: of the item kNN beside it, in mean diagonals.
+        shrinkage: of the item kNN component, in mean diagonals.
     """
 
     exact_items: int = Field(5_000, ge=0)

@@ -73,7 +73,7 @@ def standard_error(values: NDArray[np.float64]) -> float:
         values: (n_users,), one number a user.
 
     Returns:
-        The error; 0 with one user, of whom nothing more can be said.
+        The error; 0 with one user.
     """
     return float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else 0.0
 

@@ -124,7 +124,7 @@ class Row:
 class Difference:
     """Ours minus the best other scorer, over the same users.
 
-    For new users of whom one to three likes are known, the others are the personal baselines alone: popularity wins
+    For new users with one to three likes, the others are the personal baselines alone: popularity wins
     plain NDCG there, and shows everybody the same. The best other is picked by the very values that are compared, which
     favours it: of several scorers that are alike, the luckiest is taken. So on average the difference errs against
     ours.

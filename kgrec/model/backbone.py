@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from kgrec.model.component import HALF, DefaultWeights, ItemChange, Scale, Shares, Support, round_half
+from kgrec.model.component import HALF, DefaultWeights, ItemChange, Scale, Shares, Support, round_half, solve_each
 from kgrec.model.ials import solve_supports
 from kgrec.model.inputs import FitInputs
 
@@ -58,14 +58,9 @@ class Backbone:
     def users(self, support: Support) -> Tensor:
         """Folds users in; a sentence counts as one more like, of the item that it is placed as."""
         if support.placed is not None:
-            return torch.stack([self._solve_one(support, row) for row in range(support.likes.shape[0])])
+            return solve_each(self, support)
         ridge = (self.ridge_base + self.ridge_slope * support.n_likes).astype(np.float32)
         return solve_supports(support.likes, self.items, ridge, self.alpha, gram=self.gram)
-
-    def _solve_one(self, support: Support, row: int) -> Tensor:
-        assert support.placed is not None
-        shares = self.shares(Support(support.likes[[row]], None, support.placed[[row]]))
-        return shares.likes.sum(dim=0) + shares.sentence + shares.rest
 
     def shares(self, support: Support) -> Shares:
         """Takes a folded-in user apart."""

@@ -27,7 +27,7 @@ class DefaultWeights:
     Attributes:
         few, many: for items with likes, for supports of few and of many likes.
         cold: for the other items.
-        none, none_cold: for users of whom nothing is known.
+        none, none_cold: for users without likes.
         sentence, sentence_cold: for users known by a sentence.
         knows: how much more it counts, for all items, the fewer likes an item has on average; more than 0 where it
             knows texts and links: these weights count by how far texts and links are trusted.
@@ -77,6 +77,11 @@ class Shares:
     likes: Tensor
     sentence: Tensor
     rest: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """(width,) float32: the user's side."""
+        return self.likes.sum(dim=0) + self.sentence + self.rest
 
 
 @dataclass(frozen=True)
@@ -218,6 +223,13 @@ def round_int8(values: Tensor) -> Tensor:
         return values
     scale = values.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12) / INT8_LEVELS
     return (values / scale).round() * scale
+
+
+def solve_each(component: Component, support: Support) -> Tensor:
+    """The users' factors of users with a sentence, (n_users, width), one after the other from their shares."""
+    assert support.placed is not None
+    each = (Support(support.likes[[row]], None, support.placed[[row]]) for row in range(support.likes.shape[0]))
+    return torch.stack([component.shares(one).total for one in each])
 
 
 def sum_shares(support: Support, vectors: Tensor) -> Shares:

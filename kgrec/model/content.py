@@ -25,8 +25,8 @@ from kgrec.model.component import (
 )
 from kgrec.model.inputs import FitInputs
 from kgrec.model.item_item import ItemItem, carry_neighbours
+from kgrec.model.nearest import TEXT_SHARPNESS
 
-TEXT_SHARPNESS = 8.0  # of the texts' kernel exp(sharpness (cosine - 1))
 _POPULARITY_EXPONENT = 0.3
 _LINKS_DIM = 256
 _BLOCK = 256  # items placed at once

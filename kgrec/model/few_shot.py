@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from kgrec.config import HeadConfig
-from kgrec.model.component import HALF, DefaultWeights, ItemChange, Scale, Shares, Support, round_half
+from kgrec.model.component import HALF, DefaultWeights, ItemChange, Scale, Shares, Support, round_half, solve_each
 from kgrec.model.episodes import Logits, train_on_episodes
 from kgrec.model.ials import solve_supports
 from kgrec.model.inputs import FitInputs
@@ -71,11 +71,7 @@ class FewShot:
     def users(self, support: Support) -> Tensor:
         """Adapts to users; a sentence counts as one more like, of the item that it is placed as."""
         if support.placed is not None:
-            found = []
-            for row in range(support.likes.shape[0]):
-                shares = self.shares(Support(support.likes[[row]], None, support.placed[[row]]))
-                found.append(shares.likes.sum(dim=0) + shares.sentence + shares.rest)
-            return torch.stack(found)
+            return solve_each(self, support)
         ridge = (self.ridge_base + self.ridge_slope * support.n_likes).astype(np.float32)
         return solve_supports(support.likes, self.items, ridge, self.alpha, self.centre, self.gram)
 

@@ -12,8 +12,8 @@ from kgrec.config import GateConfig
 from kgrec.model.component import Component, Support
 from kgrec.model.gate import Gate, bucket_starts
 from kgrec.model.model import Model
-from kgrec.questions.slices import Slice
-from kgrec.training.questions import N_POPULAR, Judged, Question, ask, compare, draw_users, join, select_users
+from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
+from kgrec.training.questions import Judged, Question, ask, compare, draw_users, join, select_users
 from kgrec.training.selection import Verdict, Weights, choose_weights, is_clear, race
 
 _MANY = 21  # supports from here on are gated as known users are
@@ -146,7 +146,7 @@ def most_popular_for(config: GateConfig, size: int | None, n_items: int) -> floa
     if not size or size not in config.most_popular:
         return None
     cap = config.most_popular[size]
-    return max(cap, 10 * min(1.0, 2.5 * N_POPULAR / max(n_items, 1)))
+    return max(cap, FIRST_PLACES * min(1.0, 2.5 * POPULAR_ITEMS / max(n_items, 1)))
 
 
 def _choose_bucket(
@@ -317,7 +317,7 @@ def _choose_sentence(
 
 
 def _keep_fitting(model: Model, slice_: Slice) -> tuple[Slice, NDArray[np.float32]] | None:
-    """Makes a question about one like each one about words: the like's text is the sentence, and what is asked for are
+    """Turns questions with one like into questions with a sentence: the like's text is the sentence, the answers are
     the user's other likes that fit it, those among the tenth of all items whose texts are nearest to it.
     """
     text = model.text.numpy()

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
+from kgrec.metrics import find_popular, geometric_mean, popularity_weights
 from kgrec.model.component import Support
 from kgrec.model.model import Model
-from kgrec.questions.slices import Slice
+from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
 
 MOST_USERS = 800  # of a question
 _BLOCK_SCORES = 3_000_000
 _SHORTLIST = 80  # items from the top of each part, and half as many of the cold ones
-N_POPULAR = 20
 _LEAST_COMPARED = 6  # users: fewer agree by chance
 _METRICS = ("recall", "ndcg", "stratified", "popular")
 
@@ -39,9 +39,7 @@ class Judged:
     @property
     def objective(self) -> float:
         """The geometric mean of the means of recall, NDCG and stratified recall; 0 without users."""
-        if not len(self.recall):
-            return 0.0
-        return float(np.cbrt(self.recall.mean() * self.ndcg.mean() * self.stratified.mean()))
+        return geometric_mean(np.stack([self.recall, self.ndcg, self.stratified], axis=1))
 
 
 def compare(a: Judged, b: Judged) -> tuple[float, float]:
@@ -110,7 +108,7 @@ class Question:
         ndcg = (hits @ discounts[: hits.shape[1]]) / ideal
         recall = hits.sum(dim=1) / self.n_relevant.clamp(min=1)
         stratified = (hits * self.weight.gather(1, top)).sum(dim=1) / self.total_weight.clamp(min=1e-12)
-        popular = (self.popular.gather(1, top) & found)[:, :10].float().sum(dim=1)
+        popular = (self.popular.gather(1, top) & found)[:, :FIRST_PLACES].float().sum(dim=1)
         return Judged(*(part.double().numpy() for part in (recall, ndcg, stratified, popular)))
 
     def blend(
@@ -175,9 +173,8 @@ def ask(
     """
     counts = model.n_likes.numpy()
     columns = np.arange(model.n_items) if slice_.candidates is None else np.flatnonzero(slice_.candidates)
-    most_liked = np.argsort(-counts, kind="stable")[:N_POPULAR]
-    popular = np.isin(columns, most_liked[counts[most_liked] > 0])
-    weight = (np.maximum(counts, 1) ** -0.5).astype(np.float32)
+    popular = find_popular(counts, POPULAR_ITEMS)[columns]
+    weight = popularity_weights(counts).astype(np.float32)
     among = torch.from_numpy(columns)
     cold = model.cold[among]
     of_item = {
@@ -293,12 +290,12 @@ def judge_factors(users: Tensor, items: Tensor, slice_: Slice, counts: NDArray[n
     Args:
         users: (n_users, dim) float32, one for each row of the slice.
         items: (n_items, dim) float32.
-        slice_: what is asked.
+        slice_: the question.
         counts: (n_items,) int64, training likes.
         k: length of a list.
     """
     candidates = np.arange(slice_.n_items) if slice_.candidates is None else np.flatnonzero(slice_.candidates)
-    weight = (np.maximum(counts[candidates], 1) ** -0.5).astype(np.float32)
+    weight = popularity_weights(counts[candidates]).astype(np.float32)
     among = items[torch.from_numpy(candidates)]
     judged: list[Judged] = []
     for rows in _blocks(len(users), len(candidates)):

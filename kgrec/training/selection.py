@@ -60,7 +60,7 @@ def choose_weights(
     """Chooses weights of components, one at a time, from a default.
 
     Args:
-        question: what is asked.
+        question: the users and items to judge on.
         names: the components'.
         default: (n_components,) where to begin.
         usable: the components whose weights may change.
@@ -147,7 +147,7 @@ def race(
     """Sets a choice against simpler ones.
 
     Args:
-        question: what is asked.
+        question: the users and items to judge on.
         chosen: how the choice does.
         rivals: name -> scores (n_users, n_short).
         most_popular: as in `choose_weights`; who shows more is out of the race.

@@ -75,7 +75,7 @@ class _Ratings:
 
 @dataclass(frozen=True)
 class _Question:
-    """A slice by ids: what is shown and what is asked for, as (users, items); candidates None for all."""
+    """A slice by ids: supports and relevant items, as (users, items); candidates None for all."""
 
     name: str
     title: str

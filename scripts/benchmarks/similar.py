@@ -50,7 +50,7 @@ _BLOCK = 1024
 
 @dataclass(frozen=True)
 class Judged:
-    """A catalogue, and what is asked of its lists.
+    """A catalogue, and the truth that its lists are held against.
 
     Attributes:
         names: a name per item.
@@ -207,7 +207,7 @@ def measure(
     Args:
         judged: the catalogue.
         vectors: from all links.
-        asked: from the links without what is asked for.
+        asked: from the links without those that are the truth.
     """
     popularity = judged.likes.sum(axis=0)
     n_true = np.diff(judged.truth.indptr)
