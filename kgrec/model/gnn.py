@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.nn import HeteroConv, HeteroDictLinear, HGTConv, LGConv, SAGEConv
+from torch_geometric.nn import HeteroConv, HeteroDictLinear, HGTConv, LGConv, SAGEConv, SimpleConv
 
 from graph_schema import CatalogueSchema
 from kgrec.config import NetworkConfig
@@ -102,7 +102,8 @@ class Architecture:
     """What the layers of a network are.
 
     Attributes:
-        encoder: "sage", "hgt" or "lightgcn".
+        encoder: "sage", "hgt", "lightgcn" or "elsa", whose layers add means and whose last one has a weight for each
+            relation.
         item_type: the items' node type.
         node_types, edge_types: those of the graph.
         relations: see `MessageGraph`.
@@ -128,13 +129,18 @@ class Layers(nn.Module):
         self.encoder, self.edge_types = architecture.encoder, architecture.edge_types
         width, names = architecture.hidden, architecture.edge_types
         self.layers: Any = nn.ModuleList()
-        for _ in range(architecture.layers if names else 0):
+        for place in range(architecture.layers if names else 0):
             if self.encoder == "hgt":
                 layer = HGTConv(width, width, (list(architecture.node_types), list(names)), architecture.heads)
             elif self.encoder == "sage":
                 layer = HeteroConv({name: SAGEConv((width, width), width) for name in names}, aggr="sum")
-            else:
+            elif self.encoder == "lightgcn":
                 layer = HeteroConv({name: LGConv(normalize=False) for name in names}, aggr="sum")
+            elif place < architecture.layers - 1:
+                layer = HeteroConv({name: SimpleConv(aggr="mean") for name in names}, aggr="sum")
+            else:
+                weighted = {name: SAGEConv((width, width), width, root_weight=False, bias=False) for name in names}
+                layer = HeteroConv(weighted, aggr="sum")
             self.layers.append(layer)
 
     def pass_messages(
@@ -159,6 +165,8 @@ class Layers(nn.Module):
             found = self.layers[layer](states, edges)
         if self.encoder == "sage":
             found = {name: nn.functional.gelu(state) for name, state in found.items()}
+        elif self.encoder == "elsa" and layer < len(self.layers) - 1:
+            found = {name: states[name] + state for name, state in found.items()}
         return {**states, **{name: state for name, state in found.items() if state is not None}}
 
 
@@ -286,12 +294,13 @@ class TrainedNetwork:
     Attributes:
         network: the network.
         graph: what it passes messages over.
-        vectors: (n_items, dim) float32, the backbone's as the network reads them.
+        vectors: (n_items, dim) float32, the backbone's as the network reads them; of "elsa" the residuals.
         known: (n_items,) bool, the items that have one.
         channels: the items' texts and states, a block for each layer; those of a known item were made without its own
             backbone vector.
         steps: the gradient steps that held-out items chose.
-        held_out_loss: on these, where the loss of the mean vector is 1; None: there were too few.
+        held_out_loss: on these, where the loss of the mean vector is 1 (of "elsa" see `cosine_loss`); None: there were
+            too few.
     """
 
     network: Network
@@ -412,7 +421,7 @@ def train_network(
     unit = _loss(centred, item_weights, user_gram)
     scale = float(np.sqrt(np.average((centred**2).mean(axis=1), weights=item_weights))) or 1.0
     said = centred / np.float32(scale) * item_weights[:, None]  # what little is known of, little is said of
-    held = _hold_out(known, np.random.default_rng(seed))
+    held = hold_out(known, np.random.default_rng(seed))
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(seed)
         network = Network(graph, item_vectors.shape[1], encoder, config).to(device)
@@ -425,7 +434,7 @@ def train_network(
         best, steps, least = copy.deepcopy(network.state_dict()), 0, np.inf
         for step in range(config.steps + 1 if held.any() and graph.edges else 0):
             if step % _EVERY == 0 or step == config.steps:
-                channels = _read_channels(network, graph, said, known & ~held, text)
+                channels = read_channels(network, graph, said, known & ~held, text)
                 problem = build_ridge_problem(channels, item_vectors, np.where(held, 0, item_weights))
                 errors = np.where(held[:, None], problem.predict(readout) - item_vectors, 0)
                 lost = _loss(errors, item_weights * held, user_gram) / max(unit, 1e-12)
@@ -448,11 +457,12 @@ def train_network(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         network.load_state_dict(best)
-        channels = _read_channels(network, graph, said, known, text)
+        channels = read_channels(network, graph, said, known, text)
     return TrainedNetwork(network, graph, said, known, channels, steps, None if least == np.inf else float(least))
 
 
-def _hold_out(known: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+def hold_out(known: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draws the known items that say when to stop, (n_items,) bool; none where there are too few."""
     rows, held = np.flatnonzero(known), np.zeros(len(known), np.bool_)
     n_held = int(len(rows) * _HELD_OUT)
     if n_held >= _LEAST_HELD_OUT:
@@ -466,7 +476,7 @@ def _loss(errors: NDArray[np.float32], weights: NDArray[np.float32], gram: NDArr
 
 
 @torch.no_grad()
-def _read_channels(
+def read_channels(
     network: Network,
     graph: MessageGraph,
     vectors: NDArray[np.float32],

@@ -14,6 +14,7 @@ from torch_geometric.data import HeteroData
 from graph_schema import CatalogueSchema
 from kgrec.config import TrainConfig
 from kgrec.graph.propagation import Channel, ItemLinks, propagate, read_item_vectors
+from kgrec.model.autoencoder import ELSA, train_autoencoder
 from kgrec.model.gnn import TrainedNetwork, train_network
 from kgrec.model.ials import fit_ials, ials_ridge, solve_supports
 from kgrec.model.inputs import LearnedVectors
@@ -165,7 +166,12 @@ def draft_vectors(catalogue: Catalogue, likes: Likes, settings: VectorSettings, 
         catalogue.cache_dir,
     )  # fmt: skip
     network = None
-    if config.prior.encoder != "paths":
+    if config.prior.encoder == ELSA:
+        network, _ = train_autoencoder(
+            likes.to_matrix(), catalogue.data, catalogue.schema, catalogue.links, config.prior.network,
+            seed=config.seed, device=catalogue.device,
+        )  # fmt: skip
+    elif config.prior.encoder != "paths":
         network = train_network(
             config.prior.encoder, catalogue.data, catalogue.schema, catalogue.links, items, weights, _user_gram(users),
             config.prior.network, seed=config.seed, device=catalogue.device,

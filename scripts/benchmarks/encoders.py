@@ -2,8 +2,9 @@
 
     python scripts/benchmarks/encoders.py --seed 0
 
-The seed draws the split. All encoders learn the same backbone vectors and end in the same ridge (the default settings,
-all gates open): nothing is chosen. Times are seconds of processor time of one thread.
+The seed draws the split. All encoders end in the same ridge towards the same backbone vectors (the default settings,
+all gates open): nothing is chosen. The likes autoencoder that the encoder "elsa" is trained in can rank by itself: a
+second table has it beside the backbone. Times are seconds of processor time of one thread.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from scipy.sparse import csr_array
 
 from kgrec.config import PriorConfig, SplitConfig, TrainConfig
 from kgrec.graph.propagation import build_item_links, propagate
+from kgrec.model.autoencoder import ELSA, train_autoencoder
 from kgrec.model.gnn import train_network
 from kgrec.model.ials import fit_ials, ials_ridge, solve_supports
 from kgrec.model.prior import ItemEncoder, PriorSettings, build_prior, build_ridge_problem
@@ -38,8 +40,12 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "GraphSAGE": {"encoder": "sage"},
     "LightGCN": {"encoder": "lightgcn"},
     "HGT, 64 wide, 20 steps": {"encoder": "hgt", "network": {"hidden": 64, "steps": 20}},
+    "ELSA": {"encoder": ELSA},
 }  # name -> settings of the prior
 N_PLACED = 200
+
+
+SLICES = {"warm": "known users", "cold_items": "cold items", "cold_items_all": "cold items, among all"}
 
 
 @dataclass(frozen=True)
@@ -92,25 +98,32 @@ def measure_encoder(name: str, task: Task) -> dict[str, Any]:
     links, items, n_likes = build_item_links(data, schema), task.items, task.n_likes
     weights = (n_likes / (n_likes + prior.half_weight)).astype(np.float32)
     settings = PriorSettings(prior.regularisation, {})
-    start, steps = time.process_time(), 0
+    start, steps, network, own_rows = time.process_time(), 0, None, None
     if prior.encoder == "paths":
         channels = propagate(data, schema, links, n_likes > 0, items, weights, prior, task.config.seed)
         problem = build_ridge_problem(channels, items, weights)
         encoder: ItemEncoder = build_prior(channels, links, problem, settings, None)
+    elif prior.encoder == ELSA:
+        network, own_rows = train_autoencoder(
+            task.split.train.to_matrix(), data, schema, links, prior.network, seed=task.config.seed
+        )
     else:
         gram = (task.users.T @ task.users / len(task.users)).astype(np.float32)
         network = train_network(
             prior.encoder, data, schema, links, items, weights, gram, prior.network, seed=task.config.seed
         )  # fmt: skip
+    if network is not None:
         problem, steps = build_ridge_problem(network.channels, items, weights), network.steps
         encoder = network.to_encoder(links, problem, settings)
     fit_s, backbone = time.process_time() - start, torch.from_numpy(items)
+    placed = np.where((n_likes > 0)[:, None], items, problem.predict(settings))
     scorer = Vectors(
         name,
         lambda found: solve_supports(found, backbone, ials_ridge(found, task.alpha, task.regularisation), task.alpha),
-        torch.from_numpy(problem.predict(settings)),
+        torch.from_numpy(placed),
     )
-    result = evaluate_slice(scorer, task.split.slices["cold_items"])
+    own = {} if own_rows is None else measure_slices(rank_by_rows(own_rows), task.split)
+    found = measure_slices(scorer, task.split)
     nodes, incidence = data[schema.item_type], links.incidence
     rows = np.random.default_rng(0).choice(len(items), N_PLACED, replace=False)
     start = time.process_time()
@@ -118,11 +131,27 @@ def measure_encoder(name: str, task: Task) -> dict[str, Any]:
         codes = incidence.indices[incidence.indptr[row] : incidence.indptr[row + 1]].astype(np.int64)
         encoder.place(nodes.x[row].numpy() if nodes.has_text[row] else None, codes)
     return {
-        "recall": float(result.per_user("recall").mean()),
-        "ndcg": float(result.per_user("ndcg").mean()),
+        **found["cold_items"],
         "fit_s": fit_s,
         "place_ms": (time.process_time() - start) / N_PLACED * 1e3,
         "steps": steps,
+        "slices": found,
+        "own": own,
+    }
+
+
+def rank_by_rows(rows: NDArray[np.float32]) -> Vectors:
+    """The likes autoencoder's own scores x A A', for the (n_items, width) `rows` of A."""
+    items = torch.from_numpy(rows)
+    return Vectors(ELSA, lambda found: torch.from_numpy(found @ rows), items)
+
+
+def measure_slices(scorer: Vectors, split: Split) -> dict[str, dict[str, float]]:
+    """Recall and NDCG of a scorer on each of `SLICES`."""
+    results = {name: evaluate_slice(scorer, split.slices[name]) for name in SLICES}
+    return {
+        name: {metric: float(result.per_user(metric).mean()) for metric in ("recall", "ndcg")}
+        for name, result in results.items()
     }
 
 
@@ -140,6 +169,22 @@ def to_encoder_table(measured: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
+def to_own_table(measured: dict[str, dict[str, Any]]) -> Table:
+    """The likes autoencoder by itself, beside the backbone in which the encoders place the cold items."""
+    table = Table(title="By itself, Recall@20/NDCG@20", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("scores", *SLICES.values()):
+        table.add_column(heading, no_wrap=True)
+    for name, found in measured.items():
+        for title, scored in (
+            (f"backbone, cold items by {name}", found["slices"]),
+            (f"{name} by itself", found["own"]),
+        ):
+            if scored:
+                cells = [f"{scored[key]['recall']:.3f}/{scored[key]['ndcg']:.3f}" for key in SLICES]
+                table.add_row(title, *cells)
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
@@ -154,7 +199,8 @@ def main() -> None:
     for name in options.encoders:
         measured[name] = measure_encoder(name, task)
         say(f"{name}: {json.dumps(measured[name])}")
-    Console(width=None if sys.stdout.isatty() else 140).print(to_encoder_table(measured))
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(to_encoder_table(measured), to_own_table(measured))
     if options.out is not None:
         found = {"seed": options.seed, "encoders": measured}
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch_geometric.data import HeteroData
 from unit.planted import BOOKS, draw_graph, draw_unit_rows, make_graph
 
 from kgrec.config import NetworkConfig, PriorConfig
 from kgrec.graph.propagation import build_item_links, propagate
+from kgrec.model.autoencoder import train_autoencoder
 from kgrec.model.gnn import train_network
 from kgrec.model.prior import ItemEncoder, PriorSettings, build_prior, build_ridge_problem
 
@@ -20,7 +22,7 @@ NETWORK = NetworkConfig(hidden=16, steps=20, learning_rate=0.01)
 Vectors = NDArray[np.float32]
 
 
-@pytest.fixture(params=["paths", "sage", "hgt", "lightgcn"])
+@pytest.fixture(params=["paths", "sage", "hgt", "lightgcn", "elsa"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -37,6 +39,16 @@ class Catalogue:
     def cold(self) -> NDArray[np.int64]:
         return np.flatnonzero(self.weights == 0)
 
+    @property
+    def likes(self) -> csr_array:
+        """Each of 300 users likes the sixth of the warm items that lies furthest in a direction of the user's own."""
+        users = np.random.default_rng(1).normal(size=(300, DIM))
+        warm = self.weights > 0
+        scores = users @ self.vectors[warm].T
+        liked = np.zeros((len(users), len(warm)), np.float32)
+        liked[:, warm] = scores >= np.quantile(scores, 5 / 6, axis=1, keepdims=True)
+        return csr_array(liked)
+
     @cache  # noqa: B019  # a few small ones
     def fit(self, name: str, seed: int = 0) -> tuple[ItemEncoder, Vectors]:
         """An encoder, and the vectors that it gives to the items of the graph."""
@@ -48,8 +60,11 @@ class Catalogue:
             )  # fmt: skip
             problem = build_ridge_problem(channels, self.vectors, self.weights)
             return build_prior(channels, links, problem, settings, None), problem.predict(settings)
-        gram = np.eye(DIM, dtype=np.float32)
-        network = train_network(name, self.data, BOOKS, links, self.vectors, self.weights, gram, NETWORK, seed=seed)
+        if name == "elsa":
+            network, _ = train_autoencoder(self.likes, self.data, BOOKS, links, NETWORK, seed=seed)
+        else:
+            gram = np.eye(DIM, dtype=np.float32)
+            network = train_network(name, self.data, BOOKS, links, self.vectors, self.weights, gram, NETWORK, seed=seed)
         problem = build_ridge_problem(network.channels, self.vectors, self.weights)
         return network.to_encoder(links, problem, settings), problem.predict(settings)
 

@@ -30,7 +30,7 @@ def train_gnn(encoder: str) -> Bundle:
         return train_bundle(make_tables(), config, WordEncoder(), Path(folder), trained_at=1_700_000_000)
 
 
-@pytest.mark.parametrize("encoder", ["sage", "hgt", "lightgcn"])
+@pytest.mark.parametrize("encoder", ["sage", "hgt", "lightgcn", "elsa"])
 def test_a_saved_bundle_answers_as_before_and_is_written_the_same(encoder: str, tmp_path: Path) -> None:
     bundle = train_gnn(encoder)
     assert isinstance(bundle.model.prior, GnnEncoder)
@@ -48,7 +48,7 @@ def test_a_saved_bundle_answers_as_before_and_is_written_the_same(encoder: str, 
     assert "new" in answers[0].ids
 
 
-@pytest.mark.parametrize("encoder", ["sage", "hgt"])
+@pytest.mark.parametrize("encoder", ["sage", "hgt", "elsa"])
 def test_an_added_item_is_placed_and_has_reasons(encoder: str) -> None:
     recommender = Recommender(train_gnn(encoder), WordEncoder())
     for kind in KINDS:
