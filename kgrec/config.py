@@ -79,8 +79,9 @@ class ItemItemConfig(_Frozen):
     Attributes:
         exact_items: up to so many items with likes the exact matrix is solved, which takes n_items^3; above, each item
             is solved on its nearest ones alone.
-        nearest: how many these are.
-        kept: the largest weights of each item that stay.
+        nearest: how many these are, half as many for few likes; all of their weights stay: where texts carry much,
+            many small ones add up.
+        kept: the largest weights of each item that stay of an exact solution and of the item kNN.
         rank: of the factors of what is left over; half as many where items are solved on their nearest ones.
         user_exponent: a user with n likes weighs n^-user_exponent.
         regularisation, dropout: for many likes; dropout is the share of likes that a user is expected not to have
@@ -93,7 +94,7 @@ class ItemItemConfig(_Frozen):
     """
 
     exact_items: int = Field(5_000, ge=0)
-    nearest: PositiveInt = 100
+    nearest: PositiveInt = 200
     kept: PositiveInt = 50
     rank: int = Field(128, ge=0)
     user_exponent: float = 0.4
@@ -136,7 +137,7 @@ class GateConfig(_Frozen):
 
 
 class NetworkConfig(_Frozen):
-    """Message passing over texts and links, trained end to end towards the backbone's vectors.
+    """Message passing over texts and links, trained end to end towards the backbone's vectors, or through the likes.
 
     Attributes:
         layers: how far messages go; of two, an item hears what the other items of a node are like.
@@ -147,6 +148,7 @@ class NetworkConfig(_Frozen):
         dropout: share of the states' entries left out in a step.
         hide: share of the items hidden in a step, whose vectors are asked for.
         readout_regularisation: of the ridge that reads the states while they are trained.
+        residual_learning_rate: of the items' free residuals ("elsa").
     """
 
     layers: PositiveInt = 2
@@ -158,6 +160,7 @@ class NetworkConfig(_Frozen):
     dropout: float = Field(0.3, ge=0, lt=1)
     hide: float = Field(0.3, gt=0, lt=1)
     readout_regularisation: PositiveFloat = 10.0
+    residual_learning_rate: PositiveFloat = 0.03
 
     @model_validator(mode="after")
     def _check_heads(self) -> Self:
@@ -171,7 +174,8 @@ class PriorConfig(_Frozen):
 
     Attributes:
         encoder: "paths" propagates once, in closed form; "sage", "hgt" and "lightgcn" are message passing trained end
-            to end. A ridge from what they make of an item ends all of them.
+            to end towards the backbone's vectors, "elsa" through the likes, in a linear autoencoder over users. A ridge
+            from what they make of an item ends all of them.
         network: of the encoders that are trained end to end.
         path_dim: width kept of the mean text of each relation path's ends.
         links_dim: width kept of the idf-weighted (relation, entity) incidence.
@@ -183,7 +187,7 @@ class PriorConfig(_Frozen):
         steps: gradient steps of the hidden layer; validation says whether to keep it.
     """
 
-    encoder: Literal["paths", "sage", "hgt", "lightgcn"] = "paths"
+    encoder: Literal["paths", "sage", "hgt", "lightgcn", "elsa"] = "paths"
     network: NetworkConfig = NetworkConfig()
     path_dim: PositiveInt = 64
     links_dim: PositiveInt = 512

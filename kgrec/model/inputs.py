@@ -15,7 +15,7 @@ from kgrec.graph.propagation import Channel, ItemLinks, unit_idf_weights
 from kgrec.model.component import Component
 from kgrec.model.likeness import Likeness
 from kgrec.model.nearest import NeighbourMatrix
-from kgrec.model.neighbours import NeighbourSettings, fit_many
+from kgrec.model.neighbours import NeighbourSettings, fit_neighbours
 from kgrec.model.prior import ItemEncoder
 
 
@@ -104,8 +104,11 @@ class FitInputs:
             ),
         ]  # fmt: skip
         exact = int(np.count_nonzero(self.n_likes)) <= config.exact_items
-        many, few = fit_many(
-            self.likes, self.link_weights, text, settings, exact_items=config.exact_items, nearest=config.nearest,
-            kept=config.kept, rank=config.rank if exact else config.rank // 2, seed=self.config.seed,
+        many, few = (
+            fit_neighbours(
+                self.likes, self.link_weights, text, one, exact_items=config.exact_items, nearest=nearest,
+                kept=config.kept, rank=config.rank if exact else config.rank // 2, seed=self.config.seed,
+            )
+            for one, nearest in zip(settings, (config.nearest, (config.nearest + 1) // 2), strict=True)
         )  # fmt: skip
         return many, few

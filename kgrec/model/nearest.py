@@ -18,7 +18,6 @@ TINY = 1e-12
 _PAIRS_PER_ENTRY = 200  # pairs of likes of a user, or of items of a link feature, for each like or link
 _BLOCK_PAIRS = 4_000_000  # entries of the Gram matrix held at once
 _SOLVED_ENTRIES = 600_000  # entries of the Gram matrix looked up at once in the solves on the nearest items
-_WIDTH_PER_NEAREST = 2  # entries kept of a row of the Gram matrix for each of the nearest items
 _LEAST_DIRECTIONS = 16  # that estimate what was cut from the Gram matrix
 _ROUNDING = 1e-4  # relative, added to the diagonal in the directions that all items share
 _GROWTH = 1.3  # of the diagonal of a system that is not positive definite, once more until it is
@@ -71,7 +70,6 @@ def fit_nearest(
     ridges: Sequence[NDArray[np.float32]],
     *,
     nearest: int,
-    kept: int,
     rank: int,
     seed: int,
 ) -> list[NeighbourMatrix]:
@@ -82,8 +80,7 @@ def fit_nearest(
         text: (n_items, dim) float32 unit rows, zeros for an item without a text; None: there are none.
         text_weight: of the likeness of the items' texts, in mean diagonals of the likes' Gram matrix.
         ridges: (n_items,) float32 each, added to the diagonal.
-        nearest: how many items a ridge is solved on.
-        kept: the most sparse weights of a column.
+        nearest: how many items a ridge is solved on; all of their weights stay.
         rank: of the factors; it is less if there are not `nearest` + rank items.
         seed: of the randomised eigenvectors.
 
@@ -92,16 +89,15 @@ def fit_nearest(
     """
     n_items = len(gram.diagonal)
     nearest = max(min(nearest, n_items - 1), 1)
-    width = min(_WIDTH_PER_NEAREST * nearest, n_items)
     size = np.sqrt(gram.diagonal + np.float32(gram.scale))
-    near = prune(gram, width, size)
+    near = prune(gram, nearest, size)
     directions = _directions(gram, min(max(rank, _LEAST_DIRECTIONS), n_items), size, seed)
     rank = min(rank, max(n_items - nearest - 1, 0))
     diagonal = gram.diagonal
     if text is not None and text_weight:
         diagonal = diagonal + _add_near_texts(near, text, text_weight * gram.scale)
     shared = _Shared(gram, near, diagonal, directions, gram.times(directions))
-    return [_solve_nearest(shared, ridge, nearest, kept, rank) for ridge in ridges]
+    return _solve_nearest(shared, ridges, rank)
 
 
 def factor_gram(likes: csr_array, links: csr_array | None, user_exponent: float, link_weight: float) -> Gram:
@@ -273,56 +269,64 @@ class _Shared:
         return found
 
 
-def _solve_nearest(shared: _Shared, ridge: NDArray[np.float32], nearest: int, kept: int, rank: int) -> NeighbourMatrix:
+def _solve_nearest(shared: _Shared, ridges: Sequence[NDArray[np.float32]], rank: int) -> list[NeighbourMatrix]:
     """Solves each column of the ridge for weights of its nearest items and of directions that all items share.
 
     Column j minimises b' (A + diag ridge) b - 2 b' A_j over b = E c + V f with b_j = 0: E picks the nearest items of
     row j, V holds the directions without row j (Galerkin). So `left` is V and row j of `right` is f. Entries of
-    A between nearest items that were cut in both of their rows are estimated from the directions. Weights cut beyond
-    `kept` move to f as far as they lie in V.
+    A between nearest items that were cut in both of their rows are estimated from the directions.
     """
-    n_items, width = shared.near.index.shape[0] - 1, shared.near.index.shape[1]
-    nearest, kept = min(nearest, width), min(kept, nearest, width)
+    n_items, nearest = shared.near.index.shape[0] - 1, shared.near.index.shape[1]
     columns, entries = torch.from_numpy(shared.near.index), torch.from_numpy(shared.near.values)
     imputed, diagonal = _with_none(shared.imputed()), _with_none(shared.diagonal)
-    axes, onto, own_ridge = (
-        _with_none(shared.directions[:, :rank]),
-        _with_none(shared.onto[:, :rank]),
-        _with_none(ridge),
-    )
-    own_ridge[n_items] = 1
+    axes, onto = _with_none(shared.directions[:, :rank]), _with_none(shared.onto[:, :rank])
+    own_ridges = [_with_none(ridge) for ridge in ridges]
+    for own_ridge in own_ridges:
+        own_ridge[n_items] = 1
     inner = axes.T @ onto  # V' A V
-    ridged = inner + axes.T @ (own_ridge[:, None] * axes)
-    back = torch.linalg.pinv(inner.double(), rtol=_ROUNDING, hermitian=True).float()
-    n_rows = max(_SOLVED_ENTRIES // (nearest * width), 1)
+    ridged = [inner + axes.T @ (own_ridge[:, None] * axes) for own_ridge in own_ridges]
+    n_rows = max(_SOLVED_ENTRIES // nearest**2, 1)
     places = torch.full((n_rows, n_items + 1), nearest)  # of each item among the nearest
-    index, weights = np.empty((n_items, kept), np.int32), np.empty((n_items, kept), np.float32)
-    right = np.empty((n_items, rank), np.float32)
+    looked_up, guessed = torch.empty((n_rows, nearest, nearest + 1)), torch.empty((n_rows, nearest, nearest))
+    systems = torch.zeros((n_rows, nearest + rank, nearest + rank))
+    weights = [np.empty((n_items, nearest), np.float32) for _ in ridges]
+    right = [np.empty((n_items, rank), np.float32) for _ in ridges]
+    order = torch.arange(nearest)
     for start in range(0, n_items, n_rows):
         rows = slice(start, min(start + n_rows, n_items))
-        near, target = columns[rows, :nearest].long(), entries[rows, :nearest]  # (rows, nearest)
-        own = places[: len(near)]
-        own.scatter_(1, near, torch.arange(nearest).expand(len(near), -1))
+        near, target = columns[rows].long(), entries[rows]  # (rows, nearest)
+        n_here = len(near)
+        own = places[:n_here]
+        own.scatter_(1, near, order.expand(n_here, -1))
         own[:, n_items] = nearest
-        found = own.gather(1, columns[near].view(len(near), -1).long()).view(len(near), nearest, width)
+        found = own.gather(1, columns[near].view(n_here, -1).long()).view(n_here, nearest, nearest)
         own.scatter_(1, near, nearest)
-        among = torch.zeros((len(near), nearest, nearest + 1)).scatter_(2, found, entries[near])[..., :nearest]
-        among = _mend(among, imputed[near])
-        among.diagonal(dim1=1, dim2=2).copy_(diagonal[near] + own_ridge[near])
+        among = looked_up[:n_here].zero_().scatter_(2, found, entries[near])[..., :nearest]
+        among = torch.maximum(among, among.transpose(1, 2))  # an entry may be cut in one of its rows
+        guess, these = guessed[:n_here], imputed[near]
+        torch.bmm(these, these.transpose(1, 2), out=guess)
+        among = torch.where(among == 0, guess, among)
         v, av, whole = axes[rows], onto[rows], diagonal[rows, None]
-        cross = onto[near] - target[..., None] * v[:, None] + own_ridge[near, None] * axes[near]
         outer = v[..., None] * av[:, None]
-        least = (whole - own_ridge[rows, None])[..., None] * v[..., None] * v[:, None]
-        broad = ridged - outer - outer.transpose(1, 2) + least
-        broad.diagonal(dim1=1, dim2=2).mul_(1 + _ROUNDING)
-        system = torch.cat([torch.cat([among, cross], 2), torch.cat([cross.transpose(1, 2), broad], 2)], 1)
-        solved = _solve(system, torch.cat([target, av - whole * v], 1))
-        local, shares = solved[:, :nearest].clone(), solved[:, nearest:]
-        chosen = local.abs().topk(kept, dim=1).indices
-        index[rows], weights[rows] = near.gather(1, chosen).numpy(), local.gather(1, chosen).numpy()
-        local.scatter_(1, chosen, 0.0)  # what is cut
-        right[rows] = (shares + torch.bmm(local[:, None], onto[near]).squeeze(1) @ back).numpy()
-    return NeighbourMatrix(from_columns(index, weights), np.ascontiguousarray(shared.directions[:, :rank]), right)
+        outer = outer + outer.transpose(1, 2)
+        of_near, of_axes = onto[near] - target[..., None] * v[:, None], axes[near]
+        for place, own_ridge in enumerate(own_ridges):
+            system = systems[:n_here]
+            system[:, :nearest, :nearest] = among
+            system.diagonal(dim1=1, dim2=2)[:, :nearest] = diagonal[near] + own_ridge[near]
+            system[:, nearest:, :nearest] = (of_near + own_ridge[near, None] * of_axes).transpose(1, 2)
+            least = (whole - own_ridge[rows, None])[..., None] * v[..., None] * v[:, None]
+            broad = ridged[place] - outer + least
+            broad.diagonal(dim1=1, dim2=2).mul_(1 + _ROUNDING)
+            system[:, nearest:, nearest:] = broad
+            solved = _solve(system, torch.cat([target, av - whole * v], 1))
+            weights[place][rows], right[place][rows] = solved[:, :nearest], solved[:, nearest:]
+    left = np.ascontiguousarray(shared.directions[:, :rank])
+    index = shared.near.index[:-1]
+    return [
+        NeighbourMatrix(from_columns(index, local), left, factors)
+        for local, factors in zip(weights, right, strict=True)
+    ]
 
 
 def _with_none(values: NDArray[np.float32]) -> Tensor:
@@ -330,15 +334,10 @@ def _with_none(values: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(np.concatenate([values, np.zeros((1, *values.shape[1:]), np.float32)]))
 
 
-def _mend(among: Tensor, imputed: Tensor) -> Tensor:
-    """Makes blocks of a pruned matrix, (n, k, k), symmetric; what is 0 on both sides is estimated by U U'."""
-    across = among.transpose(1, 2)
-    both = torch.where(across == 0, among, torch.where(among == 0, across, (among + across) / 2))
-    return torch.where(both == 0, torch.bmm(imputed, imputed.transpose(1, 2)), both)
-
-
 def _solve(left: Tensor, right: Tensor) -> Tensor:
     """Solves (n, k, k) symmetric systems for (n, k); where one is not positive definite its diagonal grows.
+
+    What is above the diagonal is not read.
 
     Raises:
         KgrecError: growth does not help, as with values that are not finite.

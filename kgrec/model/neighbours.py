@@ -103,7 +103,8 @@ def fit_many(
         settings: one for each matrix.
         exact_items: the most items with likes for the exact solution.
         nearest: how many items a ridge is solved on above `exact_items`.
-        kept: the most sparse weights of a column; 50 are enough with a rank of 64 or more.
+        kept: the most sparse weights of a column up to `exact_items`; 50 are enough with a rank of 128. Above, all
+            `nearest` stay.
         rank: of the factors; it is less if there are not `nearest` + rank items above `exact_items`.
         seed: of the draws of likes, and of the randomised eigenvectors.
 
@@ -128,7 +129,7 @@ def fit_many(
             one = next(iter(sharing.values()))
             gram = factor_gram(thin(likes, seed), links, one.user_exponent, one.link_weight)
             ridges = [_ridge(other, gram) for other in sharing.values()]
-            fitted = fit_nearest(gram, text, one.text_weight, ridges, nearest=nearest, kept=kept, rank=rank, seed=seed)
+            fitted = fit_nearest(gram, text, one.text_weight, ridges, nearest=nearest, rank=rank, seed=seed)
         for (place, one), matrix in zip(sharing.items(), fitted, strict=True):
             found[place] = _spread(_temper(matrix, counts[liked], one.popularity_exponent), liked, n_items)
     return [found[place] for place in range(len(settings))]

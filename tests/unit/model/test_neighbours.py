@@ -274,3 +274,11 @@ def test_invert() -> None:
     np.testing.assert_allclose(invert(matrix.copy()) @ matrix, np.eye(30), atol=1e-4)
     with pytest.raises(KgrecError, match="raise its regularisation"):
         invert(np.array([[1, 2], [2, 1]], np.float32))
+
+
+def test_the_linear_one_keeps_all_weights_it_solved() -> None:
+    likes, links, text = draw(4)
+    one = NeighbourSettings(text_weight=1.0)
+    few, many = (fit_neighbours(likes, links, text, one, **{**NEAREST, "kept": kept}) for kept in (1, 100))
+    assert (few.sparse != many.sparse).nnz == 0
+    assert np.diff(few.sparse.tocsc().indptr).max() == NEAREST["nearest"]
