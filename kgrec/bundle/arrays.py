@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from kgrec.model.component import INT8_LEVELS
+from kgrec.model.component import to_int8
 
 _SCALE = ":scale"  # names the scales of the rows of an int8 tensor
 _ROWS, _SHAPE = ":rows", ":shape"  # name the rows that are not zeros, and the shape with the others
+_TRIANGLE = ":triangle"
 _MATRIX = ("indptr", "indices", "data", "shape")
 
 Value = TypeVar("Value")
@@ -23,7 +24,8 @@ Value = TypeVar("Value")
 def to_arrays(value: object, prefix: str) -> dict[str, Tensor]:
     """The fields of a dataclass as tensors, by `<prefix>.<field>`; fields that are None are left out.
 
-    A field's metadata may say that it is stored in half precision, or as int8 with a scale for each row.
+    A field's metadata may say that it is stored in half precision, as int8 with a scale for each row, or as one
+    triangle of a symmetric matrix.
     """
     arrays: dict[str, Tensor] = {}
     for field in fields(value):  # type: ignore[arg-type]
@@ -65,7 +67,7 @@ def _read_field(hint: Any, arrays: Mapping[str, Tensor], name: str) -> Any:
         return _to_matrix(arrays, name)
     if hint in (float, int):
         return hint(arrays[name].item())
-    tensor = _unpack(arrays, name)
+    tensor = unpack(arrays, name)
     return tensor if hint is Tensor else tensor.numpy()
 
 
@@ -74,22 +76,40 @@ def round_stored(value: Value) -> Value:
     return from_arrays(type(value), to_arrays(value, "value"), "value")
 
 
+def pack_rows(tensor: Tensor, name: str) -> dict[str, Tensor]:
+    """The rows of a matrix that are not zeros as int8, with a scale for each."""
+    rows = torch.nonzero(tensor.any(dim=1)).squeeze(1)
+    kept = tensor[rows]
+    whole, scale = to_int8(kept) if len(rows) else (kept.to(torch.int8), torch.zeros((0, 1)))
+    shape = torch.tensor(tensor.shape)
+    return {name: whole, name + _SCALE: scale, name + _ROWS: rows.to(torch.int32), name + _SHAPE: shape}
+
+
 def _pack(tensor: Tensor, name: str, stored: str | None) -> dict[str, Tensor]:
     tensor = tensor.detach().cpu()
     if stored == "half":
         return {name: tensor.half()}
     if stored == "int8" and tensor.numel():
-        rows = torch.nonzero(tensor.any(dim=1)).squeeze(1)  # those of zeros are left out
-        kept = tensor[rows]
-        scale = kept.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12) / INT8_LEVELS
-        return {
-            name: (kept / scale).round().to(torch.int8), name + _SCALE: scale, name + _ROWS: rows.to(torch.int32),
-            name + _SHAPE: torch.tensor(tensor.shape),
-        }  # fmt: skip
+        return pack_rows(tensor, name)
+    if stored == "symmetric":
+        row, column = torch.tril_indices(*tensor.shape)
+        return {name + _TRIANGLE: tensor[row, column]}
     return {name: tensor}
 
 
-def _unpack(arrays: Mapping[str, Tensor], name: str) -> Tensor:
+def unpack(arrays: Mapping[str, Tensor], name: str) -> Tensor:
+    """A tensor from what was made of it.
+
+    Raises:
+        KeyError: it is missing.
+    """
+    if name + _TRIANGLE in arrays:
+        triangle = arrays[name + _TRIANGLE]
+        width = int((2 * len(triangle)) ** 0.5)  # of width (width + 1) / 2 numbers
+        row, column = torch.tril_indices(width, width)
+        matrix = torch.empty((width, width), dtype=triangle.dtype)
+        matrix[row, column] = matrix[column, row] = triangle
+        return matrix
     tensor = arrays[name]
     if name + _SCALE in arrays:
         whole = torch.zeros(tuple(arrays[name + _SHAPE].tolist()))
@@ -111,16 +131,21 @@ def _from_matrix(matrix: csr_array, name: str, stored: str | None) -> dict[str, 
 
 
 def _narrow(indices: NDArray[np.integer], size: int) -> Tensor:
-    """Columns as 16 bits where they fit."""
-    if size <= np.iinfo(np.uint16).max:
-        return torch.from_numpy(indices.astype(np.uint16))
-    return torch.from_numpy(indices.astype(np.int32 if size <= np.iinfo(np.int32).max else np.int64))
+    """Columns less the one before, in 16 bits where they fit: small numbers, which take little room in a file."""
+    kind = np.int32 if size <= np.iinfo(np.int32).max else np.int64
+    narrow = indices.astype(np.uint16 if size <= np.iinfo(np.uint16).max else kind)
+    return torch.from_numpy(np.diff(narrow, prepend=narrow.dtype.type(0)))  # 16 bits wrap around, here and back
+
+
+def _widen(steps: NDArray[np.integer]) -> NDArray[np.integer]:
+    """The columns that `_narrow` was given."""
+    return np.cumsum(steps, dtype=steps.dtype)
 
 
 def _to_matrix(arrays: Mapping[str, Tensor], name: str) -> csr_array:
     indptr, indices, data, shape = (arrays[f"{name}.{key}"].numpy() for key in _MATRIX)
     index = np.int32 if shape.max(initial=0) <= np.iinfo(np.int32).max else np.int64
-    parts = data.astype(np.float32), indices.astype(index), indptr.astype(index)
+    parts = data.astype(np.float32), _widen(indices).astype(index), indptr.astype(index)
     return csr_array(parts, shape=tuple(shape.tolist()))
 
 
@@ -134,5 +159,31 @@ def pack_pattern(matrix: csr_array) -> dict[str, Tensor]:
 
 def unpack_pattern(arrays: Mapping[str, Tensor], shape: tuple[int, int]) -> csr_array:
     """A matrix of 1s, float32, from what `pack_pattern` made of one."""
-    indptr, indices = (arrays[name].numpy().astype(np.int64) for name in ("indptr", "indices"))
+    indptr, indices = arrays["indptr"].numpy().astype(np.int64), _widen(arrays["indices"].numpy()).astype(np.int64)
     return csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=shape)
+
+
+def pack_part(part: csr_array, whole: csr_array) -> dict[str, Tensor]:
+    """Where a matrix of 1s has its entries: a bit for each of another's, if it has them all, or else `pack_pattern`."""
+    ours, theirs = _number(part), _number(whole)
+    chosen = np.isin(theirs, ours)
+    if not np.array_equal(theirs[chosen], ours):
+        return pack_pattern(part)
+    return {"of": torch.from_numpy(np.packbits(chosen))}
+
+
+def unpack_part(arrays: Mapping[str, Tensor], whole: csr_array) -> csr_array:
+    """A matrix of 1s, float32, from what `pack_part` made of one."""
+    if "of" not in arrays:
+        return unpack_pattern(arrays, whole.shape)
+    chosen = np.unpackbits(arrays["of"].numpy(), count=whole.nnz).astype(bool)
+    starts = np.concatenate([[0], np.cumsum(chosen)]).astype(np.int64)
+    indices = whole.indices[chosen].astype(np.int64)
+    return csr_array((np.ones(len(indices), np.float32), indices, starts[whole.indptr]), shape=whole.shape)
+
+
+def _number(matrix: csr_array) -> NDArray[np.int64]:
+    """A number for each entry, by its place."""
+    owner = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
+    numbers: NDArray[np.int64] = owner * matrix.shape[1] + matrix.indices
+    return numbers

@@ -1,8 +1,8 @@
 """How a bundle is written to disk and read back.
 
-On disk a bundle is a folder: `bundle.json` and one safetensors file that it names, with its size and SHA-256, and the
-adapter of the text encoder, if it was trained with one. These are written first and `bundle.json` is replaced last, in
-one step, so that a reader finds the old bundle or the new one, whole, whenever the writer stops.
+On disk a bundle is a folder: `bundle.json` and one file of packed tensors that it names, with its size and SHA-256,
+and the adapter of the text encoder, if it was trained with one. These are written first and `bundle.json` is replaced
+last, in one step, so that a reader finds the old bundle or the new one, whole, whenever the writer stops.
 """
 
 import hashlib
@@ -19,16 +19,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from graph_schema import CatalogueSchema
-from kgrec.bundle.arrays import from_arrays, pack_pattern, round_stored, to_arrays, unpack_pattern
+from kgrec.bundle.arrays import (
+    from_arrays,
+    pack_part,
+    pack_pattern,
+    pack_rows,
+    round_stored,
+    to_arrays,
+    unpack,
+    unpack_part,
+    unpack_pattern,
+)
 from kgrec.bundle.bundle import Bundle, Lineage
+from kgrec.bundle.packing import pack_tensors, unpack_tensors
 from kgrec.config import TrainConfig
 from kgrec.errors import BundleError, KgrecError
 from kgrec.ids import IdMap
 from kgrec.model.backbone import ItemHead
+from kgrec.model.component import round_text
 from kgrec.model.gate import Gate
 from kgrec.model.gnn import Architecture, GnnEncoder
 from kgrec.model.likeness import Likeness
@@ -37,8 +48,8 @@ from kgrec.model.prior import ItemEncoder, Prior
 from kgrec.model.registry import COMPONENTS
 from kgrec.text.language_model import ADAPTER_FILE, ADAPTER_FILES, hash_adapter, read_adapter
 
-FORMAT, FORMAT_VERSION = "kgrec-bundle", 4
-_JSON, _TENSORS, _ADAPTER = "bundle.json", "tensors-{}.safetensors", "adapter-{}"
+FORMAT, FORMAT_VERSION = "kgrec-bundle", 5
+_JSON, _TENSORS, _ADAPTER = "bundle.json", "tensors-{}.safetensors.zst", "adapter-{}"
 
 
 def check_folder(path: Path) -> None:
@@ -54,6 +65,8 @@ def check_folder(path: Path) -> None:
 def save_bundle(bundle: Bundle, path: Path) -> None:
     """Writes a bundle to a folder, in place of one that is there.
 
+    Components that the gate never weighs are left out: the bundle answers the same without them.
+
     Raises:
         BundleError: the folder cannot be written, or holds something else.
     """
@@ -63,15 +76,17 @@ def save_bundle(bundle: Bundle, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path, prefix=".writing-") as folder:
             written = Path(folder) / "tensors"
+            bundle = replace(bundle, model=bundle.model.weighed())
             tensors, same = _share(_to_tensors(bundle))
-            save_file(tensors, written)
-            digest = _hash(written)
+            content, layout = pack_tensors(tensors)
+            written.write_bytes(content)
+            digest = hashlib.sha256(content).hexdigest()
             name = _TENSORS.format(digest[:16])
-            size = written.stat().st_size
+            size = len(content)
             written.replace(path / name)
             adapter = _copy_adapter(bundle.config, path, Path(folder))
             described = _to_json(bundle) | {
-                "tensors": {"file": name, "sha256": digest, "bytes": size, "same": same},
+                "tensors": {"file": name, "sha256": digest, "bytes": size, "same": same, "layout": layout},
                 "config": bundle.config.model_copy(update={"adapter": adapter}).model_dump(mode="json"),
             }
             manifest = Path(folder) / _JSON
@@ -171,20 +186,16 @@ def _read_tensors(path: Path, about: Mapping[str, Any]) -> dict[str, Tensor]:
             f"the bundle {path} is truncated: {file.name} has {size} bytes, expected {about['bytes']}; "
             f"copy it again or train again"
         )
-    if _hash(file) != about["sha256"]:
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != about["sha256"]:
         raise BundleError(
             f"the bundle {path} is damaged: {file.name} has another SHA-256; copy it again or train again"
         )
     try:
-        tensors = load_file(file)
+        tensors = unpack_tensors(content, about["layout"])
         return tensors | {name: tensors[twin] for name, twin in about.get("same", {}).items()}
     except (SafetensorError, OSError) as error:
         raise BundleError(f"the bundle {path} is damaged: {file.name}: {error}; train again") from error
-
-
-def _hash(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def round_model(model: Model) -> Model:
@@ -192,7 +203,7 @@ def round_model(model: Model) -> Model:
     return replace(
         model,
         components=tuple(round_stored(component) for component in model.components),
-        text=model.text.half().float(),
+        text=round_text(model.text),
         columns=model.columns.half().float(),
         likeness=round_stored(model.likeness),
         prior=round_stored(model.prior) if isinstance(model.prior, Prior) else model.prior,
@@ -218,8 +229,6 @@ def _to_json(bundle: Bundle) -> dict[str, Any]:
         "vector_widths": dict(bundle.vector_widths),
         **({"network": asdict(model.prior.architecture)} if isinstance(model.prior, GnnEncoder) else {}),
         "components": list(model.names),
-        "ids": {node_type: list(ids.ids) for node_type, ids in bundle.ids.items()},
-        "names": {node_type: list(names) for node_type, names in bundle.names.items() if any(names)},
     }
 
 
@@ -229,7 +238,8 @@ _KINDS: dict[str, type] = {kind.name: kind for kind in COMPONENTS}
 
 def _to_tensors(bundle: Bundle) -> dict[str, Tensor]:
     model = bundle.model
-    tensors = {"model.n_likes": model.n_likes, "model.n_disliked": model.n_disliked, "model.text": model.text.half()}
+    tensors = {"model.n_likes": model.n_likes, "model.n_disliked": model.n_disliked}
+    tensors |= pack_rows(model.text, "model.text")
     tensors["model.columns"] = model.columns.half()
     for component in model.components:
         tensors |= to_arrays(component, component.name)
@@ -244,8 +254,14 @@ def _to_tensors(bundle: Bundle) -> dict[str, Tensor]:
     tensors |= {f"edges.{name}": _narrow_ends(ends) for name, ends in bundle.edges.items()}
     tensors |= {f"contents.{name}": torch.from_numpy(hashes) for name, hashes in bundle.contents.items()}
     tensors["link_node"] = torch.from_numpy(bundle.link_node)
-    for name, matrix in (("liked", bundle.liked), ("seen", bundle.seen)):
-        tensors |= {f"{name}.{key}": part for key, part in pack_pattern(matrix).items()}
+    tensors |= {f"seen.{key}": part for key, part in pack_pattern(bundle.seen).items()}
+    tensors |= {f"liked.{key}": part for key, part in pack_part(bundle.liked, bundle.seen).items()}
+    catalogue = {
+        "ids": {node_type: list(ids.ids) for node_type, ids in bundle.ids.items()},
+        "names": {node_type: list(names) for node_type, names in bundle.names.items() if any(names)},
+    }
+    written = json.dumps(catalogue, ensure_ascii=False).encode()
+    tensors["catalogue"] = torch.from_numpy(np.frombuffer(written, np.uint8).copy())
     # Two names of one memory are refused by safetensors, and views would be written whole.
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
@@ -271,8 +287,9 @@ def _narrow_ends(ends: NDArray[np.int64]) -> Tensor:
 
 
 def _from_parts(described: Mapping[str, Any], schema: CatalogueSchema, tensors: Mapping[str, Tensor]) -> Bundle:
-    ids = {node_type: IdMap(tuple(found)) for node_type, found in described["ids"].items()}
-    names = {node_type: described["names"].get(node_type) or [None] * len(found) for node_type, found in ids.items()}
+    catalogue = json.loads(tensors["catalogue"].numpy().tobytes())
+    ids = {node_type: IdMap(tuple(found)) for node_type, found in catalogue["ids"].items()}
+    names = {node_type: catalogue["names"].get(node_type) or [None] * len(found) for node_type, found in ids.items()}
     shape = (len(ids[schema.user_type]), len(ids[schema.item_type]))
     if len(tensors["model.n_likes"]) != shape[1]:
         raise ValueError(f"{shape[1]} ids of items, {len(tensors['model.n_likes'])} in the tensors")
@@ -291,7 +308,7 @@ def _from_parts(described: Mapping[str, Any], schema: CatalogueSchema, tensors: 
     unknown = [name for name in described["components"] if name not in _KINDS]
     if unknown:
         raise ValueError(f"unknown components {unknown}; this kgrec knows {list(_KINDS)}")
-    text = tensors["model.text"].float()
+    text, seen = unpack(tensors, "model.text"), unpack_pattern(parts("seen"), shape)
     model = Model(
         components=tuple(from_arrays(_KINDS[name], tensors, name) for name in described["components"]),
         gate=from_arrays(Gate, tensors, "gate"),
@@ -312,8 +329,8 @@ def _from_parts(described: Mapping[str, Any], schema: CatalogueSchema, tensors: 
         relations=tuple((edge, bool(is_source), other) for edge, is_source, other in described["relations"]),
         link_node=tensors["link_node"].numpy(),
         vector_widths=described["vector_widths"],
-        liked=unpack_pattern(parts("liked"), shape),
-        seen=unpack_pattern(parts("seen"), shape),
+        liked=unpack_part(parts("liked"), seen),
+        seen=seen,
         config=TrainConfig.model_validate(described["config"]),
         choices=described["choices"],
         encoder_name=described["encoder"]["name"],

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from kgrec.model.component import HALF, DefaultWeights, ItemChange, Scale, Shares, Support, round_half, solve_each
-from kgrec.model.ials import solve_supports
+from kgrec.model.component import INT8, DefaultWeights, ItemChange, Scale, Shares, Support, round_int8, solve_each
+from kgrec.model.ials import fold_in, share_fold_in, solve_supports
 from kgrec.model.inputs import FitInputs
 
 
@@ -34,7 +34,7 @@ class Backbone:
     weights: ClassVar[DefaultWeights] = DefaultWeights(few=0.4, many=0.7, cold=1.0, sentence=0.4, sentence_cold=0.4)
     neighbours = None
     reference = None
-    items: Tensor = field(metadata=HALF)
+    items: Tensor = field(metadata=INT8)
     gram: Tensor
     alpha: float
     ridge_base: float
@@ -59,8 +59,10 @@ class Backbone:
         """Folds users in; a sentence counts as one more like, of the item that it is placed as."""
         if support.placed is not None:
             return solve_each(self, support)
-        ridge = (self.ridge_base + self.ridge_slope * support.n_likes).astype(np.float32)
-        return solve_supports(support.likes, self.items, ridge, self.alpha, gram=self.gram)
+        return fold_in(
+            support.likes, self.items, self.gram, alpha=self.alpha, ridge_base=self.ridge_base,
+            ridge_slope=self.ridge_slope,
+        )  # fmt: skip
 
     def shares(self, support: Support) -> Shares:
         """Takes a folded-in user apart."""
@@ -68,22 +70,19 @@ class Backbone:
         weights = torch.from_numpy(support.likes.data)
         if support.placed is not None:
             shown, weights = torch.cat([shown, support.placed]), torch.cat([weights, torch.ones(1)])
-        dim = self.items.shape[1]
-        ridge = self.ridge_base + self.ridge_slope * len(shown)
-        left = (shown * weights[:, None]).T @ shown + self.alpha * self.gram + ridge * torch.eye(dim)
-        right = (shown * weights[:, None]).T  # (dim, n)
-        solved = torch.cholesky_solve(right, torch.linalg.cholesky(left)).T if len(shown) else shown
+        own, rest = share_fold_in(
+            shown, weights, self.gram, alpha=self.alpha, ridge_base=self.ridge_base, ridge_slope=self.ridge_slope
+        )
         n_likes = support.likes.nnz
-        sentence = solved[n_likes] if support.placed is not None else torch.zeros(dim)
-        return Shares(solved[:n_likes], sentence, torch.zeros(dim))
+        return Shares(own[:n_likes], own[n_likes:].sum(dim=0), rest)
 
     def with_items(self, change: ItemChange) -> "Backbone":
         """New items stand where the prior places them."""
-        return replace(self, items=change.carry(self.items, torch.from_numpy(change.placed)))
+        return replace(self, items=change.carry(self.items, torch.from_numpy(change.placed), round_int8))
 
     def with_vectors(self, rows: Tensor, vectors: Tensor) -> "Backbone":
         """The same with some items, (n,) rows, at other vectors, (n, dim)."""
-        return replace(self, items=self.items.index_copy(0, rows, round_half(vectors)))
+        return replace(self, items=self.items.index_copy(0, rows, round_int8(vectors)))
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ class ItemHead:
     """
 
     ridge: float
-    centres: Tensor = field(metadata=HALF)
+    centres: Tensor = field(metadata=INT8)
 
     def solve(self, support: csr_array, users: Tensor, rows: NDArray[np.int64]) -> Tensor:
         """The vectors of some items, (n, dim) float32.
@@ -117,4 +116,4 @@ class ItemHead:
 
     def with_items(self, change: ItemChange) -> "ItemHead":
         """New items have the prior's vectors as centres."""
-        return replace(self, centres=change.carry(self.centres, torch.from_numpy(change.placed)))
+        return replace(self, centres=change.carry(self.centres, torch.from_numpy(change.placed), round_int8))

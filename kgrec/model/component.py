@@ -1,23 +1,25 @@
 """The contract of a component: one additive part of a score, as factors of users and items."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from kgrec.model.inputs import FitInputs
 
-_TINY = 1e-9
+_TINY, _TINIEST = 1e-9, 1e-12
+_LOW_BITS = 0xFF  # of a float32's 24 significant ones
 _ROUNDING = 1e-3  # relative to the mean score: what items differ by less is rounding, of half precision at the latest
 HALF = {"stored": "half"}  # metadata of a field that a bundle stores in half precision
 INT8_LEVELS = 127
 INT8 = {"stored": "int8"}  # likewise, as int8 with a scale for each row
+SYMMETRIC = {"stored": "symmetric"}  # of a matrix of which one triangle is stored
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,14 @@ class Support:
     @property
     def n_likes(self) -> NDArray[np.int64]:
         """(n_users,) int64."""
-        sizes: NDArray[np.int64] = np.diff(self.likes.indptr).astype(np.int64)
+        indptr = self.likes.indptr
+        sizes: NDArray[np.int64] = (indptr[1:] - indptr[:-1]).astype(np.int64)
         return sizes
+
+    def select(self, rows: NDArray[np.int64]) -> "Support":
+        """That of some of the users, (n,) rows."""
+        text, placed = (part if part is None else part[torch.from_numpy(rows)] for part in (self.text, self.placed))
+        return Support(self.likes[rows], text, placed)
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,9 @@ class ItemChange:
     known: Tensor
     expect: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
 
-    def carry(self, values: Tensor, placed: Tensor | None = None) -> Tensor:
+    def carry(
+        self, values: Tensor, placed: Tensor | None = None, rounding: Callable[[Tensor], Tensor] | None = None
+    ) -> Tensor:
         """Values of all items as they become: those that stay keep theirs, the others get `placed`, or zeros.
 
         What is placed is rounded as a bundle stores it, so that it is the same once it was saved and read back.
@@ -117,12 +127,13 @@ class ItemChange:
         Args:
             values: (n_items before, ...).
             placed: (n, ...) for `rows`; None: only new items change, to zeros.
+            rounding: as what the values are a field of is stored; None: `round_half`.
         """
         n_new = self.n_items - len(self.kept)
         zeros = torch.zeros((n_new, *values.shape[1:]), dtype=values.dtype)
         carried = torch.cat([values[torch.from_numpy(self.kept)], zeros])
         if placed is not None and len(self.rows):
-            carried[torch.from_numpy(self.rows)] = round_half(placed).to(values.dtype)
+            carried[torch.from_numpy(self.rows)] = (rounding or round_half)(placed).to(values.dtype)
         return carried
 
 
@@ -136,7 +147,7 @@ class Scale:
     """
 
     mean: Tensor
-    covariance: Tensor
+    covariance: Tensor = field(metadata=SYMMETRIC)
 
     @classmethod
     def of(cls, items: Tensor) -> Self:
@@ -146,7 +157,8 @@ class Scale:
             return cls(torch.zeros(width), torch.zeros(width, width))
         mean = items.mean(dim=0)
         centred = items - mean
-        return cls(mean, centred.T @ centred / len(items))
+        covariance = centred.T @ centred / len(items)
+        return cls(mean, (covariance + covariance.T) / 2)
 
     def measure(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance over the reference items of the scores of users, (n, width): two (n,) tensors."""
@@ -221,8 +233,26 @@ def round_int8(values: Tensor) -> Tensor:
     """Rows as they are when they have been stored as int8 with a scale for each, and read back."""
     if not values.numel():
         return values
-    scale = values.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12) / INT8_LEVELS
-    return (values / scale).round() * scale
+    whole, scale = to_int8(values)
+    return whole.float() * scale
+
+
+def to_int8(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole numbers and a scale for each row, (n, 1), by which they are multiplied to have the values back.
+
+    A scale has 16 significant bits, so that no product is rounded and what has been rounded once stays as it is.
+
+    Args:
+        values: (n, width) float32, of one number at least.
+    """
+    scale = values.abs().amax(dim=-1, keepdim=True).clamp(min=_TINIEST) / INT8_LEVELS
+    scale = ((scale.view(torch.int32) + _LOW_BITS) & ~_LOW_BITS).view(torch.float32)  # rounded up
+    return (values / scale).round().to(torch.int8), scale
+
+
+def round_text(text: Tensor) -> Tensor:
+    """Text vectors, (n, text_dim), as a bundle stores them."""
+    return round_int8(text)
 
 
 def solve_each(component: Component, support: Support) -> Tensor:
@@ -242,7 +272,38 @@ def sum_shares(support: Support, vectors: Tensor) -> Shares:
 
 def sum_likes(likes: csr_array, vectors: Tensor) -> Tensor:
     """(n_users, width): the weighted sum of the vectors, (n_items, width), of each row's likes."""
-    return torch.from_numpy(np.asarray(likes @ vectors.numpy(), np.float32))
+    columns, starts = (torch.from_numpy(part.astype(np.int64, copy=False)) for part in (likes.indices, likes.indptr))
+    weights = torch.from_numpy(np.asarray(likes.data, np.float32))
+    return nn.functional.embedding_bag(
+        columns, vectors, starts, mode="sum", per_sample_weights=weights, include_last_offset=True
+    )
+
+
+def add_rows(likes: csr_array, matrix: csr_array) -> Tensor:
+    """The product of likes and a matrix, dense: far faster than a sparse product, whose rows get long.
+
+    Args:
+        likes: (n_users, n_items) float32.
+        matrix: (n_items, n) float32.
+
+    Returns:
+        (n_users, n) float32.
+    """
+    n_users, width, columns = likes.shape[0], matrix.shape[1], likes.indices
+    if n_users == 1:  # without making matrices, which takes longer than this
+        starts = matrix.indptr[columns]
+        sizes = matrix.indptr[columns + 1] - starts
+        ends = np.cumsum(sizes)
+        places = np.repeat(starts - ends + sizes, sizes) + np.arange(ends[-1] if len(ends) else 0)
+        values = matrix.data[places] * np.repeat(likes.data, sizes)
+        return torch.from_numpy(np.bincount(matrix.indices[places], values, width).astype(np.float32))[None]
+    found = matrix[columns]
+    values = found.data
+    if (likes.data != 1).any():
+        values = values * np.repeat(likes.data, np.diff(found.indptr))
+    # entries of one place are added up by toarray
+    by_like = csr_array((values, found.indices, found.indptr[likes.indptr]), shape=(n_users, width))
+    return torch.from_numpy(np.asarray(by_like.toarray(), np.float32))
 
 
 def deviate(mean: Tensor, variance: Tensor) -> Tensor:
@@ -252,6 +313,6 @@ def deviate(mean: Tensor, variance: Tensor) -> Tensor:
         mean: (n,) of scores.
         variance: (n,) of the same.
     """
-    deviation = variance.clamp(min=0).sqrt()
-    told = deviation > (_ROUNDING * mean.abs()).clamp(min=_TINY)
-    return torch.where(told, 1 / deviation.clamp(min=_TINY), 0.0)
+    level, spread = mean.numpy(), np.sqrt(np.maximum(variance.numpy(), 0))
+    told = spread > np.maximum(_ROUNDING * np.abs(level), _TINY)
+    return torch.from_numpy(np.where(told, 1 / np.maximum(spread, _TINY), 0).astype(np.float32))

@@ -29,8 +29,9 @@ from kgrec.model.nearest import TEXT_SHARPNESS
 
 _POPULARITY_EXPONENT = 0.3
 _LINKS_DIM = 256
-_BLOCK = 256  # items placed at once
-_REFERENCES = 200  # liked items, placed as if they were cold, that say how a user's scores spread
+_BLOCK = 64  # items placed at once
+_REFERENCES = 1000  # cold items that say how a user's scores spread
+_ENOUGH_COLD = 300  # where there are fewer, liked items are references, placed as if they were cold
 
 Expect = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -48,7 +49,8 @@ class Content:
     Attributes:
         items: (n_items, 0): all of it is in `neighbours`.
         neighbours: (n_items, n_items) float32; row j is what a like of item j adds to cold items.
-        reference: (n_items, n_references) float32: the same for some liked items, placed as if they were cold.
+        reference: (n_items, n_references) float32: the columns of some cold items; where these are few, those of liked
+            items, placed as if they were cold.
         features: (n_items, width) float32.
         strength: (n_items,) float32, popularity^-.3; zeros for items without likes.
         axes: (n_codes, links_dim) float32: what a link adds to a feature.
@@ -148,10 +150,10 @@ class Content:
         dense = np.zeros((n_items, n_columns), np.float32)
         dense[rows.ravel(), owner] = weights.ravel()
         dense += expect(dense)
-        n_kept = min(self.kept, n_items)
-        kept = np.argpartition(-np.abs(dense), n_kept - 1, axis=0)[:n_kept]  # (n_kept, n)
-        owner = np.tile(np.arange(n_columns), n_kept)
-        return csc_array((dense[kept.ravel(), owner], (kept.ravel(), owner)), shape=(n_items, n_columns))
+        by_column = torch.from_numpy(dense).T.contiguous()
+        kept = by_column.abs().topk(min(self.kept, n_items), dim=1, sorted=False).indices  # (n, n_kept)
+        values, owner = by_column.gather(1, kept).numpy(), np.repeat(np.arange(n_columns), kept.shape[1])
+        return csc_array((values.ravel(), (kept.numpy().ravel(), owner)), shape=(n_items, n_columns))
 
     def with_items(self, change: ItemChange) -> "Content":
         """New items are placed by their kernel; a like of one adds nothing.
@@ -160,7 +162,8 @@ class Content:
         """
         text = change.text[torch.from_numpy(change.rows)].numpy()
         carried = replace(
-            self, items=change.carry(self.items), features=change.carry(self.features, self._read(text, change.codes)),
+            self, items=change.carry(self.items),
+            features=change.carry(self.features, self._read(text, change.codes), round_int8),
             strength=change.carry(self.strength), reference=_carry_rows(self.reference, change),
             neighbours=carry_neighbours(self.neighbours, change),
         )  # fmt: skip
@@ -228,15 +231,19 @@ def fit_content(
         ridge=config.regularisation * float(np.exp(own).mean()), nearest=config.nearest, kept=config.kept,
         cold_scale=Scale.of(empty),
     )  # fmt: skip
-    drawn = np.random.default_rng(seed).choice(liked, min(_REFERENCES, len(liked)), replace=False)
     cold = np.flatnonzero(counts == 0)
     whole = torch.from_numpy(features)
-    placed = unplaced._solve(whole[torch.from_numpy(cold)], None, expect).tocoo()
-    reference = unplaced._solve(whole[torch.from_numpy(drawn)], drawn, expect) if len(liked) > 1 else None
+    columns = unplaced._solve(whole[torch.from_numpy(cold)], None, expect)
+    reference, rng = unplaced.reference, np.random.default_rng(seed)
+    if len(cold) >= _ENOUGH_COLD:
+        drawn = np.sort(rng.choice(len(cold), min(_REFERENCES, len(cold)), replace=False))
+        reference = csr_array(columns[:, drawn])
+    elif len(liked) > 1:
+        drawn = rng.choice(liked, min(_REFERENCES, len(liked)), replace=False)
+        reference = csr_array(unplaced._solve(whole[torch.from_numpy(drawn)], drawn, expect))
+    placed = columns.tocoo()
     neighbours = csr_array((placed.data, (placed.row, cold[placed.col])), shape=(n_items, n_items), dtype=np.float32)
-    return replace(
-        unplaced, neighbours=neighbours, reference=unplaced.reference if reference is None else csr_array(reference)
-    )
+    return replace(unplaced, neighbours=neighbours, reference=reference)
 
 
 def _carry_rows(matrix: csr_array, change: ItemChange) -> csr_array:

@@ -10,9 +10,9 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from kgrec.config import HeadConfig
-from kgrec.model.component import HALF, DefaultWeights, ItemChange, Scale, Shares, Support, round_half, solve_each
+from kgrec.model.component import INT8, DefaultWeights, ItemChange, Scale, Shares, Support, round_int8, solve_each
 from kgrec.model.episodes import Logits, train_on_episodes
-from kgrec.model.ials import solve_supports
+from kgrec.model.ials import fold_in, share_fold_in
 from kgrec.model.inputs import FitInputs
 
 
@@ -40,7 +40,7 @@ class FewShot:
     )
     neighbours = None
     reference = None
-    items: Tensor = field(metadata=HALF)
+    items: Tensor = field(metadata=INT8)
     gram: Tensor
     centre: Tensor
     alpha: float
@@ -72,8 +72,10 @@ class FewShot:
         """Adapts to users; a sentence counts as one more like, of the item that it is placed as."""
         if support.placed is not None:
             return solve_each(self, support)
-        ridge = (self.ridge_base + self.ridge_slope * support.n_likes).astype(np.float32)
-        return solve_supports(support.likes, self.items, ridge, self.alpha, self.centre, self.gram)
+        return fold_in(
+            support.likes, self.items, self.gram, alpha=self.alpha, ridge_base=self.ridge_base,
+            ridge_slope=self.ridge_slope, centre=self.centre,
+        )  # fmt: skip
 
     def shares(self, support: Support) -> Shares:
         """Takes a user vector apart; the rest is the centre's."""
@@ -82,23 +84,21 @@ class FewShot:
         if support.placed is not None:
             shown = torch.cat([shown, support.placed @ self.to_head])
             weights = torch.cat([weights, torch.ones(1)])
-        dim = self.items.shape[1]
-        ridge = self.ridge_base + self.ridge_slope * len(shown)
-        weighted = shown * weights[:, None]
-        left = weighted.T @ shown + self.alpha * self.gram + ridge * torch.eye(dim)
-        right = torch.cat([weighted, ridge * self.centre[None]]).T  # (dim, n + 1)
-        solved = torch.cholesky_solve(right, torch.linalg.cholesky(left)).T
+        own, rest = share_fold_in(
+            shown, weights, self.gram, alpha=self.alpha, ridge_base=self.ridge_base, ridge_slope=self.ridge_slope,
+            centre=self.centre,
+        )  # fmt: skip
         n_likes = support.likes.nnz
-        sentence = solved[n_likes] if support.placed is not None else torch.zeros(dim)
-        return Shares(solved[:n_likes], sentence, solved[-1])
+        return Shares(own[:n_likes], own[n_likes:].sum(dim=0), rest)
 
     def with_items(self, change: ItemChange) -> "FewShot":
         """New items stand where the prior places them."""
-        return replace(self, items=change.carry(self.items, torch.from_numpy(change.placed) @ self.to_head))
+        placed = torch.from_numpy(change.placed) @ self.to_head
+        return replace(self, items=change.carry(self.items, placed, round_int8))
 
     def with_vectors(self, rows: Tensor, vectors: Tensor) -> "FewShot":
         """The same with some items, (n,) rows, at other vectors of the backbone's space, (n, dim)."""
-        return replace(self, items=self.items.index_copy(0, rows, round_half(round_half(vectors) @ self.to_head)))
+        return replace(self, items=self.items.index_copy(0, rows, round_int8(round_int8(vectors) @ self.to_head)))
 
 
 class _Episodes(nn.Module):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-_PADDED_ENTRIES = 200_000  # vectors gathered and rows of normal equations held at once, padding included
+_PADDED_ENTRIES = 16_384  # vectors gathered and rows of normal equations held at once, padding included: some 4 MB
 _DESCENT_ENTRIES = 8192  # the same for a conjugate gradient's block, which stays in a core's cache
 _DESCENT_STEPS = 3
 _INIT_SCALE = 0.1
@@ -150,22 +150,91 @@ def solve_supports(
     """
     device, dim = vectors.device, vectors.shape[1]
     everything = alpha * (vectors.T @ vectors if gram is None else gram)  # (dim, dim)
-    identity = torch.eye(dim, device=device)
+    if support.shape[0] == 1:
+        return _solve_one(support, vectors, float(ridge[0]), everything, centre)
     solved = torch.zeros((support.shape[0], dim), device=device)
     for rows, index, mask in _padded(support, dim, _PADDED_ENTRIES):
-        found = vectors[index.to(device)]  # (rows, width, dim)
-        root = mask.to(device).sqrt()[..., None]
-        found.mul_(root)
+        found = weighted = nn.functional.embedding(index.to(device), vectors)  # (rows, width, dim)
+        if (mask.numpy() != 1).any():
+            weighted = found * mask.to(device)[..., None]
+        places = torch.from_numpy(rows).to(device)
         own_ridge = torch.from_numpy(ridge[rows]).to(device)[:, None]  # (rows, 1)
-        left = torch.baddbmm(everything + own_ridge[..., None] * identity, found.transpose(1, 2), found)
-        right = (found * root).sum(dim=1)
+        left = torch.baddbmm(everything, weighted.transpose(1, 2), found)
+        left.diagonal(dim1=1, dim2=2).add_(own_ridge)
+        right = weighted.sum(dim=1)
         if centre is not None:
-            own_centre = centre if centre.ndim == 1 else centre[torch.from_numpy(rows).to(device)]
-            right = right + own_ridge * own_centre
-        solved[torch.from_numpy(rows).to(device)] = torch.cholesky_solve(
-            right[..., None], torch.linalg.cholesky(left)
-        ).squeeze(-1)
+            right = right + own_ridge * (centre if centre.ndim == 1 else centre[places])
+        solved[places] = torch.cholesky_solve(right[..., None], torch.linalg.cholesky(left)).squeeze(-1)
     return solved
+
+
+def _solve_one(support: csr_array, vectors: Tensor, ridge: float, everything: Tensor, centre: Tensor | None) -> Tensor:
+    """`solve_supports` of one row, which somebody waits for: fewer and smaller calls."""
+    found = vectors[torch.from_numpy(support.indices.astype(np.int64)).to(vectors.device)]  # (n, dim)
+    weighted = found * torch.from_numpy(np.asarray(support.data, np.float32)).to(vectors.device)[:, None]
+    left = torch.addmm(everything, weighted.T, found)
+    left.diagonal().add_(ridge)
+    right = weighted.sum(dim=0)
+    if centre is not None:
+        right = right + ridge * centre.reshape(-1)
+    return torch.cholesky_solve(right[:, None], torch.linalg.cholesky(left)).T
+
+
+def fold_in(
+    support: csr_array,
+    vectors: Tensor,
+    gram: Tensor,
+    *,
+    alpha: float,
+    ridge_base: float,
+    ridge_slope: float,
+    centre: Tensor | None = None,
+) -> Tensor:
+    """The vectors of users who were not fitted, (n_users, dim), by `solve_supports`.
+
+    Args:
+        support: (n_users, n_items) float32: the weight of each like.
+        vectors: (n_items, dim) float32.
+        gram: (dim, dim), the sum of z z' over the items with likes.
+        alpha: weight of all items.
+        ridge_base: the ridge of a user without likes.
+        ridge_slope: what each like adds to it.
+        centre: (dim,), where a user without likes ends up; None is 0.
+    """
+    ridge = (ridge_base + ridge_slope * np.diff(support.indptr)).astype(np.float32)
+    return solve_supports(support, vectors, ridge, alpha, centre, gram)
+
+
+def share_fold_in(
+    shown: Tensor,
+    weights: Tensor,
+    gram: Tensor,
+    *,
+    alpha: float,
+    ridge_base: float,
+    ridge_slope: float,
+    centre: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What each of one user's likes adds to the vector of `fold_in`, which is linear in them.
+
+    Args:
+        shown: (n, dim) float32: the vectors of what the user likes.
+        weights: (n,) float32 of these.
+        gram: as in `fold_in`, like all that follow.
+        alpha: weight of all items.
+        ridge_base: the ridge of a user without likes.
+        ridge_slope: what each like adds to it.
+        centre: where a user without likes ends up.
+
+    Returns:
+        (n, dim), and (dim,), what the centre adds.
+    """
+    n_shown, dim = shown.shape
+    ridge, weighted = ridge_base + ridge_slope * n_shown, shown * weights[:, None]
+    left = weighted.T @ shown + alpha * gram + ridge * torch.eye(dim)
+    right = torch.cat([weighted, torch.zeros((1, dim)) if centre is None else ridge * centre[None]])  # (n + 1, dim)
+    solved = torch.cholesky_solve(right.T, torch.linalg.cholesky(left)).T
+    return solved[:n_shown], solved[n_shown]
 
 
 def _padded(

@@ -8,7 +8,17 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from kgrec.model.component import HALF, DefaultWeights, ItemChange, Scale, Shares, Support, sum_likes, sum_shares
+from kgrec.model.component import (
+    HALF,
+    INT8,
+    DefaultWeights,
+    ItemChange,
+    Scale,
+    Shares,
+    Support,
+    sum_likes,
+    sum_shares,
+)
 from kgrec.model.inputs import FitInputs
 from kgrec.model.nearest import NeighbourMatrix
 from kgrec.model.neighbours import co_likes
@@ -31,8 +41,8 @@ class ItemItem:
     cold_scale = None
     reference = None
     neighbours: csr_array = field(metadata=HALF)
-    onto: Tensor = field(metadata=HALF)
-    items: Tensor = field(metadata=HALF)
+    onto: Tensor = field(metadata=INT8)
+    items: Tensor = field(metadata=INT8)
     warm_scale: Scale
 
     @classmethod

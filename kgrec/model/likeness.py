@@ -23,11 +23,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 
 from kgrec.graph.propagation import ItemLinks
-from kgrec.model.component import HALF
+from kgrec.model.component import HALF, INT8, round_int8
 
 LIKES, TEXT, LINKS = "likes", "text", "links"
 SOURCES = (LIKES, TEXT, LINKS)
@@ -60,8 +61,8 @@ class Likeness:
         seed: of the directions of the links.
     """
 
-    likes: NDArray[np.float32] = field(metadata=HALF)
-    links: NDArray[np.float32] = field(metadata=HALF)
+    likes: NDArray[np.float32] = field(metadata=INT8)
+    links: NDArray[np.float32] = field(metadata=INT8)
     number: NDArray[np.int64]
     text_mean: NDArray[np.float32]
     text_basis: NDArray[np.float32] = field(metadata=HALF)
@@ -194,7 +195,7 @@ class Likeness:
         indices = np.concatenate([np.zeros(0, np.int64), *codes])
         indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         incidence = csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=(len(rows), len(self.idf)))
-        links[rows] = self.place_links(incidence).astype(np.float16)  # as a bundle stores them
+        links[rows] = round_int8(torch.from_numpy(self.place_links(incidence))).numpy()  # as a bundle stores them
         return replace(self, likes=likes, links=links, number=np.concatenate([self.number[kept], number]))
 
     @property

@@ -11,12 +11,28 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from kgrec.model.backbone import Backbone, ItemHead
-from kgrec.model.component import Component, InBackboneSpace, ItemChange, Scale, Support, deviate, round_half
+from kgrec.model.component import (
+    Component,
+    InBackboneSpace,
+    ItemChange,
+    Scale,
+    Support,
+    add_rows,
+    deviate,
+    round_half,
+    round_int8,
+    round_text,
+)
 from kgrec.model.gate import Gate
 from kgrec.model.item_item import ItemItem
 from kgrec.model.knowledge import Knowledge, join_knowledge
 from kgrec.model.likeness import Likeness, join_content
 from kgrec.model.prior import ItemEncoder
+
+_BLOCK_SCORES = 1_600_000  # that are worked on at once
+_LEAST_BLOCK = 32  # users at once
+_READ = (Backbone.name, ItemItem.name, Knowledge.name)  # by the prior, by `Content`, where likes say nothing
+_LIKES_UNMET, _SENTENCE_ALONE = -1, -2  # users who like only what nobody liked in training; known by a sentence alone
 
 
 @dataclass(frozen=True)
@@ -25,15 +41,20 @@ class Part:
 
     Attributes:
         users: (n_users, width) float32 factors.
-        rows: (n_users, n_items) float32, what its neighbours add; None: nothing.
+        added: (n_users, n_items) float32, what its neighbours add; None: nothing.
         warm: the mean and one over the deviation of the users' scores over the items with likes, (n_users,) each.
         cold: the same over items as the prior places them.
     """
 
     users: Tensor
-    rows: csr_array | None
+    added: Tensor | None
     warm: tuple[Tensor, Tensor]
     cold: tuple[Tensor, Tensor]
+
+    @property
+    def rows(self) -> csr_array | None:
+        """`added` as a sparse matrix."""
+        return None if self.added is None else csr_array(self.added.numpy())
 
 
 @dataclass(frozen=True)
@@ -110,6 +131,19 @@ class Model:
         """The component of a name; None: there is none."""
         return self.components[self.names.index(name)] if name in self.names else None
 
+    def weighed(self) -> "Model":
+        """The model without the components that the gate never weighs and no other part reads: it answers the same."""
+        gate = self.gate
+        weights = np.concatenate([gate.warm, gate.cold, gate.sentence_warm[None], gate.sentence_cold[None]])
+        kept = [place for place, name in enumerate(self.names) if weights[:, place].any() or name in _READ]
+        if len(kept) == len(self.names):
+            return self
+        fewer = replace(
+            gate, warm=gate.warm[:, kept], cold=gate.cold[:, kept], sentence_warm=gate.sentence_warm[kept],
+            sentence_cold=gate.sentence_cold[kept],
+        )  # fmt: skip
+        return replace(self, components=tuple(self.components[place] for place in kept), gate=fewer)
+
     def likeness_vectors(self, by: str | None = None) -> NDArray[np.float32]:
         """(n_items, dim) unit vectors whose inner products say how alike items are; see `Likeness.vectors`; kept."""
         if by not in self._vectors:
@@ -134,33 +168,37 @@ class Model:
         return max(self.n_items - len(self._cold_rows), 1)
 
     @cached_property
-    def _stacked(self) -> dict[tuple[str, ...], Tensor]:
+    def _cold_items(self) -> dict[str, Tensor]:
         return {}
 
-    def _stack(self, names: tuple[str, ...], rows: Tensor | None = None) -> Tensor:
-        """The items' factors of some components side by side, (n_items or n_rows, width); kept."""
-        key = names if rows is None else ("cold", *names)
-        if key not in self._stacked:
-            parts = [self.components[self.names.index(name)].items for name in names]
-            whole = torch.cat([torch.zeros((self.n_items, 0)), *parts], dim=1)
-            self._stacked[key] = (whole if rows is None else whole[rows]).contiguous()
-        return self._stacked[key]
+    def _items_of_cold(self, component: Component) -> Tensor:
+        """A component's factors of the items without likes, (n_cold, width); kept."""
+        if component.name not in self._cold_items:
+            self._cold_items[component.name] = component.items[self._cold_rows]
+        return self._cold_items[component.name]
 
-    def part(self, component: Component, support: Support) -> Part:
-        """What a component says of some users."""
+    def part(self, component: Component, support: Support, *, warm: bool = True, cold: bool = True) -> Part:
+        """What a component says of some users.
+
+        Args:
+            component: one of the model's.
+            support: what is known of them.
+            warm: whether it is measured over the items with likes; 0 where it is not.
+            cold: likewise over the others.
+        """
         users = component.users(support)
-        rows: csr_array | None = None
-        neighbours: tuple[Tensor | None, Tensor | None] = None, None
-        reference: tuple[Tensor | None, Tensor | None] = None, None
+        added: Tensor | None = None
+        neighbours: tuple[Tensor, Tensor] | None = None
+        reference: tuple[Tensor, Tensor] | None = None
         if component.neighbours is not None:
-            rows = csr_array(support.likes @ component.neighbours)
-            if component.warm_scale is not None:
-                neighbours = _spread(rows, self._n_warm)
-        if component.reference is not None:
-            reference = _spread(csr_array(support.likes @ component.reference), component.reference.shape[1])
+            added = add_rows(support.likes, component.neighbours)
+            if warm and component.warm_scale is not None:
+                neighbours = _spread(added, self._n_warm)
+        if cold and component.reference is not None:
+            reference = _spread(add_rows(support.likes, component.reference), component.reference.shape[1])
         return Part(
-            users, rows, _measure(component.warm_scale, users, *neighbours),
-            _measure(component.cold_scale, users, *reference),
+            users, added, _measure(component.warm_scale if warm else None, users, neighbours),
+            _measure(component.cold_scale if cold else None, users, reference),
         )  # fmt: skip
 
     @torch.inference_mode()
@@ -173,17 +211,50 @@ class Model:
         Returns:
             (n_users, n_items) float32.
         """
-        asked = Support(support)
-        buckets = self.gate.bucket(asked.n_likes)
-        warm, cold, shift = (
-            torch.from_numpy(weights[buckets]) for weights in (self.gate.warm, self.gate.cold, self.gate.shift)
-        )
-        of_unmet = torch.from_numpy(self._likes_unmet(support))
-        if of_unmet.any():
-            alone = torch.from_numpy(self._knowledge_alone)
-            warm, cold = (torch.where(of_unmet[:, None], alone, weights) for weights in (warm, cold))
-            shift = torch.where(of_unmet, 0.0, shift)
-        return self._blend(asked, warm, cold, shift).numpy()
+        return self._score(Support(support)).numpy()
+
+    def _score(self, support: Support) -> Tensor:
+        """(n_users, n_items); users whose weights are the same are scored together, in blocks."""
+        kinds, sizes = self._kinds(support), support.n_likes
+        n_users, step = len(kinds), max(_BLOCK_SCORES // max(self.n_items, 1), _LEAST_BLOCK)
+        if 0 < n_users <= step and (kinds == kinds[0]).all():
+            return self._blend(support, *self._weights(int(kinds[0]), support))
+        scores = torch.empty((n_users, self.n_items))
+        for kind in np.unique(kinds).tolist():
+            weights = self._weights(kind, support)
+            rows = np.flatnonzero(kinds == kind)
+            rows = rows[np.argsort(sizes[rows], kind="stable")]  # what is solved together is of like length
+            for start in range(0, len(rows), step):
+                block = rows[start : start + step]
+                scores[torch.from_numpy(block)] = self._blend(support.select(block), *weights)
+        return scores
+
+    def _kinds(self, support: Support) -> NDArray[np.int64]:
+        """(n_users,): what a user's weights depend on: the bucket of the gate, or one of the kinds below 0."""
+        kinds = self.gate.bucket(support.n_likes)
+        kinds[self._likes_unmet(support.likes)] = _LIKES_UNMET
+        if support.text is not None:
+            kinds[support.n_likes == 0] = _SENTENCE_ALONE
+        return kinds
+
+    def _weights(self, kind: int, support: Support) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+        """The weights for items with likes and for the others, (n_components,) each, and the shift, of users of a kind.
+
+        Args:
+            kind: from `_kinds`.
+            support: of which it is read whether there are sentences.
+        """
+        gate = self.gate
+        if kind == _SENTENCE_ALONE:
+            return gate.sentence_warm, gate.sentence_cold, gate.sentence_shift
+        if kind == _LIKES_UNMET:
+            warm, cold, shift = self._knowledge_alone.copy(), self._knowledge_alone.copy(), 0.0
+        else:
+            warm, cold, shift = gate.warm[kind].copy(), gate.cold[kind].copy(), float(gate.shift[kind])
+        if support.text is not None and "sentence" in self.names:
+            place = self.names.index("sentence")
+            warm[place], cold[place] = gate.sentence_warm[place], gate.sentence_cold[place]
+        return warm, cold, shift
 
     def _likes_unmet(self, support: csr_array) -> NDArray[np.bool_]:
         """(n_users,) bool: whose likes are all of items that nobody liked in training.
@@ -193,51 +264,62 @@ class Model:
         found: NDArray[np.bool_] = np.diff(support.indptr) > 0
         if not found.any() or not self._knowledge_alone.any():
             return np.zeros(len(found), np.bool_)
-        return found & ~np.asarray(support @ (~self.cold).numpy().astype(np.float32)).astype(np.bool_)
+        unmet = self._is_cold[support.indices]
+        if not unmet.any():
+            return np.zeros(len(found), np.bool_)
+        n_met = np.concatenate([[0], np.cumsum(~unmet)])[support.indptr]
+        only: NDArray[np.bool_] = found & (n_met[1:] == n_met[:-1])
+        return only
+
+    @cached_property
+    def _is_cold(self) -> NDArray[np.bool_]:
+        return self.cold.numpy()
 
     @cached_property
     def _knowledge_alone(self) -> NDArray[np.float32]:
         """(n_components,) float32: a weight for texts and links alone; zeros where there are neither."""
         return np.array([name == Knowledge.name for name in self.names], np.float32)
 
-    def _blend(self, support: Support, warm: Tensor, cold: Tensor, shift: Tensor) -> Tensor:
-        """Scores (n_users, n_items) by weights (n_users, n_components) and shifts (n_users,)."""
-        n_users = len(shift)
-        level = torch.zeros(n_users)
-        cold_level = shift.clone()
-        factors: list[tuple[str, Tensor]] = []
-        cold_factors: list[tuple[str, Tensor]] = []
-        rows: csr_array | None = None
-        for place, component in enumerate(self.components):
-            if not (warm[:, place].any() or cold[:, place].any()):
+    def _blend(self, support: Support, warm: NDArray[np.float32], cold: NDArray[np.float32], shift: float) -> Tensor:
+        """Scores (n_users, n_items) by weights, (n_components,) each, and a shift, the same for all of the users."""
+        n_users, has_cold = support.likes.shape[0], bool(len(self._cold_rows))
+        level, cold_level = np.zeros(n_users, np.float32), np.full(n_users, shift, np.float32)
+        of_warm: list[tuple[Component, Part, Tensor]] = []  # with each user's factor, (n_users, 1)
+        of_cold: list[tuple[Component, Part, Tensor]] = []
+        for component, by_warm, by_cold in zip(self.components, warm.tolist(), cold.tolist(), strict=True):
+            is_heard, is_heard_of_cold = bool(by_warm), has_cold and bool(by_cold)
+            if not (is_heard or is_heard_of_cold):
                 continue
-            part = self.part(component, support)
-            by_warm, by_cold = warm[:, place] * part.warm[1], cold[:, place] * part.cold[1]
-            if part.rows is not None:
-                owner = np.repeat(np.arange(n_users), np.diff(part.rows.indptr))
-                of_cold_item = self.cold.numpy()[part.rows.indices]
-                part.rows.data *= np.where(of_cold_item, by_cold.numpy()[owner], by_warm.numpy()[owner])
-                rows = part.rows if rows is None else rows + part.rows
-            if warm[:, place].any():
-                level -= by_warm * part.warm[0]
+            part = self.part(component, support, warm=is_heard, cold=is_heard_of_cold)
+            if is_heard:
+                factor = by_warm * part.warm[1].numpy()
+                level -= factor * part.warm[0].numpy()
+                of_warm.append((component, part, torch.from_numpy(factor[:, None])))
+            if is_heard_of_cold:
+                factor = by_cold * part.cold[1].numpy()
+                cold_level -= factor * part.cold[0].numpy()
+                of_cold.append((component, part, torch.from_numpy(factor[:, None])))
+        scores = torch.from_numpy(np.repeat(level[:, None], self.n_items, axis=1))
+        for component, part, by_user in of_warm:
+            if part.users.shape[1]:
+                scores.addmm_(part.users * by_user, component.items.T)
+            if part.added is not None:
+                scores.addcmul_(part.added, by_user)
+        if has_cold:
+            others = torch.from_numpy(cold_level[:, None] - self._penalty)
+            for component, part, by_user in of_cold:
                 if part.users.shape[1]:
-                    factors.append((component.name, part.users * by_warm[:, None]))
-            if len(self._cold_rows) and cold[:, place].any():
-                cold_level -= by_cold * part.cold[0]
-                cold_factors.append((component.name, part.users * by_cold[:, None]))
-        scores = torch.addmm(level[:, None], _side_by_side(factors, n_users), self._stack(_names(factors)).T)
-        if len(self._cold_rows):
-            stacked = self._stack(_names(cold_factors), self._cold_rows)
-            of_cold = torch.addmm(cold_level[:, None], _side_by_side(cold_factors, n_users), stacked.T)
-            scores[:, self._cold_rows] = of_cold - self._penalty[self._cold_rows]
-        if rows is not None:
-            scores += torch.from_numpy(rows.toarray())
+                    others.addmm_(part.users * by_user, self._items_of_cold(component).T)
+                if part.added is not None:
+                    others.addcmul_(part.added[:, self._cold_rows], by_user)
+            scores[:, self._cold_rows] = others
         return scores
 
     @cached_property
-    def _penalty(self) -> Tensor:
-        """(n_items,): what an item loses for those who met it without liking it; 0 for items with likes."""
-        return torch.where(self.cold, self.gate.dislike * torch.log1p(self.n_disliked.float()), 0.0)
+    def _penalty(self) -> NDArray[np.float32]:
+        """(n_cold,): what each item without likes loses for those who met it without liking it."""
+        lost: NDArray[np.float32] = (self.gate.dislike * torch.log1p(self.n_disliked[self._cold_rows].float())).numpy()
+        return lost
 
     @torch.inference_mode()
     def contributions(self, support: Support, items: NDArray[np.int64] | None = None) -> Contributions:
@@ -249,12 +331,13 @@ class Model:
         """
         rows = torch.arange(self.n_items) if items is None else torch.from_numpy(items)
         n_likes = support.likes.nnz
-        warm, cold, shift = self._weights_for(support)
+        warm, cold, shift = self._weights(int(self._kinds(support)[0]), support)
         is_cold = self.cold[rows]
         of_likes = torch.zeros((n_likes, len(rows)))
         of_known = torch.zeros((n_likes, len(rows)))
         of_sentence = torch.zeros(len(rows))
-        of_rest = torch.where(is_cold, shift - self._penalty[rows], 0.0)
+        penalty = self.gate.dislike * torch.log1p(self.n_disliked[rows].float())
+        of_rest = torch.where(is_cold, shift - penalty, 0.0)
         sources: dict[str, NDArray[np.float32]] = {}
         liked = support.likes.indices
         for place, component in enumerate(self.components):
@@ -283,33 +366,13 @@ class Model:
     @torch.inference_mode()
     def score_sentence(self, support: Support) -> NDArray[np.float32]:
         """Scores all items for users with a sentence, whatever else they are known by: (n_users, n_items) float32."""
-        one_each = (
-            Support(support.likes[[row]], support.text, support.placed) for row in range(support.likes.shape[0])
-        )
-        weights = [self._weights_for(one) for one in one_each]
-        warm, cold = (torch.from_numpy(np.stack([one[place] for one in weights])) for place in (0, 1))
-        shift = torch.tensor([one[2] for one in weights])
-        return self._blend(support, warm, cold, shift).numpy()
+        return self._score(support).numpy()
 
     def hear(self, support: csr_array, sentence: NDArray[np.float32]) -> Support:
         """What is known of users who say a sentence each: their likes, and unit vectors (n_users, text_dim)."""
         none = np.zeros(0, np.int64)
         placed = np.stack([self.prior.place(one, none) for one in sentence])
         return Support(support, torch.from_numpy(sentence), torch.from_numpy(placed))
-
-    def _weights_for(self, support: Support) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
-        """The weights for items with likes and for the others, (n_components,) each, and the shift, of one user."""
-        gate, n_likes, with_sentence = self.gate, support.likes.nnz, support.text is not None
-        if with_sentence and not n_likes:
-            return gate.sentence_warm, gate.sentence_cold, gate.sentence_shift
-        bucket = int(gate.bucket(np.array([n_likes]))[0])
-        warm, cold, shift = gate.warm[bucket].copy(), gate.cold[bucket].copy(), float(gate.shift[bucket])
-        if self._likes_unmet(support.likes)[0]:
-            warm, cold, shift = self._knowledge_alone.copy(), self._knowledge_alone.copy(), 0.0
-        if with_sentence and "sentence" in self.names:
-            place = self.names.index("sentence")
-            warm[place], cold[place] = gate.sentence_warm[place], gate.sentence_cold[place]
-        return warm, cold, shift
 
     def with_items(
         self,
@@ -337,11 +400,11 @@ class Model:
         if columns is None:
             none = torch.full((len(text) - len(kept), self.columns.shape[1]), torch.nan)
             columns = torch.cat([self.columns[torch.from_numpy(kept)], none])
-        text, columns = round_half(text), round_half(columns)
+        text, columns = round_text(text), round_half(columns)
         likeness = self.likeness.with_items(kept, len(text), rows, codes, number)
         content = join_content(text.numpy()[rows], [columns.numpy()[rows]])
         known = torch.from_numpy(join_knowledge(likeness.select(rows), content))
-        placed = round_half(torch.from_numpy(placed)).numpy()
+        placed = round_int8(torch.from_numpy(placed)).numpy()
         change = ItemChange(kept, len(text), rows, placed, text, tuple(codes), known)
         components: list[Component] = []
         for component in self.components:
@@ -388,31 +451,27 @@ class Model:
         return replace(self, components=tuple(moved_components))
 
 
-def _spread(rows: csr_array, n_items: int) -> tuple[Tensor, Tensor]:
-    """Mean and variance of sparse scores, (n_users, ...), over n_items: two (n_users,) tensors."""
-    owner = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
-    mean, square = (
-        torch.from_numpy(np.bincount(owner, values, rows.shape[0]) / max(n_items, 1)).float()
-        for values in (rows.data, np.square(rows.data))
-    )
-    return mean, square - mean.square()
+def _spread(added: Tensor, n_items: int) -> tuple[Tensor, Tensor]:
+    """Mean and variance over n_items of scores, (n_users, ...), that are 0 elsewhere: two (n_users,) tensors."""
+    mean, square = added.sum(dim=1) / max(n_items, 1), torch.linalg.vecdot(added, added) / max(n_items, 1)
+    return mean, (square - mean.square()).clamp(min=0)
 
 
-def _measure(
-    scale: Scale | None, users: Tensor, mean: Tensor | None = None, variance: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """The mean and one over the deviation of users' scores; both 0 where the component says nothing."""
+def _measure(scale: Scale | None, users: Tensor, beside: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+    """The mean and one over the deviation of users' scores; both 0 where the component says nothing.
+
+    Args:
+        scale: of the factors' reference items.
+        users: (n_users, width) factors.
+        beside: mean and variance, (n_users,) each, of what neighbours add.
+    """
     if scale is None:
         return torch.zeros(len(users)), torch.zeros(len(users))
-    own_mean, own_variance = scale.measure(users)
-    if mean is not None and variance is not None:
-        own_mean, own_variance = own_mean + mean, own_variance + variance.clamp(min=0)
-    return own_mean, deviate(own_mean, own_variance)
-
-
-def _names(factors: list[tuple[str, Tensor]]) -> tuple[str, ...]:
-    return tuple(name for name, _ in factors)
-
-
-def _side_by_side(factors: list[tuple[str, Tensor]], n_users: int) -> Tensor:
-    return torch.cat([torch.zeros((n_users, 0)), *(part for _, part in factors)], dim=1)
+    if beside is None:
+        mean, variance = scale.measure(users)
+    elif not users.shape[1]:
+        mean, variance = beside
+    else:
+        own_mean, own_variance = scale.measure(users)
+        mean, variance = own_mean + beside[0], own_variance + beside[1]
+    return mean, deviate(mean, variance)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from kgrec.model.component import HALF, DefaultWeights, ItemChange, Scale, Shares, Support
+from kgrec.model.component import INT8, DefaultWeights, ItemChange, Scale, Shares, Support
 from kgrec.model.inputs import FitInputs
 
 
@@ -24,7 +24,7 @@ class Sentence:
     weights: ClassVar[DefaultWeights] = DefaultWeights(sentence=1.0, sentence_cold=1.0)
     neighbours = None
     reference = None
-    items: Tensor = field(metadata=HALF)
+    items: Tensor = field(metadata=INT8)
     warm_scale: Scale
 
     @classmethod

@@ -1,7 +1,6 @@
 """The Recommender: one object that answers every kind of request from a bundle."""
 
 import json
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from kgrec.graph.paths import PathIndex, ReasonPath, build_path_index
 from kgrec.graph.propagation import join_vectors
 from kgrec.ids import IdMap, number_ids
 from kgrec.metrics import top_k
-from kgrec.model.component import Support, round_half
+from kgrec.model.component import Support, round_text
 from kgrec.model.knowledge import Knowledge
 from kgrec.model.likeness import SOURCES
 from kgrec.model.model import Contributions, Model
@@ -37,6 +36,7 @@ _REASON_LIKES = 5  # of the likes that add most, so many are searched for a path
 _PATHS_PER_LIKE = 3
 RECENT_ANSWERS = 1024  # that are kept for when they are asked for again
 _TIE = 1e-7  # scores that differ by less are alike
+_ITEMS_COMPARED = 64  # before all are
 FEW_LIKES = 500  # in training: with fewer an answer says so
 _LARGE_REQUEST = 1000  # ids that are asked for and with: answers to larger ones are not kept
 _BY = {None: "by likes, text or links", "likes": "by likes", "text": "by text", "links": "by links"}
@@ -207,7 +207,9 @@ class Recommender:
         notes: list[str] = []
         user_row = self._user_row(user)
         liked = self._known(likes, "like", unknown)
-        support = np.union1d(liked, _row(self._bundle.liked, user_row)).astype(np.int64)
+        support = _row(self._bundle.liked, user_row)
+        if len(liked):
+            support = np.union1d(liked, support)
         masked = self._mask(candidates, exclude, unknown)
         masked[support] = True
         masked[_row(self._bundle.seen, user_row)] = True
@@ -218,11 +220,11 @@ class Recommender:
                 if user is None
                 else f"user {user!r} has no likes: these are the items that are liked most, less what the user has seen"
             )
-        known_by = _to_matrix([support], len(self._bundle.items))
-        scored = self._score(request)[None, :]
-        rests_on = self._tell_apart(scored, masked[None, :], known_by)[0]
+        known_by = self._support(request)
+        scored = self._score(known_by)
+        rests_on = self._tell_apart(scored, masked[None, :], known_by.likes)[0]
         notes += [rests_on] if rests_on else self._note_basis(support)
-        ranked = self._rank(scored, masked[None, :], known_by, k, tail, sentence=text is not None)
+        ranked = self._rank(scored, masked[None, :], known_by.likes, k, tail, sentence=text is not None)
         rows, scores = (found[0][ranked[0][0] >= 0] for found in ranked)
         if len(rows) < k:
             notes.append(f"asked for {k}, {len(rows)} items may be recommended")
@@ -616,13 +618,11 @@ class Recommender:
         vector: NDArray[np.float32] = self._encoder.encode([text])[0]
         return vector
 
-    def _score(self, request: _Request) -> NDArray[np.float32]:
+    def _score(self, support: Support) -> NDArray[np.float32]:
+        """(1, n_items): the scores of one user."""
         model = self._bundle.model
         with _one_thread():
-            support = self._support(request)
-            scored = model.score(support.likes) if support.text is None else model.score_sentence(support)
-        scores: NDArray[np.float32] = scored[0]
-        return scores
+            return model.score(support.likes) if support.text is None else model.score_sentence(support)
 
     def _support(self, request: _Request) -> Support:
         model = self._bundle.model
@@ -667,12 +667,12 @@ class Recommender:
             For each user what the list rests on then; None: on the model, as always.
         """
         notes: list[str | None] = [None] * len(scores)
-        allowed = np.where(masked, np.nan, scores)
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of users who may not be recommended anything
-            spread = np.nanmax(allowed, axis=1) - np.nanmin(allowed, axis=1)
         model = self._bundle.model
-        for user in np.flatnonzero(spread <= _TIE).tolist():
+        few = slice(None, None, max(scores.shape[1] // _ITEMS_COMPARED, 1))  # nearly always enough to tell
+        unsure = np.flatnonzero(_spread(scores[:, few], masked[:, few]) <= _TIE)
+        spread = _spread(scores[unsure], masked[unsure])
+        # below 0: of users who may not be recommended anything
+        for user in unsure[(spread >= 0) & (spread <= _TIE)].tolist():
             known = model.component(Knowledge.name)
             by_knowledge = None
             if known is not None:
@@ -901,6 +901,14 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _spread(scores: NDArray[np.float32], masked: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The largest less the smallest score that is not masked, (n_users,); -inf where all are."""
+    barred = np.float32(np.inf)
+    found: NDArray[np.float32] = np.where(masked, -barred, scores).max(axis=1)
+    found -= np.where(masked, barred, scores).min(axis=1)
+    return found
+
+
 def _row(matrix: csr_array, row: int | None) -> NDArray[np.int64]:
     """The columns of one row of a matrix; none for no row."""
     if row is None:
@@ -925,7 +933,7 @@ def _add_to_model(
 ) -> Model:
     """The model with one more item, placed by its prior; see `ItemEncoder.place`."""
     known = text is not None and model.text.shape[1] > 0
-    text = None if text is None else round_half(torch.from_numpy(text)).numpy()
+    text = None if text is None else round_text(torch.from_numpy(text)[None])[0].numpy()
     own = torch.from_numpy(text)[None] if text is not None and known else torch.zeros((1, model.text.shape[1]))
     placed = model.prior.place(text, codes, vectors)[None]  # (1, dim)
     kept, row = np.arange(model.n_items), np.array([model.n_items])

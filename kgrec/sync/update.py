@@ -14,7 +14,7 @@ from kgrec.bundle import Bundle, load_bundle_encoder
 from kgrec.errors import BundleError
 from kgrec.graph.propagation import build_item_links, join_vectors, read_item_vectors
 from kgrec.ids import number_ids
-from kgrec.model.component import round_half
+from kgrec.model.component import round_text
 from kgrec.sync.changes import Catalogue, Changes, find_changes
 from kgrec.sync.staleness import Staleness, measure_staleness
 from kgrec.text.cache import encode_cached
@@ -136,7 +136,7 @@ def _read_texts(
         )
     texts = [found for row in rows if (found := catalogue.item_texts[row]) is not None]
     text[rows] = torch.from_numpy(encode_cached(encoder, texts, cache_dir, on_texts))
-    return round_half(text)  # as a bundle stores them, so that an item is placed the same whenever it is placed
+    return round_text(text)  # as a bundle stores them, so that an item is placed the same whenever it is placed
 
 
 def _move_link_nodes(bundle: Bundle, catalogue: Catalogue) -> NDArray[np.int64]:

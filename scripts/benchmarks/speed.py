@@ -37,7 +37,7 @@ from kgrec.training.train import fit_bundle
 
 MOST_TRAIN_S, MOST_TRAIN_MB = 120, 4096
 MOST_REQUEST_MS, MOST_MANY_S, MOST_HELP_S = 5, 3, 0.5
-K, N_WARM_UP, N_CANDIDATES = 10, 20, 500
+K, N_WARM_UP, N_CANDIDATES, BLOCK_USERS = 10, 20, 500, 512
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ def measure_requests(recommender: Recommender, n_requests: int, rng: np.random.G
         f"recommend, user, {N_CANDIDATES} candidates": lambda: _call(
             recommender.recommend, user=user(), candidates=items(N_CANDIDATES), k=K
         ),
-        "recommend, nobody in particular": lambda: _call(recommender.recommend, k=K),
+        # an answer that was given before comes from memory: each request differs from the others
+        "recommend, nobody in particular": lambda: _call(recommender.recommend, exclude=items(2), k=K),
         "recommend, user, with reasons": lambda: _call(recommender.recommend, user=user(), k=K, explain=True),
         "recommend, 3 likes, with reasons": lambda: _call(recommender.recommend, likes=likes(3), k=K, explain=True),
         "similar": lambda: _call(recommender.similar, items(1)[0], k=K),
@@ -113,13 +114,27 @@ def measure_requests(recommender: Recommender, n_requests: int, rng: np.random.G
     yield Figure("the first reasons (the paths are indexed)", "ms", first_s * 1e3)
     for kind, draw in kinds.items():
         yield _summarise(kind, draw, n_requests, MOST_REQUEST_MS)
-    words = "a slow science fiction film about a lonely robot"
-    yield _summarise("recommend, a sentence", lambda: _call(recommender.recommend, text=words, k=K), n_requests // 10)
+    words = "a slow science fiction film about a lonely robot, number {}"
+    yield _summarise(
+        "recommend, a sentence",
+        lambda: _call(recommender.recommend, text=words.format(rng.integers(10**9)), k=K),
+        n_requests // 10,
+    )
 
 
 def measure_many(recommender: Recommender, n_times: int) -> Iterator[Figure]:
-    """Times the lists of all users at once."""
-    users = recommender.bundle.users.ids
+    """Times the scores and the lists of all users at once; the scores on one thread, in processor time."""
+    bundle, users = recommender.bundle, recommender.bundle.users.ids
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    score_s = []
+    for _ in range(n_times):
+        start = time.process_time()
+        for first in range(0, len(users), BLOCK_USERS):
+            bundle.model.score(bundle.liked[first : first + BLOCK_USERS])
+        score_s.append(time.process_time() - start)
+    torch.set_num_threads(threads)
+    yield Figure("score all users, a user, one thread", "us", median(score_s) / len(users) * 1e6)
     many_s = [_time(_call(recommender.recommend_many, users, k=K)) for _ in range(n_times)]
     yield Figure(f"recommend_many, {len(users):,} users", "s", median(many_s), limit=MOST_MANY_S)
 

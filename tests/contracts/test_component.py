@@ -324,5 +324,6 @@ def test_the_toy_is_trained_blended_and_stored(tmp_path: Path, monkeypatch: pyte
         load_bundle(tmp_path / "shop")
     register(monkeypatch)
     again = load_bundle(tmp_path / "shop").model
-    assert again.names == model.names
+    assert again.names == model.weighed().names
+    assert Parity.name in again.names
     np.testing.assert_array_equal(again.score(bundle.liked), model.score(bundle.liked))

@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, random_array
 from torch import Tensor
 
-from kgrec.bundle.arrays import from_arrays, pack_pattern, round_stored, to_arrays, unpack_pattern
-from kgrec.model.component import HALF, INT8
+from kgrec.bundle.arrays import (
+    from_arrays,
+    pack_part,
+    pack_pattern,
+    round_stored,
+    to_arrays,
+    unpack_part,
+    unpack_pattern,
+)
+from kgrec.bundle.packing import pack_tensors, unpack_tensors
+from kgrec.model.component import HALF, INT8, SYMMETRIC, round_int8
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,7 @@ class Outer:
     exact: Tensor
     half: Tensor = field(metadata=HALF)
     eighth: Tensor = field(metadata=INT8)
+    square: Tensor = field(metadata=SYMMETRIC)
     array: NDArray[np.int64]
     matrix: csr_array
     rounded: csr_array = field(metadata=HALF)
@@ -42,8 +52,11 @@ def draw(seed: int, shape: tuple[int, int] = (7, 5)) -> Outer:
     def sparse() -> csr_array:
         return csr_array(random_array(shape, density=0.3, rng=rng, dtype=np.float32))
 
+    half_square = dense()
+    square = half_square.T @ half_square
+    square = (square + square.T) / 2
     inner = Inner(int(rng.integers(10**12)), float(rng.normal()))
-    return Outer(dense(), dense(), dense(), rng.integers(-(2**40), 2**40, 3), sparse(), sparse(), inner)
+    return Outer(dense(), dense(), dense(), square, rng.integers(-(2**40), 2**40, 3), sparse(), sparse(), inner)
 
 
 @given(st.integers(0, 2**32), st.tuples(st.integers(0, 6), st.integers(0, 6)), st.booleans())
@@ -62,10 +75,12 @@ def test_what_is_exact_stays_and_what_is_rounded_is_rounded_once(
     assert (found.inner, found.missing) == (value.inner, value.missing)
     np.testing.assert_array_equal(found.matrix.toarray(), value.matrix.toarray())
     np.testing.assert_array_equal(found.matrix.indices, value.matrix.indices)
+    assert torch.equal(found.square, value.square)
+    assert torch.equal(found.eighth, round_int8(value.eighth))
     assert torch.equal(found.half, value.half.half().float())
     np.testing.assert_array_equal(found.rounded.data, value.rounded.data.astype(np.float16).astype(np.float32))
     again = round_stored(found)
-    for name in ("exact", "half", "eighth"):
+    for name in ("exact", "half", "eighth", "square"):
         assert torch.equal(getattr(again, name), getattr(found, name)), name
     np.testing.assert_array_equal(again.rounded.toarray(), found.rounded.toarray())
 
@@ -88,6 +103,51 @@ def test_columns_take_two_bytes_where_they_fit() -> None:
         packed = pack_pattern(matrix)
         assert packed["indices"].dtype == dtype
         assert (unpack_pattern(packed, matrix.shape) != matrix).nnz == 0
+
+
+@given(st.integers(0, 2**32), st.floats(1e-30, 1e30))
+@settings(deadline=None, max_examples=60)
+def test_whole_numbers_of_a_scale_are_those_of_it_again(seed: int, size: float) -> None:
+    values = torch.from_numpy(np.random.default_rng(seed).normal(size=(40, 9)).astype(np.float32)) * size
+    once = round_int8(values)
+    assert torch.equal(round_int8(once), once)
+    largest = values.abs().amax(dim=1, keepdim=True)
+    assert ((once - values).abs() <= largest.clamp(min=1e-12) / 250).all()
+
+
+@given(st.integers(0, 2**32), st.booleans())
+@settings(deadline=None, max_examples=40)
+def test_a_part_of_a_pattern_takes_a_bit_an_entry(seed: int, is_part: bool) -> None:
+    rng = np.random.default_rng(seed)
+    whole = csr_array((rng.random((5, 30)) < 0.4).astype(np.float32))
+    part = csr_array(whole.multiply(rng.random((5, 30)) < 0.5))
+    part.eliminate_zeros()
+    if not is_part:
+        part = csr_array((rng.random((5, 30)) < 0.4).astype(np.float32))
+    packed = pack_part(part, whole)
+    found = unpack_part(packed, whole)
+    np.testing.assert_array_equal(found.indptr, part.indptr)
+    np.testing.assert_array_equal(found.indices, part.indices)
+    np.testing.assert_array_equal(found.data, part.data)
+    if is_part:
+        assert packed["of"].numel() == -(-whole.nnz // 8)
+
+
+def test_packed_tensors_are_the_same_when_they_are_unpacked() -> None:
+    rng = np.random.default_rng(0)
+    arrays = [
+        rng.normal(size=(3, 4)).astype(np.float32), rng.normal(size=7).astype(np.float16), rng.integers(-9, 9, (2, 3)),
+        rng.integers(0, 99, 5).astype(np.uint16), rng.random(4) < 0.5, np.zeros((0, 3), np.float32), np.array(2.5),
+        np.full(3, np.nan),
+    ]  # fmt: skip
+    tensors = {str(place): torch.from_numpy(array) for place, array in enumerate(arrays)}
+    packed, about = pack_tensors(tensors)
+    found = unpack_tensors(packed, about)
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        np.testing.assert_array_equal(found[name].numpy(), tensor.numpy())
+    assert pack_tensors(tensors) == (packed, about)
 
 
 def test_a_field_that_is_missing_is_named() -> None:

@@ -123,3 +123,9 @@ def test_one_or_two_liked_items_are_enough_to_be_finite(n_liked: int) -> None:
         assert np.isfinite(score(content, likes)).all()
         assert np.isfinite(content.reference.data).all()
         assert torch.isfinite(content.features).all()
+
+
+def test_cold_items_are_its_references_where_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kgrec.model.content._ENOUGH_COLD", N_ITEMS - 20)
+    content = draw()[-1]
+    np.testing.assert_allclose(content.reference.toarray(), content.neighbours.toarray()[:, 20:], rtol=1e-5)
