@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from kgrec.model.backbone import Backbone, ItemHead
-from kgrec.model.component import Component, InBackboneSpace, ItemChange, Scale, Support, deviate, round_half
+from kgrec.model.component import Component, Emphatic, InBackboneSpace, ItemChange, Scale, Support, deviate, round_half
 from kgrec.model.gate import Gate
 from kgrec.model.item_item import ItemItem
 from kgrec.model.knowledge import Knowledge, join_knowledge
@@ -158,10 +158,12 @@ class Model:
                 neighbours = _spread(rows, self._n_warm)
         if component.reference is not None:
             reference = _spread(csr_array(support.likes @ component.reference), component.reference.shape[1])
-        return Part(
-            users, rows, _measure(component.warm_scale, users, *neighbours),
-            _measure(component.cold_scale, users, *reference),
-        )  # fmt: skip
+        warm = _measure(component.warm_scale, users, *neighbours)
+        cold = _measure(component.cold_scale, users, *reference)
+        if isinstance(component, Emphatic):
+            emphasis = component.emphasis(support)
+            warm, cold = (warm[0], warm[1] * emphasis), (cold[0], cold[1] * emphasis)
+        return Part(users, rows, warm, cold)
 
     @torch.inference_mode()
     def score(self, support: csr_array) -> NDArray[np.float32]:
