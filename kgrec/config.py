@@ -86,7 +86,7 @@ class ItemItemConfig(_Frozen):
         user_exponent: a user with n likes weighs n^-user_exponent.
         regularisation, dropout: for many likes; dropout is the share of likes that a user is expected not to have
             shown yet.
-        few_regularisation, few_dropout, few_user_exponent: for few likes.
+        few_regularisation, few_dropout, few_user_exponent, few_text_weight: for few likes.
         link_weight: of what items share in the graph; 0 is no graph.
         text_weight: of how alike their texts are; 0 is no texts.
         popularity_exponent: for many likes, an item's weights are divided by its number of likes to this power.
@@ -103,6 +103,7 @@ class ItemItemConfig(_Frozen):
     few_regularisation: PositiveFloat = 5.0
     few_dropout: float = Field(0.9, ge=0, lt=1)
     few_user_exponent: float = 0.0
+    few_text_weight: float = Field(0.3, ge=0)
     link_weight: float = Field(0.3, ge=0)
     text_weight: float = Field(1.0, ge=0)
     popularity_exponent: float = 0.1

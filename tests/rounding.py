@@ -8,7 +8,7 @@ import pytest
 
 from kgrec.recommend import Recommendations
 
-STORED = 5e-3  # a bundle stores some of its numbers in half precision, and what places items in 8 bits
+STORED = 2e-2  # a bundle stores items' vectors in 8 bits
 
 
 def assert_same_but_for_rounding(found: object, expected: object) -> None:

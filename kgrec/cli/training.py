@@ -79,7 +79,13 @@ def train(
     say(f"trained in {time.perf_counter() - started:.0f} s; bundle written to {out}")
 
 
-_SHORTER = {" likes or more": "+ likes", " to ": "-", ", cold items": ": cold", ", all items": ": all"}
+_SHORTER = {
+    " likes or more": "+ likes",
+    " to ": "-",
+    ", cold items": ": cold",
+    ", all items": ": all",
+    "items met but not": "met, not",
+}
 
 
 def print_verdicts(verdicts: Sequence[Mapping[str, Any]]) -> None:

@@ -217,6 +217,14 @@ class Component(Protocol):
 
 
 @runtime_checkable
+class Emphatic(Protocol):
+    """A component that counts more for some users than for others."""
+
+    def emphasis(self, support: Support) -> Tensor:
+        """How much more or less it counts for each user, (n_users,) float32; 1 is as the gate has it."""
+
+
+@runtime_checkable
 class InBackboneSpace(Protocol):
     """A component whose items have vectors of the backbone's space, or of one that it is mapped to."""
 

@@ -91,16 +91,16 @@ class FitInputs:
     def item_item(self) -> tuple[NeighbourMatrix, NeighbourMatrix]:
         """Item-item ridges for many likes and for few."""
         config = self.config.item_item
-        text = self.text.numpy() if self.text.shape[1] and config.text_weight else None
-        weights = {"link_weight": config.link_weight, "text_weight": config.text_weight if text is not None else 0.0}
+        text = self.text.numpy() if self.text.shape[1] and (config.text_weight or config.few_text_weight) else None
+        has_texts = float(text is not None)
         settings = [
             NeighbourSettings(
-                config.regularisation, config.dropout, user_exponent=config.user_exponent,
-                popularity_exponent=config.popularity_exponent, **weights,
+                config.regularisation, config.dropout, config.link_weight, has_texts * config.text_weight,
+                config.user_exponent, config.popularity_exponent,
             ),
             NeighbourSettings(
-                config.few_regularisation, config.few_dropout, user_exponent=config.few_user_exponent,
-                popularity_exponent=0.0, **weights,
+                config.few_regularisation, config.few_dropout, config.link_weight, has_texts * config.few_text_weight,
+                config.few_user_exponent, 0.0,
             ),
         ]  # fmt: skip
         exact = int(np.count_nonzero(self.n_likes)) <= config.exact_items

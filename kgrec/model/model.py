@@ -13,6 +13,7 @@ from torch import Tensor
 from kgrec.model.backbone import Backbone, ItemHead
 from kgrec.model.component import (
     Component,
+    Emphatic,
     InBackboneSpace,
     ItemChange,
     Scale,
@@ -50,11 +51,6 @@ class Part:
     added: Tensor | None
     warm: tuple[Tensor, Tensor]
     cold: tuple[Tensor, Tensor]
-
-    @property
-    def rows(self) -> csr_array | None:
-        """`added` as a sparse matrix."""
-        return None if self.added is None else csr_array(self.added.numpy())
 
 
 @dataclass(frozen=True)
@@ -196,10 +192,12 @@ class Model:
                 neighbours = _spread(added, self._n_warm)
         if cold and component.reference is not None:
             reference = _spread(add_rows(support.likes, component.reference), component.reference.shape[1])
-        return Part(
-            users, added, _measure(component.warm_scale if warm else None, users, neighbours),
-            _measure(component.cold_scale if cold else None, users, reference),
-        )  # fmt: skip
+        of_warm = _measure(component.warm_scale if warm else None, users, neighbours)
+        of_cold = _measure(component.cold_scale if cold else None, users, reference)
+        if isinstance(component, Emphatic):
+            emphasis = component.emphasis(support)
+            of_warm, of_cold = (of_warm[0], of_warm[1] * emphasis), (of_cold[0], of_cold[1] * emphasis)
+        return Part(users, added, of_warm, of_cold)
 
     @torch.inference_mode()
     def score(self, support: csr_array) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from kgrec.config import GateConfig
+from kgrec.metrics import find_popular
 from kgrec.model.component import Component, Support
 from kgrec.model.gate import Gate, bucket_starts
 from kgrec.model.model import Model
@@ -18,16 +19,17 @@ from kgrec.training.selection import Verdict, Weights, choose_weights, is_clear,
 
 _MANY = 21  # supports from here on are gated as known users are
 _OUT_OF_SIGHT = 10.0  # deviations: who says nothing is not shown what nobody has liked
-_SHIFT, _SPREAD, _DISLIKE = -0.5, 0.7, 0.3  # of cold items, where too few can be asked
-_SHIFTS = (-1.5, -1.0, -0.5, 0.0, 0.3, 0.6, 1.0, 1.5, 2.0)
-_SPREADS = (0.5, 0.7, 1.0)
+_SHIFT, _SPREAD, _DISLIKE = -1.0, 0.5, 0.3  # of cold items, where too few can be asked
+# Near the defaults: what is held out is liked more than what is new.
+_SHIFTS, _SPREADS = (-1.5, -1.0, -0.5), (0.4, 0.5, 0.6)
 _DISLIKES = (0.0, 0.15, 0.3, 0.6, 1.0)
+_NEW_ITEMS = 0.1  # share of the items that are held out in a question over all items, at most
 _ROOM_FOR_COLD = 0.01  # share of the objective over all items that may be given up to show cold ones
 _ENOUGH_USERS = 100
 _ENOUGH_FOR_CAP = 30  # users, of fewer the mean says little
 _FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
 _MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question that say how far texts and links are trusted
-_FULL_TRUST = 0.1  # deviations
+_FULL_TRUST, _FULL_SHARE = 0.1, 0.4  # deviations, and the share of what likes say, at which trust is full
 _LEAST_TRUST = 0.02  # what likes do not tell apart texts and links do
 _ENOUGH_FOR_FEW, _ENOUGH_FOR_MANY = 40.0, 5.0  # likes of an item that count as much as its texts and links
 
@@ -51,6 +53,7 @@ def choose_gate(
     sizes: Sequence[int],
     k: int,
     rng: np.random.Generator,
+    n_likes: NDArray[np.int64],
 ) -> tuple[Gate, list[Verdict]]:
     """Chooses the gate of a model on questions that it was not trained on.
 
@@ -61,6 +64,7 @@ def choose_gate(
         sizes: the support sizes that are asked about.
         k: length of a list.
         rng: draws users.
+        n_likes: (n_items,): how many users like each item, held out or not.
 
     Returns:
         The gate, and what was found for each bucket.
@@ -68,17 +72,20 @@ def choose_gate(
     starts = bucket_starts(sizes, _MANY)
     shown = [*sorted({0, *sizes}), None]
     trust = _trust_in_knowledge(model, slices, rng)
+    # A list of all items shares its places with those that are held out here, so the most liked are those of all.
+    popular = find_popular(n_likes, POPULAR_ITEMS)
+    overall = _thin_held_out(slices.get("overall"), model, n_likes, rng)
     verdicts: list[Verdict] = []
     buckets: list[_Bucket] = []
     questions: list[Question | None] = []
     for place, (start, size) in enumerate(zip(starts, shown, strict=True)):
         end = starts[place + 1] if place + 1 < len(starts) else None
-        bucket, question = _choose_bucket(model, slices, config, start, end, size, trust, k, rng, verdicts)
+        bucket, question = _choose_bucket(model, slices, config, start, end, size, trust, popular, k, rng, verdicts)
         buckets.append(bucket)
         questions.append(question)
-    dislike = _choose_dislike(model, slices, buckets, starts, k, rng, verdicts)
+    dislike = _choose_dislike(model, overall, buckets, starts, k, rng, verdicts)
     buckets = [
-        _level(model, slices, bucket, start, end, dislike, k, rng, verdicts)
+        _level(model, overall, bucket, start, end, dislike, k, rng, verdicts)
         for bucket, start, end in zip(buckets, starts, [*starts[1:], None], strict=True)
     ]
     buckets[0] = replace(buckets[0], shift=-_OUT_OF_SIGHT)
@@ -100,22 +107,22 @@ def _trust_in_knowledge(model: Model, slices: Mapping[str, Slice], rng: np.rando
     """How far texts and links are to be trusted, up to 1: by how much more they speak for what users like.
 
     That is the difference between what a user's own support and what somebody else's says of the items asked for, in
-    deviations: the mean over users less two standard errors. It needs far fewer users than the quality of lists does.
-    Where nobody can be asked texts and links are trusted: there is little else.
+    deviations: the mean over users less two standard errors, beside that of the likes alone, by the backbone. It needs
+    far fewer users than the quality of lists does. Where nobody can be asked texts and links are trusted: there is
+    little else.
     """
-    differences = []
-    for component in model.components:
-        if not component.weights.knows:
-            continue
-        for name, slice_ in slices.items():
-            if name == "warm" or (name.startswith("cold_users_k") and name != "cold_users_k0"):
-                asked = draw_users(slice_, rng, _MOST_TRUSTED)
-                differences.append(_speak_for(model, component, asked))
-    found = np.concatenate([np.zeros(0), *differences])
-    if len(found) < _LEAST_TRUSTED:
+    asked = [
+        draw_users(slice_, rng, _MOST_TRUSTED)
+        for name, slice_ in slices.items()
+        if name == "warm" or (name.startswith("cold_users_k") and name != "cold_users_k0")
+    ]
+    of_knowledge = [component for component in model.components if component.weights.knows]
+    known = np.concatenate([np.zeros(0), *(_speak_for(model, one, slice_) for one in of_knowledge for slice_ in asked)])
+    if len(known) < _LEAST_TRUSTED:
         return 1.0
-    sure = float(found.mean()) - 2 * float(found.std()) / np.sqrt(len(found))
-    return float(np.clip(sure / _FULL_TRUST, _LEAST_TRUST, 1))
+    by_likes = np.concatenate([_speak_for(model, model.backbone, slice_) for slice_ in asked])
+    sure = float(known.mean()) - 2 * float(known.std()) / np.sqrt(len(known))
+    return float(np.clip(sure / max(_FULL_TRUST, _FULL_SHARE * float(by_likes.mean())), _LEAST_TRUST, 1))
 
 
 def _speak_for(model: Model, component: Component, slice_: Slice) -> NDArray[np.float64]:
@@ -157,6 +164,7 @@ def _choose_bucket(
     end: int | None,
     size: int | None,
     trust: float,
+    popular: NDArray[np.bool_],
     k: int,
     rng: np.random.Generator,
     verdicts: list[Verdict],
@@ -166,7 +174,7 @@ def _choose_bucket(
     if start == 0:
         warm, cold = default_weights(model, "none"), default_weights(model, "none_cold")
     else:
-        share = 1 - np.log(start) / np.log(_MANY)  # of the weights for few likes
+        share = 1 - (np.log(start) / np.log(_MANY)) ** 2  # of the weights for few likes
         knows = default_weights(model, "knows")
         trusted = np.where(knows > 0, trust, 1.0)
         few, many = (trusted * default_weights(model, kind) for kind in ("few", "many"))
@@ -182,7 +190,7 @@ def _choose_bucket(
         usable = [c.name for c in model.components if c.warm_scale is not None and not c.weights.sentence >= 1]
         if start == 0:
             usable = ["popularity", *(name for name in usable if name == "few_shot")]
-        question = ask(model, asked, k, usable=usable)
+        question = ask(model, asked, k, usable=usable, popular=popular)
         cap = most_popular_for(config, size, int((model.n_likes > 0).sum()))
         cap = cap if question.n_users >= _ENOUGH_FOR_CAP else None
         warm, judged = choose_weights(question, names, warm, usable=usable, towards=less_popular, most_popular=cap)
@@ -219,6 +227,28 @@ def _asked(
     return join(chosen)
 
 
+def _thin_held_out(
+    slice_: Slice | None, model: Model, n_likes: NDArray[np.int64], rng: np.random.Generator
+) -> dict[str, Slice]:
+    """The question over all items, under its name, with few enough held-out items among them.
+
+    In a small catalogue many items are held out, so that enough can be asked for. Among all items they would be far
+    more worth showing than new items are.
+    """
+    if slice_ is None:
+        return {}
+    held_out = np.flatnonzero((n_likes > 0) & model.cold.numpy())
+    most = int(_NEW_ITEMS * np.count_nonzero(n_likes))
+    if len(held_out) <= most:
+        return {"overall": slice_}
+    stays = np.ones(len(n_likes), np.bool_)
+    stays[rng.choice(held_out, len(held_out) - most, replace=False)] = False
+    relevant = csr_array(slice_.relevant.multiply(stays[None, :]).tocsr())
+    relevant.eliminate_zeros()
+    candidates = stays if slice_.candidates is None else stays & slice_.candidates
+    return {"overall": replace(slice_, relevant=relevant, candidates=candidates)}
+
+
 def _weighing(model: Model, bucket: _Bucket) -> list[str]:
     """The names of the components that have any weight."""
     used = (bucket.warm != 0) | (bucket.cold != 0)
@@ -249,7 +279,7 @@ def _level(
 ) -> _Bucket:
     """Gives cold items the spread and the level in a common ranking that are best over all items.
 
-    From there they go up as far as costs next to nothing: an item that is never shown stays cold.
+    From there they go up a little where that costs next to nothing: an item that is never shown stays cold.
     """
     asked = _asked(slices, "overall", "", start, end, rng) if start else None
     if asked is None or len(asked.support.indptr) <= _ENOUGH_USERS or not bool(model.cold.any()):
@@ -266,7 +296,7 @@ def _level(
     if not is_clear(compare(found[best], default)):
         best = (_SPREAD, _SHIFT)
     room = (1 - _ROOM_FOR_COLD) * found[best].objective
-    shift = max(shift for (spread, shift), judged in found.items() if spread == best[0] and judged.objective >= room)
+    shift = max(shift for (spread, shift), one in found.items() if spread == best[0] and one.objective >= room)
     verdicts.append(_to_verdict(f"{_title(start, end)}, all items", question, found[best[0], shift]))
     return replace(bucket, cold=best[0] / _SPREAD * bucket.cold, shift=shift)
 

@@ -118,7 +118,7 @@ def choose_model(
     model = _assemble(catalogue, split.train, vectors, drafted.channels, _UNSET, {}, on_epoch)
     say("choosing the gate")
     sizes, length = config.validation.support_sizes, max(config.list_length, _STEADY_LENGTH)
-    gate, verdicts = choose_gate(model, split.slices, config.gate, sizes, length, rng)
+    gate, verdicts = choose_gate(model, split.slices, config.gate, sizes, length, rng, likes.counts)
     if on_metric is not None:
         found = {**quality, **{verdict.title: verdict.worth for verdict in verdicts}}
         for step, (name, worth) in enumerate(found.items()):

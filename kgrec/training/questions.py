@@ -17,7 +17,7 @@ from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
 MOST_USERS = 800  # of a question
 _BLOCK_SCORES = 3_000_000
 _SHORTLIST = 80  # items from the top of each part, and half as many of the cold ones
-_LEAST_COMPARED = 6  # users: fewer agree by chance
+_LEAST_COMPARED = 20  # users: fewer agree by chance
 _METRICS = ("recall", "ndcg", "stratified", "popular")
 
 
@@ -160,7 +160,13 @@ def join(slices: Sequence[Slice | None]) -> Slice | None:
 
 
 def ask(
-    model: Model, slice_: Slice, k: int, *, usable: Collection[str], sentences: NDArray[np.float32] | None = None
+    model: Model,
+    slice_: Slice,
+    k: int,
+    *,
+    usable: Collection[str],
+    popular: NDArray[np.bool_] | None = None,
+    sentences: NDArray[np.float32] | None = None,
 ) -> Question:
     """Lets each component of a model say what it thinks, and keeps the items that matter.
 
@@ -169,11 +175,12 @@ def ask(
         slice_: all of its rows are asked.
         k: length of a list.
         usable: the names of the components that say something; the others' parts are 0.
+        popular: (n_items,) bool: the most liked items; None: of the likes that the model was trained on.
         sentences: (n_users, text_dim) unit vectors; None: users are known by their likes.
     """
     counts = model.n_likes.numpy()
     columns = np.arange(model.n_items) if slice_.candidates is None else np.flatnonzero(slice_.candidates)
-    popular = find_popular(counts, POPULAR_ITEMS)[columns]
+    popular = find_popular(counts, POPULAR_ITEMS) if popular is None else popular
     weight = popularity_weights(counts).astype(np.float32)
     among = torch.from_numpy(columns)
     cold = model.cold[among]
@@ -181,7 +188,7 @@ def ask(
         "cold": cold,
         "disliked": torch.where(cold, torch.log1p(model.n_disliked[among].float()), 0.0),
         "weight": torch.from_numpy(weight[columns]),
-        "popular": torch.from_numpy(popular),
+        "popular": torch.from_numpy(popular[columns]),
     }
     n_components = len(model.components)
     blocks: list[dict[str, Tensor]] = []
@@ -236,8 +243,8 @@ def listen(model: Model, support: Support, usable: Collection[str], columns: NDA
             continue
         part = model.part(component, support)
         torch.mm(part.users, component.items[among].T, out=heard[place])
-        if part.rows is not None:
-            heard[place] += torch.from_numpy(part.rows.toarray()[:, columns])
+        if part.added is not None:
+            heard[place] += part.added[:, among]
         for chosen, (mean, unit) in ((~cold, part.warm), (cold, part.cold)):
             if chosen.all():
                 heard[place].sub_(mean[:, None]).mul_(unit[:, None])

@@ -132,7 +132,7 @@ def _less_popular(default: Weights, towards: Weights | None, popularity: int | N
             without[popularity] = step
             yield without
     last = without
-    for share in (0.25, 0.5, 0.75, 1.0) if towards is not None else ():
+    for share in (0.1, 0.2, 0.3, 0.5, 0.75, 1.0) if towards is not None else ():
         last = (1 - share) * without + share * np.asarray(towards)
         yield last
     for step in _AGAINST:

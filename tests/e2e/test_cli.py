@@ -459,7 +459,7 @@ def test_a_bundle_of_another_schema(shop: Shop) -> None:
 
 
 def test_a_truncated_bundle(run: RunCommand, shop: Shop) -> None:
-    (tensors,) = shop.bundle.glob("*.safetensors")
+    (tensors,) = shop.bundle.glob("*.safetensors.zst")
     tensors.write_bytes(tensors.read_bytes()[:-100])
     assert_fails(run("recommend", shop.bundle, "--user", "c-000"), "truncated", tensors.name, "train again")
 

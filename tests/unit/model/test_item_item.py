@@ -5,7 +5,7 @@ from fitted import COLD, CONFIG, N_ITEMS, draw_inputs, to_support
 from planted import draw_unit_rows
 from scipy.sparse import csr_array
 
-from kgrec.model.component import ItemChange, Support, deviate
+from kgrec.model.component import ItemChange, Scale, Support, deviate
 from kgrec.model.item_item import CoLikes, ItemItem, ItemItemFew, carry_neighbours
 from kgrec.model.knowledge import Knowledge
 from kgrec.model.neighbours import NeighbourSettings, co_likes, fit_neighbours
@@ -26,13 +26,8 @@ def test_the_ridge_is_that_of_the_settings_for_many_and_for_few_likes() -> None:
     inputs, config = draw_inputs(), CONFIG.item_item
     likes, text = inputs.likes, inputs.text.numpy()
     shape = {"nearest": config.nearest, "kept": config.kept, "rank": config.rank, "seed": CONFIG.seed}
-    common = {"link_weight": config.link_weight, "text_weight": config.text_weight}
-    many = NeighbourSettings(
-        config.regularisation, config.dropout, user_exponent=0.4, popularity_exponent=0.1, **common
-    )
-    few = NeighbourSettings(
-        config.few_regularisation, config.few_dropout, user_exponent=0, popularity_exponent=0, **common
-    )
+    many = NeighbourSettings(config.regularisation, config.dropout, config.link_weight, 1.0, 0.4, 0.1)
+    few = NeighbourSettings(config.few_regularisation, config.few_dropout, config.link_weight, 0.3, 0, 0)
     for kind, one in ((ItemItem, many), (ItemItemFew, few)):
         found, expected = kind.fit(inputs), fit_neighbours(likes, inputs.link_weights, text, one, **shape)
         np.testing.assert_allclose(found.neighbours.toarray(), expected.sparse.toarray(), atol=1e-5)
@@ -93,6 +88,15 @@ def test_knowledge_is_the_likeness_of_texts_and_links() -> None:
     assert (np.linalg.norm(component.items.numpy()[known], axis=1) < 1.001).all()
     alone = (component.users(Support(to_support([[9]]))) @ component.items.T).numpy()
     np.testing.assert_allclose(scores[1], scores[0] + alone[0], atol=1e-4)
+
+
+def test_knowledge_counts_more_where_likes_have_something_in_common() -> None:
+    items = torch.tensor([[1.0, 0], [0.6, 0.8], [-0.6, 0.8], [0, 0]])
+    component = Knowledge(items, torch.eye(2), Scale.of(items))
+    supports = to_support([[0], [0, 1], [0, 2], [0, 1, 2], [3], []], n_items=4)
+    # Mean cosines of two likes: none, .6, -.6, (.6 - .6 + .28) / 3, none, none.
+    expected = [1, 1 + 3 * 0.6, 1, 1 + 0.28, 1, 1]
+    np.testing.assert_allclose(component.emphasis(Support(supports)), expected, rtol=1e-5)
 
 
 def test_what_is_the_same_for_all_items_says_nothing() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from kgrec.model.backbone import ItemHead
-from kgrec.model.component import Support, add_rows
+from kgrec.model.component import Emphatic, Support, add_rows
 from kgrec.model.model import Model
 
 NO_CODES = np.zeros(0, np.int64)
@@ -83,7 +83,8 @@ def standardise(model: Model, support: csr_array) -> NDArray[np.float64]:
             mean = float(scale.mean.double().numpy() @ user) + beside.mean()
             variance = float(user @ scale.covariance.double().numpy() @ user) + beside.var()
             said = (factors + rows - mean) / np.sqrt(variance) if variance > 1e-12 else np.zeros(model.n_items)
-            found[chosen] = said[chosen]
+            emphasis = component.emphasis(Support(support)).item() if isinstance(component, Emphatic) else 1
+            found[chosen] = emphasis * said[chosen]
         parts.append(found)
     return np.stack(parts)
 
@@ -108,7 +109,7 @@ def test_a_part_has_a_deviation_of_one_over_the_items_with_likes_or_over_all_tha
         component = model.component(name)
         assert component is not None
         part = model.part(component, support)
-        raw = (part.users @ component.items.T).numpy() + (0 if part.rows is None else part.rows.toarray())
+        raw = (part.users @ component.items.T).numpy() + (0 if part.added is None else part.added.numpy())
         mean, unit = (value.numpy()[:, None] for value in part.warm)
         reference = warm
         if name == "knowledge":  # its items without likes are no different

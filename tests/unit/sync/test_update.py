@@ -196,7 +196,7 @@ def test_deleted_entities_leave_reasons_and_placing(cache: Path) -> None:
     row = ITEMS.index(COLD)
     text = WordEncoder().encode([str(synced.names["product"][row])])[0]
     placed = train_shop().model.prior.place(text, np.zeros(0, np.int64))
-    np.testing.assert_allclose(synced.model.backbone.items[row].numpy(), placed, atol=1e-3)  # in half precision
+    np.testing.assert_allclose(synced.model.backbone.items[row].numpy(), placed, atol=2e-2)  # in 8 bits
     warm = ~train_shop().model.cold.numpy()
     np.testing.assert_array_equal(synced.model.backbone.items[warm], train_shop().model.backbone.items[warm])
 
@@ -222,7 +222,7 @@ def test_a_changed_text(cache: Path) -> None:
     for item, title in titles.items():
         row = ITEMS.index(item)
         assert synced.names["product"][row] == title
-        np.testing.assert_allclose(model.text[row], WordEncoder().encode([title])[0], atol=1e-3)
+        np.testing.assert_allclose(model.text[row], WordEncoder().encode([title])[0], atol=5e-3)
     np.testing.assert_array_equal(model.backbone.items[:-1], before.backbone.items[:-1])  # learned ones stay
     by_hand = Recommender(sync(without_nodes(make_tables(), "product", [COLD]), cache)[0], WordEncoder())
     maker = next(row["target"] for row in make_tables().edges["made_by"].to_pylist() if row["source"] == COLD)
@@ -235,19 +235,19 @@ def test_an_item_without_a_text_is_told_from_its_neighbours(cache: Path) -> None
     tables = with_edges(tables, "made_by", [("sku-99", MAKERS[0])])
     synced, _ = sync(tables, cache)
     np.testing.assert_allclose(
-        synced.model.text[-1], WordEncoder().encode([f"maker: House of {MAKERS[0]}"])[0], atol=1e-3
+        synced.model.text[-1], WordEncoder().encode([f"maker: House of {MAKERS[0]}"])[0], atol=5e-3
     )
     renamed = with_nodes(tables, "maker", [(MAKERS[0], "Mill")])
     again, report = sync(renamed, cache, synced)
     assert report.changes.nodes["maker"].changed == (MAKERS[0],)
     assert report.changes.nodes["product"].changed == ("sku-99",)
-    np.testing.assert_allclose(again.model.text[-1], WordEncoder().encode(["maker: Mill"])[0], atol=1e-3)
+    np.testing.assert_allclose(again.model.text[-1], WordEncoder().encode(["maker: Mill"])[0], atol=5e-3)
     silent = without_edges(renamed, "made_by", [("sku-99", MAKERS[0])])
     last, report = sync(silent, cache, again)
     assert report.changes.nodes["product"].relinked == ("sku-99",)
     assert not last.model.text[-1].any()
     placed = last.model.prior.place(None, np.zeros(0, np.int64))
-    np.testing.assert_allclose(last.model.backbone.items[-1], placed, atol=1e-3)
+    np.testing.assert_allclose(last.model.backbone.items[-1], placed, atol=2e-2)
 
 
 def test_the_encoder_is_loaded_only_for_a_text(cache: Path) -> None:

@@ -50,7 +50,7 @@ def plant(
 
 def choose(model: Model, *slices: Slice, config: GateConfig = FREE, seed: int = 0) -> tuple[Gate, dict[str, Verdict]]:
     by_name = {slice_.name: slice_ for slice_ in slices}
-    gate, verdicts = choose_gate(model, by_name, config, SIZES, K, np.random.default_rng(seed))
+    gate, verdicts = choose_gate(model, by_name, config, SIZES, K, np.random.default_rng(seed), model.n_likes.numpy())
     for part in (gate.warm, gate.cold, gate.shift, gate.sentence_warm, gate.sentence_cold):
         assert np.isfinite(part).all()
     titles = [verdict.title for verdict in verdicts]
@@ -169,7 +169,9 @@ def test_the_cap_on_popular_items_holds_for_one_like() -> None:
     asked = Slice("cold_users_k1", "One like", to_csr(support), to_csr(relevant & ~support))
 
     def popular(config: GateConfig) -> float:
-        gate, verdicts = choose_gate(model, {asked.name: asked}, config, SIZES, 20, np.random.default_rng(0))
+        gate, verdicts = choose_gate(
+            model, {asked.name: asked}, config, SIZES, 20, np.random.default_rng(0), model.n_likes.numpy()
+        )
         assert (gate.warm[1] != 0).any()
         (verdict,) = [verdict for verdict in verdicts if verdict.title == "1 like"]
         return verdict.popular
