@@ -14,7 +14,7 @@ from kgrec.model.component import Component, Support
 from kgrec.model.gate import Gate, bucket_starts
 from kgrec.model.model import Model
 from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
-from kgrec.training.questions import Judged, Question, ask, compare, draw_users, join, select_users
+from kgrec.training.questions import MOST_USERS, Judged, Question, ask, compare, draw_users, join, select_users
 from kgrec.training.selection import Verdict, Weights, choose_weights, is_clear, race
 
 _MANY = 21  # supports from here on are gated as known users are
@@ -216,15 +216,17 @@ def _choose_bucket(
 def _asked(
     slices: Mapping[str, Slice], known: str, new: str, start: int, end: int | None, rng: np.random.Generator
 ) -> Slice | None:
-    """New users who show so many likes, and known users with about as many."""
+    """New users who show so many likes, and about as many known users with so many: both are to be served well."""
     of_known = slices.get(known)
     if of_known is not None:
         sizes, wanted = np.diff(of_known.support.indptr), np.diff(of_known.relevant.indptr) > 0
         rows = np.flatnonzero(wanted & (sizes >= max(start, 1)) & (sizes < (np.inf if end is None else end)))
         of_known = select_users(of_known, rows) if len(rows) and start else None
-    of_new = slices.get(new)
-    chosen = [draw_users(slice_, rng) for slice_ in (of_new, of_known) if slice_ is not None]
-    return join(chosen)
+    of_new = None if slices.get(new) is None else draw_users(slices[new], rng)
+    if of_known is not None:
+        n_new = 0 if of_new is None else of_new.support.shape[0]
+        of_known = draw_users(of_known, rng, max(n_new, _ENOUGH_USERS) if n_new else MOST_USERS)
+    return join([of_new, of_known])
 
 
 def _thin_held_out(

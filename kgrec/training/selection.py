@@ -10,7 +10,7 @@ from torch import Tensor
 from kgrec.training.questions import Judged, Question, compare
 
 _STEPS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # weights, in deviations of a part
-_SHARES = (0.0, 0.35, 0.7, 1.0, 1.4)  # of a default weight
+_SHARES = (0.0, 0.35, 0.7, 1.0, 1.4, 2.0)  # of a default weight
 _FIRST_STEPS = (0.0, 0.2, 0.5)  # of a weight that is 0 by default
 _AGAINST = (-0.1, -0.2, -0.3, -0.4, -0.5, -0.6, -0.8, -1.0)  # of popularity, which may count against an item
 _CLEARLY = 2.0  # standard errors that a difference must exceed: many are tried, and the best of them is lucky
