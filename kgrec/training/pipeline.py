@@ -1,6 +1,8 @@
 """Trains a model: settings are chosen on likes held out inside the training data, then all is fitted to everything."""
 
-from collections.abc import Callable, Mapping
+import ctypes
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from kgrec.config import SplitConfig, TrainConfig
 from kgrec.graph.propagation import Channel, build_item_links
 from kgrec.model.backbone import Backbone, ItemHead
 from kgrec.model.component import Component
+from kgrec.model.few_shot import FewShot
 from kgrec.model.gate import Gate
 from kgrec.model.inputs import FitInputs, LearnedVectors
 from kgrec.model.likeness import fit_likeness, join_content
@@ -71,13 +74,18 @@ def fit_model(
     if on_stage is not None:
         on_stage("fitting everything to all likes")
     catalogue = _open(data, schema, config, cache_dir)
-    start = validated.backbone
-    drafted = draft_vectors(catalogue, likes, choices.vectors, start=start.items * (~validated.cold)[:, None])
-    vectors = finish_vectors(catalogue, drafted, choices.vectors)
-    start_from = {component.name: component for component in validated.components}
+    names, gate = validated.names, validated.gate
+    start = validated.backbone.items * (~validated.cold)[:, None]
+    start_from = {one.name: one for one in validated.components if isinstance(one, FewShot)}
+    del validated  # a model and what it is drafted from take most of the memory
+    _return_memory()
+    drafted = draft_vectors(catalogue, likes, choices.vectors, start=start)
+    vectors, channels = finish_vectors(catalogue, drafted, choices.vectors), drafted.channels
+    del drafted
+    _return_memory()
     on_epoch = _report_loss("loss/head, all likes", on_metric)
-    model = _assemble(catalogue, likes, vectors, drafted.channels, validated.gate, start_from, on_epoch)
-    return _keep_components(model, validated), choices
+    model = _assemble(catalogue, likes, vectors, channels, gate, start_from, on_epoch)
+    return _keep_components(model, names), choices
 
 
 def choose_model(
@@ -109,13 +117,17 @@ def choose_model(
     say("choosing the backbone")
     settings = choose_backbone(catalogue, split.train, None if warm is None else draw_users(warm, rng), quality)
     drafted = draft_vectors(catalogue, split.train, settings)
+    _return_memory()
     say("choosing the prior")
     asked = None if cold is None else draw_users(cold, rng)
     settings = choose_prior(catalogue, drafted, asked, settings, split.train.counts, quality)
-    vectors = finish_vectors(catalogue, drafted, settings)
+    vectors, channels = finish_vectors(catalogue, drafted, settings), drafted.channels
+    del drafted
+    _return_memory()
     say("fitting the components to held-in likes")
     on_epoch = _report_loss("loss/head, validation", on_metric)
-    model = _assemble(catalogue, split.train, vectors, drafted.channels, _UNSET, {}, on_epoch)
+    model = _assemble(catalogue, split.train, vectors, channels, _UNSET, {}, on_epoch)
+    del vectors, channels
     say("choosing the gate")
     sizes, length = config.validation.support_sizes, max(config.list_length, _STEADY_LENGTH)
     gate, verdicts = choose_gate(model, split.slices, config.gate, sizes, length, rng, likes.counts)
@@ -174,6 +186,7 @@ def _assemble(
     )  # fmt: skip
     for kind in COMPONENTS:
         fitted = kind.fit(inputs)
+        _return_memory()
         if fitted is not None:
             earlier[kind.name] = fitted
     backbone = earlier[Backbone.name]
@@ -186,18 +199,29 @@ def _assemble(
     )  # fmt: skip
 
 
-def _keep_components(model: Model, validated: Model) -> Model:
-    """The model with the components alone that both have, and the gate's weights for these."""
+def _keep_components(model: Model, names: Sequence[str]) -> Model:
+    """The model with the components alone that the validated one has too, `names`, and the gate's weights for these."""
     fitted = {component.name: component for component in model.components}
-    places = [place for place, name in enumerate(validated.names) if name in fitted]
+    places = [place for place, name in enumerate(names) if name in fitted]
     gate = replace(
-        validated.gate,
-        warm=validated.gate.warm[:, places],
-        cold=validated.gate.cold[:, places],
-        sentence_warm=validated.gate.sentence_warm[places],
-        sentence_cold=validated.gate.sentence_cold[places],
+        model.gate,
+        warm=model.gate.warm[:, places],
+        cold=model.gate.cold[:, places],
+        sentence_warm=model.gate.sentence_warm[places],
+        sentence_cold=model.gate.sentence_cold[places],
     )
-    return replace(model, components=tuple(fitted[validated.names[place]] for place in places), gate=gate)
+    return replace(model, components=tuple(fitted[names[place]] for place in places), gate=gate)
+
+
+def _return_memory() -> None:
+    """Gives memory that is free back to the system, or what one stage has freed adds to the peak of the next.
+
+    The C library keeps it in between arrays that are still there; glibc alone can be told to look for it.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _report_loss(name: str, on_metric: OnMetric | None) -> Callable[[int, float], None] | None:
