@@ -20,8 +20,8 @@ from kgrec.training.selection import Verdict, Weights, choose_weights, is_clear,
 _MANY = 21  # supports from here on are gated as known users are
 _OUT_OF_SIGHT = 10.0  # deviations: who says nothing is not shown what nobody has liked
 _SHIFT, _SPREAD, _DISLIKE = -1.0, 0.5, 0.3  # of cold items, where too few can be asked
-_SHIFTS, _SPREADS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0), (0.4, 0.5, 0.7, 1.0, 1.4)
-_SHOWN_SHIFT = -0.5  # how far cold items go up where that costs next to nothing
+_SHIFTS, _SPREADS = (-1.5, -1.0, -0.5, -0.25, 0.0, 0.5, 1.0), (0.4, 0.5, 0.7, 1.0, 1.4)
+_SHOWN_SHIFT = -0.25  # how far cold items go up where that costs next to nothing
 _DISLIKES = (0.0, 0.15, 0.3, 0.6, 1.0)
 _NEW_ITEMS = 0.1  # share of the items that are held out in a question over all items, at most
 _ROOM_FOR_COLD = 0.01  # share of the objective over all items that may be given up to show cold ones
