@@ -123,7 +123,7 @@ def ablate_catalogue(
     directory.mkdir(parents=True, exist_ok=True)  # now, not when the first training is done
     fingerprint = _fingerprint(tables, config, split, encoder, k)
     run = _Run(tables, config, encoder, cache_dir, directory, k, fingerprint, on_texts, on_training, on_stage)
-    # The whole catalogue first, then what is asked about all of it: what an interrupt leaves is then of most use.
+    # The whole catalogue first, then the variants of all of it: an interrupt then leaves the most useful part.
     planned = whole | dict(sorted(variants.items(), key=lambda pair: pair[0] not in controls.values()))
     measured = run.measure_all(planned, splits, seeds)
     rng_seed = [config.seed, 4]

@@ -84,7 +84,7 @@ def measure_dial(
     Args:
         model: what scores.
         liked: (n_users, n_items) the training likes, which say what score an item usually has.
-        slice_: what is asked.
+        slice_: the users and the items to find.
         rng: the source of the bootstrap's resamples.
         k: list length.
         settings: of the dial, ascending from 0.

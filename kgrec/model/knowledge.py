@@ -73,8 +73,8 @@ class Knowledge:
     def emphasis(self, support: Support) -> Tensor:
         """1 + 3 c, c being the mean cosine of two of a user's likes, at least 0; 1 for users with fewer than two.
 
-        Three cartoons have much in common, and what they have in common is what is asked for. Three likes with nothing
-        in common say little by their texts and links.
+        Three cartoons have much in common, so this user wants cartoons. The texts and links of three likes with nothing
+        in common say little.
         """
         likes = support.likes
         squares = csr_array((likes.data**2, likes.indices, likes.indptr), shape=likes.shape)

@@ -20,7 +20,7 @@ POPULAR_ITEMS, FIRST_PLACES = 20, 10  # how many items count as popular, and the
 
 
 class Scorer(Protocol):
-    """Whatever can rank all items for a user of whom it sees only the support: a model or a baseline."""
+    """Ranks all items for a user from the support alone: a model or a baseline."""
 
     @property
     def name(self) -> str:
@@ -239,7 +239,7 @@ def evaluate_slice(
 
     Args:
         scorer: what ranks.
-        slice_: what is asked.
+        slice_: the users and the items to find.
         k: list length; curves go up to the larger of k and 50.
         block_users: how many users are scored at once.
         popularity: (n_items,) int64 likes of each item in training, for stratified recall, the objective and the count

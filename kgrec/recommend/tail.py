@@ -118,7 +118,7 @@ class TailDial:
     def _correct(
         self, scores: NDArray[np.float32], n_likes: NDArray[np.int64], *, sentence: bool
     ) -> NDArray[np.float32]:
-        """The scores less what is usual; those of users of whom nothing is known stay."""
+        """The scores less what is usual; scores of users without likes stay."""
         many = np.minimum(n_likes, _MANY_LIKES)
         sizes = np.where(many > 0, 2 ** np.floor(np.log2(np.maximum(many, 1))).astype(np.int64), 0)  # (n_users,)
         found = np.unique(sizes)
@@ -199,7 +199,7 @@ def correct_scores(scores: NDArray[np.float32], usual: Usual) -> NDArray[np.floa
 
     Args:
         scores: (n_users, n_items) of all items.
-        usual: for users of whom about as much is known.
+        usual: for users with about as many likes.
     """
     level, spread = _level(scores)
     corrected = scores - level  # in place from here on: blocks are large

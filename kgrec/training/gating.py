@@ -18,7 +18,7 @@ from kgrec.training.questions import MOST_USERS, Judged, Question, ask, compare,
 from kgrec.training.selection import Verdict, Weights, choose_weights, is_clear, race
 
 _MANY = 21  # supports from here on are gated as known users are
-_OUT_OF_SIGHT = 10.0  # deviations: who says nothing is not shown what nobody has liked
+_OUT_OF_SIGHT = 10.0  # deviations: items without likes are not shown to users without likes
 _SHIFT, _SPREAD, _DISLIKE = -1.0, 0.5, 0.3  # of cold items, where too few can be asked
 _SHIFTS, _SPREADS = (-1.5, -1.0, -0.5, -0.25, 0.0, 0.5, 1.0), (0.4, 0.5, 0.7, 1.0, 1.4)
 _SHOWN_SHIFT = -0.25  # how far cold items go up where that costs next to nothing

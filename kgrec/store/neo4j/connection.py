@@ -1,4 +1,4 @@
-"""A connection to a Neo4j server: where it is, who asks, transactions that are tried again, errors in our words.
+"""A connection to a Neo4j server: its address, credentials, transactions with retries, errors in our words.
 
 This is the one module that imports the driver. What a query holds is passed as parameters; names of labels, types and
 properties, which Cypher takes no parameters for, go through `quote`.
