@@ -19,7 +19,7 @@ from kgrec.training.selection import Verdict, Weights, choose_weights, is_clear,
 
 _MANY = 21  # supports from here on are gated as known users are
 _OUT_OF_SIGHT = 10.0  # deviations: items without likes are not shown to users without likes
-_SHIFT, _SPREAD, _DISLIKE = -1.0, 0.5, 0.3  # of cold items, where too few can be asked
+_SHIFT, _SPREAD, _DISLIKE = -1.0, 0.5, 0.3  # of cold items, where too few can be asked and there are many likes
 _SHIFTS, _SPREADS = (-1.5, -1.0, -0.5, -0.25, 0.0, 0.5, 1.0), (0.4, 0.5, 0.7, 1.0, 1.4)
 _SHOWN_SHIFT = -0.25  # how far cold items go up where that costs next to nothing
 _DISLIKES = (0.0, 0.15, 0.3, 0.6, 1.0)
@@ -32,13 +32,15 @@ _MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question that say how far 
 _FULL_TRUST, _FULL_SHARE = 0.1, 0.4  # deviations, and the share of what likes say, at which trust is full
 _LEAST_TRUST = 0.02  # what likes do not tell apart texts and links do
 _ENOUGH_FOR_FEW, _ENOUGH_FOR_MANY = 40.0, 5.0  # likes of an item that count as much as its texts and links
+_ENOUGH_IN_ALL = 1000.0  # likes; of fewer, texts and links know more
 
 
 @dataclass(frozen=True)
 class _Bucket:
     warm: Weights
     cold: Weights
-    shift: float = _SHIFT
+    shift: float
+    spread: float = 1.0  # of the cold items' scores, in deviations
 
 
 def default_weights(model: Model, kind: str) -> Weights:
@@ -93,7 +95,7 @@ def choose_gate(
     gate = Gate(
         np.array(starts, np.int64),
         np.stack([bucket.warm for bucket in buckets]).astype(np.float32),
-        np.stack([bucket.cold for bucket in buckets]).astype(np.float32),
+        np.stack([bucket.spread * bucket.cold for bucket in buckets]).astype(np.float32),
         np.array([bucket.shift for bucket in buckets], np.float32),
         dislike,
         sentence.warm.astype(np.float32),
@@ -142,10 +144,17 @@ def _speak_for(model: Model, component: Component, slice_: Slice) -> NDArray[np.
 
 
 def _scarcity(model: Model, enough: float) -> float:
-    """How few likes an item has on average, 0 to 1; 0.5 where it has `enough`."""
+    """How few likes an item has on average, 0 to 1: 0.5 where it has `enough`; up to three times as much where there
+    are few likes at all.
+    """
     n_likes = model.n_likes.numpy()
     density = float(n_likes.sum()) / max(int((n_likes > 0).sum()), 1)
-    return enough / (enough + density)
+    return enough / (enough + density) * (1 + 2 * _lack_of_likes(model))
+
+
+def _lack_of_likes(model: Model) -> float:
+    """How little there is to learn from, 0 to 1."""
+    return _ENOUGH_IN_ALL / (_ENOUGH_IN_ALL + float(model.n_likes.sum()))
 
 
 def most_popular_for(config: GateConfig, size: int | None, n_items: int) -> float | None:
@@ -210,7 +219,8 @@ def _choose_bucket(
     else:
         cold = _normalise(cold, _usually_together(len(names)))
     warm = _normalise(warm, _usually_together(len(names)) if question is None else question.together)
-    return _Bucket(warm, _SPREAD * cold), question
+    lack = _lack_of_likes(model)
+    return _Bucket(warm, cold, (1 - lack) * _SHIFT, lack + (1 - lack) * _SPREAD), question
 
 
 def _asked(
@@ -289,19 +299,20 @@ def _level(
     question = ask(model, asked, k, usable=_weighing(model, bucket))
 
     def judge(spread: float, shift: float) -> Judged:
-        cold = spread / _SPREAD * bucket.cold
-        return question.judge(question.blend(bucket.warm, cold, shift, dislike))
+        return question.judge(question.blend(bucket.warm, spread * bucket.cold, shift, dislike))
 
-    default = judge(_SPREAD, _SHIFT)
-    found = {(spread, shift): judge(spread, shift) for spread in _SPREADS for shift in _SHIFTS}
+    default = (bucket.spread, bucket.shift)
+    found = {default: judge(*default)} | {
+        (spread, shift): judge(spread, shift) for spread in _SPREADS for shift in _SHIFTS
+    }
     best = max(found, key=lambda tried: found[tried].objective)
-    if not is_clear(compare(found[best], default)):
-        best = (_SPREAD, _SHIFT)
+    if not is_clear(compare(found[best], found[default])):
+        best = default
     room = (1 - _ROOM_FOR_COLD) * found[best].objective
     cheap = [shift for (spread, shift), one in found.items() if spread == best[0] and one.objective >= room]
     shift = max(shift for shift in cheap if shift <= max(best[1], _SHOWN_SHIFT))
     verdicts.append(_to_verdict(f"{_title(start, end)}, all items", question, found[best[0], shift]))
-    return replace(bucket, cold=best[0] / _SPREAD * bucket.cold, shift=shift)
+    return replace(bucket, spread=best[0], shift=shift)
 
 
 def _choose_dislike(
@@ -320,7 +331,8 @@ def _choose_dislike(
         return _DISLIKE
     bucket = buckets[-1]
     question = ask(model, asked, k, usable=_weighing(model, bucket))
-    judged = {value: question.judge(question.blend(bucket.warm, bucket.cold, _SHIFT, value)) for value in _DISLIKES}
+    cold = bucket.spread * bucket.cold
+    judged = {value: question.judge(question.blend(bucket.warm, cold, bucket.shift, value)) for value in _DISLIKES}
     best = max(judged, key=lambda value: judged[value].objective)
     chosen = best if is_clear(compare(judged[best], judged[_DISLIKE])) else _DISLIKE
     verdicts.append(_to_verdict("items met but not liked", question, judged[chosen]))

@@ -71,6 +71,7 @@ SPACE = (
     Setting("item_item.regularisation", 0.3, 20, log=True),
     Setting("item_item.dropout", 0.1, 0.7),
     Setting("item_item.few_user_exponent", 0.0, 0.8),
+    Setting("item_item.few_text_weight", 0.0, 1.0),
     Setting("item_item.few_regularisation", 0.5, 50, log=True),
     Setting("item_item.few_dropout", 0.7, 0.98),
     Setting("item_item.link_weight", 0.0, 1.0),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rounding import STORED
 from shop import WordEncoder, train_shop
 
 from kgrec.bundle import load_bundle
@@ -75,7 +76,7 @@ def test_the_order_of_likes_does_not_matter(pairs: list[tuple[str, str]], data: 
     like(one, *pairs)
     for pair in data.draw(st.permutations(pairs)):
         like(other, pair)
-    np.testing.assert_allclose(vectors(other), vectors(one), atol=1e-3)
+    np.testing.assert_allclose(vectors(other), vectors(one), atol=STORED)
 
 
 @SETTINGS
@@ -87,7 +88,7 @@ def test_who_is_forgotten_was_never_there(pairs: list[tuple[str, str]], taken: s
     kept = [pair for pair in pairs if pair[0] != taken]
     if kept:
         like(without, *kept)
-    np.testing.assert_allclose(vectors(with_them), vectors(without), atol=1e-3)
+    np.testing.assert_allclose(vectors(with_them), vectors(without), atol=STORED)
 
 
 def test_a_saved_bundle_keeps_where_items_are(shop: Recommender, tmp_path: Path) -> None:
