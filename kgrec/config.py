@@ -80,7 +80,7 @@ class ItemItemConfig(_Frozen):
         exact_items: up to so many items with likes the exact matrix is solved, which takes n_items^3; above, each item
             is solved on its nearest ones alone.
         nearest: how many these are, half as many for few likes; all of their weights stay: where texts carry much,
-            many small ones add up.
+            many small ones add up. Fewer than 8 times as many users make it fewer, down to a quarter.
         kept: the largest weights of each item that stay of an exact solution and of the item kNN.
         rank: of the factors of what is left over; half as many where items are solved on their nearest ones.
         user_exponent: a user with n likes weighs n^-user_exponent.

@@ -16,6 +16,7 @@ from kgrec.model.component import to_int8
 _SCALE = ":scale"  # names the scales of the rows of an int8 tensor
 _ROWS, _SHAPE = ":rows", ":shape"  # name the rows that are not zeros, and the shape with the others
 _TRIANGLE = ":triangle"
+_SPARE_BITS = 5  # of the 11 significant ones of half precision
 _MATRIX = ("indptr", "indices", "data", "shape")
 
 Value = TypeVar("Value")
@@ -24,8 +25,8 @@ Value = TypeVar("Value")
 def to_arrays(value: object, prefix: str) -> dict[str, Tensor]:
     """The fields of a dataclass as tensors, by `<prefix>.<field>`; fields that are None are left out.
 
-    A field's metadata may say that it is stored in half precision, as int8 with a scale for each row, or as one
-    triangle of a symmetric matrix.
+    A field's metadata may say that it is stored in half precision, whole or of 6 significant bits, as int8 with a scale
+    for each row, or as one triangle of a symmetric matrix.
     """
     arrays: dict[str, Tensor] = {}
     for field in fields(value):  # type: ignore[arg-type]
@@ -125,9 +126,16 @@ def _from_matrix(matrix: csr_array, name: str, stored: str | None) -> dict[str, 
         "indptr": torch.from_numpy(matrix.indptr.astype(np.int64)).to(index),
         "indices": _narrow(matrix.indices, matrix.shape[1]),
         "shape": torch.tensor(matrix.shape, dtype=torch.int64),
-        "data": data.half() if stored == "half" else data,
+        "data": _coarsen(data.half()) if stored == "coarse half" else data.half() if stored == "half" else data,
     }
     return {f"{name}.{key}": part for key, part in parts.items()}
+
+
+def _coarsen(values: Tensor) -> Tensor:
+    """Half precision numbers to the nearest of 6 significant bits; the others are 0, which takes no room in a file."""
+    bits: NDArray[np.uint16] = values.numpy().view(np.uint16)
+    rounded = ((bits + np.uint16(1 << (_SPARE_BITS - 1))) >> _SPARE_BITS << _SPARE_BITS).astype(np.uint16)
+    return torch.from_numpy(rounded.view(np.float16))
 
 
 def _narrow(indices: NDArray[np.integer], size: int) -> Tensor:

@@ -17,6 +17,7 @@ _TINY, _TINIEST = 1e-9, 1e-12
 _LOW_BITS = 0xFF  # of a float32's 24 significant ones
 _ROUNDING = 1e-3  # relative to the mean score: what items differ by less is rounding, of half precision at the latest
 HALF = {"stored": "half"}  # metadata of a field that a bundle stores in half precision
+COARSE_HALF = {"stored": "coarse half"}  # likewise, of 6 significant bits: a file of them is smaller
 INT8_LEVELS = 127
 INT8 = {"stored": "int8"}  # likewise, as int8 with a scale for each row
 SYMMETRIC = {"stored": "symmetric"}  # of a matrix of which one triangle is stored

@@ -1,6 +1,7 @@
 """Implicit ALS and the closed-form solve that it shares with fold-in and the few-shot head."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 _PADDED_ENTRIES = 16_384  # vectors gathered and rows of normal equations held at once, padding included: some 4 MB
 _DESCENT_ENTRIES = 8192  # the same for a conjugate gradient's block, which stays in a core's cache
 _DESCENT_STEPS = 3
+_WIDE = 1.0  # supports, in widths of a vector, from which their normal matrix is made: it is read at every step
 _INIT_SCALE = 0.1
 _TINY = 1e-20
 
@@ -100,10 +102,15 @@ def _descend(
         own_ridge = torch.from_numpy(ridge[rows]).to(device)[:, None]  # (rows, 1)
         x = solved[places]  # (rows, dim)
         right = found.sum(dim=1) if centres is None else found.sum(dim=1) + own_ridge * centres[places]
-        residual = right - _left_times(x, found, everything, own_ridge)
+        if found.shape[1] >= _WIDE * found.shape[2]:
+            left = torch.baddbmm(everything, found.transpose(1, 2), found)  # (rows, dim, dim)
+            times = partial(_whole_times, left, own_ridge)
+        else:
+            times = partial(_left_times, found, everything, own_ridge)
+        residual = right - times(x)
         direction, size = residual, (residual * residual).sum(dim=1, keepdim=True)
         for _ in range(_DESCENT_STEPS):
-            onto = _left_times(direction, found, everything, own_ridge)
+            onto = times(direction)
             step = size / (direction * onto).sum(dim=1, keepdim=True).clamp(min=_TINY)
             x, residual = x + step * direction, residual - step * onto
             before, size = size, (residual * residual).sum(dim=1, keepdim=True)
@@ -112,10 +119,16 @@ def _descend(
     return solved
 
 
-def _left_times(x: Tensor, found: Tensor, everything: Tensor, ridge: Tensor) -> Tensor:
+def _left_times(found: Tensor, everything: Tensor, ridge: Tensor, x: Tensor) -> Tensor:
     """(sum_S z z' + everything + ridge I) x for each row, (rows, dim)."""
     scores = torch.bmm(found, x[..., None])  # (rows, width, 1)
     answer: Tensor = torch.bmm(scores.transpose(1, 2), found).squeeze(1) + x @ everything + ridge * x
+    return answer
+
+
+def _whole_times(left: Tensor, ridge: Tensor, x: Tensor) -> Tensor:
+    """(left + ridge I) x for each row, (rows, dim)."""
+    answer: Tensor = torch.bmm(left, x[..., None]).squeeze(2) + ridge * x
     return answer
 
 

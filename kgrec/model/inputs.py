@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from kgrec.config import TrainConfig
+from kgrec.config import ItemItemConfig, TrainConfig
 from kgrec.graph.propagation import Channel, ItemLinks, unit_idf_weights
 from kgrec.model.component import Component
 from kgrec.model.likeness import Likeness
 from kgrec.model.nearest import NeighbourMatrix
 from kgrec.model.neighbours import NeighbourSettings, fit_neighbours
 from kgrec.model.prior import ItemEncoder
+
+_LEAST_NEAREST = 4  # what the setting is divided by at most
+_USERS_PER_NEAREST = 8
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,17 @@ class FitInputs:
             ),
         ]  # fmt: skip
         exact = int(np.count_nonzero(self.n_likes)) <= config.exact_items
+        most = nearest_for(config, self.likes.shape[0])
         many, few = (
             fit_neighbours(
                 self.likes, self.link_weights, text, one, exact_items=config.exact_items, nearest=nearest,
                 kept=config.kept, rank=config.rank if exact else config.rank // 2, seed=self.config.seed,
             )
-            for one, nearest in zip(settings, (config.nearest, (config.nearest + 1) // 2), strict=True)
+            for one, nearest in zip(settings, (most, (most + 1) // 2), strict=True)
         )  # fmt: skip
         return many, few
+
+
+def nearest_for(config: ItemItemConfig, n_users: int) -> int:
+    """On how many items a ridge is solved: fewer where there are few users, whose likes then span few directions."""
+    return min(config.nearest, max(config.nearest // _LEAST_NEAREST, n_users // _USERS_PER_NEAREST))

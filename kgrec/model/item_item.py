@@ -1,21 +1,23 @@
 """Item-item components: what a like of one item says of others, by ridge with the graph and by plain co-likes."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import ClassVar, Self
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 from torch import Tensor
 
 from kgrec.model.component import (
-    HALF,
+    COARSE_HALF,
     INT8,
     DefaultWeights,
     ItemChange,
     Scale,
     Shares,
     Support,
+    add_rows,
     sum_likes,
     sum_shares,
 )
@@ -40,7 +42,7 @@ class ItemItem:
     weights: ClassVar[DefaultWeights] = DefaultWeights(many=1.0)
     cold_scale = None
     reference = None
-    neighbours: csr_array = field(metadata=HALF)
+    neighbours: csr_array = field(metadata=COARSE_HALF)
     onto: Tensor = field(metadata=INT8)
     items: Tensor = field(metadata=INT8)
     warm_scale: Scale
@@ -64,10 +66,21 @@ class ItemItem:
         """What each like adds to the factors; the rows of `neighbours` come on top."""
         return sum_shares(support, self.onto)
 
-    def expect(self, values: np.ndarray) -> np.ndarray:
+    def expect(self, values: np.ndarray | csc_array) -> np.ndarray:
         """What likes of each item make expect of the others, times (n_items, width) values: (n_items, width)."""
-        found: np.ndarray = self.neighbours @ values + self.onto.numpy() @ (self.items.numpy().T @ values)
-        return found
+        onto, items = self.onto.numpy(), self.items.numpy()
+        if isinstance(values, csc_array):
+            by_column = values.T  # csr
+            found: np.ndarray = add_rows(by_column, self._by_target).numpy()
+            found += (by_column @ items) @ onto.T
+            return found.T
+        whole: np.ndarray = self.neighbours @ values + onto @ (items.T @ values)
+        return whole
+
+    @cached_property
+    def _by_target(self) -> csr_array:
+        """(n_items, n_items): row j is what adds to item j."""
+        return csr_array(self.neighbours.T.tocsr())
 
     def with_items(self, change: ItemChange) -> Self:
         """New items have no neighbours."""
@@ -106,7 +119,7 @@ class CoLikes:
     weights: ClassVar[DefaultWeights] = DefaultWeights()
     cold_scale = None
     reference = None
-    neighbours: csr_array = field(metadata=HALF)
+    neighbours: csr_array = field(metadata=COARSE_HALF)
     items: Tensor
     warm_scale: Scale
 

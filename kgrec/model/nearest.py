@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 from scipy.sparse import csr_array, hstack, vstack
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from kgrec.errors import KgrecError
@@ -97,7 +99,8 @@ def fit_nearest(
     if text is not None and text_weight:
         diagonal = diagonal + _add_near_texts(near, text, text_weight * gram.scale)
     shared = _Shared(gram, near, diagonal, directions, gram.times(directions))
-    return _solve_nearest(shared, ridges, rank)
+    with threadpool_limits(1, "blas"):  # more threads spend far longer on waiting for each other than on such systems
+        return _solve_nearest(shared, ridges, rank)
 
 
 def factor_gram(likes: csr_array, links: csr_array | None, user_exponent: float, link_weight: float) -> Gram:
@@ -286,40 +289,40 @@ def _solve_nearest(shared: _Shared, ridges: Sequence[NDArray[np.float32]], rank:
     inner = axes.T @ onto  # V' A V
     ridged = [inner + axes.T @ (own_ridge[:, None] * axes) for own_ridge in own_ridges]
     n_rows = max(_SOLVED_ENTRIES // nearest**2, 1)
+    width = nearest + rank
     places = torch.full((n_rows, n_items + 1), nearest)  # of each item among the nearest
-    looked_up, guessed = torch.empty((n_rows, nearest, nearest + 1)), torch.empty((n_rows, nearest, nearest))
-    systems = torch.zeros((n_rows, nearest + rank, nearest + rank))
+    guessed = torch.empty((n_rows, nearest, nearest))
+    systems = torch.zeros((n_rows, width + 1, width + 1))  # one more row and column, where what is not nearest goes
     weights = [np.empty((n_items, nearest), np.float32) for _ in ridges]
     right = [np.empty((n_items, rank), np.float32) for _ in ridges]
     order = torch.arange(nearest)
     for start in range(0, n_items, n_rows):
         rows = slice(start, min(start + n_rows, n_items))
         near, target = columns[rows].long(), entries[rows]  # (rows, nearest)
-        n_here = len(near)
-        own = places[:n_here]
+        n_here, flat = len(near), near.view(-1)
+        own, guess, system = places[:n_here], guessed[:n_here], systems[:n_here]
         own.scatter_(1, near, order.expand(n_here, -1))
         own[:, n_items] = nearest
-        found = own.gather(1, columns[near].view(n_here, -1).long()).view(n_here, nearest, nearest)
+        found = own.gather(1, columns.index_select(0, flat).view(n_here, -1).long()).view(n_here, nearest, nearest)
         own.scatter_(1, near, nearest)
-        among = looked_up[:n_here].zero_().scatter_(2, found, entries[near])[..., :nearest]
-        among = torch.maximum(among, among.transpose(1, 2))  # an entry may be cut in one of its rows
-        guess, these = guessed[:n_here], imputed[near]
-        torch.bmm(these, these.transpose(1, 2), out=guess)
-        among = torch.where(among == 0, guess, among)
+        these = imputed.index_select(0, flat).view(n_here, nearest, -1)
+        system[:, :nearest, :nearest] = torch.bmm(these, these.transpose(1, 2), out=guess)
+        known = entries.index_select(0, flat).view(n_here, nearest, nearest)
+        system.scatter_(2, found, known)
+        system.scatter_(1, found.transpose(1, 2), known.transpose(1, 2))  # an entry may be cut in one of its rows
         v, av, whole = axes[rows], onto[rows], diagonal[rows, None]
         outer = v[..., None] * av[:, None]
         outer = outer + outer.transpose(1, 2)
-        of_near, of_axes = onto[near] - target[..., None] * v[:, None], axes[near]
+        of_axes = axes.index_select(0, flat).view(n_here, nearest, rank)
+        of_near = onto.index_select(0, flat).view(n_here, nearest, rank) - target[..., None] * v[:, None]
         for place, own_ridge in enumerate(own_ridges):
-            system = systems[:n_here]
-            system[:, :nearest, :nearest] = among
             system.diagonal(dim1=1, dim2=2)[:, :nearest] = diagonal[near] + own_ridge[near]
-            system[:, nearest:, :nearest] = (of_near + own_ridge[near, None] * of_axes).transpose(1, 2)
+            system[:, :nearest, nearest:width] = torch.addcmul(of_near, own_ridge[near, None], of_axes)
             least = (whole - own_ridge[rows, None])[..., None] * v[..., None] * v[:, None]
             broad = ridged[place] - outer + least
             broad.diagonal(dim1=1, dim2=2).mul_(1 + _ROUNDING)
-            system[:, nearest:, nearest:] = broad
-            solved = _solve(system, torch.cat([target, av - whole * v], 1))
+            system[:, nearest:width, nearest:width] = broad
+            solved = _solve(system[:, :width, :width].numpy(), torch.cat([target, av - whole * v], 1).numpy())
             weights[place][rows], right[place][rows] = solved[:, :nearest], solved[:, nearest:]
     left = np.ascontiguousarray(shared.directions[:, :rank])
     index = shared.near.index[:-1]
@@ -334,23 +337,28 @@ def _with_none(values: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(np.concatenate([values, np.zeros((1, *values.shape[1:]), np.float32)]))
 
 
-def _solve(left: Tensor, right: Tensor) -> Tensor:
+def _solve(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
     """Solves (n, k, k) symmetric systems for (n, k); where one is not positive definite its diagonal grows.
 
-    What is above the diagonal is not read.
+    What is below the diagonal is not read.
 
     Raises:
         KgrecError: growth does not help, as with values that are not finite.
     """
-    factors, failed = torch.linalg.cholesky_ex(left)
-    for _ in range(_MOST_GROWTHS):
-        again = failed.nonzero().squeeze(1)
-        if len(again) == 0:
-            solved: Tensor = torch.cholesky_solve(right[..., None], factors).squeeze(-1)
-            return solved
-        left[again] = left[again] + torch.diag_embed((_GROWTH - 1) * left[again].diagonal(dim1=1, dim2=2))
-        factors[again], failed[again] = torch.linalg.cholesky_ex(left[again])
-    raise KgrecError("the ridge of an item on its nearest items has no solution; are all likes and links finite?")
+    solved, scratch = np.empty_like(right), np.empty(left.shape[1:], np.float32)
+    diagonal = np.diag_indices_from(scratch)
+    for place, system in enumerate(left):
+        for growth in range(_MOST_GROWTHS):
+            np.copyto(scratch, system)
+            scratch[diagonal] *= np.float32(_GROWTH**growth)
+            in_order = scratch.T  # Fortran's, whose lower triangle is the upper one here
+            _, solved[place], failed = lapack.sposv(in_order, right[place], lower=True, overwrite_a=True)
+            if not failed and np.isfinite(solved[place]).all():
+                break
+        else:
+            message = "the ridge of an item on its nearest items has no solution; are all likes and links finite?"
+            raise KgrecError(message)
+    return solved
 
 
 def from_columns(rows: NDArray[np.int32], weights: NDArray[np.float32]) -> csr_array:

@@ -203,32 +203,39 @@ def _fit_exact(
         if text is not None and one.text_weight:
             _add_texts(system, text, one.text_weight * gram.scale)
         system[np.diag_indices_from(system)] += _ridge(one, gram)
-        weights = invert(system)
-        weights /= -np.diag(weights).copy()
-        np.fill_diagonal(weights, 0)
-        fitted.append(_cut(weights, dense, kept, rank, seed))
+        columns = invert(system)  # symmetric: row j becomes column j of B
+        columns /= -np.diag(columns)[:, None].copy()
+        np.fill_diagonal(columns, 0)
+        fitted.append(_cut(columns, dense, kept, rank, seed))
     return fitted
 
 
-def _cut(weights: NDArray[np.float32], gram: NDArray[np.float32], kept: int, rank: int, seed: int) -> NeighbourMatrix:
-    """The largest weights of each column, and factors of the others, which are what `weights` then holds."""
-    n_items = len(weights)
+def _cut(columns: NDArray[np.float32], gram: NDArray[np.float32], kept: int, rank: int, seed: int) -> NeighbourMatrix:
+    """The largest weights of each column, and factors of the others.
+
+    Args:
+        columns: (n_items, n_items) float32, row j is column j of the matrix; the largest weights become 0.
+        gram: (n_items, n_items) float32 of the likes.
+        kept: how many weights of a column stay.
+        rank: of the factors.
+        seed: of the randomised eigenvectors.
+    """
+    n_items = len(columns)
     kept, rank = min(kept, n_items), min(rank, n_items)
-    index, values = np.empty((n_items, kept), np.int32), np.empty((n_items, kept), np.float32)
-    for columns in _blocks(n_items):
-        block = weights[:, columns].T.copy()
-        index[columns] = np.argpartition(-np.abs(block), kept - 1, axis=1)[:, :kept]
-        values[columns] = np.take_along_axis(block, index[columns].astype(np.int64), axis=1)
-    sparse = from_columns(index, values)
-    weights[index, np.arange(n_items)[:, None]] = 0
+    index, values = np.empty((n_items, kept), np.int64), np.empty((n_items, kept), np.float32)
+    for rows in _blocks(n_items):
+        index[rows] = np.argpartition(-np.abs(columns[rows]), kept - 1, axis=1)[:, :kept]
+        values[rows] = np.take_along_axis(columns[rows], index[rows], axis=1)
+    sparse = from_columns(index.astype(np.int32), values)
+    np.put_along_axis(columns, index, 0, axis=1)
     if rank == 0:
         none = np.zeros((n_items, 0), np.float32)
         return NeighbourMatrix(sparse, none, none)
     rng = np.random.default_rng(seed)
     basis = rng.standard_normal((n_items, min(rank + OVERSAMPLES, n_items)), np.float32)
     for _ in range(POWER_STEPS):
-        basis, _ = np.linalg.qr(weights.T @ (gram @ (weights @ basis)))
-    onto = weights @ basis
+        basis, _ = np.linalg.qr(columns @ (gram @ (columns.T @ basis)))
+    onto = columns.T @ basis
     _, turned = np.linalg.eigh(onto.T @ (gram @ onto))  # ascending
     turned = turned[:, ::-1][:, :rank]
     return NeighbourMatrix(sparse, onto @ turned, basis @ turned)

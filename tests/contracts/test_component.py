@@ -281,8 +281,8 @@ def test_other_items_move_nobody(component: Component) -> None:
     before, place = to_likes(LIKED), np.searchsorted(kept, np.arange(N_ITEMS))
     after = to_likes(tuple([int(place[item]) for item in liked] for liked in LIKED))
     ours, theirs = (part_of_score(one, Support(likes)) for one, likes in ((component, before), (changed, after)))
-    # Where a liked item is gone, what is solved on the nearest liked items is solved anew.
-    tolerance = 1e-5 if component.reference is None else 1e-3
+    # Where a liked item is gone, what is solved on the nearest liked items is solved anew, with neighbours of few bits.
+    tolerance = 1e-5 if component.reference is None else 4e-3
     np.testing.assert_allclose(theirs[:, :-1], ours[:, kept], rtol=1e-4, atol=tolerance * scale_of(ours))
     if component.cold_scale is not None and component.name != Parity.name:  # the new one is as its twin
         np.testing.assert_allclose(theirs[:, -1], ours[:, NEW], rtol=2e-2, atol=1e-2 * scale_of(ours))

@@ -21,7 +21,7 @@ from kgrec.bundle.arrays import (
     unpack_pattern,
 )
 from kgrec.bundle.packing import pack_tensors, unpack_tensors
-from kgrec.model.component import HALF, INT8, SYMMETRIC, round_int8
+from kgrec.model.component import COARSE_HALF, HALF, INT8, SYMMETRIC, round_int8
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,32 @@ def test_eight_bits_lose_less_than_a_hundredth_of_a_rows_largest_number() -> Non
     lost = (found - rows).abs().amax(dim=1)
     assert (lost <= rows.abs().amax(dim=1) / 250).all()
     assert not found[50].any()
+
+
+@dataclass(frozen=True)
+class Half:
+    weights: csr_array = field(metadata=HALF)
+
+
+@dataclass(frozen=True)
+class Coarse:
+    weights: csr_array = field(metadata=COARSE_HALF)
+
+
+@given(st.integers(0, 2**32), st.floats(1e-3, 1e3))
+@settings(deadline=None, max_examples=40)
+def test_six_bits_lose_less_than_a_sixtieth_of_each_number_once(seed: int, size: float) -> None:
+    weights = size * np.random.default_rng(seed).normal(size=(4, 9)).astype(np.float32)
+    weights[np.abs(weights) < 1e-3] = 1.0  # below 2^-14 half precision itself has fewer bits
+    found = round_stored(Coarse(csr_array(weights)))
+    np.testing.assert_allclose(found.weights.toarray(), weights, rtol=1 / 60)
+    np.testing.assert_array_equal(round_stored(found).weights.data, found.weights.data)
+
+
+def test_weights_of_six_bits_take_less_room_in_a_file() -> None:
+    value = draw(0, (300, 200)).rounded
+    whole, coarse = (pack_tensors(to_arrays(kind, "x"))[0] for kind in (Half(value), Coarse(value)))
+    assert len(coarse) < 0.9 * len(whole)
 
 
 def test_columns_take_two_bytes_where_they_fit() -> None:

@@ -5,7 +5,9 @@ from fitted import COLD, CONFIG, N_ITEMS, draw_inputs, to_support
 from planted import draw_unit_rows
 from scipy.sparse import csr_array
 
+from kgrec.config import ItemItemConfig
 from kgrec.model.component import ItemChange, Scale, Support, deviate
+from kgrec.model.inputs import nearest_for
 from kgrec.model.item_item import CoLikes, ItemItem, ItemItemFew, carry_neighbours
 from kgrec.model.knowledge import Knowledge
 from kgrec.model.neighbours import NeighbourSettings, co_likes, fit_neighbours
@@ -34,6 +36,11 @@ def test_the_ridge_is_that_of_the_settings_for_many_and_for_few_likes() -> None:
         np.testing.assert_allclose(found.onto @ found.items.T, expected.left @ expected.right.T, atol=1e-4)
         assert not found.neighbours.toarray()[:, COLD].any()
         assert not found.items[COLD].any()
+
+
+def test_few_users_need_few_nearest_items() -> None:
+    config = ItemItemConfig(nearest=200)
+    assert [nearest_for(config, n_users) for n_users in (1, 400, 800, 1600, 10**6)] == [50, 50, 100, 200, 200]
 
 
 def test_what_likes_make_expect_is_the_whole_matrix() -> None:
