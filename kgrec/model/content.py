@@ -25,6 +25,7 @@ from kgrec.model.component import (
 )
 from kgrec.model.inputs import FitInputs
 from kgrec.model.item_item import ItemItem, carry_neighbours
+from kgrec.model.largest import find_largest
 from kgrec.model.nearest import TEXT_SHARPNESS
 
 _POPULARITY_EXPONENT = 0.3
@@ -33,7 +34,7 @@ _BLOCK = 64  # items placed at once
 _REFERENCES = 1000  # cold items that say how a user's scores spread
 _ENOUGH_COLD = 300  # where there are fewer, liked items are references, placed as if they were cold
 
-Expect = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Expect = Callable[[csc_array], NDArray[np.float32]]  # (n_items, n) to (n_items, n)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Content:
     def fit(cls, inputs: FitInputs) -> "Content | None":
         """Places the cold items, likes being those of users and what an item-item ridge expects of them."""
         item_item = inputs.earlier.get(ItemItem.name)
-        expect = item_item.expect if isinstance(item_item, ItemItem) else None
+        expect = _expect_by(item_item) if isinstance(item_item, ItemItem) else None
         config = inputs.config.content
         return fit_content(
             inputs.likes, inputs.text.numpy(), inputs.links, inputs.channels, config, link_weight=config.link_weight,
@@ -131,7 +132,8 @@ class Content:
             if own is not None:
                 rows = torch.from_numpy(own[start : start + _BLOCK])
                 near = torch.where(liked == rows[:, None], -torch.inf, near)
-            exponent, place = near.topk(min(self.nearest, len(liked) - (own is not None)), dim=1)
+            place = find_largest(near, min(self.nearest, len(liked) - (own is not None)))
+            exponent = near.gather(1, place)
             found = among[place]  # (n, nearest, width)
             left = torch.exp(found @ found.transpose(1, 2) - shift)
             left.diagonal(dim1=1, dim2=2).add_(self.ridge)
@@ -147,11 +149,11 @@ class Content:
         owner = np.repeat(np.arange(n_columns), rows.shape[1])
         if expect is None:
             return csc_array((weights.ravel(), (rows.ravel(), owner)), shape=(n_items, n_columns))
-        dense = np.zeros((n_items, n_columns), np.float32)
-        dense[rows.ravel(), owner] = weights.ravel()
-        dense += expect(dense)
-        by_column = torch.from_numpy(dense).T.contiguous()
-        kept = by_column.abs().topk(min(self.kept, n_items), dim=1, sorted=False).indices  # (n, n_kept)
+        few = csc_array((weights.ravel(), (rows.ravel(), owner)), shape=(n_items, n_columns), dtype=np.float32)
+        whole = expect(few)
+        whole[rows.ravel(), owner] += weights.ravel()
+        by_column = torch.from_numpy(np.ascontiguousarray(whole.T))
+        kept = find_largest(by_column.abs(), min(self.kept, n_items))  # (n, n_kept)
         values, owner = by_column.gather(1, kept).numpy(), np.repeat(np.arange(n_columns), kept.shape[1])
         return csc_array((values.ravel(), (kept.numpy().ravel(), owner)), shape=(n_items, n_columns))
 
@@ -244,6 +246,18 @@ def fit_content(
     placed = columns.tocoo()
     neighbours = csr_array((placed.data, (placed.row, cold[placed.col])), shape=(n_items, n_items), dtype=np.float32)
     return replace(unplaced, neighbours=neighbours, reference=reference)
+
+
+def _expect_by(item_item: ItemItem) -> Expect:
+    """`ItemItem.expect` at the cost of a column's own entries: every weight is read once, not once for each block."""
+    across, items, onto = csr_array(item_item.neighbours.T.tocsr()), item_item.items.numpy(), item_item.onto.numpy()
+
+    def expect(values: csc_array) -> NDArray[np.float32]:
+        by_column = csr_array(values.T)
+        found: NDArray[np.float32] = (by_column @ across).toarray() + (by_column @ items) @ onto.T
+        return found.T
+
+    return expect
 
 
 def _carry_rows(matrix: csr_array, change: ItemChange) -> csr_array:

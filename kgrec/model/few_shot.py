@@ -105,7 +105,7 @@ class _Episodes(nn.Module):
     def __init__(self, vectors: Tensor, centre: Tensor, popularity: Tensor, start: FewShot | None) -> None:
         super().__init__()
         device = vectors.device
-        self.vectors, self.logits = vectors, Logits(popularity)
+        self.vectors, self.gram, self.logits = vectors, vectors.T @ vectors, Logits(popularity)
         scalars, mapping = [5.0, 0.05, 0.3], torch.eye(vectors.shape[1])
         if start is not None:
             scalars = [start.ridge_base, start.ridge_slope, start.alpha]
@@ -117,16 +117,16 @@ class _Episodes(nn.Module):
 
     def forward(self, index: Tensor, mask: Tensor, candidates: Tensor) -> Tensor:
         """Logits (n, n_candidates) for supports given as padded columns (n, width) and their mask."""
-        items = self.vectors @ self.map  # (n_items, dim)
-        # not items[index], whose gradient several threads add up in any order
-        shown = nn.functional.embedding(index, items) * mask[..., None]  # (n, width, dim)
+        # not vectors[index], whose gradient several threads add up in any order
+        shown = nn.functional.embedding(index, self.vectors) @ self.map * mask[..., None]  # (n, width, dim)
         n_likes = mask.sum(dim=1)
         base, slope, alpha = self.log_scalars.exp()
         ridge = (base + slope * n_likes)[:, None]  # (n, 1)
-        identity = torch.eye(items.shape[1], device=items.device)
-        left = shown.transpose(1, 2) @ shown + alpha * (items.T @ items) + ridge[..., None] * identity
+        gram = self.map.T @ self.gram @ self.map
+        identity = torch.eye(gram.shape[0], device=gram.device)
+        left = shown.transpose(1, 2) @ shown + alpha * gram + ridge[..., None] * identity
         users = torch.linalg.solve(left, shown.sum(dim=1) + ridge * self.centre)  # (n, dim)
-        among = nn.functional.embedding(candidates, items)
+        among = nn.functional.embedding(candidates, self.vectors) @ self.map
         logits: Tensor = self.logits(users @ among.T + self.logits.offset(n_likes, candidates), n_likes)
         return logits
 

@@ -16,6 +16,7 @@ from kgrec.graph.propagation import LINKS, TASTES, TEXT, Channel, ItemLinks, uni
 from kgrec.model.component import HALF, INT8
 
 _BATCH = 512
+_BLOCK_ITEMS = 8192  # whose weighted features are held at once
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,15 @@ def build_ridge_problem(
     features = np.hstack([channel.features for channel in channels] or [np.zeros((n_items, 0), np.float32)])
     kinds = np.array([channel_kind(c) for c in channels for _ in range(c.features.shape[1])], dtype=np.str_)
     mean = np.average(item_vectors, axis=0, weights=item_weights).astype(np.float32)
-    weighted = (features * item_weights[:, None]).astype(np.float32)
-    return RidgeProblem(features, kinds, weighted.T @ features, weighted.T @ (item_vectors - mean), mean)
+    width, dim = features.shape[1], item_vectors.shape[1]
+    left, right = np.zeros((width, width), np.float32), np.zeros((width, dim), np.float32)
+    roots = np.sqrt(item_weights)[:, None]
+    for start in range(0, n_items, _BLOCK_ITEMS):
+        rows = slice(start, start + _BLOCK_ITEMS)
+        weighted = (features[rows] * roots[rows]).astype(np.float32)
+        left += weighted.T @ weighted  # of itself: numpy computes one triangle
+        right += weighted.T @ ((item_vectors[rows] - mean) * roots[rows]).astype(np.float32)
+    return RidgeProblem(features, kinds, left, right, mean)
 
 
 class HiddenLayer(nn.Module):

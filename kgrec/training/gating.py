@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from torch import Tensor
 
 from kgrec.config import GateConfig
 from kgrec.metrics import find_popular
@@ -21,10 +22,9 @@ _MANY = 21  # supports from here on are gated as known users are
 _OUT_OF_SIGHT = 10.0  # deviations: items without likes are not shown to users without likes
 _SHIFT, _SPREAD, _DISLIKE = -1.0, 0.5, 0.3  # of cold items, where too few can be asked and there are many likes
 _SHIFTS, _SPREADS = (-1.5, -1.0, -0.5, -0.25, 0.0, 0.5, 1.0), (0.4, 0.5, 0.7, 1.0, 1.4)
-_SHOWN_SHIFT = -0.25  # how far cold items go up where that costs next to nothing
 _DISLIKES = (0.0, 0.15, 0.3, 0.6, 1.0)
 _NEW_ITEMS = 0.1  # share of the items that are held out in a question over all items, at most
-_ROOM_FOR_COLD = 0.01  # share of the objective over all items that may be given up to show cold ones
+_ROOM_FOR_COLD = 0.02  # share of the objective on the other items that may be given up to show cold ones
 _ENOUGH_USERS = 100
 _ENOUGH_FOR_CAP = 30  # users, of fewer the mean says little
 _FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
@@ -289,30 +289,27 @@ def _level(
     rng: np.random.Generator,
     verdicts: list[Verdict],
 ) -> _Bucket:
-    """Gives cold items the spread and the level in a common ranking that are best over all items.
+    """Gives cold items the spread and the level among all items that show the most of those that users like.
 
-    From there they go up a little where that costs next to nothing: an item that is never shown stays cold.
+    It may cost little of the quality on the other items.
     """
     asked = _asked(slices, "overall", "", start, end, rng) if start else None
     if asked is None or len(asked.support.indptr) <= _ENOUGH_USERS or not bool(model.cold.any()):
         return bucket
     question = ask(model, asked, k, usable=_weighing(model, bucket))
+    of_known, of_new = (
+        replace(question, relevant=question.relevant & kind) for kind in (~question.cold, question.cold)
+    )
 
-    def judge(spread: float, shift: float) -> Judged:
-        return question.judge(question.blend(bucket.warm, spread * bucket.cold, shift, dislike))
+    def rank(spread: float, shift: float) -> Tensor:
+        return question.blend(bucket.warm, spread * bucket.cold, shift, dislike)
 
-    default = (bucket.spread, bucket.shift)
-    found = {default: judge(*default)} | {
-        (spread, shift): judge(spread, shift) for spread in _SPREADS for shift in _SHIFTS
-    }
-    best = max(found, key=lambda tried: found[tried].objective)
-    if not is_clear(compare(found[best], found[default])):
-        best = default
-    room = (1 - _ROOM_FOR_COLD) * found[best].objective
-    cheap = [shift for (spread, shift), one in found.items() if spread == best[0] and one.objective >= room]
-    shift = max(shift for shift in cheap if shift <= max(best[1], _SHOWN_SHIFT))
-    verdicts.append(_to_verdict(f"{_title(start, end)}, all items", question, found[best[0], shift]))
-    return replace(bucket, spread=best[0], shift=shift)
+    ranked = {(spread, shift): rank(spread, shift) for shift in _SHIFTS for spread in _SPREADS}
+    least = (1 - _ROOM_FOR_COLD) * of_known.judge(rank(bucket.spread, -_OUT_OF_SIGHT)).objective
+    cheap = [stand for stand, scores in ranked.items() if of_known.judge(scores).objective >= least]
+    spread, shift = max(cheap or list(ranked)[:1], key=lambda stand: of_new.judge(ranked[stand]).objective)
+    verdicts.append(_to_verdict(f"{_title(start, end)}, all items", question, question.judge(ranked[spread, shift])))
+    return replace(bucket, spread=spread, shift=shift)
 
 
 def _choose_dislike(

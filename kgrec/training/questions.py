@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from kgrec.metrics import find_popular, geometric_mean, popularity_weights
 from kgrec.model.component import Support
+from kgrec.model.largest import find_largest
 from kgrec.model.model import Model
 from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
 
@@ -180,6 +182,8 @@ def ask(
     """
     counts = model.n_likes.numpy()
     columns = np.arange(model.n_items) if slice_.candidates is None else np.flatnonzero(slice_.candidates)
+    columns = columns[np.argsort(counts[columns] == 0, kind="stable")]  # those without likes last, in one piece
+    n_warm = int(np.count_nonzero(counts[columns]))
     popular = find_popular(counts, POPULAR_ITEMS) if popular is None else popular
     weight = popularity_weights(counts).astype(np.float32)
     among = torch.from_numpy(columns)
@@ -190,26 +194,31 @@ def ask(
         "weight": torch.from_numpy(weight[columns]),
         "popular": torch.from_numpy(popular[columns]),
     }
-    n_components = len(model.components)
+    places = [place for place, name in enumerate(model.names) if name in usable]
+    factors = [model.components[place].items[among] for place in places]
+    place_of = _places(columns, model.n_items)
+    n_components, n_users = len(model.components), slice_.support.shape[0]
     blocks: list[dict[str, Tensor]] = []
     sums = [np.zeros((n_components, n_components)) for _ in range(2)]
-    for rows in _blocks(slice_.support.shape[0], len(columns)):
+    heard = torch.empty((len(places), min(_block_users(len(columns)), n_users), len(columns)))  # each block's in turn
+    for rows in _blocks(n_users, len(columns)):
         block = select_users(slice_, rows)
         if sentences is None:
             support = Support(block.support)
         else:
             support = model.hear(csr_array(block.support.shape, dtype=np.float32), sentences[rows])
-        parts = listen(model, support, usable, columns)  # (n_components, n, n_columns)
-        for place, chosen in enumerate((~cold, cold)):
-            if chosen.any():
-                flat = parts[:, :, chosen].reshape(n_components, -1)
-                sums[place] += (flat @ flat.T).double().numpy() / int(chosen.sum())
-        barred = torch.from_numpy(_barred(block)[:, columns])
+        parts = listen(model, support, usable, columns, factors, heard[:, : len(rows)])
+        for total, of_kind in zip(sums, (parts[..., :n_warm], parts[..., n_warm:]), strict=True):
+            if places and of_kind.shape[2]:
+                by_user = of_kind.transpose(0, 1)
+                together = torch.bmm(by_user, by_user.transpose(1, 2)).double().sum(dim=0).numpy()
+                total[np.ix_(places, places)] += together / of_kind.shape[2]
+        barred = _mark([block.support, block.left_out], place_of, len(columns))
         index, twice = _shorten(parts, barred, cold)
-        relevant = torch.from_numpy(block.relevant[:, columns].toarray() > 0)
+        relevant = _mark([block.relevant], place_of, len(columns))
         blocks.append(
             {
-                "parts": parts.gather(2, index.expand(n_components, -1, -1)),
+                "parts": parts.gather(2, index.expand(len(places), -1, -1)),
                 **{name: values[index] for name, values in of_item.items()},
                 "barred": barred.gather(1, index) | twice,
                 "relevant": relevant.gather(1, index),
@@ -217,78 +226,132 @@ def ask(
                 "total_weight": torch.from_numpy(np.asarray(block.relevant @ weight, np.float32)),
             }
         )
-    n_users = max(slice_.support.shape[0], 1)
-    joined = {name: torch.cat([block[name] for block in blocks], dim=int(name == "parts")) for name in blocks[0]}
-    return Question(**joined, together=sums[0] / n_users, cold_together=sums[1] / n_users, k=min(k, model.n_items))
+    joined = {name: _join_blocks([block[name] for block in blocks], fill=name == "barred") for name in blocks[0]}
+    said = joined["parts"]
+    joined["parts"] = torch.zeros((n_components, *said.shape[1:])).index_copy_(0, torch.tensor(places).long(), said)
+    together, cold_together = (total / max(n_users, 1) for total in sums)
+    return Question(**joined, together=together, cold_together=cold_together, k=min(k, model.n_items))
 
 
 @torch.inference_mode()
-def listen(model: Model, support: Support, usable: Collection[str], columns: NDArray[np.int64]) -> Tensor:
-    """What each component says of some items, centred and brought to a deviation of 1.
+def listen(
+    model: Model,
+    support: Support,
+    usable: Collection[str],
+    columns: NDArray[np.int64],
+    factors: Sequence[Tensor] | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """What each usable component says of some items, centred and brought to a deviation of 1.
 
     Args:
         model: its gate is not read.
         support: of n_users.
-        usable: the names of the components that say something; the others' parts are 0.
-        columns: (n_columns,) int64: the items' rows.
+        usable: the names of the components that say something.
+        columns: (n_columns,) int64: the items' rows; it is fastest where those without likes stand together.
+        factors: each usable component's factors of these items, (n_columns, width); None: they are looked up.
+        out: (n_usable, n_users, n_columns) float32 to write to; None: new memory.
 
     Returns:
-        (n_components, n_users, n_columns) float32.
+        (n_usable, n_users, n_columns) float32, in the order of the model's components.
     """
-    heard = torch.zeros((len(model.components), support.likes.shape[0], len(columns)))
+    components = [component for component in model.components if component.name in usable]
     among = torch.from_numpy(columns)
-    cold = model.cold[among]
-    for place, component in enumerate(model.components):
-        if component.name not in usable:
-            continue
+    factors = [component.items[among] for component in components] if factors is None else factors
+    heard = torch.empty((len(components), support.likes.shape[0], len(columns))) if out is None else out
+    cold = model.cold[among].numpy()
+    bounds = [0, *(np.flatnonzero(np.diff(cold)) + 1).tolist(), len(columns)]
+    for component, items, scores in zip(components, factors, heard, strict=True):
         part = model.part(component, support)
-        torch.mm(part.users, component.items[among].T, out=heard[place])
-        if part.added is not None:
-            heard[place] += part.added[:, among]
-        for chosen, (mean, unit) in ((~cold, part.warm), (cold, part.cold)):
-            if chosen.all():
-                heard[place].sub_(mean[:, None]).mul_(unit[:, None])
-            elif chosen.any():
-                heard[place][:, chosen] = (heard[place][:, chosen] - mean[:, None]) * unit[:, None]
+        added = None if part.added is None else part.added[:, among]
+        for start, end in pairwise(bounds):
+            mean, unit = (values[:, None] for values in (part.cold if cold[start : start + 1].any() else part.warm))
+            run = scores[:, start:end]
+            torch.addmm(-mean, part.users, items[start:end].T, out=run)
+            if added is not None:
+                run.add_(added[:, start:end])
+            run.mul_(unit)  # in steps that are the same for every item: equal scores stay equal
     return heard
 
 
+def _join_blocks(blocks: Sequence[Tensor], *, fill: bool) -> Tensor:
+    """Those of several blocks of users in one, (..., n_users, n_short) or (n_users,); `fill` ends the shorter lists."""
+    if blocks[0].ndim == 1:
+        return torch.cat(list(blocks))
+    width = max(block.shape[-1] for block in blocks)
+    padded = [torch.nn.functional.pad(block, (0, width - block.shape[-1]), value=fill) for block in blocks]
+    return torch.cat(padded, dim=-2)
+
+
+def _places(columns: NDArray[np.int64], n_items: int) -> NDArray[np.int64]:
+    """(n_items,): the place of each item among some, -1 for the others."""
+    places = np.full(n_items, -1)
+    places[columns] = np.arange(len(columns))
+    return places
+
+
+def _mark(matrices: Sequence[csr_array | None], place_of: NDArray[np.int64], width: int) -> Tensor:
+    """(n_users, width) bool: the entries of matrices, (n_users, n_items), at the places that `_places` gives items."""
+    found = [matrix for matrix in matrices if matrix is not None]
+    marked = np.zeros((found[0].shape[0], width), np.bool_)
+    for matrix in found:
+        rows, items = matrix.nonzero()
+        kept = place_of[items] >= 0
+        marked[rows[kept], place_of[items[kept]]] = True
+    return torch.from_numpy(marked)
+
+
+def _block_users(n_items: int) -> int:
+    return max(_BLOCK_SCORES // max(n_items, 1), 1)
+
+
 def _blocks(n_users: int, n_items: int) -> Iterator[NDArray[np.int64]]:
-    step = max(_BLOCK_SCORES // max(n_items, 1), 1)
+    step = _block_users(n_items)
     starts = range(0, n_users, step) if n_users else range(1)
     return (np.arange(start, min(start + step, n_users)) for start in starts)
 
 
-def _barred(slice_: Slice) -> NDArray[np.bool_]:
-    barred = np.zeros(slice_.support.shape, np.bool_)
-    if slice_.candidates is not None:
-        barred[:, ~slice_.candidates] = True
-    barred[slice_.support.nonzero()] = True
-    if slice_.left_out is not None:
-        barred[slice_.left_out.nonzero()] = True
-    return barred
-
-
 def _shorten(parts: Tensor, barred: Tensor, cold: Tensor) -> tuple[Tensor, Tensor]:
-    """The items from the top of each part, (n_users, n_short), and which of them are there twice."""
+    """The items from the top of each part, (n_users, n_short), and which of them are there twice.
+
+    Args:
+        parts: (n_parts, n_users, n_items) float32. What is barred is set to -inf meanwhile, which saves a copy.
+        barred: (n_users, n_items) bool.
+        cold: (n_items,) bool; it is fastest where the items without likes stand together.
+    """
+    n_items = parts.shape[2]
+    kinds = [(torch.nonzero(kind).squeeze(1), most) for kind, most in ((~cold, _SHORTLIST), (cold, _SHORTLIST // 2))]
+    telling = [[part for part in parts if _tells(_columns(part, rows))] for rows, _ in kinds]
+    users, items = barred.nonzero(as_tuple=True)
+    before = parts[:, users, items]
+    parts[:, users, items] = -torch.inf
     tops = []
-    for chosen, most in ((~cold, _SHORTLIST), (cold, _SHORTLIST // 2)):
-        depth = min(most, int(chosen.sum()))
+    for (rows, most), of_kind in zip(kinds, telling, strict=True):
+        depth = min(most, len(rows))
         if not depth:
             continue
-        rows = torch.nonzero(chosen).squeeze(1)
-        for part in parts:
-            own = part[:, rows]
-            if (own != own[:, :1]).any():
-                tops.append(rows[own.masked_fill(barred[:, rows], -torch.inf).topk(depth, dim=1).indices])
-            elif not tops:
-                tops.append(rows[:depth].expand(len(part), -1))
-    width = parts.shape[0] * (_SHORTLIST + _SHORTLIST // 2)
+        tops += [rows[find_largest(_columns(part, rows), depth)] for part in of_kind]
+        if not tops:
+            tops.append(rows[:depth].expand(parts.shape[1], -1))
+    parts[:, users, items] = before
     index = torch.cat(tops, dim=1).sort(dim=1).values
     twice = torch.nn.functional.pad(index[:, 1:] == index[:, :-1], (1, 0))
-    # all blocks of users have one width
-    missing = width - index.shape[1]
-    return torch.nn.functional.pad(index, (0, missing)), torch.nn.functional.pad(twice, (0, missing), value=True)
+    width = int((~twice).sum(dim=1).max()) if len(index) else 1
+    index = index.masked_fill(twice, n_items).sort(dim=1).values[:, :width]  # without what is there twice
+    return index.masked_fill(index == n_items, 0), index == n_items
+
+
+def _columns(part: Tensor, rows: Tensor) -> Tensor:
+    """Some columns, ascending, of (n_users, n_items): a view where they stand together."""
+    together = len(rows) and int(rows[-1] - rows[0]) == len(rows) - 1
+    return part[:, int(rows[0]) : int(rows[-1]) + 1] if together else part[:, rows]
+
+
+def _tells(part: Tensor) -> bool:
+    """Whether anybody's scores, (n_users, n), differ."""
+    if not part.numel():
+        return False
+    return bool((part[0] != part[0, 0]).any() or (part != part[:, :1]).any())
 
 
 def judge_factors(users: Tensor, items: Tensor, slice_: Slice, counts: NDArray[np.int64], k: int = 20) -> Judged:
@@ -302,19 +365,22 @@ def judge_factors(users: Tensor, items: Tensor, slice_: Slice, counts: NDArray[n
         k: length of a list.
     """
     candidates = np.arange(slice_.n_items) if slice_.candidates is None else np.flatnonzero(slice_.candidates)
-    weight = popularity_weights(counts[candidates]).astype(np.float32)
-    among = items[torch.from_numpy(candidates)]
+    weight = np.zeros(slice_.n_items, np.float32)
+    weight[candidates] = popularity_weights(counts[candidates])
+    among, place_of = items[torch.from_numpy(candidates)], _places(candidates, slice_.n_items)
+    of_candidate = torch.from_numpy(weight[candidates])
     judged: list[Judged] = []
     for rows in _blocks(len(users), len(candidates)):
         block = select_users(slice_, rows)
-        relevant = torch.from_numpy(block.relevant[:, candidates].toarray() > 0)
-        shape = relevant.shape
-        nothing = torch.zeros(shape, dtype=torch.bool)
-        none = np.zeros((0, 0))
+        scores = users[torch.from_numpy(rows)] @ among.T
+        scores.masked_fill_(_mark([block.support, block.left_out], place_of, len(candidates)), -torch.inf)
+        index = find_largest(scores, min(k, len(candidates)))
+        top, relevant = scores.gather(1, index), _mark([block.relevant], place_of, len(candidates))
+        nothing, none = torch.zeros(index.shape, dtype=torch.bool), np.zeros((0, 0))
         question = Question(
-            torch.zeros((0, *shape)), nothing, torch.zeros(shape), torch.from_numpy(_barred(block)[:, candidates]),
-            relevant, torch.from_numpy(weight).expand(shape), nothing, relevant.sum(dim=1).float(),
-            torch.from_numpy(np.asarray(block.relevant[:, candidates] @ weight, np.float32)), none, none, k,
+            torch.zeros((0, *index.shape)), nothing, torch.zeros(index.shape), torch.isneginf(top),
+            relevant.gather(1, index), of_candidate[index], nothing, relevant.sum(dim=1).float(),
+            torch.from_numpy(np.asarray(block.relevant @ weight, np.float32)), none, none, k,
         )  # fmt: skip
-        judged.append(question.judge(users[torch.from_numpy(rows)] @ among.T))
+        judged.append(question.judge(top))
     return Judged(*(np.concatenate([getattr(one, name) for one in judged]) for name in _METRICS))

@@ -206,8 +206,13 @@ def choose_prior(
     ridge = ials_ridge(cold.support, settings.alpha, settings.regularisation)
     users = solve_supports(cold.support, items, ridge, settings.alpha)
 
+    among = np.arange(cold.n_items) if cold.candidates is None else np.flatnonzero(cold.candidates)
+    problem = replace(drafted.problem, features=drafted.problem.features[among])  # only these items are ranked
+
     def measure(tried: PriorSettings) -> Judged:
-        return judge_factors(users, torch.from_numpy(drafted.problem.predict(tried)), cold, counts)
+        placed = torch.zeros_like(items)
+        placed[torch.from_numpy(among)] = torch.from_numpy(problem.predict(tried))
+        return judge_factors(users, placed, cold, counts)
 
     found = choose_setting(
         chosen.regularisation, config.regularisations, partial(_measure_ridge, measure, chosen),

@@ -41,8 +41,7 @@ def plant(
     barred[:, among] = False
     barred |= support.toarray() > 0
     said[barred] = -np.inf
-    relevant = np.zeros(said.shape, bool)
-    np.put_along_axis(relevant, np.argsort(-said, axis=1)[:, :n_relevant], True, axis=1)
+    relevant = said > -np.sort(-said, axis=1)[:, n_relevant, None]  # none that is tied with one that is not
     candidates = np.zeros(N_ITEMS, bool)
     candidates[among] = True
     return Slice(slice_name, slice_name, support, to_csr(relevant & ~barred), candidates)

@@ -1,0 +1,176 @@
+"""What training costs on large synthetic catalogues: time, processor time and memory, and how they grow.
+
+    python scripts/benchmarks/synthetic.py FOLDER... --threads 2 --out runs/synthetic.json
+
+Each folder holds the tables of one catalogue, as `kgrec load` reads them, with the schema in catalogue.toml. Rows are
+sorted by likes, each is a process of its own, and texts are encoded before the clock starts. Growth is by how much the
+processor time is multiplied for each doubling of the likes, from the row above: 2 is linear.
+
+With --words a text is the mean of random vectors of its words: a language model takes long to read 200,000 titles, and
+training costs the same.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+from peers import read_peak_mb
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from graph_schema import CatalogueSchema, GraphTables
+from graph_schema.staging import stage_tables
+from kgrec import cache_dir
+from kgrec.config import TrainConfig
+from kgrec.questions.splits import read_likes
+from kgrec.text.encoder import OnTexts, load_encoder
+from kgrec.training.dataset import build_graph
+from kgrec.training.pipeline import fit_model
+from loaders import open_source
+
+
+@dataclass(frozen=True)
+class WordEncoder:
+    """An `Encoder` whose texts are the normed mean of random vectors of their words."""
+
+    dim: int = 384
+    name: str = "words"
+    revision: str = "words-1"
+
+    def encode(self, texts: Sequence[str], on_texts: OnTexts | None = None) -> NDArray[np.float32]:
+        """(n, dim) float32 unit vectors."""
+        rows = {word: row for row, word in enumerate(sorted({word for text in texts for word in text.split()}))}
+        of_word = np.array([self._draw(word) for word in rows], np.float32).reshape(-1, self.dim)
+        found = np.array([of_word[[rows[word] for word in text.split()]].mean(axis=0) for text in texts], np.float32)
+        found = found.reshape(-1, self.dim)
+        if on_texts is not None:
+            on_texts(len(texts), len(texts))
+        found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.float32(1e-12))
+        return found
+
+    def _draw(self, word: str) -> NDArray[np.float32]:
+        """The same for the same word."""
+        seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
+        return np.random.default_rng(seed).standard_normal(self.dim, np.float32)
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What one training cost; `before_mb` is the peak of the process before it, with the catalogue in memory."""
+
+    folder: str
+    n_items: int
+    n_users: int
+    n_likes: int
+    n_links: int
+    train_s: float
+    train_cpu_s: float
+    before_mb: float
+    peak_mb: float
+
+
+def read_tables(folder: Path) -> GraphTables:
+    """Reads the tables of a folder by the schema that lies beside them."""
+    schema = CatalogueSchema.from_toml(folder / "catalogue.toml")
+    source = open_source("tabular", path=folder, schema=schema, cache_dir=cache_dir())
+    with TemporaryDirectory(prefix="kgrec-") as staged:
+        return stage_tables(source, Path(staged), rejects=None).to_tables()
+
+
+def measure(folder: Path, threads: int, seed: int, *, words: bool) -> TrainingCost:
+    """Trains once with the default configuration, texts encoded before."""
+    import torch
+
+    torch.set_num_threads(threads)
+    tables = read_tables(folder)
+    with TemporaryDirectory(prefix="kgrec-") as texts:
+        encoder, texts_dir = (WordEncoder(), Path(texts)) if words else (load_encoder(), cache_dir())
+        graph = build_graph(tables, encoder, texts_dir)
+    n_links = sum(len(tables.edges[name]) for name in tables.schema.graph_edges)
+    del tables
+    likes = read_likes(graph.data, graph.schema)
+    before_mb = read_peak_mb()
+    start, start_cpu = time.perf_counter(), time.process_time()
+
+    def say_stage(stage: str) -> None:
+        spent, spent_cpu = time.perf_counter() - start, time.process_time() - start_cpu
+        _say(f"{spent:.0f} s, processor {spent_cpu:.0f} s, peak {read_peak_mb():,.0f} MB: {stage}")
+
+    fit_model(graph.data, graph.schema, likes, TrainConfig(seed=seed), say_stage)
+    train_s, train_cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
+    n_users, n_items = likes.shape
+    return TrainingCost(
+        folder.name, n_items, n_users, len(likes), n_links, train_s, train_cpu_s, before_mb, read_peak_mb()
+    )
+
+
+def _say(stage: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {stage}", file=sys.stderr, flush=True)
+
+
+def measure_growth(smaller: TrainingCost, cost: TrainingCost) -> float | None:
+    """By how much processor time is multiplied for each doubling of likes between two rows."""
+    doublings = math.log2(cost.n_likes / smaller.n_likes)
+    return (cost.train_cpu_s / smaller.train_cpu_s) ** (1 / doublings) if doublings > 0 else None
+
+
+def to_table(title: str, costs: Sequence[TrainingCost]) -> Table:
+    """A row for each catalogue, those with fewer likes first."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("items", "users", "likes", "links", "train, s", "processor, s", "growth", "before, MB", "peak, MB"):
+        table.add_column(name, justify="right")
+    ordered = sorted(costs, key=lambda cost: cost.n_likes)
+    for smaller, cost in zip([None, *ordered], ordered, strict=False):
+        growth = None if smaller is None else measure_growth(smaller, cost)
+        numbers = (cost.n_items, cost.n_users, cost.n_likes, cost.n_links, cost.train_s, cost.train_cpu_s)
+        table.add_row(
+            *(f"{number:,.0f}" for number in numbers),
+            "" if growth is None else f"{growth:.2f}",
+            f"{cost.before_mb:,.0f}",
+            f"{cost.peak_mb:,.0f}",
+        )
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--words", action="store_true", help="random vectors of words in place of the language model")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="JSON file to write everything to")
+    options = parser.parse_args()
+    for name in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{name}_NUM_THREADS"] = str(options.threads)  # read by the processes that are started from here
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    costs: list[TrainingCost] = []
+    title = f"training, {options.threads} thread(s), {platform.machine()}, {time.strftime('%Y-%m-%d')}"
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
+        for folder in options.folders:
+            _say(str(folder))
+            job = processes.submit(measure, folder, options.threads, options.seed, words=options.words)
+            costs.append(job.result())
+            console.print(to_table(title, costs))
+            if options.out is not None:
+                options.out.parent.mkdir(parents=True, exist_ok=True)
+                options.out.write_text(
+                    json.dumps({"title": title, "rows": [asdict(c) for c in costs]}, indent=1) + "\n"
+                )
+
+
+if __name__ == "__main__":
+    main()
