@@ -80,6 +80,11 @@ def recommend(
             ):
                 if about.get(name):
                     say(f"{what}: {list_some(about[name])}")
+            nothing = sorted(
+                {*(wanted or support or ())} - set(table["user"].to_pylist()) - {*about.get("unknown_users", ())}
+            )
+            if nothing:
+                say(f"without an item left to recommend: {list_some(nothing)}")
             write_table(table, format_, out, "Recommendations")
             return
         answer = recommender.recommend(

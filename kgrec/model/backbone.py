@@ -31,7 +31,7 @@ class Backbone:
 
     name: ClassVar[str] = "backbone"
     baseline: ClassVar[str] = "iALS"
-    weights: ClassVar[DefaultWeights] = DefaultWeights(few=0.7, many=0.7, cold=1.0, sentence=0.4, sentence_cold=0.4)
+    weights: ClassVar[DefaultWeights] = DefaultWeights(few=0.7, many=0.7, cold=1.0, sentence=0.15, sentence_cold=0.3)
     neighbours = None
     reference = None
     items: Tensor = field(metadata=INT8)

@@ -35,7 +35,7 @@ class FewShot:
 
     name: ClassVar[str] = "few_shot"
     baseline: ClassVar[str] = ""
-    weights: ClassVar[DefaultWeights] = DefaultWeights(cold=0.3, none_cold=1.0, sentence=0.2, sentence_cold=0.2)
+    weights: ClassVar[DefaultWeights] = DefaultWeights(cold=0.3, none_cold=1.0, sentence_cold=0.1)
     neighbours = None
     reference = None
     items: Tensor = field(metadata=INT8)

@@ -206,6 +206,9 @@ class Recommender:
         unknown: list[str] = []
         notes: list[str] = []
         user_row = self._user_row(user)
+        if text is not None and not bool(self._bundle.model.text.any()):
+            notes.append("no item has a text to compare your words with: they say nothing here")
+            text = None
         liked = self._known(likes, "like", unknown)
         support = _row(self._bundle.liked, user_row)
         if len(liked):
@@ -318,8 +321,8 @@ class Recommender:
             explain: whether to give reasons.
 
         Returns:
-            The items, best first; a score is the cosine of both items' vectors. Items of which nothing is known are
-            like nothing, and are not listed.
+            The items, best first; a score is the cosine of both items' vectors. What is not alike at all is not listed,
+            so there may be fewer than k, and a note says so.
 
         Raises:
             RequestError: the item is unknown, `by` is none of these, or k is less than 1 or more than the catalogue
@@ -336,6 +339,7 @@ class Recommender:
         likeness[row] = -np.inf
         rows = self._top_k(likeness[None, :], k)[0] if vectors[row].any() else np.zeros(0, np.int64)
         rows = rows[rows >= 0]
+        rows = rows[likeness[rows] > _TIE]
         reasons = self._similar_reasons(row, rows, by) if explain else [None] * len(rows)
         items = tuple(
             Recommendation(self._bundle.items.ids[found], place + 1, float(likeness[found]), self._title(found), reason)
@@ -345,7 +349,7 @@ class Recommender:
         if not vectors[row].any():
             notes.append(f"nothing is known of {item!r} {_BY[by]}: it is like no other item")
         elif len(items) < k:
-            notes.append(f"asked for {k}, of {len(items)} other items something is known {_BY[by]}")
+            notes.append(f"asked for {k}, {len(items)} other items are like it {_BY[by]}")
         if by is None and vectors[row].any() and not int(model.n_likes[row]):
             notes.append(f"nobody liked {item!r} in training: this rests on its text and links")
         return Recommendations(items, (), tuple(notes))
@@ -357,8 +361,10 @@ class Recommender:
         """
         if not len(rows):
             return []
-        model, ids = self._bundle.model, self._bundle.items.ids
+        model, ids, liked = self._bundle.model, self._bundle.items.ids, self._bundle.liked
         shares = model.likeness.shares(model.content, np.full(len(rows), row), rows)
+        people = np.unique(liked[:, [row]].nonzero()[0])
+        by_them = np.asarray(liked[people].sum(axis=0)).ravel()  # (n_items,): how many of them like each item
         paths = self._find_paths({(ids[found], ids[row]) for found in rows.tolist()}, 1)
         reasons = []
         for place, found in enumerate(rows.tolist()):
@@ -368,7 +374,7 @@ class Recommender:
             shared = paths[ids[found], ids[row]]
             if shared and said["links"] > 0:
                 parts.append(shared[0].sentence())
-            if said["likes"] > _LOUD * most / 2:
+            if said["likes"] > _LOUD * most / 2 and by_them[found]:
                 parts.append("liked by the same people")
             if said["text"] > _LOUD * most / 2:
                 parts.append("alike in words")
@@ -818,6 +824,8 @@ class Recommender:
         """The most telling share in words: only what the graph and the scores say."""
         likes = [share for share in shares if share.source == "like" and share.value > 0]
         said = next((share for share in shares if share.source == "sentence"), None)
+        if not bool(self._bundle.model.text[weighed.row].any()):
+            said = None  # without a text nothing fits
         if said is not None and said.value > max((share.value for share in likes), default=0.0):
             return "fits your words"
         # Of the likes that speak for it about as loudly, the one that shares the rarest thing is the most telling.

@@ -119,27 +119,39 @@ def _trust_in_knowledge(model: Model, slices: Mapping[str, Slice], rng: np.rando
         if name == "warm" or (name.startswith("cold_users_k") and name != "cold_users_k0")
     ]
     of_knowledge = [component for component in model.components if component.weights.knows]
-    known = np.concatenate([np.zeros(0), *(_speak_for(model, one, slice_) for one in of_knowledge for slice_ in asked)])
+    known = np.concatenate(
+        [np.zeros(0), *(_speak_for(model, one, slice_, rng) for one in of_knowledge for slice_ in asked)]
+    )
     if len(known) < _LEAST_TRUSTED:
         return 1.0
-    by_likes = np.concatenate([_speak_for(model, model.backbone, slice_) for slice_ in asked])
+    by_likes = np.concatenate([_speak_for(model, model.backbone, slice_, rng) for slice_ in asked])
     sure = float(known.mean()) - 2 * float(known.std()) / np.sqrt(len(known))
     return float(np.clip(sure / max(_FULL_TRUST, _FULL_SHARE * float(by_likes.mean())), _LEAST_TRUST, 1))
 
 
-def _speak_for(model: Model, component: Component, slice_: Slice) -> NDArray[np.float64]:
-    """By how much more a component speaks for a user's items by their own support than by the next user's, each."""
-    if slice_.support.shape[0] < 2:  # noqa: PLR2004
+def _speak_for(model: Model, component: Component, slice_: Slice, rng: np.random.Generator) -> NDArray[np.float64]:
+    """By how much more a component speaks for a user's items by their own support than by somebody else's, each.
+
+    An item that the other user likes is left out: it would speak for itself.
+    """
+    n_users = slice_.support.shape[0]
+    if n_users < 2:  # noqa: PLR2004
         return np.zeros(0)
+    order = rng.permutation(n_users)
+    others = np.empty(n_users, np.int64)
+    others[order] = np.roll(order, 1)  # users who stand side by side may be alike
     part = model.part(component, Support(slice_.support))
     mean, unit = part.warm
-    pairs = slice_.relevant.tocoo()
+    wanted = slice_.relevant - slice_.relevant.multiply(slice_.support[others])
+    wanted.eliminate_zeros()
+    pairs = csr_array(wanted).tocoo()
     owner, item = (torch.from_numpy(np.asarray(side, np.int64)) for side in (pairs.row, pairs.col))
-    factors = (part.users * unit[:, None], part.users.roll(1, 0) * unit.roll(1, 0)[:, None])
-    own, other = ((users[owner] * component.items[item]).sum(dim=1) for users in factors)
-    own, other = own - (mean * unit)[owner], other - (mean * unit).roll(1, 0)[owner]
-    sums = np.bincount(pairs.row, (own - other).double().numpy(), slice_.support.shape[0])
-    found: NDArray[np.float64] = sums / np.maximum(np.diff(slice_.relevant.indptr), 1)
+    said = part.users * unit[:, None]
+    whose = torch.from_numpy(others)[owner]
+    own, other = ((said[who] * component.items[item]).sum(dim=1) - (mean * unit)[who] for who in (owner, whose))
+    sums = np.bincount(pairs.row, (own - other).double().numpy(), n_users)
+    counts = np.bincount(pairs.row, minlength=n_users)
+    found: NDArray[np.float64] = sums[counts > 0] / counts[counts > 0]
     return found
 
 

@@ -323,9 +323,9 @@ def test_similar_items_are_of_the_same_kind(shop: Recommender) -> None:
         assert item not in found.ids
         assert {kind_of(other) for other in found.ids} == {kind_of(item)}
     everything = shop.similar("sku-00", N_ITEMS)
-    assert len(everything) == N_ITEMS - 1
+    assert 0 < len(everything) < N_ITEMS  # what is not like it at all is not listed
     assert everything.notes == (
-        f"asked for {N_ITEMS}, of {N_ITEMS - 1} other items something is known by likes, text or links",
+        f"asked for {N_ITEMS}, {len(everything)} other items are like it by likes, text or links",
     )
 
 
@@ -337,9 +337,10 @@ def test_similar_is_the_order_of_likeness(shop: Recommender, by: str | None) -> 
     for row in range(N_ITEMS):
         found = shop.similar(ITEMS[row], N_ITEMS, by=by)
         likeness = dict(zip(ITEMS, (vectors @ vectors[row]).tolist(), strict=True))
-        assert set(found.ids) == (
-            {ITEMS[other] for other in np.flatnonzero(known)} - {ITEMS[row]} if known[row] else set()
-        )
+        alike = {item for item, value in likeness.items() if value > 1e-4} - {ITEMS[row]}
+        unlike = {item for item, value in likeness.items() if value < 0}
+        assert alike <= set(found.ids) if known[row] else not found.ids
+        assert not unlike & set(found.ids)
         scores = [each.score for each in found]
         assert scores == sorted(scores, reverse=True)
         assert scores == pytest.approx([likeness[item] for item in found.ids], abs=1e-5)
