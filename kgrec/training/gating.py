@@ -303,7 +303,7 @@ def _level(
 ) -> _Bucket:
     """Gives cold items the spread and the level among all items that show the most of those that users like.
 
-    It may cost little of the quality on the other items.
+    It may cost little of the quality on the other items, or more where the quality over all items clearly gains.
     """
     asked = _asked(slices, "overall", "", start, end, rng) if start else None
     if asked is None or len(asked.support.indptr) <= _ENOUGH_USERS or not bool(model.cold.any()):
@@ -319,8 +319,13 @@ def _level(
     ranked = {(spread, shift): rank(spread, shift) for shift in _SHIFTS for spread in _SPREADS}
     least = (1 - _ROOM_FOR_COLD) * of_known.judge(rank(bucket.spread, -_OUT_OF_SIGHT)).objective
     cheap = [stand for stand, scores in ranked.items() if of_known.judge(scores).objective >= least]
-    spread, shift = max(cheap or list(ranked)[:1], key=lambda stand: of_new.judge(ranked[stand]).objective)
-    verdicts.append(_to_verdict(f"{_title(start, end)}, all items", question, question.judge(ranked[spread, shift])))
+    chosen = max(cheap or list(ranked)[:1], key=lambda stand: of_new.judge(ranked[stand]).objective)
+    judged = {stand: question.judge(scores) for stand, scores in ranked.items()}
+    best = max(judged, key=lambda stand: judged[stand].objective)
+    if is_clear(compare(judged[best], judged[chosen])):
+        chosen = best
+    spread, shift = chosen
+    verdicts.append(_to_verdict(f"{_title(start, end)}, all items", question, judged[chosen]))
     return replace(bucket, spread=spread, shift=shift)
 
 
