@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rounding import assert_same_but_for_rounding
@@ -314,6 +315,15 @@ def test_reasons_name_a_like_and_what_is_shared(shop: Recommender) -> None:
         assert each.title == titles[each.item]
     assert shop.recommend(TEA, k=1)[0].reason is None
     assert all(each.reason for each in shop.recommend(NEWCOMER, k=N_ITEMS, explain=True))
+
+
+def test_where_no_item_has_a_text_a_sentence_says_nothing_and_a_note_says_so(shop: Recommender) -> None:
+    model = shop.bundle.model
+    silent = Recommender(replace(shop.bundle, model=replace(model, text=torch.zeros_like(model.text))), WordEncoder())
+    found = silent.recommend(text="tea", k=3, explain=True)
+    assert found.notes[0] == "no item has a text to compare your words with: they say nothing here"
+    assert found.ids == silent.recommend(k=3).ids
+    assert not any("your words" in str(each.reason) for each in found)
 
 
 def test_similar_items_are_of_the_same_kind(shop: Recommender) -> None:

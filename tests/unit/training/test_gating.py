@@ -96,6 +96,13 @@ def test_a_baseline_that_is_right_is_matched_by_the_blend_or_taken_alone(name: s
     np.testing.assert_allclose(gate.warm[1, knows], trust * share * default[knows], rtol=1e-5)
 
 
+def test_texts_and_links_are_trusted_where_users_of_one_taste_stand_side_by_side() -> None:
+    model = draw_model()
+    support = csr_array(np.repeat(draw_support(3, 60).toarray(), 2, axis=0))
+    asked = plant(model, "knowledge", support, WARM, "cold_users_k3")
+    assert _trust_in_knowledge(model, {asked.name: asked}, np.random.default_rng(0)) == 1
+
+
 def test_a_component_of_noise_gets_no_weight() -> None:
     model = draw_model()
     rng, place = np.random.default_rng(0), model.names.index("co_likes")
