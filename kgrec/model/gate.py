@@ -1,7 +1,7 @@
 """The gate: how much each component counts, by the number of likes in the support."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -31,6 +31,13 @@ class Gate:
     sentence_warm: NDArray[np.float32]
     sentence_cold: NDArray[np.float32]
     sentence_shift: float
+
+    def select(self, places: Sequence[int]) -> "Gate":
+        """The gate of some of the components, by their places."""
+        return replace(
+            self, warm=self.warm[:, places], cold=self.cold[:, places], sentence_warm=self.sentence_warm[places],
+            sentence_cold=self.sentence_cold[places],
+        )  # fmt: skip
 
     def bucket(self, n_likes: NDArray[np.int64]) -> NDArray[np.int64]:
         """The bucket of each support size."""

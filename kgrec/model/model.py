@@ -112,6 +112,11 @@ class Model:
         return self.n_likes == 0
 
     @cached_property
+    def has_texts(self) -> bool:
+        """Whether any item has a text."""
+        return bool(self.text.any())
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The components' names."""
         return tuple(component.name for component in self.components)
@@ -134,11 +139,7 @@ class Model:
         kept = [place for place, name in enumerate(self.names) if weights[:, place].any() or name in _READ]
         if len(kept) == len(self.names):
             return self
-        fewer = replace(
-            gate, warm=gate.warm[:, kept], cold=gate.cold[:, kept], sentence_warm=gate.sentence_warm[kept],
-            sentence_cold=gate.sentence_cold[kept],
-        )  # fmt: skip
-        return replace(self, components=tuple(self.components[place] for place in kept), gate=fewer)
+        return replace(self, components=tuple(self.components[place] for place in kept), gate=gate.select(kept))
 
     def likeness_vectors(self, by: str | None = None) -> NDArray[np.float32]:
         """(n_items, dim) unit vectors whose inner products say how alike items are; see `Likeness.vectors`; kept."""

@@ -206,7 +206,7 @@ class Recommender:
         unknown: list[str] = []
         notes: list[str] = []
         user_row = self._user_row(user)
-        if text is not None and not bool(self._bundle.model.text.any()):
+        if text is not None and not self._bundle.model.has_texts:
             notes.append("no item has a text to compare your words with: they say nothing here")
             text = None
         liked = self._known(likes, "like", unknown)

@@ -79,12 +79,9 @@ def choose_gate(
     overall = _thin_held_out(slices.get("overall"), model, n_likes, rng)
     verdicts: list[Verdict] = []
     buckets: list[_Bucket] = []
-    questions: list[Question | None] = []
     for place, (start, size) in enumerate(zip(starts, shown, strict=True)):
         end = starts[place + 1] if place + 1 < len(starts) else None
-        bucket, question = _choose_bucket(model, slices, config, start, end, size, trust, popular, k, rng, verdicts)
-        buckets.append(bucket)
-        questions.append(question)
+        buckets.append(_choose_bucket(model, slices, config, start, end, size, trust, popular, k, rng, verdicts))
     dislike = _choose_dislike(model, overall, buckets, starts, k, rng, verdicts)
     buckets = [
         _level(model, overall, bucket, start, end, dislike, k, rng, verdicts)
@@ -189,7 +186,7 @@ def _choose_bucket(
     k: int,
     rng: np.random.Generator,
     verdicts: list[Verdict],
-) -> tuple[_Bucket, Question | None]:
+) -> _Bucket:
     names = model.names
     less_popular: Weights | None = None
     if start == 0:
@@ -232,7 +229,7 @@ def _choose_bucket(
         cold = _normalise(cold, _usually_together(len(names)))
     warm = _normalise(warm, _usually_together(len(names)) if question is None else question.together)
     lack = _lack_of_likes(model)
-    return _Bucket(warm, cold, (1 - lack) * _SHIFT, lack + (1 - lack) * _SPREAD), question
+    return _Bucket(warm, cold, (1 - lack) * _SHIFT, lack + (1 - lack) * _SPREAD)
 
 
 def _asked(

@@ -203,14 +203,7 @@ def _keep_components(model: Model, names: Sequence[str]) -> Model:
     """The model with the components alone that the validated one has too, `names`, and the gate's weights for these."""
     fitted = {component.name: component for component in model.components}
     places = [place for place, name in enumerate(names) if name in fitted]
-    gate = replace(
-        model.gate,
-        warm=model.gate.warm[:, places],
-        cold=model.gate.cold[:, places],
-        sentence_warm=model.gate.sentence_warm[places],
-        sentence_cold=model.gate.sentence_cold[places],
-    )
-    return replace(model, components=tuple(fitted[names[place]] for place in places), gate=gate)
+    return replace(model, components=tuple(fitted[names[place]] for place in places), gate=model.gate.select(places))
 
 
 def _return_memory() -> None:
