@@ -9,17 +9,11 @@ copied), from the first row: 1 is linear, less is better.
 """
 
 import argparse
-import json
 import math
-import multiprocessing
-import os
-import platform
-import sys
-import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,18 +21,15 @@ import pyarrow.compute as pc
 from memory import copy_users
 from ml1m import DEFAULT_DIR, read_ml1m
 from numpy.typing import NDArray
-from peers import read_peak_mb
 from rich import box
-from rich.console import Console
 from rich.table import Table
+from training_cost import measure_each, time_training
 
 from graph_schema import SOURCE, TARGET, GraphTables
 from kgrec import cache_dir
-from kgrec.config import TrainConfig
 from kgrec.questions.splits import read_likes
 from kgrec.text.encoder import load_encoder
 from kgrec.training.dataset import build_graph
-from kgrec.training.pipeline import fit_model
 
 SIZES = ("1x1", "3x1", "10x1", "1x10")
 
@@ -103,18 +94,9 @@ def measure(user_times: int, item_times: int, directory: Path, threads: int, see
     del tables
     likes = read_likes(graph.data, graph.schema)
     likes = copy_users(likes, user_times, rng) if user_times > 1 else likes
-    before_mb = read_peak_mb()
-    start, start_cpu = time.perf_counter(), time.process_time()
-    fit_model(graph.data, graph.schema, likes, TrainConfig(seed=seed), _say)
-    train_s, train_cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
+    spent = time_training(graph, likes, seed)
     n_users, n_items = likes.shape
-    return Cost(
-        user_times, item_times, n_users, n_items, len(likes), n_links, train_s, train_cpu_s, before_mb, read_peak_mb()
-    )  # fmt: skip
-
-
-def _say(stage: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {stage}", file=sys.stderr, flush=True)
+    return Cost(user_times, item_times, n_users, n_items, len(likes), n_links, **asdict(spent))
 
 
 def measure_exponent(first: Cost, cost: Cost) -> float | None:
@@ -150,22 +132,15 @@ def main() -> None:
     parser.add_argument("--path", type=Path, default=DEFAULT_DIR, help="the folder of ml-1m")
     parser.add_argument("--out", type=Path, help="JSON file to write everything to")
     options = parser.parse_args()
-    for name in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{name}_NUM_THREADS"] = str(options.threads)  # read by the processes that are started from here
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    costs: list[Cost] = []
-    title = f"training, {options.threads} thread(s), {platform.machine()}, {time.strftime('%Y-%m-%d')}"
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
-        for size in options.sizes:
-            users, items = map(int, size.split("x"))
-            _say(f"{users}x users, {items}x items")
-            job = processes.submit(measure, users, items, options.path, options.threads, options.seed)
-            costs.append(job.result())
-            console.print(to_table(title, costs))
-            if options.out is not None:
-                options.out.parent.mkdir(parents=True, exist_ok=True)
-                rows = [asdict(cost) | {"exponent": measure_exponent(costs[0], cost)} for cost in costs]
-                options.out.write_text(json.dumps({"title": title, "rows": rows}, indent=1) + "\n")
+    jobs = {}
+    for size in options.sizes:
+        users, items = map(int, size.split("x"))
+        jobs[f"{users}x users, {items}x items"] = (users, items, options.path, options.threads, options.seed)
+
+    def to_rows(costs: Sequence[Cost]) -> list[dict[str, Any]]:
+        return [asdict(cost) | {"exponent": measure_exponent(costs[0], cost)} for cost in costs]
+
+    measure_each(jobs, measure, options.threads, to_table, to_rows, options.out)
 
 
 if __name__ == "__main__":

@@ -12,34 +12,24 @@ training costs the same.
 
 import argparse
 import hashlib
-import json
 import math
-import multiprocessing
-import os
-import platform
-import sys
-import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
-from peers import read_peak_mb
 from rich import box
-from rich.console import Console
 from rich.table import Table
+from training_cost import measure_each, time_training
 
 from graph_schema import CatalogueSchema, GraphTables
 from graph_schema.staging import stage_tables
 from kgrec import cache_dir
-from kgrec.config import TrainConfig
 from kgrec.questions.splits import read_likes
 from kgrec.text.encoder import OnTexts, load_encoder
 from kgrec.training.dataset import build_graph
-from kgrec.training.pipeline import fit_model
 from loaders import open_source
 
 
@@ -91,7 +81,7 @@ def read_tables(folder: Path) -> GraphTables:
         return stage_tables(source, Path(staged), rejects=None).to_tables()
 
 
-def measure(folder: Path, threads: int, seed: int, *, words: bool) -> TrainingCost:
+def measure(folder: Path, threads: int, seed: int, words: bool) -> TrainingCost:
     """Trains once with the default configuration, texts encoded before."""
     import torch
 
@@ -103,23 +93,9 @@ def measure(folder: Path, threads: int, seed: int, *, words: bool) -> TrainingCo
     n_links = sum(len(tables.edges[name]) for name in tables.schema.graph_edges)
     del tables
     likes = read_likes(graph.data, graph.schema)
-    before_mb = read_peak_mb()
-    start, start_cpu = time.perf_counter(), time.process_time()
-
-    def say_stage(stage: str) -> None:
-        spent, spent_cpu = time.perf_counter() - start, time.process_time() - start_cpu
-        _say(f"{spent:.0f} s, processor {spent_cpu:.0f} s, peak {read_peak_mb():,.0f} MB: {stage}")
-
-    fit_model(graph.data, graph.schema, likes, TrainConfig(seed=seed), say_stage)
-    train_s, train_cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
+    spent = time_training(graph, likes, seed)
     n_users, n_items = likes.shape
-    return TrainingCost(
-        folder.name, n_items, n_users, len(likes), n_links, train_s, train_cpu_s, before_mb, read_peak_mb()
-    )
-
-
-def _say(stage: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {stage}", file=sys.stderr, flush=True)
+    return TrainingCost(folder.name, n_items, n_users, len(likes), n_links, **asdict(spent))
 
 
 def measure_growth(smaller: TrainingCost, cost: TrainingCost) -> float | None:
@@ -154,22 +130,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file to write everything to")
     options = parser.parse_args()
-    for name in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{name}_NUM_THREADS"] = str(options.threads)  # read by the processes that are started from here
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    costs: list[TrainingCost] = []
-    title = f"training, {options.threads} thread(s), {platform.machine()}, {time.strftime('%Y-%m-%d')}"
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
-        for folder in options.folders:
-            _say(str(folder))
-            job = processes.submit(measure, folder, options.threads, options.seed, words=options.words)
-            costs.append(job.result())
-            console.print(to_table(title, costs))
-            if options.out is not None:
-                options.out.parent.mkdir(parents=True, exist_ok=True)
-                options.out.write_text(
-                    json.dumps({"title": title, "rows": [asdict(c) for c in costs]}, indent=1) + "\n"
-                )
+    jobs = {str(folder): (folder, options.threads, options.seed, options.words) for folder in options.folders}
+    measure_each(jobs, measure, options.threads, to_table, lambda costs: [asdict(cost) for cost in costs], options.out)
 
 
 if __name__ == "__main__":
