@@ -10,15 +10,18 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from kgrec.model.component import INT8, DefaultWeights, ItemChange, Scale, Shares, Support, round_int8, solve_each
-from kgrec.model.ials import fold_in, share_fold_in, solve_supports
+from kgrec.model.ials import share_fold_in, solve_supports
 from kgrec.model.inputs import FitInputs
+
+_FEW = 10.0  # likes
 
 
 @dataclass(frozen=True)
 class Backbone:
     """Scores by w.z, w = argmin sum_{i in S} c_i (1 - w.z_i)^2 + alpha sum_all (w.z_i)^2 + ridge |w|^2.
 
-    The ridge is ridge_base + ridge_slope |S|. The solution is linear in the support, so each like's share is exact.
+    The ridge is (1 + (10 / |S|)^2) ridge_base + ridge_slope |S|: a few likes say what kind of items a user wants, many say
+    more than that. The solution is linear in the support, so each like's share is exact.
 
     Attributes:
         items: (n_items, dim) float32.
@@ -31,7 +34,7 @@ class Backbone:
 
     name: ClassVar[str] = "backbone"
     baseline: ClassVar[str] = "iALS"
-    weights: ClassVar[DefaultWeights] = DefaultWeights(few=0.7, many=0.7, cold=1.0, sentence=0.15, sentence_cold=0.3)
+    weights: ClassVar[DefaultWeights] = DefaultWeights(few=1.5, many=0.7, cold=1.0, sentence=0.15, sentence_cold=0.3)
     neighbours = None
     reference = None
     items: Tensor = field(metadata=INT8)
@@ -59,10 +62,12 @@ class Backbone:
         """Folds users in; a sentence counts as one more like, of the item that it is placed as."""
         if support.placed is not None:
             return solve_each(self, support)
-        return fold_in(
-            support.likes, self.items, self.gram, alpha=self.alpha, ridge_base=self.ridge_base,
-            ridge_slope=self.ridge_slope,
-        )  # fmt: skip
+        ridge = self._ridge(support.n_likes).astype(np.float32)
+        return solve_supports(support.likes, self.items, ridge, self.alpha, gram=self.gram)
+
+    def _ridge(self, n_likes: NDArray[np.int64]) -> NDArray[np.float64]:
+        scarce: NDArray[np.float64] = (_FEW / np.maximum(n_likes, 1)) ** 2
+        return (1 + scarce) * self.ridge_base + self.ridge_slope * n_likes
 
     def shares(self, support: Support) -> Shares:
         """Takes a folded-in user apart."""
@@ -71,7 +76,7 @@ class Backbone:
         if support.placed is not None:
             shown, weights = torch.cat([shown, support.placed]), torch.cat([weights, torch.ones(1)])
         own, rest = share_fold_in(
-            shown, weights, self.gram, alpha=self.alpha, ridge_base=self.ridge_base, ridge_slope=self.ridge_slope
+            shown, weights, self.gram, alpha=self.alpha, ridge=float(self._ridge(np.array(len(shown))))
         )
         n_likes = support.likes.nnz
         return Shares(own[:n_likes], own[n_likes:].sum(dim=0), rest)

@@ -34,6 +34,7 @@ class DefaultWeights:
         sentence, sentence_cold: for users known by a sentence.
         knows: how much more it counts, for all items, the fewer likes an item has on average; more than 0 where it
             knows texts and links: these weights count by how far texts and links are trusted.
+        less_popular: how much more it counts, for items with likes, where a first list shows too many popular items.
     """
 
     few: float = 0.0
@@ -44,6 +45,7 @@ class DefaultWeights:
     sentence: float = 0.0
     sentence_cold: float = 0.0
     knows: float = 0.0
+    less_popular: float = 0.0
 
 
 @dataclass(frozen=True)

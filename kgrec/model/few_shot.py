@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kgrec.config import HeadConfig
 from kgrec.model.component import INT8, DefaultWeights, ItemChange, Scale, Shares, Support, round_int8, solve_each
 from kgrec.model.episodes import Logits, train_on_episodes
-from kgrec.model.ials import fold_in, share_fold_in
+from kgrec.model.ials import share_fold_in, solve_supports
 from kgrec.model.inputs import FitInputs
 
 
@@ -35,7 +35,7 @@ class FewShot:
 
     name: ClassVar[str] = "few_shot"
     baseline: ClassVar[str] = ""
-    weights: ClassVar[DefaultWeights] = DefaultWeights(cold=0.3, none_cold=1.0, sentence_cold=0.1)
+    weights: ClassVar[DefaultWeights] = DefaultWeights(cold=0.3, none_cold=1.0, sentence_cold=0.1, less_popular=1.5)
     neighbours = None
     reference = None
     items: Tensor = field(metadata=INT8)
@@ -70,10 +70,8 @@ class FewShot:
         """Adapts to users; a sentence counts as one more like, of the item that it is placed as."""
         if support.placed is not None:
             return solve_each(self, support)
-        return fold_in(
-            support.likes, self.items, self.gram, alpha=self.alpha, ridge_base=self.ridge_base,
-            ridge_slope=self.ridge_slope, centre=self.centre,
-        )  # fmt: skip
+        ridge = (self.ridge_base + self.ridge_slope * support.n_likes).astype(np.float32)
+        return solve_supports(support.likes, self.items, ridge, self.alpha, self.centre, self.gram)
 
     def shares(self, support: Support) -> Shares:
         """Takes a user vector apart; the rest is the centre's."""
@@ -83,7 +81,7 @@ class FewShot:
             shown = torch.cat([shown, support.placed @ self.to_head])
             weights = torch.cat([weights, torch.ones(1)])
         own, rest = share_fold_in(
-            shown, weights, self.gram, alpha=self.alpha, ridge_base=self.ridge_base, ridge_slope=self.ridge_slope,
+            shown, weights, self.gram, alpha=self.alpha, ridge=self.ridge_base + self.ridge_slope * len(shown),
             centre=self.centre,
         )  # fmt: skip
         n_likes = support.likes.nnz

@@ -64,31 +64,12 @@ def fit_ials(
     return items, _descend(of_users, items, users, user_ridge, alpha)
 
 
-def draw_towards(
-    support: csr_array, vectors: Tensor, start: Tensor, ridge: NDArray[np.float32], alpha: float, centres: Tensor
-) -> Tensor:
-    """Moves solutions that were drawn towards 0 to those of `solve_supports` that are drawn towards centres.
-
-    A few conjugate gradient steps do: an item with many likes hardly moves, and for one with few the ridge rules.
-
-    Args:
-        support: (n, n_vectors) of 1s.
-        vectors: (n_vectors, dim) float32.
-        start: (n, dim), the solutions without centres.
-        ridge: (n,) float32.
-        alpha: weight of all pairs.
-        centres: (n, dim).
-    """
-    return _descend(list(_padded(support, 1, _DESCENT_ENTRIES)), vectors, start, ridge, alpha, centres)
-
-
 def _descend(
     blocks: Sequence[tuple[NDArray[np.int64], Tensor, Tensor]],
     vectors: Tensor,
     start: Tensor,
     ridge: NDArray[np.float32],
     alpha: float,
-    centres: Tensor | None = None,
 ) -> Tensor:
     """Conjugate gradient steps towards `solve_supports`, from `start`, (n, dim), for all rows of a block at once."""
     device = vectors.device
@@ -101,7 +82,7 @@ def _descend(
         places = torch.from_numpy(rows).to(device)
         own_ridge = torch.from_numpy(ridge[rows]).to(device)[:, None]  # (rows, 1)
         x = solved[places]  # (rows, dim)
-        right = found.sum(dim=1) if centres is None else found.sum(dim=1) + own_ridge * centres[places]
+        right = found.sum(dim=1)
         if found.shape[1] >= _WIDE * found.shape[2]:
             left = torch.baddbmm(everything, found.transpose(1, 2), found)  # (rows, dim, dim)
             times = partial(_whole_times, left, own_ridge)
@@ -193,57 +174,30 @@ def _solve_one(support: csr_array, vectors: Tensor, ridge: float, everything: Te
     return torch.cholesky_solve(right[:, None], torch.linalg.cholesky(left)).T
 
 
-def fold_in(
-    support: csr_array,
-    vectors: Tensor,
-    gram: Tensor,
-    *,
-    alpha: float,
-    ridge_base: float,
-    ridge_slope: float,
-    centre: Tensor | None = None,
-) -> Tensor:
-    """The vectors of users who were not fitted, (n_users, dim), by `solve_supports`.
-
-    Args:
-        support: (n_users, n_items) float32: the weight of each like.
-        vectors: (n_items, dim) float32.
-        gram: (dim, dim), the sum of z z' over the items with likes.
-        alpha: weight of all items.
-        ridge_base: the ridge of a user without likes.
-        ridge_slope: what each like adds to it.
-        centre: (dim,), where a user without likes ends up; None is 0.
-    """
-    ridge = (ridge_base + ridge_slope * np.diff(support.indptr)).astype(np.float32)
-    return solve_supports(support, vectors, ridge, alpha, centre, gram)
-
-
 def share_fold_in(
     shown: Tensor,
     weights: Tensor,
     gram: Tensor,
     *,
     alpha: float,
-    ridge_base: float,
-    ridge_slope: float,
+    ridge: float,
     centre: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """What each of one user's likes adds to the vector of `fold_in`, which is linear in them.
+    """What each of one user's likes adds to the vector of `solve_supports`, which is linear in them.
 
     Args:
         shown: (n, dim) float32: the vectors of what the user likes.
         weights: (n,) float32 of these.
-        gram: as in `fold_in`, like all that follow.
+        gram: as in `solve_supports`, like all that follow.
         alpha: weight of all items.
-        ridge_base: the ridge of a user without likes.
-        ridge_slope: what each like adds to it.
+        ridge: of this user.
         centre: where a user without likes ends up.
 
     Returns:
         (n, dim), and (dim,), what the centre adds.
     """
     n_shown, dim = shown.shape
-    ridge, weighted = ridge_base + ridge_slope * n_shown, shown * weights[:, None]
+    weighted = shown * weights[:, None]
     left = weighted.T @ shown + alpha * gram + ridge * torch.eye(dim)
     right = torch.cat([weighted, torch.zeros((1, dim)) if centre is None else ridge * centre[None]])  # (n + 1, dim)
     solved = torch.cholesky_solve(right.T, torch.linalg.cholesky(left)).T

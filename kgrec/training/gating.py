@@ -188,7 +188,6 @@ def _choose_bucket(
     verdicts: list[Verdict],
 ) -> _Bucket:
     names = model.names
-    less_popular: Weights | None = None
     if start == 0:
         warm, cold = default_weights(model, "none"), default_weights(model, "none_cold")
     else:
@@ -199,7 +198,6 @@ def _choose_bucket(
         scarcity = share * _scarcity(model, _ENOUGH_FOR_FEW) + (1 - share) * _scarcity(model, _ENOUGH_FOR_MANY)
         knowledge = trust * scarcity * knows
         warm = share * few + (1 - share) * many + knowledge
-        less_popular = np.maximum(many, np.where(knows > 0, few, 0)) + knowledge
         cold = trusted * default_weights(model, "cold") + trust * _scarcity(model, _ENOUGH_FOR_MANY) * knows
     title = _title(start, end)
     asked = _asked(slices, "warm", f"cold_users_k{size}", start, end, rng)
@@ -211,7 +209,8 @@ def _choose_bucket(
         question = ask(model, asked, k, usable=usable, popular=popular)
         cap = most_popular_for(config, size, int((model.n_likes > 0).sum()))
         cap = cap if question.n_users >= _ENOUGH_FOR_CAP else None
-        warm, judged = choose_weights(question, names, warm, usable=usable, towards=less_popular, most_popular=cap)
+        less = default_weights(model, "less_popular") if start else None
+        warm, judged = choose_weights(question, names, warm, usable=usable, less_popular=less, most_popular=cap)
         alone = {c.baseline: place for place, c in enumerate(model.components) if c.baseline and c.name in usable}
         rivals = {name: question.parts[place] for name, place in alone.items()}
         better, rival, rival_judged, error = race(question, judged, rivals, cap)

@@ -54,7 +54,7 @@ def choose_weights(
     default: Weights,
     *,
     usable: Sequence[str],
-    towards: Weights | None = None,
+    less_popular: Weights | None = None,
     most_popular: float | None = None,
     cold: bool = False,
 ) -> tuple[Weights, Judged]:
@@ -65,7 +65,7 @@ def choose_weights(
         names: the components'.
         default: (n_components,) where to begin.
         usable: the components whose weights may change.
-        towards: (n_components,) weights that show less popular items; None: there are none.
+        less_popular: (n_components,) weights to add, by and by, where too many popular items are shown; None: none.
         most_popular: of the first 10, at most so many may be among the most liked, the mean over users; None: no
             matter how many.
         cold: whether all the items in question are cold.
@@ -83,7 +83,7 @@ def choose_weights(
     weights = default.copy()
     best = judge(weights)
     place_of = {name: place for place, name in enumerate(names)}
-    for tried in filter(np.any, _less_popular(default, towards, place_of.get("popularity"))):  # else all are tied
+    for tried in filter(np.any, _less_popular(default, less_popular, place_of.get("popularity"))):  # else all are tied
         if allowed(best):
             break
         found = judge(tried)
@@ -122,8 +122,8 @@ def _steps_from(default: float, *, popularity: bool) -> tuple[float, ...]:
     return tuple(share * default for share in _SHARES) if default else _FIRST_STEPS
 
 
-def _less_popular(default: Weights, towards: Weights | None, popularity: int | None) -> Iterator[Weights]:
-    """Weights that show fewer and fewer popular items: without popularity, then towards others, then against it."""
+def _less_popular(default: Weights, added: Weights | None, popularity: int | None) -> Iterator[Weights]:
+    """Weights that show fewer and fewer popular items: without popularity, then with others added, then against it."""
     if popularity is None:
         return
     without = default.copy()
@@ -133,8 +133,8 @@ def _less_popular(default: Weights, towards: Weights | None, popularity: int | N
             without[popularity] = step
             yield without
     last = without
-    for share in (0.1, 0.2, 0.3, 0.5, 0.75, 1.0) if towards is not None else ():
-        last = (1 - share) * without + share * np.asarray(towards)
+    for share in (0.1, 0.2, 0.3, 0.5, 0.75, 1.0) if added is not None else ():
+        last = without + share * np.asarray(added)
         yield last
     for step in _AGAINST:
         against = last.copy()

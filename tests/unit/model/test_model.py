@@ -237,12 +237,13 @@ def test_a_sentence_counts_as_one_more_like_placed_by_the_prior(request: Request
     few_shot = model.component("few_shot")
     assert few_shot is not None
     weights = np.append(request.weights, 1.0)
-    for head, own, centre in (
-        (backbone, placed, np.zeros(DIM)),
-        (few_shot, placed @ few_shot.to_head.numpy(), few_shot.centre.double().numpy()),  # type: ignore[attr-defined]
+    for head, own, centre, held_back in (
+        (backbone, placed, np.zeros(DIM), 10.0),
+        (few_shot, placed @ few_shot.to_head.numpy(), few_shot.centre.double().numpy(), 0.0),  # type: ignore[attr-defined]
     ):
         shown = np.vstack([head.items[request.liked].numpy(), own]).astype(np.float64)
-        ridge = head.ridge_base + head.ridge_slope * len(shown)  # type: ignore[attr-defined]
+        base, slope = head.ridge_base, head.ridge_slope  # type: ignore[attr-defined]
+        ridge = (1 + (held_back / len(shown)) ** 2) * base + slope * len(shown)
         gram = head.alpha * head.gram.double().numpy()  # type: ignore[attr-defined]
         left = (shown.T * weights) @ shown + gram + ridge * np.eye(DIM)
         user = np.linalg.solve(left, shown.T @ weights + ridge * centre)
