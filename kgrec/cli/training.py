@@ -75,7 +75,8 @@ def train(
     print_verdicts(recommender.bundle.choices["verdicts"])
     n_likes = recommender.bundle.lineage.n_likes
     if n_likes < FEW_LIKES:
-        say(f"only {n_likes:,} likes to learn from, which is little: lists rest on texts and links as well")
+        few = f"only {n_likes:,} likes" if n_likes != 1 else "only 1 like"
+        say(f"{few} to learn from, which is little: lists rest on texts and links as well")
     say(f"trained in {time.perf_counter() - started:.0f} s; bundle written to {out}")
 
 

@@ -20,8 +20,8 @@ _FEW = 10.0  # likes
 class Backbone:
     """Scores by w.z, w = argmin sum_{i in S} c_i (1 - w.z_i)^2 + alpha sum_all (w.z_i)^2 + ridge |w|^2.
 
-    The ridge is (1 + (10 / |S|)^2) ridge_base + ridge_slope |S|: a few likes say what kind of items a user wants, many say
-    more than that. The solution is linear in the support, so each like's share is exact.
+    The ridge is (1 + (10 / |S|)^2) ridge_base + ridge_slope |S|: a few likes say what kind of items a user wants, many
+    say more than that. The solution is linear in the support, so each like's share is exact.
 
     Attributes:
         items: (n_items, dim) float32.

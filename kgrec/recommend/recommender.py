@@ -482,7 +482,7 @@ class Recommender:
             The ids of items that the catalogue does not know; these interactions had no effect.
 
         Raises:
-            RequestError: a column is missing, or an id is.
+            RequestError: a column is missing, or an id is, or a weight is no number.
         """
         bundle = self._bundle
         chosen = bundle.schema.interaction
@@ -504,7 +504,7 @@ class Recommender:
         unknown = list(dict.fromkeys(id_ for id_, ok in zip(item_ids, known, strict=True) if not ok))
         positive = known.copy()
         if chosen.positive is not None and chosen.weight is not None:
-            weights = interactions[chosen.weight].to_numpy(zero_copy_only=False).astype(np.float64)
+            weights = _read_weights(interactions, chosen.weight)
             positive &= weights >= chosen.positive
         new = [id_ for id_ in dict.fromkeys(user_ids) if id_ not in bundle.users]
         users = bundle.users.extended(new) if new else bundle.users
@@ -697,7 +697,9 @@ class Recommender:
         if len(support) and bool(model.cold[torch.from_numpy(support)].all()):
             return ["nobody liked these items in training: this rests on their texts and links"]
         if len(support) and self._bundle.lineage.n_likes < FEW_LIKES:
-            return [f"only {self._bundle.lineage.n_likes} likes to learn from: this rests on texts and links as well"]
+            n_likes = self._bundle.lineage.n_likes
+            few = f"only {n_likes} likes" if n_likes != 1 else "only 1 like"
+            return [f"{few} to learn from: this rests on texts and links as well"]
         return []
 
     def _tail_dial(self) -> TailDial:
@@ -914,6 +916,16 @@ def _spread(scores: NDArray[np.float32], masked: NDArray[np.bool_]) -> NDArray[n
     barred = np.float32(np.inf)
     found: NDArray[np.float32] = np.where(masked, -barred, scores).max(axis=1)
     found -= np.where(masked, barred, scores).min(axis=1)
+    return found
+
+
+def _read_weights(interactions: pa.Table, name: str) -> NDArray[np.float64]:
+    """The weights of interactions, (n,), NaN where there is none."""
+    try:
+        weights = interactions[name].cast(pa.float64())
+    except pa.ArrowException as error:
+        raise RequestError(f"interactions have a {name} that is no number: {error}; expected numbers alone") from error
+    found: NDArray[np.float64] = weights.to_numpy(zero_copy_only=False)
     return found
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,10 +164,10 @@ def check_dial(tail: float) -> None:
     Raises:
         RequestError: it is not.
     """
-    if not -1 <= tail <= 1:
+    if not isinstance(tail, Real) or not -1 <= tail <= 1:
         raise RequestError(
             f"expected a tail dial from -1 (what is popular among people like this) over 0 (as the model ranks) to 1 "
-            f"(far into the tail), got {tail}"
+            f"(far into the tail), got {tail!r}"
         )
 
 
@@ -236,7 +237,7 @@ def lift_tail(
     k = best.shape[1]
     is_tail = (best >= 0) & tail[best]
     places = np.sort(np.where(is_tail, np.arange(k), k), axis=1)  # (n_users, k): where the i-th tail item is
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         latest = np.ceil(np.arange(1, k + 1) / least_share[:, None] - 1e-9) - 1  # (n_users, k): inf without a share
     places = np.minimum(places, np.minimum(latest, k).astype(np.int64))
     lifted = (best_tail >= 0) & (places < k)

@@ -507,6 +507,8 @@ def test_interactions_that_lack_something(shop: Recommender) -> None:
         shop.add_interactions(pa.table({"user": ["ann"], "item": ["sku-01"]}))
     with pytest.raises(RequestError, match="rows without 'user'"):
         shop.add_interactions(pa.table({"user": ["ann", None], "item": ["sku-01", "sku-03"], "stars": [5, 5]}))
+    with pytest.raises(RequestError, match=r"stars that is no number: .*five.*; expected numbers alone"):
+        shop.add_interactions(pa.table({"user": ["ann"], "item": ["sku-01"], "stars": ["five"]}))
     assert "ann" not in shop.bundle.users
 
 

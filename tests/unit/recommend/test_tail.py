@@ -303,8 +303,8 @@ def test_explanations_take_the_models_score_apart(store: Recommender) -> None:
         assert each.reason == plain[each.item]
 
 
-@pytest.mark.parametrize("tail", [-1.01, 1.01, float("nan"), float("inf"), -float("inf")])
-def test_a_dial_that_cannot_be(store: Recommender, tail: float) -> None:
+@pytest.mark.parametrize("tail", [-1.01, 1.01, float("nan"), float("inf"), -float("inf"), "far", None])
+def test_a_dial_that_cannot_be(store: Recommender, tail: object) -> None:
     with pytest.raises(RequestError, match=r"expected a tail dial from -1 .* to 1 .*, got"):
         store.recommend(USERS[0], tail=tail)
     with pytest.raises(RequestError, match=r"expected a tail dial"):

@@ -141,6 +141,18 @@ def test_the_cap_on_popular_items_holds_and_costs_as_little_as_it_must(most: flo
     assert judge(capped).objective > 0.5 * judge(free).objective
 
 
+def test_popularity_counts_against_items_only_where_a_part_that_shows_less_popular_ones_is_not_enough() -> None:
+    question = plant(popularity=1.0)
+    default, less = np.array([0.3, 0.3, 0, 1.0]), np.array([0, 1.5, 0, 0])
+    started = {"usable": (), "most_popular": 3.4}  # the first step under the cap is all that is taken
+    with_part, without = choose(question, default, less_popular=less, **started), choose(question, default, **started)
+    assert with_part[1] > 0.3
+    assert with_part[3] == 0
+    assert without[3] < 0
+    for weights in (with_part, without):
+        assert question.judge(question.blend(weights)).popular.mean() <= 3.4
+
+
 def test_a_cap_that_holds_anyway_changes_nothing() -> None:
     question = plant()
     np.testing.assert_array_equal(choose(question), choose(question, most_popular=9.9))
