@@ -21,7 +21,7 @@ class Popularity:
 
     name: ClassVar[str] = "popularity"
     baseline: ClassVar[str] = "popularity"
-    weights: ClassVar[DefaultWeights] = DefaultWeights(few=0.8, none=1.0)
+    weights: ClassVar[DefaultWeights] = DefaultWeights(few=0.5, none=1.0)
     neighbours = None
     reference = None
     cold_scale = None
