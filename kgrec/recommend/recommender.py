@@ -40,6 +40,7 @@ _ITEMS_COMPARED = 64  # before all are
 FEW_LIKES = 500  # in training: with fewer an answer says so
 _LARGE_REQUEST = 1000  # ids that are asked for and with: answers to larger ones are not kept
 _BY = {None: "by likes, text or links", "likes": "by likes", "text": "by text", "links": "by links"}
+_FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
 _LOUD = 0.5  # of the largest share: what is less is not told as the reason
 
 
@@ -63,6 +64,7 @@ class _Weighed:
         sentence: what the sentence adds, if there is one.
         rest: what everybody else adds.
         searched: the likes for which a path is looked for.
+        fits: whether the item's text is among those nearest to the sentence.
     """
 
     row: int
@@ -71,6 +73,7 @@ class _Weighed:
     sentence: float | None
     rest: float
     searched: Sequence[int]
+    fits: bool
 
 
 class Recommender:
@@ -173,10 +176,13 @@ class Recommender:
             The recommendations, best first; equal scores by ascending id.
 
         Raises:
-            RequestError: the user is unknown, none of the likes or of the candidates is known, the text is empty, the
-                dial is not between -1 and 1, or k is less than 1 or more than the catalogue has items.
+            RequestError: the user is unknown, the likes are no list, none of them or of the candidates is known, the
+                text is empty, the dial is not between -1 and 1, or k is less than 1 or more than the catalogue has
+                items.
             TextError: the text encoder cannot be loaded.
         """
+        if isinstance(likes, str):
+            raise RequestError(f"expected a list of item ids as likes, got the text {likes!r}; give [{likes!r}]")
         allowed = None if candidates is None else tuple(candidates)
         left_out = tuple(exclude or ())
         liked = tuple(likes or ())
@@ -482,8 +488,10 @@ class Recommender:
             The ids of items that the catalogue does not know; these interactions had no effect.
 
         Raises:
-            RequestError: a column is missing, or an id is, or a weight is no number.
+            RequestError: it is no table, a column is missing, or an id is, or a weight is no number.
         """
+        if not isinstance(interactions, pa.Table):
+            raise RequestError(f"expected interactions as a pyarrow table, got {type(interactions).__name__}")
         bundle = self._bundle
         chosen = bundle.schema.interaction
         columns = interactions.column_names
@@ -779,6 +787,7 @@ class Recommender:
             return []
         with _one_thread():
             found: Contributions = self._bundle.model.contributions(self._support(request), rows)
+        fits = np.zeros(len(rows), np.bool_) if request.sentence is None else self._fitting(request.sentence)[rows]
         weighed = []
         for place, row in enumerate(rows.tolist()):
             shares = found.likes[:, place]
@@ -792,8 +801,19 @@ class Recommender:
                 for at in first.tolist()
             }
             said = None if request.sentence is None else float(found.sentence[place])
-            weighed.append(_Weighed(row, likes, known, said, float(found.rest[place]), searched))
+            weighed.append(_Weighed(row, likes, known, said, float(found.rest[place]), searched, bool(fits[place])))
         return weighed
+
+    def _fitting(self, sentence: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """(n_items,): whose texts are the tenth nearest to a sentence, or nearer than half-way from the mean to the best."""
+        text = self._bundle.model.text.numpy()
+        nearness, has_text = text @ sentence, text.any(axis=1)
+        if not has_text.any():
+            return np.zeros(len(text), np.bool_)
+        known = nearness[has_text]
+        least = min(float(np.quantile(known, _FITTING)), float(known.mean() + known.max()) / 2)
+        found: NDArray[np.bool_] = has_text & (nearness >= least)
+        return found
 
     def _find_paths(self, pairs: Collection[tuple[str, str]], k: int) -> dict[tuple[str, str], tuple[ReasonPath, ...]]:
         """The most telling paths of pairs of items: the bundle's, or else those that the store has now."""
@@ -826,8 +846,8 @@ class Recommender:
         """The most telling share in words: only what the graph and the scores say."""
         likes = [share for share in shares if share.source == "like" and share.value > 0]
         said = next((share for share in shares if share.source == "sentence"), None)
-        if not bool(self._bundle.model.text[weighed.row].any()):
-            said = None  # without a text nothing fits
+        if not weighed.fits:
+            said = None
         if said is not None and said.value > max((share.value for share in likes), default=0.0):
             return "fits your words"
         # Of the likes that speak for it about as loudly, the one that shares the rarest thing is the most telling.

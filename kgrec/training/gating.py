@@ -26,7 +26,7 @@ _DISLIKES = (0.0, 0.15, 0.3, 0.6, 1.0)
 _NEW_ITEMS = 0.1  # share of the items that are held out in a question over all items, at most
 _ROOM_FOR_COLD = 0.015  # share of the objective on the other items that may be given up to show cold ones
 _ENOUGH_USERS = 100
-_ENOUGH_FOR_CAP = 30  # users, of fewer the mean says little
+_ENOUGH_FOR_CAP = 5  # users, of fewer the mean says nothing, and popularity is left out
 _FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
 _MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question that say how far texts and links are trusted
 _FULL_TRUST, _FULL_SHARE = 0.1, 0.4  # deviations, and the share of what likes say, at which trust is full
@@ -201,13 +201,15 @@ def _choose_bucket(
         cold = trusted * default_weights(model, "cold") + trust * _scarcity(model, _ENOUGH_FOR_MANY) * knows
     title = _title(start, end)
     asked = _asked(slices, "warm", f"cold_users_k{size}", start, end, rng)
+    cap = most_popular_for(config, size, int((model.n_likes > 0).sum()))
+    if cap is not None and (asked is None or asked.support.shape[0] < _ENOUGH_FOR_CAP) and "popularity" in names:
+        warm[names.index("popularity")] = 0
     question = None
     if asked is not None:
         usable = [c.name for c in model.components if c.warm_scale is not None and not c.weights.sentence >= 1]
         if start == 0:
             usable = ["popularity", *(name for name in usable if name == "few_shot")]
         question = ask(model, asked, k, usable=usable, popular=popular)
-        cap = most_popular_for(config, size, int((model.n_likes > 0).sum()))
         cap = cap if question.n_users >= _ENOUGH_FOR_CAP else None
         less = default_weights(model, "less_popular") if start else None
         warm, judged = choose_weights(question, names, warm, usable=usable, less_popular=less, most_popular=cap)

@@ -19,7 +19,7 @@ from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
 MOST_USERS = 800  # of a question
 _BLOCK_SCORES = 3_000_000
 _SHORTLIST = 80  # items from the top of each part, and half as many of the cold ones
-_LEAST_COMPARED = 20  # users: fewer agree by chance
+_LEAST_COMPARED = 30  # users: fewer agree by chance
 _METRICS = ("recall", "ndcg", "stratified", "popular")
 
 

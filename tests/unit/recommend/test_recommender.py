@@ -500,7 +500,23 @@ def test_interactions_of_a_known_user_add_to_the_likes(shop: Recommender) -> Non
     assert shop.bundle.liked.data.max() == shop.bundle.seen.data.max() == 1
 
 
+def test_fits_your_words_is_said_of_items_whose_text_does(shop: Recommender) -> None:
+    for text, kind in (("bike bell", "bike"), ("herbal tea", "tea")):
+        for user in (TEA, BIKE):
+            found = shop.recommend(user, text=text, k=15, explain=True)
+            assert {kind_of(each.item) for each in found if each.reason == "fits your words"} <= {kind}
+        alone = shop.recommend(text=text, k=3, explain=True)
+        assert [each.reason for each in alone] == ["fits your words"] * 3
+
+
+def test_one_id_in_place_of_a_list_of_likes(shop: Recommender) -> None:
+    with pytest.raises(RequestError, match=r"expected a list of item ids as likes, got the text 'sku-01'"):
+        shop.recommend(likes="sku-01")
+
+
 def test_interactions_that_lack_something(shop: Recommender) -> None:
+    with pytest.raises(RequestError, match="expected interactions as a pyarrow table, got list"):
+        shop.add_interactions([("ann", "sku-01", 5)])  # type: ignore[arg-type]
     with pytest.raises(RequestError, match="lack the column 'item'"):
         shop.add_interactions(pa.table({"user": ["ann"], "product": ["sku-01"]}))
     with pytest.raises(RequestError, match="lack the column 'stars'"):

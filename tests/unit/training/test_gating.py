@@ -188,6 +188,28 @@ def test_the_cap_on_popular_items_holds_for_one_like() -> None:
     assert popular(GateConfig(most_popular={1: 3.0})) <= scaled
 
 
+@pytest.mark.parametrize("n_users", [0, 3, 12])
+def test_few_users_do_not_lift_the_cap(n_users: int) -> None:
+    model, counts = popular_model()
+    n_items, rng = len(counts), np.random.default_rng(1)
+    liked = rng.integers(0, n_items, N_USERS)
+    support = np.zeros((N_USERS, n_items), bool)
+    support[np.arange(N_USERS), liked] = True
+    relevant = np.zeros((n_users, n_items), bool)
+    relevant[:, :20] = True  # those with most likes
+    few = support[:n_users]
+    asked = Slice("cold_users_k1", "One like", to_csr(few), to_csr(relevant & ~few))
+    config = GateConfig(most_popular={1: 3.0})
+    gate, verdicts = choose_gate(
+        model, {asked.name: asked} if n_users else {}, config, SIZES, 20, np.random.default_rng(0),
+        model.n_likes.numpy(),
+    )  # fmt: skip
+    if n_users > 5:
+        assert next(verdict.popular for verdict in verdicts if verdict.title == "1 like") <= 3.5
+    else:  # nobody says how popular its lists are
+        assert gate.warm[1, model.names.index("popularity")] == 0
+
+
 def test_a_small_catalogue_scales_the_cap() -> None:
     config = GateConfig(most_popular={1: 3.0, 3: 4.0})
     assert most_popular_for(config, 1, 100_000) == 3
