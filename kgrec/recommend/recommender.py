@@ -805,7 +805,7 @@ class Recommender:
         return weighed
 
     def _fitting(self, sentence: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """(n_items,): whose texts are the tenth nearest to a sentence, or nearer than half-way from the mean to the best."""
+        """(n_items,): whose texts are the tenth nearest to a sentence, or above half-way from the mean to the best."""
         text = self._bundle.model.text.numpy()
         nearness, has_text = text @ sentence, text.any(axis=1)
         if not has_text.any():
