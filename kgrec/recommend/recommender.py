@@ -37,7 +37,7 @@ _PATHS_PER_LIKE = 3
 RECENT_ANSWERS = 1024  # that are kept for when they are asked for again
 _TIE = 1e-7  # scores that differ by less are alike
 _ITEMS_COMPARED = 64  # before all are
-FEW_LIKES = 500  # in training: with fewer an answer says so
+_FEW_LIKES = 500  # in training: with fewer an answer says so
 _LARGE_REQUEST = 1000  # ids that are asked for and with: answers to larger ones are not kept
 _BY = {None: "by likes, text or links", "likes": "by likes", "text": "by text", "links": "by links"}
 _FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
@@ -181,11 +181,8 @@ class Recommender:
                 items.
             TextError: the text encoder cannot be loaded.
         """
-        if isinstance(likes, str):
-            raise RequestError(f"expected a list of item ids as likes, got the text {likes!r}; give [{likes!r}]")
-        allowed = None if candidates is None else tuple(candidates)
-        left_out = tuple(exclude or ())
-        liked = tuple(likes or ())
+        allowed = None if candidates is None else _to_ids(candidates, "candidates")
+        left_out, liked = _to_ids(exclude, "exclude"), _to_ids(likes, "likes")
         if (explain and self._store is not None) or k + len(allowed or ()) + len(left_out) > _LARGE_REQUEST:
             return self._recommend(user, liked, text, k, allowed, left_out, tail, explain=explain)
         request = (user, liked, text, k, allowed, left_out, tail, explain)
@@ -286,12 +283,14 @@ class Recommender:
         if (users is None) == (likes is None):
             raise RequestError("expected either users or likes; give one of them")
         unknown_items: list[str] = []
-        masked = self._mask(candidates, exclude, unknown_items)
+        allowed = None if candidates is None else _to_ids(candidates, "candidates")
+        masked = self._mask(allowed, _to_ids(exclude, "exclude"), unknown_items)
         if likes is not None:
             keys, unknown_users = list(likes), []
-            wanted = [self._bundle.items.rows(likes[key]) for key in keys]
-            for key, rows in zip(keys, wanted, strict=True):
-                unknown_items += [id_ for id_, row in zip(likes[key], rows, strict=True) if row < 0]
+            given = [_to_ids(likes[key], "likes") for key in keys]
+            wanted = [self._bundle.items.rows(ids) for ids in given]
+            for ids, rows in zip(given, wanted, strict=True):
+                unknown_items += [id_ for id_, row in zip(ids, rows, strict=True) if row < 0]
             found = [np.unique(rows[rows >= 0]) for rows in wanted]
             support = seen = _to_matrix(found, len(self._bundle.items))
         else:
@@ -402,7 +401,7 @@ class Recommender:
             RequestError: the item or the user is unknown, or none of the likes is known.
         """
         row = self._item_row(item)
-        liked = self._known(likes, "like", [])
+        liked = self._known(_to_ids(likes, "likes"), "like", [])
         support = np.union1d(liked, _row(self._bundle.liked, self._user_row(user))).astype(np.int64)
         sentence = None if text is None else self._encode(text)
         nothing = np.zeros(len(self._bundle.items), np.bool_)
@@ -588,9 +587,9 @@ class Recommender:
             raise RequestError(f"unknown item {item!r}: not among the {len(self._bundle.items)} items of this bundle")
         return row
 
-    def _known(self, ids: Iterable[str] | None, what: str, unknown: list[str]) -> NDArray[np.int64]:
+    def _known(self, ids: Sequence[str], what: str, unknown: list[str]) -> NDArray[np.int64]:
         """The rows of ids; the unknown ones are added to `unknown`."""
-        asked = list(dict.fromkeys(ids or ()))
+        asked = list(dict.fromkeys(ids))
         rows = self._bundle.items.rows(asked)
         unknown += [id_ for id_, row in zip(asked, rows, strict=True) if row < 0]
         if asked and (rows < 0).all():
@@ -601,17 +600,14 @@ class Recommender:
             )
         return rows[rows >= 0]
 
-    def _mask(
-        self, candidates: Iterable[str] | None, exclude: Iterable[str] | None, unknown: list[str]
-    ) -> NDArray[np.bool_]:
+    def _mask(self, candidates: Sequence[str] | None, exclude: Sequence[str], unknown: list[str]) -> NDArray[np.bool_]:
         masked = np.zeros(len(self._bundle.items), np.bool_)
         if candidates is not None:
-            allowed = list(candidates)
-            if not allowed:
+            if not candidates:
                 raise RequestError("no candidates are given; expected at least one item id, or leave candidates out")
             masked[:] = True
-            masked[self._known(allowed, "candidates", unknown)] = False
-        for id_ in exclude or ():
+            masked[self._known(candidates, "candidates", unknown)] = False
+        for id_ in exclude:
             row = self._bundle.items.row(id_)
             if row is None:
                 unknown.append(id_)
@@ -704,11 +700,8 @@ class Recommender:
         model = self._bundle.model
         if len(support) and bool(model.cold[torch.from_numpy(support)].all()):
             return ["nobody liked these items in training: this rests on their texts and links"]
-        if len(support) and self._bundle.lineage.n_likes < FEW_LIKES:
-            n_likes = self._bundle.lineage.n_likes
-            few = f"only {n_likes} likes" if n_likes != 1 else "only 1 like"
-            return [f"{few} to learn from: this rests on texts and links as well"]
-        return []
+        few = tell_few_likes(self._bundle.lineage.n_likes)
+        return [f"{few}: this rests on texts and links as well"] if few and len(support) else []
 
     def _tail_dial(self) -> TailDial:
         """The dial of what is known now: kept while that stays what it is."""
@@ -937,6 +930,20 @@ def _spread(scores: NDArray[np.float32], masked: NDArray[np.bool_]) -> NDArray[n
     found: NDArray[np.float32] = np.where(masked, -barred, scores).max(axis=1)
     found -= np.where(masked, barred, scores).min(axis=1)
     return found
+
+
+def tell_few_likes(n_likes: int) -> str | None:
+    """Says so where there are few likes to learn from; None: there are enough."""
+    if n_likes >= _FEW_LIKES:
+        return None
+    return f"only {n_likes} like{'' if n_likes == 1 else 's'} to learn from"
+
+
+def _to_ids(ids: Iterable[str] | None, what: str) -> tuple[str, ...]:
+    """The ids of a list, none for None; a text is one id, not a list of its letters."""
+    if isinstance(ids, str):
+        raise RequestError(f"expected a list of item ids as {what}, got the text {ids!r}; give [{ids!r}]")
+    return () if ids is None else tuple(ids)
 
 
 def _read_weights(interactions: pa.Table, name: str) -> NDArray[np.float64]:

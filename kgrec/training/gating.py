@@ -202,16 +202,17 @@ def _choose_bucket(
     title = _title(start, end)
     asked = _asked(slices, "warm", f"cold_users_k{size}", start, end, rng)
     cap = most_popular_for(config, size, int((model.n_likes > 0).sum()))
-    if cap is not None and (asked is None or asked.support.shape[0] < _ENOUGH_FOR_CAP) and "popularity" in names:
-        warm[names.index("popularity")] = 0
+    n_asked = 0 if asked is None else asked.support.shape[0]
+    if cap is not None and n_asked < _ENOUGH_FOR_CAP:
+        cap = None
+        warm = np.where([name == "popularity" for name in names], 0, warm)
     question = None
     if asked is not None:
         usable = [c.name for c in model.components if c.warm_scale is not None and not c.weights.sentence >= 1]
         if start == 0:
             usable = ["popularity", *(name for name in usable if name == "few_shot")]
         question = ask(model, asked, k, usable=usable, popular=popular)
-        cap = cap if question.n_users >= _ENOUGH_FOR_CAP else None
-        less = default_weights(model, "less_popular") if start else None
+        less = default_weights(model, "less_popular")
         warm, judged = choose_weights(question, names, warm, usable=usable, less_popular=less, most_popular=cap)
         alone = {c.baseline: place for place, c in enumerate(model.components) if c.baseline and c.name in usable}
         rivals = {name: question.parts[place] for name, place in alone.items()}

@@ -133,9 +133,10 @@ def _less_popular(default: Weights, added: Weights | None, popularity: int | Non
             without[popularity] = step
             yield without
     last = without
-    for share in (0.1, 0.2, 0.3, 0.5, 0.75, 1.0) if added is not None else ():
-        last = without + share * np.asarray(added)
-        yield last
+    if added is not None:
+        for share in (0.1, 0.2, 0.3, 0.5, 0.75, 1.0):
+            last = without + share * added
+            yield last
     for step in _AGAINST:
         against = last.copy()
         against[popularity] = step

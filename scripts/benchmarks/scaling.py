@@ -21,9 +21,8 @@ import pyarrow.compute as pc
 from memory import copy_users
 from ml1m import DEFAULT_DIR, read_ml1m
 from numpy.typing import NDArray
-from rich import box
 from rich.table import Table
-from training_cost import measure_each, time_training
+from training_cost import lay_out, measure_each, time_training
 
 from graph_schema import SOURCE, TARGET, GraphTables
 from kgrec import cache_dir
@@ -107,21 +106,16 @@ def measure_exponent(first: Cost, cost: Cost) -> float | None:
 
 def to_table(title: str, costs: Sequence[Cost]) -> Table:
     """A row for each size."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    for name in ("users", "items", "likes", "links", "time, s", "processor, s", "exponent", "before, MB", "peak, MB"):
-        table.add_column(name, justify="right")
+    columns = ("", "users", "items", "likes", "links", "time, s", "processor, s", "exponent", "before, MB", "peak, MB")
+    rows: list[tuple[str | float, ...]] = []
     for cost in costs:
-        numbers = (cost.n_users, cost.n_items, cost.n_likes, cost.n_links, cost.train_s, cost.train_cpu_s)
         exponent = measure_exponent(costs[0], cost)
-        table.add_row(
-            f"{cost.user_times}x users, {cost.item_times}x items",
-            *(f"{number:,.0f}" for number in numbers),
-            "" if exponent is None else f"{exponent:.2f}",
-            f"{cost.before_mb:,.0f}",
-            f"{cost.peak_mb:,.0f}",
-        )
-    return table
+        rows.append(
+            (f"{cost.user_times}x users, {cost.item_times}x items", cost.n_users, cost.n_items, cost.n_likes,
+             cost.n_links, cost.train_s, cost.train_cpu_s, "" if exponent is None else f"{exponent:.2f}",
+             cost.before_mb, cost.peak_mb)
+        )  # fmt: skip
+    return lay_out(title, columns, rows)
 
 
 def main() -> None:

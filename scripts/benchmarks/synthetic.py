@@ -20,9 +20,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import box
 from rich.table import Table
-from training_cost import measure_each, time_training
+from training_cost import lay_out, measure_each, time_training
 
 from graph_schema import CatalogueSchema, GraphTables
 from graph_schema.staging import stage_tables
@@ -106,20 +105,16 @@ def measure_growth(smaller: TrainingCost, cost: TrainingCost) -> float | None:
 
 def to_table(title: str, costs: Sequence[TrainingCost]) -> Table:
     """A row for each catalogue, those with fewer likes first."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("items", "users", "likes", "links", "train, s", "processor, s", "growth", "before, MB", "peak, MB"):
-        table.add_column(name, justify="right")
+    columns = ("items", "users", "likes", "links", "train, s", "processor, s", "growth", "before, MB", "peak, MB")
     ordered = sorted(costs, key=lambda cost: cost.n_likes)
+    rows: list[tuple[str | float, ...]] = []
     for smaller, cost in zip([None, *ordered], ordered, strict=False):
         growth = None if smaller is None else measure_growth(smaller, cost)
-        numbers = (cost.n_items, cost.n_users, cost.n_likes, cost.n_links, cost.train_s, cost.train_cpu_s)
-        table.add_row(
-            *(f"{number:,.0f}" for number in numbers),
-            "" if growth is None else f"{growth:.2f}",
-            f"{cost.before_mb:,.0f}",
-            f"{cost.peak_mb:,.0f}",
-        )
-    return table
+        rows.append(
+            (cost.n_items, cost.n_users, cost.n_likes, cost.n_links, cost.train_s, cost.train_cpu_s,
+             "" if growth is None else f"{growth:.2f}", cost.before_mb, cost.peak_mb)
+        )  # fmt: skip
+    return lay_out(title, columns, rows)
 
 
 def main() -> None:

@@ -6,13 +6,14 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from peers import read_peak_mb
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -45,6 +46,16 @@ def time_training(graph: CatalogueGraph, likes: Likes, seed: int) -> Spent:
 
     fit_model(graph.data, graph.schema, likes, TrainConfig(seed=seed), say_stage)
     return Spent(time.perf_counter() - start, time.process_time() - start_cpu, before_mb, read_peak_mb())
+
+
+def lay_out(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | float]]) -> Table:
+    """A table of costs: numbers without decimals, and texts as they are."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name else "left")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, str) else f"{cell:,.0f}" for cell in row))
+    return table
 
 
 def say(line: str) -> None:

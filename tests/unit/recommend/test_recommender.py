@@ -512,6 +512,14 @@ def test_fits_your_words_is_said_of_items_whose_text_does(shop: Recommender) -> 
 def test_one_id_in_place_of_a_list_of_likes(shop: Recommender) -> None:
     with pytest.raises(RequestError, match=r"expected a list of item ids as likes, got the text 'sku-01'"):
         shop.recommend(likes="sku-01")
+    for ask in (
+        lambda: shop.explain("sku-29", likes="sku-01"),
+        lambda: shop.recommend_many(likes={"ann": "sku-01"}),
+        lambda: shop.recommend(TEA, candidates="sku-01"),
+        lambda: shop.recommend_many([TEA], exclude="sku-01"),
+    ):
+        with pytest.raises(RequestError, match=r"expected a list of item ids as \w+, got the text 'sku-01'"):
+            ask()
 
 
 def test_interactions_that_lack_something(shop: Recommender) -> None:
