@@ -37,9 +37,9 @@ def train(
         tables: the catalogue.
         schema: the schema that the tables must have; None: theirs.
         config: the settings; None: the defaults.
-        on_stage: told what is being done, a line each.
-        on_metric: told (name, value, step): losses, the quality of everything tried, what each stage took.
-        on_texts: told (texts encoded so far, texts to encode).
+        on_stage: called with what is being done, a line each.
+        on_metric: called with (name, value, step): losses, the quality of everything tried, what each stage took.
+        on_texts: called with (texts encoded so far, texts to encode).
 
     Raises:
         CatalogueError: the tables have another schema, or no likes.

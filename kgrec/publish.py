@@ -115,8 +115,8 @@ def publish_bundle(
         published_at: UTC seconds; names the version.
         neighbours: how many similar items each item gets, at most.
         recommend: how many items each user is recommended, at most; 0: nothing of users is published.
-        on_stage: told what is being done, a line each.
-        on_rows: told (what, how many of it were just written).
+        on_stage: called with what is being done, a line each.
+        on_rows: called with (what, how many of it were just written).
 
     Raises:
         StoreError: another publish is at work, the graph has none of the items, or the database fails.

@@ -49,7 +49,7 @@ def read_profile(folder: Path, encoding: str | None = None, on_rows: OnRows | No
     Args:
         folder: it.
         encoding: of CSV files; None for UTF-8, or UTF-16 with a byte order mark.
-        on_rows: told a table's name and how many of its rows were just read.
+        on_rows: called with a table's name and how many of its rows were just read.
 
     Raises:
         CatalogueError: the folder is missing or has no tables, or a file cannot be read.

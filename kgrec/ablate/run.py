@@ -47,7 +47,7 @@ _BLOCK_SCORES = 2_000_000  # users x items scored at once
 _COUNTS = ("users", "n_found", "n_relevant", "item_found", "item_relevant", "item_shown")
 _DIGITS = 6  # kept of a user's figures
 
-OnTraining = Callable[[str, int, int, float | None], None]  # told (what, trainings done, in all, seconds left)
+OnTraining = Callable[[str, int, int, float | None], None]  # called with (what, trainings done, in all, seconds left)
 
 
 def ablate_catalogue(
@@ -87,9 +87,9 @@ def ablate_catalogue(
         n_splits: how many splits, each with a seed of its own.
         tolerance: a loss of less than this share of a slice's value is none.
         k: list length of the metrics.
-        on_training: told which training begins.
-        on_stage: told what is being done, a line each.
-        on_texts: told (texts encoded so far, texts to encode).
+        on_training: called with which training begins.
+        on_stage: called with what is being done, a line each.
+        on_texts: called with (texts encoded so far, texts to encode).
 
     Raises:
         CatalogueError: the catalogue has no likes.

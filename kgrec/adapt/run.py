@@ -110,9 +110,9 @@ def adapt_catalogue(
         tables: the catalogue.
         config: the settings.
         out: the adapter's folder; what an interrupted run left there is gone on from.
-        on_stage: told what is being done, a line each.
-        on_step: told (steps done, steps in all).
-        on_metric: told (name, value, step).
+        on_stage: called with what is being done, a line each.
+        on_step: called with (steps done, steps in all).
+        on_metric: called with (name, value, step).
         clock: seconds.
 
     Raises:

@@ -146,8 +146,8 @@ def train(
         look: validation: the quality of a model's vectors.
         checkpoint: a file; what is there is gone on from if it is of the same run.
         fingerprint: of the run.
-        on_step: told (steps done, steps in all).
-        on_metric: told (name, value, step).
+        on_step: called with (steps done, steps in all).
+        on_metric: called with (name, value, step).
 
     Raises:
         TextError: the gradient is not finite any more.

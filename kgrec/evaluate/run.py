@@ -56,7 +56,7 @@ def evaluate_catalogue(
         evaluated_at: what the report says.
         k: list length of the tables.
         tables: the catalogue that the heterograph was built from, for the leak audit; None: it is not made.
-        on_stage: told what is being done, a line each.
+        on_stage: called with what is being done, a line each.
         cache_dir: where propagated features are kept; None: nowhere.
 
     Raises:

@@ -268,7 +268,7 @@ class Recommender:
             exclude: item ids that may not.
             tail: the tail dial, -1 to 1, as in `recommend`.
             explain: whether to give reasons.
-            on_users: told how many users were just answered.
+            on_users: called with how many users were just answered.
 
         Returns:
             Columns user, item, rank, score, title and, if asked for, reason. The schema's metadata has, as JSON,

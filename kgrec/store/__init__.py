@@ -29,7 +29,7 @@ def open_store(
         mode: "read", or "write" to change it too; a writer has the store to itself.
         schema: the schema that it must have; None: any. In Neo4j also what a graph means that kgrec did not load.
         wait_s: how long to wait for a server that does not answer yet.
-        on_wait: told what is waited for.
+        on_wait: called with what is waited for.
 
     Raises:
         StoreError: the url names no known kind of store, the store cannot be opened, or has another schema.

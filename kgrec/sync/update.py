@@ -66,7 +66,7 @@ def sync_bundle(
         encoder: of the texts; None: the one that the bundle was trained with, loaded if there is a text to encode.
         cache_dir: where vectors of texts seen before are kept.
         now: UTC seconds.
-        on_texts: told (texts encoded so far, texts to encode).
+        on_texts: called with (texts encoded so far, texts to encode).
 
     Raises:
         BundleError: the catalogue has another schema or none of the bundle's items, or the encoder is another.

@@ -36,7 +36,7 @@ def encode_to_file(
         column: its column of texts.
         target: the file to write; one that is there is replaced when the new one is whole.
         cache_dir: where vectors of texts seen before are kept.
-        on_texts: told (rows done so far, rows in all).
+        on_texts: called with (rows done so far, rows in all).
 
     Returns:
         How many rows have no text: null or blank; their vectors are 0.

@@ -47,7 +47,7 @@ def encode_cached(
         encoder: the encoder; its revision is part of each key.
         texts: n texts, none of them blank.
         cache_dir: a folder; it is made when it is missing.
-        on_texts: told (texts encoded so far, texts to encode); what the cache holds does not count.
+        on_texts: called with (texts encoded so far, texts to encode); what the cache holds does not count.
         most_bytes: how much the cache may hold; the room of what goes is used again.
 
     Returns:

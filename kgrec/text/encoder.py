@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Backend = Literal["torch", "openvino"]
-OnTexts = Callable[[int, int], None]  # told (texts encoded so far, texts to encode)
+OnTexts = Callable[[int, int], None]  # called with (texts encoded so far, texts to encode)
 
 TEXTS_PER_CALL, CHARACTERS_PER_CALL = 4096, 500_000  # how often progress is told: some seconds of a CPU's work
 CPU_TOKENS_PER_BATCH = 1024  # more leave a CPU's cache, fewer do not fill its matrix units
@@ -60,7 +60,7 @@ class Encoder(Protocol):
 
         Args:
             texts: n texts, none of them blank.
-            on_texts: told (distinct texts encoded so far, distinct texts to encode).
+            on_texts: called with (distinct texts encoded so far, distinct texts to encode).
 
         Returns:
             Float32 (n, dim), rows of length 1 in the order of the texts; equal texts have equal rows.

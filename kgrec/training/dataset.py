@@ -53,7 +53,7 @@ def build_graph(
         encoder: of the texts.
         cache_dir: where vectors of texts seen before are kept.
         upto: leaves out the interactions after this time, UTC seconds.
-        on_texts: told (texts encoded so far, texts to encode).
+        on_texts: called with (texts encoded so far, texts to encode).
     """
     tables = sort_tables(tables)
     schema = tables.schema

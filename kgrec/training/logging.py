@@ -8,7 +8,7 @@ from pathlib import Path
 from kgrec.config import AdaptConfig, TrainConfig
 from kgrec.errors import RequestError
 
-OnMetric = Callable[[str, float, int], None]  # told (name, value, step)
+OnMetric = Callable[[str, float, int], None]  # called with (name, value, step)
 
 
 @contextmanager
@@ -20,8 +20,8 @@ def time_stages(
     """Gives what is to be told of each stage; a stage ends where the next begins, or with the block.
 
     Args:
-        on_stage: told of each stage.
-        on_metric: told ("seconds/<stage>", how long it took, its number from 0).
+        on_stage: called with each stage.
+        on_metric: called with ("seconds/<stage>", how long it took, its number from 0).
         clock: seconds.
     """
     n_stages, stage, started = 0, "", 0.0

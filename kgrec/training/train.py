@@ -37,9 +37,9 @@ def train_bundle(
         encoder: of the texts.
         cache_dir: where vectors of texts seen before and propagated features are kept.
         trained_at: UTC seconds, written into the bundle.
-        on_stage: told what is being done, a line each.
-        on_metric: told (name, value, step): losses, the quality of everything tried, what each stage took.
-        on_texts: told (texts encoded so far, texts to encode).
+        on_stage: called with what is being done, a line each.
+        on_metric: called with (name, value, step): losses, the quality of everything tried, what each stage took.
+        on_texts: called with (texts encoded so far, texts to encode).
 
     Raises:
         CatalogueError: the catalogue has no likes.

@@ -151,8 +151,8 @@ def tune_catalogue(
         space: the settings that are tuned.
         timeout_s: no trial starts after so many seconds.
         clock: seconds.
-        on_stage: told what is being done, a line each.
-        on_trial: told of each trial that this process ends.
+        on_stage: called with what is being done, a line each.
+        on_trial: called with each trial that this process ends.
         cache_dir: where propagated features are kept, which many trials share; None: nowhere.
 
     Raises:

@@ -55,7 +55,7 @@ _SAID = {  # part of an error's code -> what we say
 }
 
 _SILENT = logging.NullHandler()
-OnWait = Callable[[str], None]  # told, once, what is being waited for
+OnWait = Callable[[str], None]  # called once with what is waited for
 Parameters = Mapping[str, object]
 Result = TypeVar("Result")
 
@@ -115,7 +115,7 @@ class Connection:
         url: neo4j://, neo4j+s://, neo4j+ssc://, bolt://, bolt+s:// or bolt+ssc://HOST[:PORT][/DATABASE].
         mode: "read" asks the server to refuse every change.
         wait_s: how long to wait for a server that does not answer yet.
-        on_wait: told that it is waited for.
+        on_wait: called once, where it has to wait.
 
     Raises:
         StoreError: the url is no address, the server does not answer in time, refuses the credentials, has no such

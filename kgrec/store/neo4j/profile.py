@@ -44,7 +44,7 @@ def read_profile(connection: Connection, on_stage: OnStage | None = None) -> Gra
 
     Args:
         connection: to the database; nothing is written.
-        on_stage: told what is looked at.
+        on_stage: called with what is looked at.
 
     Raises:
         StoreError: the database fails.

@@ -246,7 +246,7 @@ class Draft:
             side: of which nodes.
             ids: of nodes that the graph has.
             vectors: (n, dim), none of them all zeros.
-            on_rows: told (what, nodes just written).
+            on_rows: called with (what, nodes just written).
 
         Raises:
             StoreError: another publish took over, the vectors are too wide for an index, or the database fails.
@@ -287,7 +287,7 @@ class Draft:
             source: whose lists.
             lists: tables with the columns source, target (ids that the graph has), rank and score; a list is never
                 split between two of them.
-            on_rows: told (kind, relationships just written).
+            on_rows: called with (kind, relationships just written).
 
         Raises:
             StoreError: another publish took over, or the database fails.

@@ -47,7 +47,7 @@ class Neo4jStore:
         mode: "read", or "write" to change it too; one load at a time.
         schema: the schema that it must have or, where kgrec has loaded nothing, what the graph that is there means.
         wait_s: how long to wait for a server that does not answer yet.
-        on_wait: told what is waited for.
+        on_wait: called with what is waited for.
 
     Raises:
         StoreError: see `Connection`.

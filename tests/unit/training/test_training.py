@@ -406,6 +406,34 @@ def test_odd_catalogues_give_sound_models(name: str) -> None:
             assert len(np.unique(scores.round(4))) > 10
 
 
+def test_an_item_that_everybody_likes_and_a_user_who_likes_nearly_everything() -> None:
+    """30,000 users of whom most like book 0 alone, 600 who like a group each as well, and one with 10,000 likes."""
+    n_users, n_books, n_fans, n_groups = 30_000, 10_400, 600, 8
+    rng = np.random.default_rng(0)
+    fans = np.repeat(np.arange(n_fans), 12)
+    users = np.concatenate([np.arange(n_users - 1), fans, np.full(10_000, n_users - 1)])
+    books = np.concatenate([
+        np.zeros(n_users - 1, np.int64),
+        fans % n_groups + n_groups * rng.integers(1, 40, len(fans)),
+        1 + rng.permutation(n_books - 1)[:10_000],
+    ])  # fmt: skip
+    users, books = np.unique(np.column_stack([users, books]), axis=0).T
+    likes = Likes(users, books, None, (n_users, n_books))
+    texts = draw_unit_rows(rng, n_books, 4)
+    sizes = SMALL | {"user": n_users, "book": n_books}
+    model, _ = fit_model(make_graph(sizes, {}, {"book": texts}), BOOKS, likes, FAST)
+
+    def first(liked: list[int], k: int = 10) -> NDArray[np.int64]:
+        scores = model.score(to_likes([liked], n_books))[0]
+        assert np.isfinite(scores).all()
+        scores[liked] = -np.inf
+        return np.argsort(-scores)[:k]
+
+    for group in range(n_groups):  # what everybody likes says nothing, and hides nothing
+        assert (first([0, 8 + group, 16 + group]) % n_groups == group).mean() >= 0.8
+    first(books[users == n_users - 1].tolist())
+
+
 def test_ten_clicks_and_links_show_what_the_links_say() -> None:
     rng = np.random.default_rng(0)
     users, items = rng.integers(0, 6, 10), rng.permutation(60)[:10]
