@@ -48,7 +48,7 @@ from kgrec.model.prior import ItemEncoder, Prior
 from kgrec.model.registry import COMPONENTS
 from kgrec.text.language_model import ADAPTER_FILE, ADAPTER_FILES, hash_adapter, read_adapter
 
-FORMAT, FORMAT_VERSION = "kgrec-bundle", 5
+FORMAT, FORMAT_VERSION = "kgrec-bundle", 6
 _JSON, _TENSORS, _ADAPTER = "bundle.json", "tensors-{}.safetensors.zst", "adapter-{}"
 
 

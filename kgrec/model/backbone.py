@@ -14,6 +14,7 @@ from kgrec.model.ials import share_fold_in, solve_supports
 from kgrec.model.inputs import FitInputs
 
 _FEW = 10.0  # likes
+_LEAST_LEVEL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -94,17 +95,26 @@ class Backbone:
 class ItemHead:
     """Places an item from the users who like it, as fold-in places a user from the items they like.
 
-    z = argmin sum_{u in S} (1 - w_u.z)^2 + ridge |z - centre|^2, the centre being the prior's vector: what texts and
-    links say of an item gives way to who likes it. Who does not like it counts for nothing: of a new item it is not
-    known that anybody passed it over.
+    z = argmin sum_{u in S} (level - v_u.z)^2 + |z - centre|^2, the centre being the prior's vector, v_u = w_u / |w_u|:
+    what texts and links say of an item gives way to who likes it, and a user of few likes, whose w_u is short, shows as
+    much as others. Who does not like it counts for nothing: of a new item it is not known that anybody passed it over.
 
     Attributes:
-        ridge: see above.
+        level: the mean of v_u.z_i over the likes of training, so that an item with a few likes does not stand above
+            those with many.
         centres: (n_items, dim) float32, the prior's vectors.
     """
 
-    ridge: float
+    level: float
     centres: Tensor = field(metadata=INT8)
+
+    @classmethod
+    def fit(cls, inputs: FitInputs) -> "ItemHead":
+        """Measures the level on the learned vectors."""
+        vectors = inputs.vectors
+        liked = torch.from_numpy(inputs.likes @ vectors.items.numpy())  # (n_users, dim), the sum of what each likes
+        level = float((_to_unit(vectors.users) * liked).sum()) / max(inputs.likes.nnz, 1)
+        return cls(max(level, _LEAST_LEVEL), vectors.placed)
 
     def solve(self, support: csr_array, users: Tensor, rows: NDArray[np.int64]) -> Tensor:
         """The vectors of some items, (n, dim) float32.
@@ -117,8 +127,13 @@ class ItemHead:
         centres = self.centres[torch.from_numpy(rows)]
         if not support.nnz:
             return centres
-        return solve_supports(support, users, np.full(support.shape[0], self.ridge, np.float32), 0.0, centres)
+        ridge = np.ones(support.shape[0], np.float32)
+        return self.level * solve_supports(support, _to_unit(users), ridge, 0.0, centres / self.level)
 
     def with_items(self, change: ItemChange) -> "ItemHead":
         """New items have the prior's vectors as centres."""
         return replace(self, centres=change.carry(self.centres, torch.from_numpy(change.placed), round_int8))
+
+
+def _to_unit(vectors: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(vectors, dim=1)

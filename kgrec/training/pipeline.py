@@ -13,7 +13,7 @@ from torch_geometric.data import HeteroData
 from graph_schema import CatalogueSchema
 from kgrec.config import SplitConfig, TrainConfig
 from kgrec.graph.propagation import Channel, build_item_links
-from kgrec.model.backbone import Backbone, ItemHead
+from kgrec.model.backbone import ItemHead
 from kgrec.model.component import Component
 from kgrec.model.few_shot import FewShot
 from kgrec.model.gate import Gate
@@ -189,13 +189,9 @@ def _assemble(
         _return_memory()
         if fitted is not None:
             earlier[kind.name] = fitted
-    backbone = earlier[Backbone.name]
-    assert isinstance(backbone, Backbone)
-    # An item's first likes weigh against its prior as a user's do against their centre.
-    item_ridge = vectors.regularisation * vectors.alpha * likes.shape[0]
     return Model(
         tuple(earlier.values()), gate, torch.from_numpy(likes.counts), torch.from_numpy(likes.n_disliked), text,
-        torch.from_numpy(columns), likeness, vectors.prior, ItemHead(item_ridge, vectors.placed),
+        torch.from_numpy(columns), likeness, vectors.prior, ItemHead.fit(inputs),
     )  # fmt: skip
 
 

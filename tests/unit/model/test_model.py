@@ -381,7 +381,8 @@ def test_likes_place_cold_items_by_the_formula_and_move_nothing_else() -> None:
     to_head = theirs.to_head.numpy()  # type: ignore[attr-defined]
     for place in (0, 2):
         w, centre = users[support.toarray()[place] > 0], model.item_head.centres[rows[place]].double().numpy()
-        z = np.linalg.solve(w.T @ w + 0.5 * np.eye(DIM), w.sum(axis=0) + 0.5 * centre)
+        unit = w / np.linalg.norm(w, axis=1, keepdims=True)
+        z = np.linalg.solve(unit.T @ unit + np.eye(DIM), model.item_head.level * unit.sum(axis=0) + centre)
         np.testing.assert_allclose(grown.backbone.items[rows[place]], z, atol=np.abs(z).max() / 200)
         np.testing.assert_allclose(ours.items[rows[place]], z @ to_head, atol=np.abs(z @ to_head).max() / 100)
     others = np.setdiff1d(np.arange(N_ITEMS), rows[:3])
@@ -392,14 +393,14 @@ def test_likes_place_cold_items_by_the_formula_and_move_nothing_else() -> None:
     assert model.with_likes(met, support[[3]], liked) is model
 
 
-def test_a_like_pulls_an_item_towards_its_user_but_never_past_what_a_like_is_worth() -> None:
+def test_a_like_brings_an_item_half_way_to_what_likes_are_worth_however_short_the_users_vector() -> None:
     model = draw_model(3)
     item = int(COLD[0])
     user = model.backbone.users(Support(to_support([[1, 2, 3, 5]])))[0]
-    before = float(model.item_head.centres[item] @ user)
-    for ridge in (0.01, 0.5, 100.0):
-        head = ItemHead(ridge, model.item_head.centres)
-        after = float(head.solve(to_csr([[1]]), user[None], np.array([item]))[0] @ user)
-        size = float(user @ user)  # w.z = (ridge w.centre + |w|^2) / (ridge + |w|^2): between w.centre and 1
-        assert after == pytest.approx((ridge * before + size) / (ridge + size), rel=1e-3)
-        assert min(before, 1) - 1e-3 <= after <= max(before, 1) + 1e-3
+    unit = user / user.norm()
+    before = float(model.item_head.centres[item] @ unit)
+    for level in (0.1, 0.5, 2.0):
+        head = ItemHead(level, model.item_head.centres)
+        for length in (1e-3, 1.0, 100.0):
+            after = head.solve(to_csr([[1]]), length * unit[None], np.array([item]))[0] @ unit
+            assert float(after) == pytest.approx((before + level) / 2, rel=1e-3)
