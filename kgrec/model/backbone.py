@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
+from torch.nn import functional
 
 from kgrec.model.component import INT8, DefaultWeights, ItemChange, Scale, Shares, Support, round_int8, solve_each
 from kgrec.model.ials import share_fold_in, solve_supports
@@ -95,26 +96,31 @@ class Backbone:
 class ItemHead:
     """Places an item from the users who like it, as fold-in places a user from the items they like.
 
-    z = argmin sum_{u in S} (level - v_u.z)^2 + |z - centre|^2, the centre being the prior's vector, v_u = w_u / |w_u|:
-    what texts and links say of an item gives way to who likes it, and a user of few likes, whose w_u is short, shows as
-    much as others. Who does not like it counts for nothing: of a new item it is not known that anybody passed it over.
+    z = argmin sum_{u in S} (level - v_u.z)^2 + |z - centre|^2, v_u = w_u / |w_u| - mean, the centre being the prior's
+    vector. What texts and links say of an item gives way to who likes it, and of a user that counts which sets them
+    apart from others, however many likes they are known by. Who does not like the item counts for nothing: of a new one
+    it is not known that anybody passed it over.
 
     Attributes:
         level: the mean of v_u.z_i over the likes of training, so that an item with a few likes does not stand above
             those with many.
+        mean: (dim,) float32, the mean of w_u / |w_u| over users.
         centres: (n_items, dim) float32, the prior's vectors.
     """
 
     level: float
+    mean: Tensor
     centres: Tensor = field(metadata=INT8)
 
     @classmethod
     def fit(cls, inputs: FitInputs) -> "ItemHead":
-        """Measures the level on the learned vectors."""
+        """Measures level and mean on the learned vectors."""
         vectors = inputs.vectors
+        units = functional.normalize(vectors.users, dim=1)
+        mean = units.sum(dim=0) / max(int(units.any(dim=1).sum()), 1)  # of users with likes
         liked = torch.from_numpy(inputs.likes @ vectors.items.numpy())  # (n_users, dim), the sum of what each likes
-        level = float((_to_unit(vectors.users) * liked).sum()) / max(inputs.likes.nnz, 1)
-        return cls(max(level, _LEAST_LEVEL), vectors.placed)
+        level = float(((units - mean) * liked).sum()) / max(inputs.likes.nnz, 1)
+        return cls(max(level, _LEAST_LEVEL), mean, vectors.placed)
 
     def solve(self, support: csr_array, users: Tensor, rows: NDArray[np.int64]) -> Tensor:
         """The vectors of some items, (n, dim) float32.
@@ -127,13 +133,10 @@ class ItemHead:
         centres = self.centres[torch.from_numpy(rows)]
         if not support.nnz:
             return centres
+        apart = functional.normalize(users, dim=1) - self.mean
         ridge = np.ones(support.shape[0], np.float32)
-        return self.level * solve_supports(support, _to_unit(users), ridge, 0.0, centres / self.level)
+        return self.level * solve_supports(support, apart, ridge, 0.0, centres / self.level)
 
     def with_items(self, change: ItemChange) -> "ItemHead":
         """New items have the prior's vectors as centres."""
         return replace(self, centres=change.carry(self.centres, torch.from_numpy(change.placed), round_int8))
-
-
-def _to_unit(vectors: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(vectors, dim=1)

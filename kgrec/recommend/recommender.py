@@ -220,6 +220,8 @@ class Recommender:
         masked[support] = True
         masked[_row(self._bundle.seen, user_row)] = True
         request = _Request(support, None if text is None else self._encode(text), masked)
+        if request.sentence is not None and not self._fitting(request.sentence).any():
+            notes.append("no item's text is near your words: this rests on little")
         if not len(support) and text is None:
             notes.append(
                 "no likes to go by: these are the items that are liked most"
@@ -798,12 +800,21 @@ class Recommender:
         return weighed
 
     def _fitting(self, sentence: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """(n_items,): whose texts are the tenth nearest to a sentence, or above half-way from the mean to the best."""
-        text = self._bundle.model.text.numpy()
+        """(n_items,): whose texts are the tenth nearest to a sentence, or above half-way from the mean to the best.
+
+        None are where the nearest text is no nearer than two texts of the catalogue are on average.
+        """
+        model = self._bundle.model
+        text = model.text.numpy()
         nearness, has_text = text @ sentence, text.any(axis=1)
-        if not has_text.any():
+        n_texts = int(has_text.sum())
+        if not n_texts:
             return np.zeros(len(text), np.bool_)
         known = nearness[has_text]
+        mean = model.likeness.text_mean[: text.shape[1]]
+        usual = float(mean @ mean * n_texts - 1) / max(n_texts - 1, 1)  # of two texts; the vectors have length 1
+        if known.max() <= usual:
+            return np.zeros(len(text), np.bool_)
         least = min(float(np.quantile(known, _FITTING)), float(known.mean() + known.max()) / 2)
         found: NDArray[np.bool_] = has_text & (nearness >= least)
         return found

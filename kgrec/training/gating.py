@@ -166,12 +166,20 @@ def _lack_of_likes(model: Model) -> float:
     return _ENOUGH_IN_ALL / (_ENOUGH_IN_ALL + float(model.n_likes.sum()))
 
 
-def most_popular_for(config: GateConfig, size: int | None, n_items: int) -> float | None:
-    """The cap on how many of the first 10 are among the 20 most liked; small catalogues scale it."""
+def most_popular_for(config: GateConfig, size: int | None, n_likes: NDArray[np.int64]) -> float | None:
+    """The cap on how many of the first 10 are among the 20 most liked, after so many likes; None: there is none.
+
+    Where these 20 have many of all likes a list as personal as can be shows more of them: it is twice their share then.
+
+    Args:
+        config: has the caps.
+        size: number of likes.
+        n_likes: (n_items,): how many users like each item.
+    """
     if not size or size not in config.most_popular:
         return None
-    cap = config.most_popular[size]
-    return max(cap, FIRST_PLACES * min(1.0, 2.5 * POPULAR_ITEMS / max(n_items, 1)))
+    share = float(np.sort(n_likes)[::-1][:POPULAR_ITEMS].sum() / max(n_likes.sum(), 1))
+    return max(config.most_popular[size], FIRST_PLACES * min(1.0, 2 * share))
 
 
 def _choose_bucket(
@@ -201,7 +209,7 @@ def _choose_bucket(
         cold = trusted * default_weights(model, "cold") + trust * _scarcity(model, _ENOUGH_FOR_MANY) * knows
     title = _title(start, end)
     asked = _asked(slices, "warm", f"cold_users_k{size}", start, end, rng)
-    cap = most_popular_for(config, size, int((model.n_likes > 0).sum()))
+    cap = most_popular_for(config, size, model.n_likes.numpy())
     n_asked = 0 if asked is None else asked.support.shape[0]
     if cap is not None and n_asked < _ENOUGH_FOR_CAP:
         cap = None

@@ -76,7 +76,7 @@ def draw_model(seed: int = 0) -> Model:
     return Model(
         components, gate, torch.from_numpy(inputs.n_likes.astype(np.int64)), torch.from_numpy(n_disliked),
         inputs.text, torch.zeros((N_ITEMS, 0)), inputs.likeness, inputs.vectors.prior,
-        ItemHead(0.5, inputs.vectors.placed),
+        ItemHead.fit(inputs),
     )  # fmt: skip
 
 

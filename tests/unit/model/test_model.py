@@ -381,8 +381,8 @@ def test_likes_place_cold_items_by_the_formula_and_move_nothing_else() -> None:
     to_head = theirs.to_head.numpy()  # type: ignore[attr-defined]
     for place in (0, 2):
         w, centre = users[support.toarray()[place] > 0], model.item_head.centres[rows[place]].double().numpy()
-        unit = w / np.linalg.norm(w, axis=1, keepdims=True)
-        z = np.linalg.solve(unit.T @ unit + np.eye(DIM), model.item_head.level * unit.sum(axis=0) + centre)
+        v = w / np.linalg.norm(w, axis=1, keepdims=True) - model.item_head.mean.double().numpy()
+        z = np.linalg.solve(v.T @ v + np.eye(DIM), model.item_head.level * v.sum(axis=0) + centre)
         np.testing.assert_allclose(grown.backbone.items[rows[place]], z, atol=np.abs(z).max() / 200)
         np.testing.assert_allclose(ours.items[rows[place]], z @ to_head, atol=np.abs(z @ to_head).max() / 100)
     others = np.setdiff1d(np.arange(N_ITEMS), rows[:3])
@@ -393,14 +393,17 @@ def test_likes_place_cold_items_by_the_formula_and_move_nothing_else() -> None:
     assert model.with_likes(met, support[[3]], liked) is model
 
 
-def test_a_like_brings_an_item_half_way_to_what_likes_are_worth_however_short_the_users_vector() -> None:
+def test_a_like_draws_an_item_to_what_sets_its_user_apart_however_few_likes_the_user_is_known_by() -> None:
     model = draw_model(3)
     item = int(COLD[0])
+    mean, centre = model.item_head.mean, model.item_head.centres[item]
     user = model.backbone.users(Support(to_support([[1, 2, 3, 5]])))[0]
-    unit = user / user.norm()
-    before = float(model.item_head.centres[item] @ unit)
+    apart = user / user.norm() - mean
+    size, before = float(apart @ apart), float(centre @ apart)
     for level in (0.1, 0.5, 2.0):
-        head = ItemHead(level, model.item_head.centres)
+        head = ItemHead(level, mean, model.item_head.centres)
         for length in (1e-3, 1.0, 100.0):
-            after = head.solve(to_csr([[1]]), length * unit[None], np.array([item]))[0] @ unit
-            assert float(after) == pytest.approx((before + level) / 2, rel=1e-3)
+            placed = head.solve(to_csr([[1]]), length * user[None], np.array([item]))[0]
+            assert float(placed @ apart) == pytest.approx((before + size * level) / (1 + size), rel=1e-3)
+            sideways = placed - centre - apart * float((placed - centre) @ apart) / size
+            assert float(sideways.norm()) < 1e-4

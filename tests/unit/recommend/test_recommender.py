@@ -1,6 +1,7 @@
 """Every kind of request on a planted shop: what may be recommended, that scores come apart exactly, and changes."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from rounding import assert_same_but_for_rounding
 from shop import KINDS, LURKER, N_ITEMS, N_USERS, NEWCOMER, WordEncoder, kind_of, make_tables, train_shop
 
@@ -18,6 +20,7 @@ from kgrec.errors import RequestError
 from kgrec.ids import IdMap
 from kgrec.model.likeness import SOURCES
 from kgrec.recommend import Recommendations, Recommender
+from kgrec.text.encoder import OnTexts
 
 ITEMS = train_shop().items.ids
 USERS = train_shop().users.ids
@@ -507,6 +510,21 @@ def test_fits_your_words_is_said_of_items_whose_text_does(shop: Recommender) -> 
             assert {kind_of(each.item) for each in found if each.reason == "fits your words"} <= {kind}
         alone = shop.recommend(text=text, k=3, explain=True)
         assert [each.reason for each in alone] == ["fits your words"] * 3
+
+
+def test_words_that_no_text_is_near_get_a_note_and_are_no_reason() -> None:
+    class Foreign(WordEncoder):
+        """Its vectors of sentences stand across from those of the catalogue's texts."""
+
+        def encode(self, texts: Sequence[str], on_texts: OnTexts | None = None) -> NDArray[np.float32]:
+            return -super().encode(["tea bike"] * len(texts), on_texts)
+
+    note = "no item's text is near your words: this rests on little"
+    shop, foreign = Recommender(train_shop(), WordEncoder()), Recommender(train_shop(), Foreign())
+    assert note not in shop.recommend(text="herbal tea", k=3).notes
+    found = foreign.recommend(TEA, text="mortgage", k=15, explain=True)
+    assert note in found.notes
+    assert not any(each.reason == "fits your words" for each in found)
 
 
 def test_one_id_in_place_of_a_list_of_likes(shop: Recommender) -> None:

@@ -147,14 +147,14 @@ def popular_model() -> tuple[Model, NDArray[np.float32]]:
     """A model of 300 items, where those with the most likes are what its neighbours show to everybody."""
     rng = np.random.default_rng(0)
     n_items = 300
-    counts = np.sort(rng.geometric(0.05, n_items))[::-1].copy()
-    counts[:20] += 200
+    counts = 60 + np.sort(rng.geometric(0.05, n_items))[::-1]
+    counts[:20] += 40  # they have an eighth of all likes
     model = draw_model()
     from kgrec.model.item_item import CoLikes
     from kgrec.model.popularity import Popularity
 
     personal = rng.random((n_items, n_items)) < 0.02
-    weights = (2.0 * personal + np.log(counts) / 4) * (1 - np.eye(n_items))
+    weights = (2.0 * personal + (counts - 60) / 100) * (1 - np.eye(n_items))
     components = (CoLikes.of(csr_array(weights.astype(np.float32))), Popularity.of(torch.from_numpy(counts)))
     return replace(
         model, components=components, n_likes=torch.from_numpy(counts), n_disliked=torch.zeros(n_items).long(),
@@ -168,7 +168,7 @@ def test_the_cap_on_popular_items_holds_for_one_like() -> None:
     support = np.zeros((N_USERS, n_items), bool)
     support[np.arange(N_USERS), rng.integers(0, n_items, N_USERS)] = True
     # What people look for is popular: without the cap popular lists win.
-    chance = counts / counts.sum()
+    chance = (counts - 60) ** 2 / ((counts - 60) ** 2).sum()
     relevant = np.zeros(support.shape, bool)
     for row in relevant:
         row[rng.choice(n_items, 5, replace=False, p=chance)] = True
@@ -183,9 +183,7 @@ def test_the_cap_on_popular_items_holds_for_one_like() -> None:
         return verdict.popular
 
     assert popular(FREE) > 4
-    scaled = most_popular_for(GateConfig(most_popular={1: 3.0}), 1, n_items)
-    assert scaled is not None
-    assert popular(GateConfig(most_popular={1: 3.0})) <= scaled
+    assert popular(GateConfig(most_popular={1: 3.0})) <= 3
 
 
 @pytest.mark.parametrize("n_users", [0, 3, 12])
@@ -205,20 +203,21 @@ def test_few_users_do_not_lift_the_cap(n_users: int) -> None:
         model.n_likes.numpy(),
     )  # fmt: skip
     if n_users > 5:
-        assert next(verdict.popular for verdict in verdicts if verdict.title == "1 like") <= 3.5
+        assert next(verdict.popular for verdict in verdicts if verdict.title == "1 like") <= 3
     else:  # nobody says how popular its lists are
         assert gate.warm[1, model.names.index("popularity")] == 0
 
 
-def test_a_small_catalogue_scales_the_cap() -> None:
+def test_where_a_few_items_have_most_likes_the_cap_is_twice_their_share() -> None:
     config = GateConfig(most_popular={1: 3.0, 3: 4.0})
-    assert most_popular_for(config, 1, 100_000) == 3
-    assert most_popular_for(config, 3, 100_000) == 4
-    assert most_popular_for(config, 1, 20) == 10  # all items are among the 20 most liked
-    caps = [most_popular_for(config, 1, n_items) for n_items in (20, 100, 200, 1000)]
-    assert caps == sorted(caps, reverse=True)
-    for size in (None, 0, 5):
-        assert most_popular_for(config, size, 1000) is None
+
+    def cap(size: int | None, n_popular: int, n_others: int) -> float | None:
+        return most_popular_for(config, size, np.repeat([n_popular, n_others], [20, 1000]))
+
+    assert [cap(size, 10, 10) for size in (None, 0, 1, 3, 5)] == [None, None, 3, 4, None]
+    assert cap(1, 125, 7) == pytest.approx(10 * 2 * 2500 / 9500)
+    assert cap(1, 100, 0) == 10
+    assert most_popular_for(config, 1, np.zeros(30, np.int64)) == 3
 
 
 @pytest.mark.parametrize("wanted", [True, False])
