@@ -59,7 +59,7 @@ def train(
     settings = read_settings(config, seed, adapter, backend)
     tables = read_store(store, schema, wait, rejects, max_rejects)
     from kgrec.bundle import check_folder  # here, since it imports torch
-    from kgrec.recommend.recommender import tell_few_likes
+    from kgrec.recommend.ranking import tell_few_likes
     from kgrec.training.logging import log_run
 
     check_folder(out)  # now, not when the training is done

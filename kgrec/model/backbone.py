@@ -133,7 +133,8 @@ class ItemHead:
         centres = self.centres[torch.from_numpy(rows)]
         if not support.nnz:
             return centres
-        apart = functional.normalize(users, dim=1) - self.mean
+        known = users.any(dim=1, keepdim=True)  # of others nothing sets them apart
+        apart = known * (functional.normalize(users, dim=1) - self.mean)
         ridge = np.ones(support.shape[0], np.float32)
         return self.level * solve_supports(support, apart, ridge, 0.0, centres / self.level)
 

@@ -68,7 +68,7 @@ def test_a_graph_that_has_not_changed_says_the_same_at_one_query_an_answer(
     expected_rows = offline.recommend_many(USERS, k=4, explain=True)
     assert_same_but_for_rounding(live.recommend_many(USERS, k=4, explain=True), expected_rows)
     assert len(asked) == 1
-    monkeypatch.setattr("kgrec.recommend.recommender.BLOCK_USERS", 20)
+    monkeypatch.setattr("kgrec.recommend.ranking.BLOCK_USERS", 20)
     assert_same_but_for_rounding(live.recommend_many(USERS, k=4, explain=True), expected_rows)
     assert len(asked) == 1 + 3  # a query for each block of users
     asked.clear()

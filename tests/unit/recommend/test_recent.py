@@ -1,7 +1,6 @@
 """Answers from memory: the same as without, and never those of another text, like, edge or bundle."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,22 +34,10 @@ def answer(item: str) -> Recommendations:
 
 
 def test_what_was_asked_least_recently_goes() -> None:
-    recent, bundle, made = RecentAnswers(2), train_shop(), []
+    recent, made = RecentAnswers(2), []
     for request in ["a", "b", "a", "c", "a", "b"]:
-        recent.find(bundle, request, lambda request=request: made.append(request) or answer(request))
+        recent.find(request, lambda request=request: made.append(request) or answer(request))
     assert made == ["a", "b", "c", "b"]  # c put b out, since a had been asked for again
-
-
-def test_an_answer_that_was_under_way_when_the_bundle_changed_is_not_kept() -> None:
-    recent, old = RecentAnswers(2), train_shop()
-    new = replace(old, trained_at=old.trained_at + 1)
-
-    def change_meanwhile() -> Recommendations:
-        assert recent.find(new, "a", lambda: answer("new")).ids == ("new",)
-        return answer("old")
-
-    assert recent.find(old, "a", change_meanwhile).ids == ("old",)
-    assert recent.find(new, "a", lambda: answer("newer")).ids == ("new",)
 
 
 def test_equal_requests_are_worked_out_once_and_others_anew() -> None:

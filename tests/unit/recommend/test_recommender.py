@@ -128,7 +128,7 @@ def test_batches_of_likes_are_answered_as_alone(shop: Recommender) -> None:
 
 def test_batches_go_by_blocks(shop: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = shop.recommend_many(USERS, k=3)
-    monkeypatch.setattr("kgrec.recommend.recommender.BLOCK_USERS", 7)
+    monkeypatch.setattr("kgrec.recommend.ranking.BLOCK_USERS", 7)
     told: list[int] = []
     table = shop.recommend_many(USERS, k=3, on_users=told.append)
     assert sum(told) == len(USERS)

@@ -1,0 +1,126 @@
+"""A request in rows: ids that are looked up, and what may be recommended."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from kgrec.errors import RequestError
+from kgrec.model.component import Support
+from kgrec.recommend.state import State
+
+
+@dataclass(frozen=True)
+class Request:
+    """One user's request in rows."""
+
+    likes: NDArray[np.int64]
+    sentence: NDArray[np.float32] | None
+    masked: NDArray[np.bool_]
+
+
+def check_k(state: State, k: int) -> None:
+    """Refuses a number of items that is less than 1 or more than there are."""
+    if k < 1:
+        raise RequestError(f"expected k of at least 1, got {k}")
+    if k > len(state.bundle.items):
+        raise RequestError(f"asked for k = {k}, the catalogue has {len(state.bundle.items)} items; ask for fewer")
+
+
+def find_user(state: State, user: str) -> int:
+    """The row of a user.
+
+    Raises:
+        RequestError: there is none.
+    """
+    row = state.bundle.users.row(user)
+    if row is None:
+        raise RequestError(
+            f"unknown user {user!r}: not among the {len(state.bundle.users)} users of this bundle; "
+            f"give the user's likes or a text instead, or add interactions"
+        )
+    return row
+
+
+def find_item(state: State, item: str) -> int:
+    """The row of an item.
+
+    Raises:
+        RequestError: there is none.
+    """
+    row = state.bundle.items.row(item)
+    if row is None:
+        raise RequestError(f"unknown item {item!r}: not among the {len(state.bundle.items)} items of this bundle")
+    return row
+
+
+def find_items(state: State, ids: Sequence[str], what: str, unknown: list[str]) -> NDArray[np.int64]:
+    """The rows of items' ids; the unknown ones are added to `unknown`.
+
+    Raises:
+        RequestError: there are ids, and none is known.
+    """
+    asked = list(dict.fromkeys(ids))
+    rows = state.bundle.items.rows(asked)
+    unknown += [id_ for id_, row in zip(asked, rows, strict=True) if row < 0]
+    if asked and (rows < 0).all():
+        raise RequestError(
+            f"none of the {len(asked)} ids given as {what} is an item of this bundle: "
+            f"{', '.join(map(repr, asked[:5]))}; expected ids as in the catalogue, such as "
+            f"{state.bundle.items.ids[0]!r}"
+        )
+    return rows[rows >= 0]
+
+
+def mask_items(
+    state: State, candidates: Sequence[str] | None, exclude: Sequence[str], unknown: list[str]
+) -> NDArray[np.bool_]:
+    """(n_items,): what may not be recommended; unknown ids are added to `unknown`.
+
+    Raises:
+        RequestError: candidates are given, and there are none or none is known.
+    """
+    masked = np.zeros(len(state.bundle.items), np.bool_)
+    if candidates is not None:
+        if not candidates:
+            raise RequestError("no candidates are given; expected at least one item id, or leave candidates out")
+        masked[:] = True
+        masked[find_items(state, candidates, "candidates", unknown)] = False
+    for id_ in exclude:
+        row = state.bundle.items.row(id_)
+        if row is None:
+            unknown.append(id_)
+        else:
+            masked[row] = True
+    return masked
+
+
+def to_support(state: State, request: Request) -> Support:
+    """What the model reads of a request."""
+    model = state.bundle.model
+    likes = to_matrix([request.likes], model.n_items)
+    return Support(likes) if request.sentence is None else model.hear(likes, request.sentence[None])
+
+
+def to_ids(ids: Iterable[str] | None, what: str) -> tuple[str, ...]:
+    """The ids of a list, none for None; a text is one id, not a list of its letters."""
+    if isinstance(ids, str):
+        raise RequestError(f"expected a list of item ids as {what}, got the text {ids!r}; give [{ids!r}]")
+    return () if ids is None else tuple(ids)
+
+
+def select_row(matrix: csr_array, row: int | None) -> NDArray[np.int64]:
+    """The columns of the entries in one row of a matrix, (n,); none for no row."""
+    if row is None:
+        return np.zeros(0, np.int64)
+    found: NDArray[np.int64] = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].astype(np.int64)
+    return found
+
+
+def to_matrix(rows: Sequence[NDArray[np.int64]], n_items: int) -> csr_array:
+    """(len(rows), n_items) with an entry for each column named."""
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    indices = np.concatenate([np.zeros(0, np.int64), *rows])
+    return csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=(len(rows), n_items))

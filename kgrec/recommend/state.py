@@ -1,0 +1,126 @@
+"""What a recommender knows at one moment: a request reads one state, and a change makes the next."""
+
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from kgrec.bundle import Bundle, load_bundle_encoder
+from kgrec.errors import RequestError
+from kgrec.graph.paths import PathIndex, build_path_index
+from kgrec.recommend.recent import RecentAnswers
+from kgrec.recommend.tail import TailDial
+from kgrec.store.contract import GraphStore
+from kgrec.text.encoder import Encoder
+
+RECENT_ANSWERS = 1024  # that are kept for when they are asked for again
+
+
+class SentenceEncoder:
+    """Encodes sentences, one at a time, by an encoder that is loaded when first needed.
+
+    Args:
+        encoder: None: the one that a bundle was trained with.
+    """
+
+    def __init__(self, encoder: Encoder | None) -> None:
+        self._encoder = encoder
+        self._lock = Lock()
+
+    def encode(self, text: str, bundle: Bundle) -> NDArray[np.float32]:
+        """The vector of a text, (text_dim,) float32, beside those of a bundle.
+
+        Raises:
+            RequestError: the text has no words, or the encoder is another than that of the bundle.
+            TextError: the encoder cannot be loaded.
+        """
+        if not text.strip():
+            raise RequestError(f"expected a text with words in it, got {text!r}")
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = load_bundle_encoder(bundle)
+            if self._encoder.revision != bundle.encoder_revision:
+                raise RequestError(
+                    f"the text encoder {self._encoder.name!r} has revision {self._encoder.revision[:12]}, the bundle "
+                    f"was trained with {bundle.encoder_revision[:12]}: give that encoder, or train again"
+                )
+            vector: NDArray[np.float32] = self._encoder.encode([text])[0]
+        return vector
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A bundle and what is found from it when first needed. It never changes, so that threads may share it.
+
+    Attributes:
+        bundle: the trained model and its catalogue.
+        sentences: encodes sentences.
+        store: where the paths in reasons are read from; None: from the bundle.
+        recent: answers of this state.
+    """
+
+    bundle: Bundle
+    sentences: SentenceEncoder
+    store: GraphStore | None = None
+    recent: RecentAnswers = field(default_factory=lambda: RecentAnswers(RECENT_ANSWERS))
+
+    @cached_property
+    def paths(self) -> PathIndex:
+        """The paths between items in the bundle's graph."""
+        bundle = self.bundle
+        return build_path_index(bundle.schema, bundle.ids, bundle.edges, bundle.names)
+
+    @cached_property
+    def by_id(self) -> NDArray[np.int64] | None:
+        """(n_items,): the items' rows by ascending id; None: they are so already."""
+        ids = self.bundle.items.ids
+        order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+        return None if (order[:-1] < order[1:]).all() else order
+
+    @cached_property
+    def dial(self) -> TailDial:
+        """The tail dial."""
+        return TailDial(self.bundle.model, self.bundle.liked)
+
+    def after(self, bundle: Bundle, paths: PathIndex | None = None) -> "State":
+        """The state of a changed bundle, with what this one has found and still holds.
+
+        Args:
+            bundle: it.
+            paths: its paths; None: they are found when first needed.
+        """
+        state = State(bundle, self.sentences, self.store)
+        found = vars(state)
+        if paths is not None:
+            found["paths"] = paths
+        if "by_id" in vars(self) and bundle.items is self.bundle.items:
+            found["by_id"] = self.by_id
+        if "dial" in vars(self) and self.dial.is_of(bundle.model, bundle.liked):
+            found["dial"] = self.dial
+        return state
+
+    @property
+    def known_paths(self) -> PathIndex | None:
+        """The paths, if they were needed before."""
+        return vars(self).get("paths")
+
+    def title(self, row: int) -> str | None:
+        """The name of an item, by its row."""
+        return self.bundle.names[self.bundle.schema.item_type][row]
+
+
+def one_thread() -> Any:
+    """Keeps the calling thread, within a `with`, from waking others for work of microseconds: to wait takes longer.
+
+    It is the calling thread's own OpenMP setting that changes, not the process's.
+    """
+    return _thread_pools().limit(limits=1, user_api="openmp")
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()  # to look for the libraries takes milliseconds
