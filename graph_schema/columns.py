@@ -21,7 +21,7 @@ FINER_THAN_SECONDS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
 Mask = NDArray[np.bool_]
 Problem = tuple[Mask, str]  # bool [rows]: which rows; what is wrong with them, to be read after the column's name
 
-_SECONDS_2200 = int(datetime(2200, 1, 1, tzinfo=UTC).timestamp())
+_SECONDS_2101 = int(datetime(2101, 1, 1, tzinfo=UTC).timestamp())
 _SECONDS_1000 = int(datetime(1000, 1, 1, tzinfo=UTC).timestamp())
 _BOOLS = dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True) | dict.fromkeys(
     ("false", "f", "no", "n", "0", "0.0"), False
@@ -33,16 +33,25 @@ _NOT_A = {
     "time": "is not a time (epoch seconds or ISO 8601)",
     "vector": "is not a vector (a list of finite numbers)",
 }
+_MISWRITTEN_TIMES = (  # how a text looks that is no time, and what is wrong with it
+    (
+        r"^\s*\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(\D|$)",
+        f"{_NOT_A['time']}: the year comes last, and day and month can be taken for each other; write 2023-12-31",
+    ),
+    (r"^\s*\d{8}(\.0*)?\s*$", f"{_NOT_A['time']}: its eight digits are no date such as 20231231"),
+)
 _MOST_INT = 2**63
 _N_TRIED = 8
 _FINER_UNITS = (("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9))
+_FIRST_DATE, _LAST_DATE = 1900_01_01, 2100_12_31  # as eight digits; as epoch seconds they are days of 1970
 
 
 def convert_column(column: pa.Array, kind: AttributeType) -> tuple[pa.Array, list[Problem]]:
     """Converts a raw column to a declared type.
 
     Numbers may be numbers or text; NaN and empty text are missing values (null). Times may be Arrow timestamps or
-    dates, epoch seconds, or ISO 8601 (UTC where no zone is given).
+    dates, epoch seconds, or ISO 8601 (UTC where no zone is given). Text of eight digits from 19000101 to 21001231 is a
+    date.
 
     Args:
         column: the values as the source has them.
@@ -82,27 +91,30 @@ def convert_ids(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
 
 
 def time_range(*, interaction: bool) -> tuple[int, int]:
-    """The UTC seconds that a time may have, from the first on and below the second: 1970 or 1000 to 2200."""
-    return (0 if interaction else _SECONDS_1000), _SECONDS_2200
+    """The UTC seconds that a time may have, from the first on and below the second: 1970 or 1000 to 2100."""
+    return (0 if interaction else _SECONDS_1000), _SECONDS_2101
 
 
-def find_times_outside(times: pa.Array, *, interaction: bool) -> list[Problem]:
-    """The rows whose time cannot be meant: interactions from 1970 to 2200, other times from the year 1000 to 2200.
+def find_times_outside(times: pa.Array, *, interaction: bool, milliseconds: bool = False) -> list[Problem]:
+    """The rows whose time cannot be meant: interactions from 1970 to 2100, other times from the year 1000 to 2100.
 
     Args:
         times: int64 [rows], UTC seconds.
         interaction: whether these are times of interactions.
+        milliseconds: whether the source has them as epoch milliseconds.
     """
     first, end = time_range(interaction=interaction)
     seconds = times.fill_null(0).to_numpy(zero_copy_only=False)
     outside = (seconds < first) | (seconds >= end)
     problems: list[Problem] = []
     if outside.any():
-        for unit, factor in _FINER_UNITS:
+        declared, finer = ("milliseconds", _FINER_UNITS[1:]) if milliseconds else ("seconds", _FINER_UNITS)
+        for unit, per_second in finer:
+            factor = per_second // 1000 if milliseconds else per_second  # milliseconds are seconds by now
             # after 1980 in that unit, so a few stray large numbers are not called milliseconds
-            fits = outside & (seconds >= 315_532_800 * factor) & (seconds < _SECONDS_2200 * factor)
-            problems.append((fits, f"is out of range, it looks like {unit}: expected seconds or ISO 8601"))
-        problems.append((outside, f"is out of range: expected {1970 if interaction else 1000} to 2200"))
+            fits = outside & (seconds >= 315_532_800 * factor) & (seconds < _SECONDS_2101 * factor)
+            problems.append((fits, f"is out of range, it looks like {unit}: expected {declared} or ISO 8601"))
+        problems.append((outside, f"is out of range: expected {1970 if interaction else 1000} to 2100"))
     return problems
 
 
@@ -181,12 +193,21 @@ def _to_time(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
                 values = text.cast(kind)
             except pa.ArrowInvalid:
                 continue
-            return _to_seconds(values) if pa.types.is_timestamp(kind) else values, problems
+            if pa.types.is_timestamp(kind):
+                return _to_seconds(values), problems
+            if _to_mask(pc.and_(pc.greater_equal(values, _FIRST_DATE), pc.less_equal(values, _LAST_DATE))).any():
+                break  # some may be dates
+            return values, problems
         values, bad = _parse_each(text, _parse_time, pa.int64())
+        for pattern, reason in _MISWRITTEN_TIMES:
+            looks_so = bad & _to_mask(pc.match_substring_regex(text, pattern))
+            problems.append((looks_so, reason))
+            bad &= ~looks_so
         return values, [*problems, (bad, _NOT_A["time"])]
-    if pa.types.is_floating(column.type):
-        return _to_whole(pc.floor(column), _NOT_A["time"])
-    return _to_seconds(column) if pa.types.is_temporal(column.type) else column.cast(pa.int64()), []
+    kind = column.type
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_uint64(kind):
+        return _to_whole(pc.floor(column.cast(pa.float64(), safe=False)), _NOT_A["time"])
+    return _to_seconds(column) if pa.types.is_temporal(kind) else column.cast(pa.int64()), []
 
 
 def _to_seconds(column: pa.Array) -> pa.Array:
@@ -256,6 +277,9 @@ def _parse_time(text: str) -> int | None:
     except ValueError:
         moment = datetime.fromisoformat(text)
         number = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    else:
+        if number is not None and _FIRST_DATE <= number <= _LAST_DATE and re.fullmatch(r"\d{8}(\.0*)?", text):
+            number = datetime.strptime(f"{number:.0f}", "%Y%m%d").replace(tzinfo=UTC).timestamp()
     if number is not None and abs(number) >= _MOST_INT:
         raise ValueError(text)
     return None if number is None else int(number // 1)
@@ -283,8 +307,13 @@ def _to_vector(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
 
 
 def _parse_vector(text: str) -> list[float]:
-    found = json.loads(text) if text.startswith("[") else [float(part) for part in re.split(r"[\s,;|]+", text)]
-    if not isinstance(found, list) or any(isinstance(one, bool) or not isinstance(one, int | float) for one in found):
+    if text.startswith("["):
+        if not re.fullmatch(r"\[[^][{}]*\]", text):  # what is nested is no vector, and json would recurse into it
+            raise ValueError(text)
+        found = json.loads(text)
+    else:
+        found = [float(part) for part in re.split(r"[\s,;|]+", text)]
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in found):
         raise ValueError(text)
     return [float(one) for one in found]
 

@@ -274,13 +274,17 @@ class _Staging:
                 rows.columns[column], problems = convert_ids(values) if column in ids else convert_column(values, kind)
             except CatalogueError as error:
                 raise CatalogueError(f"{batch.file}: column {column!r}: {error}") from error
-            if column in declared.milliseconds:
+            in_milliseconds = column in declared.milliseconds
+            if in_milliseconds:
                 rows.columns[column] = _to_seconds(rows.columns[column])
             rows.reject_all(column, problems)
             if column in required:
                 rows.reject_missing(column, required[column])
             if kind == "time":
-                rows.reject_all(column, find_times_outside(rows.columns[column], interaction=column == at))
+                outside = find_times_outside(
+                    rows.columns[column], interaction=column == at, milliseconds=in_milliseconds
+                )
+                rows.reject_all(column, outside)
         return rows
 
     def _keep_good(self, batch: RawBatch, name: str, rows: _Rows, schema: pa.Schema) -> pa.RecordBatch:
@@ -314,8 +318,7 @@ class _Staging:
 
 def _to_seconds(times: pa.Array) -> pa.Array:
     """Epoch milliseconds as seconds; what is no number of milliseconds (before 1973, or read as seconds) stays."""
-    seconds = pc.floor(pc.divide(times.cast(pa.float64()), 1000)).cast(pa.int64())
-    return pc.if_else(pc.greater_equal(times, _LEAST_MILLISECONDS), seconds, times)
+    return pc.if_else(pc.greater_equal(times, _LEAST_MILLISECONDS), pc.divide(times, 1000), times)
 
 
 def rename_ends(schema: CatalogueSchema, edge: EdgeType, names: list[str]) -> list[str]:

@@ -1,10 +1,21 @@
 """The training configuration: frozen, each default stated once; a TOML file may set any of it."""
 
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from kgrec.errors import RequestError
 
@@ -38,15 +49,22 @@ class SplitConfig(_Frozen):
         cold_users: share of users held out whole.
         cold_items: share of items held out whole.
         warm: share of the other likes held out: the latest where likes have times, else random ones.
-        support_sizes: how many likes a cold user shows, a slice each.
+        support_sizes: how many likes a cold user shows, ascending, a slice each.
         least_likes: cold users with fewer likes of warm items are not asked, unless nobody has so many.
     """
 
     cold_users: float = Field(0.1, ge=0, lt=1)
     cold_items: float = Field(0.1, ge=0, lt=1)
     warm: float = Field(0.2, ge=0, lt=1)
-    support_sizes: tuple[int, ...] = (0, 1, 3, 5, 10)
+    support_sizes: tuple[NonNegativeInt, ...] = (0, 1, 3, 5, 10)
     least_likes: PositiveInt = 15
+
+    @field_validator("support_sizes")
+    @classmethod
+    def _check_ascending(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if any(size >= following for size, following in pairwise(sizes)):
+            raise ValueError(f"expected ascending numbers of likes, each once, got {', '.join(map(str, sizes))}")
+        return sizes
 
 
 class BackboneConfig(_Frozen):

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -231,8 +231,9 @@ def measure_without(
     concerned[pairs.row[told]] = True
     kept = ~told & concerned[pairs.row]
     relevant = csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=pairs.shape)
-    again = Slice(slice_.name, slice_.title, slice_.support, relevant, slice_.candidates)
-    asked = evaluate_slice(scorer, again, result.k, block_users=block_users).per_user("recall")
+    asked = evaluate_slice(scorer, replace(slice_, relevant=relevant), result.k, block_users=block_users).per_user(
+        "recall"
+    )
     values = np.concatenate([result.per_user("recall")[~concerned[result.users]], asked])
     return float(values.mean()) if len(values) else None
 

@@ -41,11 +41,13 @@ _YEAR = re.compile(r"\b(?:1[89]|20)\d\d\b")
 _COUNTED = re.compile(
     r"\b(\d[\d.,]*)\s?(k|m|thousand|million)?\+?\s+(?:[a-z-]+\s+){0,2}?(?:ratings|reviews|votes|voters|users|customers|"
     r"buyers|shoppers|readers|viewers|listeners|players|downloads|plays|streams|views|likes|followers|subscribers|"
-    r"purchases|scrobbles|copies)\b"
+    r"purchases|scrobbles|copies)\b",
+    re.IGNORECASE,
 )
 _STARS = re.compile(
     r"\b[0-5](?:[.,]\d)?\s*-?stars?\s+(?:by|from|on|out)\b|\b[0-5][.,]\d\s*-?stars?\b|"
-    r"\b\d(?:[.,]\d)?\s?/\s?(?:5|10)\b|\b\d(?:[.,]\d)? out of (?:5|10|five|ten)\b|\brated \d[.,]\d\b"
+    r"\b\d(?:[.,]\d)?\s?/\s?(?:5|10)\b|\b\d(?:[.,]\d)? out of (?:5|10|five|ten)\b|\brated \d[.,]\d\b",
+    re.IGNORECASE,
 )
 _UNITS = {"k": 1_000, "thousand": 1_000, "m": 1_000_000, "million": 1_000_000}
 _EDITED = re.compile(r"updat|modif|edit|chang|revis", re.IGNORECASE)
@@ -429,15 +431,14 @@ FINDERS: Mapping[str, Callable[[Audited, Sequence[Slice]], Iterator[Suspect]]] =
 
 def quote_popularity(text: str) -> tuple[str, float | None] | None:
     """The phrase of a text that quotes a rating or a number of users, and that number; None where there is none."""
-    low = text.lower()
-    for found in _COUNTED.finditer(low):
+    for found in _COUNTED.finditer(text):
         digits = _DIGITS.findall(found[1])
         if not found[2] and _YEAR.fullmatch(found[1]):  # "in 1999 two readers"
             continue
-        number = float(".".join(digits[:2])) * _UNITS[found[2]] if found[2] else float("".join(digits))
+        number = float(".".join(digits[:2])) * _UNITS[found[2].lower()] if found[2] else float("".join(digits))
         if number >= MANY:
             return text[found.start() : found.end()], number
-    stars = _STARS.search(low)
+    stars = _STARS.search(text)
     return None if stars is None else (text[stars.start() : stars.end()], None)
 
 

@@ -32,6 +32,7 @@ from kgrec.questions.slices import (
     OBJECTIVE_METRICS,
     POPULAR_ITEMS,
     STRATIFIED,
+    NotAsked,
     SliceResult,
 )
 
@@ -180,6 +181,7 @@ class Report:
         slices: in the order given.
         audit: what leaks were looked for and found; None where it was not made.
         dial: what the tail dial costs and gives, slice by slice.
+        not_asked: slices that are missing, and why.
     """
 
     about: About
@@ -188,6 +190,7 @@ class Report:
     slices: tuple[SliceReport, ...]
     audit: Audit | None = None
     dial: tuple[DialCurve, ...] = ()
+    not_asked: tuple[NotAsked, ...] = ()
 
 
 def build_report(
@@ -199,6 +202,7 @@ def build_report(
     n_resamples: int = 1000,
     audit: Audit | None = None,
     dial: Sequence[DialCurve] = (),
+    not_asked: Sequence[NotAsked] = (),
 ) -> Report:
     """Sums up results: means, intervals, curves, differences.
 
@@ -210,6 +214,7 @@ def build_report(
         n_resamples: how many there are.
         audit: what leaks were looked for and found.
         dial: what the tail dial costs and gives.
+        not_asked: slices that are missing, and why.
 
     Raises:
         KgrecError: there are no results, or they are of different k, or a slice has a scorer twice or scorers
@@ -222,7 +227,7 @@ def build_report(
     for result in results:
         by_slice.setdefault(result.slice_name, []).append(result)
     slices = tuple(_sum_up(group, about.ours, popularity, rng, n_resamples) for group in by_slice.values())
-    return Report(about, ks.pop(), n_resamples, slices, audit, tuple(dial))
+    return Report(about, ks.pop(), n_resamples, slices, audit, tuple(dial), tuple(not_asked))
 
 
 def write_report(report: Report, directory: Path) -> Path:
@@ -264,7 +269,8 @@ def to_rich_table(report: Report) -> Table:
     """The tables of all slices as one table for the terminal, the best of each column in bold.
 
     "Strat." is popularity-stratified recall. The last columns: share of candidates recommended to somebody, the share
-    of items that the lists of two users have in common, and how many of the first 10 are among the 20 most liked.
+    of items that the lists of two users have in common, and how many of the first 10 are among the 20 most liked. Below
+    it are the slices that could not be asked, with the reason.
     """
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -305,6 +311,9 @@ def to_rich_table(report: Report) -> Table:
             values = (*(point.means[metric] for metric in METRICS), point.coverage, point.overlap)
             cells = [Text(f"{value:.3f}") for value in values]
             table.add_row(f"  --tail {point.tail:g}", *cells, f"{point.popular_in_first:.1f}")
+    if report.not_asked:
+        told = [f"not asked: {one.title}: {one.reason}" for one in report.not_asked]
+        table.caption, table.caption_justify = Text("\n".join(told)), "left"
     return table
 
 

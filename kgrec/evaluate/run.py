@@ -20,8 +20,8 @@ from kgrec.evaluate.dial import DialCurve, measure_dial
 from kgrec.evaluate.report import About, Report, build_report
 from kgrec.graph.hetero import sort_tables
 from kgrec.model.model import Model
-from kgrec.questions.few_items import FewItems, show_few
-from kgrec.questions.slices import Scorer, Slice, SliceResult, evaluate_slice, tail_slice
+from kgrec.questions.few_items import FewItems, find_not_asked, show_few
+from kgrec.questions.slices import NotAsked, Scorer, Slice, SliceResult, evaluate_slice, tail_slice
 from kgrec.questions.splits import Likes, Split, read_likes, split_likes
 from kgrec.training.choices import Choices
 from kgrec.training.pipeline import fit_model
@@ -104,7 +104,13 @@ def evaluate_catalogue(
     )
     dial = measure_dials(test, model, k, np.random.default_rng([seed, 4]))
     return build_report(
-        results, about, popularity=count_likes(test), rng=np.random.default_rng([seed, 2]), audit=audit, dial=dial
+        results,
+        about,
+        popularity=count_likes(test),
+        rng=np.random.default_rng([seed, 2]),
+        audit=audit,
+        dial=dial,
+        not_asked=(*report_not_asked(test), *find_not_asked(few_items)),
     )
 
 
@@ -116,6 +122,16 @@ def report_slices(split: Split) -> list[Slice]:
         parts = [found[name] for name in ("warm_latest", "warm_random", "warm_date") if name in found]
         slices = [found["warm"], *parts, tail_slice(found["warm"], count_likes(split)), *slices]
     return slices + [found[name] for name in found if name.removeprefix("cold_users_k").isdigit()]
+
+
+def report_not_asked(split: Split) -> list[NotAsked]:
+    """The slices that a report would have if anybody could be asked, and why nobody can."""
+    not_asked = [one for one in split.not_asked if not one.name.startswith("cold_users_cold_items")]
+    if "warm" in split.slices:
+        tail = tail_slice(split.slices["warm"], count_likes(split))
+        if not tail.relevant.nnz:
+            not_asked.append(NotAsked(tail.name, tail.title, "all likes to find are of the most popular items"))
+    return not_asked
 
 
 def tune_baselines(data: HeteroData, schema: CatalogueSchema, likes: Likes, split: SplitConfig, seed: int) -> Baselines:

@@ -1,17 +1,22 @@
 """GraphTables <-> the heterograph: PyG's HeteroData, with the catalogue's ids beside it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
-from torch_geometric.data import HeteroData
 
 from graph_schema import SOURCE, TARGET, GraphTables
 from kgrec.errors import CatalogueError, RequestError
 from kgrec.ids import IdMap
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
 
 VECTOR = "vector:"  # how the attribute of a vector column begins
 
@@ -41,6 +46,8 @@ def to_hetero(
             column are of several widths or not finite.
         RequestError: features that do not fit the nodes; `upto` where interactions have no time.
     """
+    from torch_geometric.data import HeteroData
+
     schema, data = tables.schema, HeteroData()
     ids = {node_type: IdMap(tuple(tables.ids(node_type).to_pylist())) for node_type in schema.nodes}
     _set_nodes(data, ids, features or {})

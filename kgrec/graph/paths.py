@@ -1,10 +1,12 @@
 """Real paths through the graph: those behind a reason, and a node's surroundings as a NetworkX graph."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import nsmallest
+from typing import TYPE_CHECKING
 
-import networkx as nx
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +15,9 @@ from numpy.typing import NDArray
 from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
 from kgrec.errors import RequestError
 from kgrec.ids import IdMap
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 _NO_ROWS = np.empty(0, dtype=np.int64)
 _PREPOSITIONS = ("about", "at", "by", "for", "from", "in", "of", "on", "to", "with")
@@ -98,7 +103,7 @@ class _Links:
     codes: NDArray[np.int64]  # (n,) 2 x relation + (0 walked forward, 1 backward)
     n_items: NDArray[np.int64]  # (n,) how many items have an edge of this code to this node
 
-    def __getitem__(self, span: slice) -> "_Links":
+    def __getitem__(self, span: slice) -> _Links:
         return _Links(self.nodes[span], self.codes[span], self.n_items[span])
 
     def by_node(self, wanted: set[int]) -> dict[int, list[tuple[int, int]]]:
@@ -161,7 +166,7 @@ class PathIndex:
             paths.append(ReasonPath(start, steps, n_sharing))
         return paths
 
-    def with_item(self, item: str, name: str | None, links: Iterable[tuple[str, str]]) -> "PathIndex":
+    def with_item(self, item: str, name: str | None, links: Iterable[tuple[str, str]]) -> PathIndex:
         """Adds an item; how many items share a node, by which paths are ranked, stays as it was built.
 
         Args:
@@ -381,6 +386,8 @@ def to_networkx(
                     break
                 kept[name][id_] = hop
                 n_kept += 1
+
+    import networkx as nx
 
     graph = nx.MultiDiGraph(truncated=truncated)
     for name, hops_of in kept.items():

@@ -9,21 +9,25 @@ other items that share a node.
 All but the item's own text are weighted sums over its links, so an item that comes later gets its own in the same way.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
-from sklearn.utils.extmath import randomized_svd
-from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
 from kgrec.config import PriorConfig
 from kgrec.errors import RequestError
 from kgrec.graph.feature_cache import Record, hash_parts, keep_records
 from kgrec.graph.hetero import VECTOR
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
 
 TEXT, LINKS, TASTES = "text", "links", "tastes"
 _ROWS_PER_DIRECTION = 4  # items for each direction kept of their links
@@ -315,6 +319,8 @@ def _links_channel(links: ItemLinks, fitted: NDArray[np.bool_], dim: int, seed: 
     rows = weights[np.flatnonzero(fitted)][:, telling]
     width = max(min(dim, len(telling) - 1, rows.shape[0] // _ROWS_PER_DIRECTION), 1)
     # Half again as many random directions: the tail of an incidence matrix falls slowly.
+    from sklearn.utils.extmath import randomized_svd  # who only answers needs neither it nor PyG
+
     _, _, axes = randomized_svd(rows, width, n_oversamples=width // 2 + 10, n_iter=2, random_state=seed)
     vectors = np.zeros((len(links.idf), width), np.float32)  # (n_codes, width)
     vectors[telling] = axes.T

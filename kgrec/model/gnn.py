@@ -9,23 +9,26 @@ An item that is unknown, or hidden in training, hears and says nothing: then an 
 comes later are the same.
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch_geometric.data import HeteroData
-from torch_geometric.nn import HeteroConv, HeteroDictLinear, HGTConv, LGConv, SAGEConv, SimpleConv
 
 from graph_schema import CatalogueSchema
 from kgrec.config import NetworkConfig
 from kgrec.graph.propagation import TEXT, Channel, ItemLinks, standardise, text_channel
 from kgrec.model.prior import PriorSettings, RidgeProblem, build_ridge_problem
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
 
 EdgeType = tuple[str, str, str]
 States = dict[str, Tensor]  # node type -> (n_nodes, hidden)
@@ -125,6 +128,8 @@ class Layers(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         """Makes the layers with torch's current random state."""
+        from torch_geometric.nn import HeteroConv, HGTConv, LGConv, SAGEConv, SimpleConv
+
         super().__init__()
         self.encoder, self.edge_types = architecture.encoder, architecture.edge_types
         width, names = architecture.hidden, architecture.edge_types
@@ -175,6 +180,8 @@ class Network(nn.Module):
 
     def __init__(self, graph: MessageGraph, dim: int, encoder: str, config: NetworkConfig) -> None:
         """Makes the parts with torch's current random state; `dim` is the width of the backbone's vectors."""
+        from torch_geometric.nn import HeteroDictLinear
+
         super().__init__()
         self.dropout = config.dropout
         self.architecture = Architecture(

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from kgrec.questions.slices import Slice
+from kgrec.questions.slices import NotAsked, Slice
 from kgrec.questions.splits import Likes, Split
+
+N_SHOWN = (0, 1, 3, 10)
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class FewItems:
 
 
 def show_few(
-    likes: Likes, split: Split, rng: np.random.Generator, n_shown: Sequence[int] = (0, 1, 3, 10)
+    likes: Likes, split: Split, rng: np.random.Generator, n_shown: Sequence[int] = N_SHOWN
 ) -> tuple[FewItems, ...]:
     """Shows a few likes of each cold item, and asks for the same others whatever the number shown.
 
@@ -71,10 +73,22 @@ def show_few(
     found = []
     for size in sizes:
         shown = wanted[items] & (place < size)
-        title = f"New items with {size} like{'' if size == 1 else 's'}, among each other"
-        slice_ = Slice(f"few_items_n{size}", title, seen, relevant, wanted)
+        slice_ = Slice(f"few_items_n{size}", _title(size), seen, relevant, wanted)
         found.append(FewItems(size, _to_matrix(items[shown], users[shown], (n_items, n_users)), slice_))
     return tuple(found)
+
+
+def find_not_asked(asked: Sequence[FewItems], n_shown: Sequence[int] = N_SHOWN) -> tuple[NotAsked, ...]:
+    """The numbers of likes that `show_few` left out, and why."""
+    reason = "no new item has a like of a known user to ask for"
+    return tuple(
+        NotAsked(f"few_items_n{size}", _title(size), f"{reason} beside the {size} shown" if size else reason)
+        for size in sorted(set(n_shown) - {few.n_shown for few in asked})
+    )
+
+
+def _title(n_shown: int) -> str:
+    return f"New items with {n_shown} like{'' if n_shown == 1 else 's'}, among each other"
 
 
 def _to_matrix(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> csr_array:

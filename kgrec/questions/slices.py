@@ -89,6 +89,21 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class NotAsked:
+    """A slice that no user can be asked.
+
+    Attributes:
+        name: `Slice.name`.
+        title: `Slice.title`.
+        reason: why, for people.
+    """
+
+    name: str
+    title: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class SliceResult:
     """How one scorer did on one slice.
 

@@ -1,5 +1,6 @@
 """Likes as a matrix, and how they are held out: cold users, cold items, the latest (or random) likes of the rest."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch_geometric.data import HeteroData
 from graph_schema import CatalogueSchema
 from kgrec.config import SplitConfig
 from kgrec.errors import CatalogueError
-from kgrec.questions.slices import Slice
+from kgrec.questions.slices import NotAsked, Slice
 
 _AFTER = 0.9  # of the likes lie before the date of the slice after one date
 
@@ -106,6 +107,7 @@ class Split:
         cold_items: (n_items,) bool: held out whole.
         cold_users: (n_users,) bool: held out whole.
         by_time: whether likes have times, so that half of the warm likes held out are each user's latest.
+        not_asked: the other slices, and why nobody can be asked.
     """
 
     train: Likes
@@ -113,13 +115,15 @@ class Split:
     cold_items: NDArray[np.bool_]
     cold_users: NDArray[np.bool_]
     by_time: bool
+    not_asked: tuple[NotAsked, ...] = ()
 
 
 def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> Split:
     """Holds out whole users, whole items, and a share of each other user's likes.
 
     Where likes have times, half of the warm likes held out are each user's own latest, the others are drawn at random;
-    without times all are drawn. A cold user shows the first likes (by time, else random ones) and is asked for the
+    without times all are drawn. Of likes with the same time a draw decides which are a user's latest, and which lie
+    after the one date. A cold user shows the first likes (by time and then row, else random ones) and is asked for the
     rest.
 
     Args:
@@ -131,7 +135,7 @@ def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> 
     cold_users = _draw(np.unique(likes.users), n_users, config.cold_users, rng)
     cold_items = _draw(np.unique(likes.items), n_items, config.cold_items, rng)
     of_cold_user, of_cold_item = cold_users[likes.users], cold_items[likes.items]
-    latest, random = _hold_out(likes, ~of_cold_user, config.warm, rng)
+    latest, random, after = _hold_out(likes, ~of_cold_user, config.warm, rng)
     later = latest | random
     disliked = likes.disliked
     if disliked is not None:
@@ -148,12 +152,23 @@ def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> 
     held_cold = likes.select(askable & of_cold_item).to_matrix()
     # Beside warm likes only the same part of the cold ones is asked for, or cold items would count too much.
     held = likes.select(askable & later).to_matrix()
-    slices = [
-        Slice("warm", "Known users, known items", seen, held_warm, trained, disliked),
-        *_parts_of_warm(likes, warm, latest, random, seen, trained, disliked),
-        Slice("cold_items", "Cold items, among cold items", seen, held_cold, cold_items),
-        Slice("cold_items_all", "Cold items, among all items", seen, held_cold, trained | cold_items, disliked),
-        Slice("overall", "Known and cold items together", seen, held, None, disliked),
+    no_warm = (
+        "none of the likes held out has a user and an item that are known from the others"
+        if config.warm
+        else "`warm` is 0: no likes of known users are held out"
+    )
+    no_cold_items = _why_none("items", config.cold_items, cold_items)
+    no_cold = no_cold_items or "no known user likes an item held out"
+    all_warm = Slice("warm", "Known users, known items", seen, held_warm, trained, disliked)
+    slices = [  # each with what to say where nobody can be asked
+        (all_warm, no_warm),
+        *_parts_of_warm(all_warm, no_warm, likes, warm, latest, random, after),
+        (Slice("cold_items", "Cold items, among cold items", seen, held_cold, cold_items), no_cold),
+        (
+            Slice("cold_items_all", "Cold items, among all items", seen, held_cold, trained | cold_items, disliked),
+            no_cold,
+        ),
+        (Slice("overall", "Known and cold items together", seen, held, None, disliked), no_warm),
     ]
     order = rng.permutation(len(likes)) if likes.times is None else np.lexsort((likes.items, likes.times))
     place = np.empty(len(likes), np.int64)
@@ -164,40 +179,54 @@ def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> 
     n_shown = np.bincount(shown.users, minlength=n_users)[shown.users]
     # In a catalogue of short histories whoever has a like left to ask for is asked.
     least = config.least_likes if (n_shown >= config.least_likes).any() else 0
+    no_cold_users = _why_none("users", config.cold_users, cold_users)
     for size in config.support_sizes:
         enough = n_shown >= max(least, size + 1)
         support = shown.select(enough & (rank < size)).to_matrix()
         rest = shown.select(enough & (rank >= size)).to_matrix()
-        title = f"Cold users, {size} like{'' if size == 1 else 's'}"
-        slices.append(Slice(f"cold_users_k{size}", title, support, rest, trained, disliked))
-        slices.append(
-            Slice(f"cold_users_cold_items_k{size}", f"{title}, cold items", support, _rows_of(asked, rest), cold_items)
-        )
-    by_name = {slice_.name: slice_ for slice_ in slices if slice_.relevant.nnz}
-    return Split(train, by_name, cold_items, cold_users, likes.times is not None)
+        n_likes = f"{size} like{'' if size == 1 else 's'}"
+        few = no_cold_users or f"no user held out has more than {n_likes} of known items"
+        title, of_cold = f"Cold users, {n_likes}", _rows_of(asked, rest)
+        no_like_of_cold = few if not rest.nnz else no_cold_items or "no user who is asked likes an item held out"
+        slices += [
+            (Slice(f"cold_users_k{size}", title, support, rest, trained, disliked), few),
+            (
+                Slice(f"cold_users_cold_items_k{size}", f"{title}, cold items", support, of_cold, cold_items),
+                no_like_of_cold,
+            ),
+        ]
+    by_name = {slice_.name: slice_ for slice_, _ in slices if slice_.relevant.nnz}
+    not_asked = tuple(NotAsked(slice_.name, slice_.title, why) for slice_, why in slices if not slice_.relevant.nnz)
+    return Split(train, by_name, cold_items, cold_users, likes.times is not None, not_asked)
+
+
+def _why_none(kind: str, share: float, held: NDArray[np.bool_]) -> str | None:
+    """Why no users, or items, are held out whole; None where some are."""
+    if held.any():
+        return None
+    return f"too few {kind} to hold out {share:.0%} of them" if share else f"`cold_{kind}` is 0: none are held out"
 
 
 def _parts_of_warm(
+    whole: Slice,
+    no_warm: str,
     likes: Likes,
     warm: NDArray[np.bool_],
     latest: NDArray[np.bool_],
     random: NDArray[np.bool_],
-    seen: csr_array,
-    trained: NDArray[np.bool_],
-    disliked: csr_array | None,
-) -> list[Slice]:
-    """The latest and the random likes apart, and the latest of them after one date; none without times."""
-    if likes.times is None or not (warm & latest).any():
-        return []
-    after = likes.times >= np.quantile(likes.times, _AFTER, method="higher")
-    parts = (
-        ("warm_latest", "Known users, their latest likes", latest),
-        ("warm_random", "Known users, random likes", random),
-        ("warm_date", f"Known users, likes of the last {1 - _AFTER:.0%} of time", latest & after),
-    )
+    after: NDArray[np.bool_],
+) -> list[tuple[Slice, str]]:
+    """The latest and the random likes apart, and the latest of them after one date; without the latest, no random."""
+    no_latest, no_late = no_warm, f"none of the latest likes held out is among the last {1 - _AFTER:.0%} of all likes"
+    if likes.times is None:
+        no_latest = no_late = "the likes have no times"
+    parts = [("warm_latest", "Known users, their latest likes", latest, no_latest)]
+    if (warm & latest).any():
+        parts.append(("warm_random", "Known users, random likes", random, no_warm))
+    parts.append(("warm_date", f"Known users, likes of the last {1 - _AFTER:.0%} of time", latest & after, no_late))
     return [
-        Slice(name, title, seen, likes.select(warm & part).to_matrix(), trained, disliked)
-        for name, title, part in parts
+        (replace(whole, name=name, title=title, relevant=likes.select(warm & part).to_matrix()), why)
+        for name, title, part, why in parts
     ]
 
 
@@ -210,22 +239,26 @@ def _draw(rows: NDArray[np.int64], size: int, share: float, rng: np.random.Gener
 
 def _hold_out(
     likes: Likes, held: NDArray[np.bool_], share: float, rng: np.random.Generator
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Marks each user's latest likes and random others, of those that may be held: two (n,) masks.
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Marks each user's latest likes and random others, of those that may be held, and the last of all likes by date.
 
     Every user's share is rounded at random, so that users of two likes are asked too.
+
+    Returns:
+        Three (n,) masks; without times the first and the third mark nothing.
     """
     by_time = likes.times is not None
     random = held & (rng.random(len(likes)) < (share / 2 if by_time else share))
     if likes.times is None:
-        return np.zeros(len(likes), np.bool_), random
+        nothing = np.zeros(len(likes), np.bool_)
+        return nothing, random, nothing
     order = np.argsort(np.lexsort((rng.random(len(likes)), likes.times)))  # ties in time at random
     n_likes = np.bincount(likes.users[held], minlength=likes.shape[0])
     wanted = np.floor(n_likes * share / 2 + rng.random(likes.shape[0])).astype(np.int64)
     wanted = np.minimum(wanted, np.maximum(n_likes - 1, 0))
     from_last = _rank_by_user(likes.users, -order)
     latest = held & (from_last < wanted[likes.users])
-    return latest, random & ~latest
+    return latest, random & ~latest, order >= math.ceil(_AFTER * (len(likes) - 1))
 
 
 def _rank_by_user(users: NDArray[np.int64], place: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def keep_columns(question: Slice, kept: np.ndarray) -> Slice:
     for part in parts:
         part.eliminate_zeros()
     candidates = kept if question.candidates is None else question.candidates & kept
-    return Slice(question.name, question.title, parts[0], parts[1], candidates)
+    return replace(question, support=parts[0], relevant=parts[1], candidates=candidates)
 
 
 def main() -> None:

@@ -351,6 +351,7 @@ def test_texts_that_quote_popularity_are_found() -> None:
         ("In 1999 two readers meet", None),
         ("He stars in 2 films", None),
         ("1.234.567 users", ("1.234.567 users", 1_234_567)),
+        ("İİİ 3 Million Users", ("3 Million Users", 3_000_000)),
         ("", None),
     ],
 )
@@ -382,6 +383,21 @@ def test_recall_without_some_test_likes_is_what_it_is_by_hand() -> None:
     assert without(False, False, True, False) == pytest.approx((0.5 + 0) / 2)  # user 1 has no other
     assert without(True, True, True, False) == 0
     assert without(True, True, True, True) is None
+
+
+def test_what_a_slice_leaves_out_is_not_recommended_when_it_is_asked_again() -> None:
+    first, second, third = (csr_array(np.eye(1, 3, place, dtype=np.float32)) for place in range(3))
+
+    class Falling:
+        name = "falling"
+
+        def score(self, support: csr_array) -> NDArray[np.float32]:
+            return np.tile(np.array([3, 2, 1], np.float32), (support.shape[0], 1))
+
+    slice_ = Slice("warm", "Warm", csr_array((1, 3), dtype=np.float32), csr_array(second + third), left_out=first)
+    result = evaluate_slice(Falling(), slice_, 1)
+    assert result.per_user("recall").tolist() == [0.5]
+    assert measure_without(Falling(), slice_, np.array([False, True]), result) == 1  # item 0 would be first
 
 
 def test_a_test_like_that_is_shown_is_found() -> None:

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from kgrec.errors import KgrecError
 from kgrec.evaluate.baselines import fit_ease, fit_item_knn, fit_popularity
 from kgrec.evaluate.report import About, Report, build_report, read_report, to_rich_table, write_report
-from kgrec.questions.slices import Scorer, Slice, SliceResult, evaluate_slice, paired_difference
+from kgrec.questions.slices import NotAsked, Scorer, Slice, SliceResult, evaluate_slice, paired_difference
 
 ABOUT = About(
     catalogue="<b>Board</b> & $x_1$",
@@ -156,6 +156,33 @@ def test_terminal_table_fits_and_marks_the_best(report: Report):
     assert "…" not in plain
     mean = report.slices[0].rows[0].intervals["ndcg"].mean
     assert re.search(rf"\x1b\[1m{mean:.3f}", shown)
+
+
+def test_slices_that_could_not_be_asked_are_named_with_the_reason(report: Report, page: str, tmp_path: Path):
+    assert 'id="not_asked"' not in page
+    missing = NotAsked("cold_users_k10", "Cold users, 10 likes", "no user <held out> has more than 10 likes")
+    short = replace(report, not_asked=(missing, NotAsked("warm_date", "By date", "the likes have no times")))
+    page = write_report(short, tmp_path).read_text(encoding="utf-8")
+    assert read_report(tmp_path / "report.json") == short
+    assert "<dt>Cold users, 10 likes</dt><dd>no user &lt;held out&gt; has more than 10 likes</dd>" in page
+    assert page.index("<h2>Warm</h2>") < page.index('id="not_asked"') < page.index('id="support_size"')
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(to_rich_table(short))
+    lines = console.export_text().splitlines()
+    assert all(len(line.rstrip()) <= 80 for line in lines)
+    last = [line.rstrip() for line in lines if line.strip()][-2:]
+    assert last == [
+        "not asked: Cold users, 10 likes: no user <held out> has more than 10 likes",
+        "not asked: By date: the likes have no times",
+    ]
+
+
+def test_a_report_of_before_slices_were_named_is_read(report: Report, tmp_path: Path):
+    write_report(report, tmp_path)
+    plain = json.loads((tmp_path / "report.json").read_text())
+    del plain["not_asked"]
+    (tmp_path / "report.json").write_text(json.dumps(plain))
+    assert read_report(tmp_path / "report.json") == report
 
 
 def test_results_that_do_not_belong_together_are_refused(board: Board):

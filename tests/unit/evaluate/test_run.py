@@ -13,8 +13,9 @@ from graph_schema import CatalogueSchema
 from kgrec.config import BackboneConfig, HeadConfig, ItemItemConfig, PriorConfig, SplitConfig, TrainConfig
 from kgrec.errors import RequestError
 from kgrec.evaluate.report import Report, read_report, write_report
-from kgrec.evaluate.run import evaluate_catalogue, report_slices
-from kgrec.questions.splits import read_likes, split_likes
+from kgrec.evaluate.run import evaluate_catalogue, report_not_asked, report_slices
+from kgrec.questions.slices import NotAsked
+from kgrec.questions.splits import Likes, read_likes, split_likes
 
 SCHEMA = CatalogueSchema.parse("""
 name = "planted"
@@ -114,6 +115,7 @@ def test_every_slice_and_every_scorer_is_there(report: Report):
         *("cold_users_k0", "cold_users_k1", "cold_users_k3"),
         *("few_items_n0", "few_items_n1", "few_items_n3", "few_items_n10"),
     ]
+    assert report.not_asked == ()
     for slice_ in report.slices:
         assert [row.scorer for row in slice_.rows] == [
             *("kgrec", "popularity", "item kNN", "EASE", "iALS", "blend", "text cosine"),
@@ -199,6 +201,20 @@ def test_report_slices_are_those_that_can_be_asked(planted: HeteroData):
         "cold_users_k3",
     ]
     assert report_slices(replace(split, slices={})) == []
+    assert [(one.name, one.reason) for one in report_not_asked(split)] == [
+        ("cold_items", "`cold_items` is 0: none are held out"),
+        ("cold_items_all", "`cold_items` is 0: none are held out"),
+    ]
+
+
+def test_a_tail_without_likes_to_find_is_named():
+    users, items = np.repeat(np.arange(50), 2), np.tile([0, 1], 50)
+    likes = Likes(users, items, None, (50, 20))
+    split = split_likes(likes, SplitConfig(cold_users=0, cold_items=0), np.random.default_rng(0))
+    assert "warm" in split.slices
+    assert report_not_asked(split)[-1] == NotAsked(
+        "tail", "Tail: items outside the most popular 20%", "all likes to find are of the most popular items"
+    )
 
 
 def test_too_few_likes_are_refused():

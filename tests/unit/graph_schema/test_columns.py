@@ -1,7 +1,10 @@
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from graph_schema import CatalogueError
 from graph_schema.columns import convert_column, convert_ids, find_times_outside
@@ -60,6 +63,8 @@ def test_values_become_the_declared_type_or_are_told(kind, values, expected):
 
 MOMENT = int(datetime(1997, 12, 4, 15, 55, 49, tzinfo=UTC).timestamp())
 NO_TIME = "is not a time (epoch seconds or ISO 8601)"
+NO_DATE = f"{NO_TIME}: its eight digits are no date such as 20231231"
+YEAR_LAST = f"{NO_TIME}: the year comes last, and day and month can be taken for each other; write 2023-12-31"
 
 
 @pytest.mark.parametrize(
@@ -76,12 +81,56 @@ NO_TIME = "is not a time (epoch seconds or ISO 8601)"
         # kinds mixed in one column, with some that are no time at all
         (["1997-12-04T15:55:49Z", "1997-12-04T15:55:49", str(MOMENT), "1997-13-01", "soon", "", "1e40"],
          [MOMENT, MOMENT, MOMENT, NO_TIME, NO_TIME, None, NO_TIME]),
+        (["19971204"], [MOMENT // 86400 * 86400]),
+        ([" 19971204", "19971204.0", str(MOMENT), "1997-12-04T15:55:49Z", ""],
+         [*[MOMENT // 86400 * 86400] * 2, MOMENT, MOMENT, None]),
+        (["20240101", "21001231", "19000101"], [1704067200, 4133894400, -2208988800]),
+        (["18991231", "21010101", "12345678"], [18991231, 21010101, 12345678]),  # no dates from 1900 to 2100: seconds
+        (["19971304", "20230229", "20230229.0", str(MOMENT)], [*[NO_DATE] * 3, MOMENT]),
+        (["31.12.2023", "12/31/2023", "1-2-03", "31.12.2023 15:55", "1997-12-04"],
+         [*[YEAR_LAST] * 4, MOMENT // 86400 * 86400]),
+        (["1997-12-04 15:55:49 Europe/Berlin", "1997-12-04T25:00", "1997-02-30"], [NO_TIME] * 3),
+        (["NaN", "nan", " "], [None, None, None]),
+        (["0001-01-01", "9999-12-31T23:59:59"], [-62135596800, 253402300799]),
+        (["0001-01-01T00:00+14:00", "9999-12-31T23:59:59-14:00", "-"], [-62135647200, 253402351199, NO_TIME]),
+        (["9" * 5000, "1e400"], [NO_TIME, NO_TIME]),
+        ([float("nan"), float("inf"), 1e300], [None, NO_TIME, NO_TIME]),
+        ([Decimal(f"{MOMENT}.7")], [MOMENT]),
         ([datetime(1997, 12, 4, 15, 55, 49)], [MOMENT]),
         ([date(1997, 12, 4)], [MOMENT // 86400 * 86400]),
     ],
 )  # fmt: skip
 def test_times_become_utc_seconds(values, expected):
     assert convert(values, "time") == expected
+
+
+@given(st.dates(date(1900, 1, 1), date(2100, 12, 31)))
+@settings(deadline=None)
+def test_a_date_reads_the_same_with_and_without_hyphens(day):
+    texts = [f"{day:%Y-%m-%d}", f"{day:%Y%m%d}"]
+    assert convert(texts[:1], "time") == convert(texts[1:], "time") == [(day - date(1970, 1, 1)).days * 86400]
+    assert convert(texts, "time") == convert(texts[:1], "time") * 2
+
+
+def test_a_column_of_numbers_stays_epoch_seconds():
+    assert convert([20240101], "time") == [20240101]
+    assert convert([MOMENT, 2**63], "time", pa.uint64()) == [MOMENT, NO_TIME]
+
+
+@given(st.lists(st.text() | st.from_regex(r"[-+]?[0-9./:TZ -]{1,25}"), max_size=8))
+@settings(deadline=None)
+def test_any_text_is_a_time_or_missing_or_told(texts):
+    values, problems = convert_column(pa.array(texts, pa.string()), "time")
+    told = [bool(any(mask[row] for mask, _ in problems)) for row in range(len(texts))]
+    for text, value, is_told in zip(texts, values.to_pylist(), told, strict=True):
+        assert not (is_told and value is not None)
+        assert is_told or value is not None or text.strip().lower().lstrip("+-") in ("", "nan")
+
+
+@pytest.mark.parametrize("nested", ["[" * 100_000, "[" * 100_000 + "]" * 100_000, '[{"a":' * 100_000, "[[1, 2]]"])
+def test_a_nested_text_is_no_vector(nested):
+    found = convert(["[1, 2]", nested, "[3, 4]"], "vector")
+    assert found == [[1, 2], "is not a vector (a list of finite numbers)", [3, 4]]
 
 
 def test_arrow_timestamps_with_a_zone_are_moments():
@@ -117,23 +166,40 @@ def test_a_column_that_can_never_be_the_type_stops():
         convert_column(pa.array([[1.0]]), "float")
 
 
+def first_reasons(times, **given):
+    """The first reason against each row that has one."""
+    first = {}
+    for mask, reason in find_times_outside(pa.array(times), **given):
+        for row in mask.nonzero()[0].tolist():
+            first.setdefault(row, reason)
+    return first
+
+
 def test_times_out_of_range_are_told_with_their_unit():
-    times = pa.array([MOMENT, -1, MOMENT * 1000, MOMENT * 10**6, MOMENT * 10**9, 10**10, None])
-
-    def told(*, interaction):
-        first = {}
-        for mask, reason in find_times_outside(times, interaction=interaction):
-            for row in mask.nonzero()[0].tolist():
-                first.setdefault(row, reason)
-        return first
-
+    times = [MOMENT, -1, MOMENT * 1000, MOMENT * 10**6, MOMENT * 10**9, 10**10, None]
     units = {
         row: f"is out of range, it looks like {unit}: expected seconds or ISO 8601"
         for row, unit in ((2, "milliseconds"), (3, "microseconds"), (4, "nanoseconds"))
     }
-    bounds = "is out of range: expected {} to 2200"
-    assert told(interaction=True) == {1: bounds.format(1970), **units, 5: bounds.format(1970)}
-    assert told(interaction=False) == {**units, 5: bounds.format(1000)}  # a film of 1969 is no mistake
+    bounds = "is out of range: expected {} to 2100"
+    told = first_reasons(times, interaction=True)
+    assert told == {1: bounds.format(1970), **units, 5: bounds.format(1970)}
+    told = first_reasons(times, interaction=False)
+    assert told == {**units, 5: bounds.format(1000)}  # a film of 1969 is no mistake
+
+
+def test_the_year_2100_is_the_last():
+    end = int(datetime(2101, 1, 1, tzinfo=UTC).timestamp())
+    assert first_reasons([end - 1, end], interaction=True) == {1: "is out of range: expected 1970 to 2100"}
+
+
+def test_what_is_finer_than_milliseconds_is_told_by_its_unit():
+    times = [MOMENT, MOMENT * 1000, MOMENT * 10**6, 5 * 10**9]  # of milliseconds, microseconds, nanoseconds
+    assert first_reasons(times, interaction=True, milliseconds=True) == {
+        1: "is out of range, it looks like microseconds: expected milliseconds or ISO 8601",
+        2: "is out of range, it looks like nanoseconds: expected milliseconds or ISO 8601",
+        3: "is out of range: expected 1970 to 2100",
+    }
 
 
 def test_an_id_longer_than_a_graph_database_indexes_does_not_fit():

@@ -101,7 +101,7 @@ def test_clean_tables_come_through_whole(tmp_path):
         ("rated", ("007", "a", None, 10), "stars is empty"),
         ("rated", ("007", "a", float("inf"), 10), "stars is infinite"),
         ("rated", ("007", "a", 5.0, None), "at is empty"),
-        ("rated", ("007", "a", 5.0, -1), "at is out of range: expected 1970 to 2200"),
+        ("rated", ("007", "a", 5.0, -1), "at is out of range: expected 1970 to 2100"),
         ("rated", ("007", "a", 5.0, 881250949000),
          "at is out of range, it looks like milliseconds: expected seconds or ISO 8601"),
         ("rated", ("00\x007", "a", 5.0, 10), "source has a NUL character"),
@@ -133,6 +133,28 @@ def test_text_columns_are_read_row_by_row(tmp_path):
         (3, "at is not a time (epoch seconds or ISO 8601)"),
     ]
     assert rejects[0][4] == {"user_id": "u2", "item_id": "b", "stars": "good", "at": "0"}  # as the source has it
+
+
+def test_a_column_of_milliseconds_takes_dates_and_tells_finer_units(tmp_path):
+    rated = SCHEMA.edges["rated"].model_copy(update={"milliseconds": ("at",)})
+    schema = SCHEMA.model_copy(update={"edges": {**SCHEMA.edges, "rated": rated}})
+    at = ["881250949000", "19971204", "1997-12-04T15:55:49Z", "881250949000000", "881250949000000000", "04.12.1997"]
+    items = pa.table({"item_id": [f"i{row}" for row in range(len(at))], "title": ["T"] * len(at)})
+    items = items.append_column("price", pa.nulls(len(at), pa.float64())).append_column("made_at", pa.nulls(len(at)))
+    likes = pa.table({"source": ["u2"] * len(at), "target": items["item_id"], "stars": [5.0] * len(at), "at": at})
+    source = MemorySource.from_tables(
+        schema, {"user": USERS, "item": items}, {"rated": likes, "has_tag": TAGS.slice(0, 0)}
+    )
+    staged = stage_tables(source, tmp_path / "staged", rejects=tmp_path / "rejects.csv", max_rejects=1.0)
+    assert staged.to_tables().interactions["at"].to_pylist() == [881250949, 881193600, 881250949]
+    finer = "at is out of range, it looks like {}: expected milliseconds or ISO 8601"
+    assert [
+        (row, reason.split(": the year")[0]) for _, row, _, reason, _ in read_rejects(tmp_path / "rejects.csv")
+    ] == [
+        (4, finer.format("microseconds")),
+        (5, finer.format("nanoseconds")),
+        (6, "at is not a time (epoch seconds or ISO 8601)"),
+    ]
 
 
 def test_of_repeated_pairs_the_latest_stays(tmp_path):

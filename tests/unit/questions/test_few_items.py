@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from kgrec.questions.few_items import show_few
+from kgrec.questions.few_items import find_not_asked, show_few
 from kgrec.questions.splits import Likes, Split
 
 N_USERS, N_ITEMS = 8, 4
@@ -52,8 +52,17 @@ def test_numbers_that_leave_nothing_to_ask_for_are_left_out() -> None:
     found = show_few(likes, split, np.random.default_rng(0), (0, 1, 10, 3, 5))
     assert [few.n_shown for few in found] == [0, 1, 3]
     assert pairs_of(found[2].slice.relevant) == [(3, 1), (4, 1)]
+    not_asked = find_not_asked(found, (0, 1, 10, 3, 5))
+    reason = "no new item has a like of a known user to ask for"
+    assert [(one.name, one.reason) for one in not_asked] == [
+        ("few_items_n5", f"{reason} beside the 5 shown"),
+        ("few_items_n10", f"{reason} beside the 10 shown"),
+    ]
+    assert not_asked[0].title == "New items with 5 likes, among each other"
     likes, split = split_by_hand(held=[(6, 1)])  # by nobody known
     assert show_few(likes, split, np.random.default_rng(0)) == ()
+    assert [one.name for one in find_not_asked(())] == [f"few_items_n{size}" for size in (0, 1, 3, 10)]
+    assert find_not_asked(())[0].reason == reason
 
 
 @pytest.mark.parametrize("seed", range(5))

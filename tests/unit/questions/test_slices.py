@@ -203,6 +203,15 @@ def test_tail_restricts_what_is_relevant_and_not_what_competes():
     assert evaluate_slice(popular_first, tail, k=1).per_user("recall")[0] == 0  # item 0 still takes the first place
 
 
+def test_the_tail_leaves_out_what_the_whole_slice_leaves_out():
+    left_out = to_csr([[0, 0, 0, 1]])
+    warm = Slice("warm", "Warm", to_csr([[0, 1, 0, 0]]), to_csr([[1, 0, 1, 0]]), left_out=left_out)
+    tail = tail_slice(warm, np.array([9, 8, 1, 7]))
+    assert tail.left_out is left_out
+    result = evaluate_slice(Fixed(np.array([1, 0, 2, 3], np.float32)), tail, k=1)
+    assert result.per_user("recall").tolist() == [1]  # item 3 would be first
+
+
 def test_no_users_is_an_empty_result(board: Board):
     empty = Slice("warm", "Warm", board.train, csr_array(board.train.shape, dtype=np.float32))
     result = evaluate_slice(Noise(), empty)

@@ -260,6 +260,105 @@ def test_equal_times_hold_out_a_share_at_random() -> None:
     assert found.slices["warm_latest"].relevant.nnz
 
 
+def test_golden_split() -> None:
+    users = np.repeat(np.arange(10), 4)
+    items = (users * 3 + np.tile(np.arange(4), 10) * 2) % 7
+    likes = Likes(users, items, np.arange(40) * 17 % 41, (10, 7))  # no two at the same time
+    found = split(likes, cold_users=0.2, cold_items=0.2, warm=0.4, support_sizes=(0, 1), least_likes=3)
+    assert np.flatnonzero(found.cold_users).tolist() == [6, 7]
+    assert np.flatnonzero(found.cold_items).tolist() == [1]
+    assert pairs_of(found.train.to_matrix()) == {
+        (0, 6), (1, 0), (1, 3), (1, 5), (2, 3), (2, 6), (3, 6), (4, 0), (4, 5), (5, 0), (5, 5), (8, 0), (8, 2), (8, 3),
+        (9, 3), (9, 5),
+    }  # fmt: skip
+    cold = {(2, 1), (3, 1), (5, 1), (9, 1)}
+    latest, random = {(1, 2), (3, 2), (5, 3), (8, 5), (9, 6)}, {(0, 0), (0, 2), (2, 5), (4, 2)}
+    assert {name: pairs_of(slice_.relevant) for name, slice_ in found.slices.items()} == {
+        "warm": latest | random,
+        "warm_latest": latest,
+        "warm_random": random,
+        "warm_date": {(1, 2), (3, 2), (9, 6)},
+        "cold_items": cold,
+        "cold_items_all": cold,
+        "overall": latest | random | {(0, 4), (2, 1), (3, 4), (4, 4)},
+        "cold_users_k0": {(7, 0), (7, 2), (7, 6)},
+        "cold_users_k1": {(7, 0), (7, 6)},
+    }
+    assert pairs_of(found.slices["cold_users_k1"].support) == {(7, 2)}
+
+
+@given(drawn_likes(), st.integers(1, 4), st.integers(0, 99))
+@settings(deadline=None, max_examples=100)
+def test_likes_of_few_dates_are_split_in_parts_that_others_tell(likes: Likes, n_dates: int, seed: int) -> None:
+    dates = np.random.default_rng(seed).integers(0, n_dates, len(likes))
+    likes = replace(likes, times=dates)
+    found, again = (split(likes, seed, support_sizes=(0, 2), least_likes=3) for _ in range(2))
+    train = pairs_of(found.train.to_matrix())
+    users, items = {user for user, _ in train}, {item for _, item in train}
+    warm = {
+        name: pairs_of(found.slices[name].relevant) if name in found.slices else set()
+        for name in ("warm", "warm_latest", "warm_random", "warm_date")
+    }
+    assert not train & warm["warm"]
+    assert all(user in users and item in items for user, item in warm["warm"])
+    assert not warm["warm_latest"] & warm["warm_random"]
+    assert warm["warm_date"] <= warm["warm_latest"] <= warm["warm"]
+    assert len(warm["warm_date"]) <= 0.1 * len(likes) + 1
+    asked = {name: pairs_of(slice_.relevant) for name, slice_ in found.slices.items()}
+    assert asked == {name: pairs_of(slice_.relevant) for name, slice_ in again.slices.items()}
+    assert found.not_asked == again.not_asked
+    missing = {one.name for one in found.not_asked}
+    assert not missing & asked.keys()
+    every = {"warm", "warm_latest", "warm_date", "cold_items", "cold_items_all", "overall"} | {
+        f"cold_users_{kind}k{size}" for kind in ("", "cold_items_") for size in (0, 2)
+    }
+    assert (missing | asked.keys()) - {"warm_random"} == every  # it is asked where there are latest likes too
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_of_many_likes_on_the_last_date_a_draw_takes_a_tenth_of_all(share: float) -> None:
+    likes = draw_likes(np.random.default_rng(0), (200, 60), 0.2)
+    times = np.random.default_rng(1).permutation(len(likes))
+    likes = replace(likes, times=np.minimum(times, int(len(likes) * (1 - share))))  # the last share at one time
+    found, other = split(likes, 0, cold_users=0, cold_items=0), split(likes, 1, cold_users=0, cold_items=0)
+    late, other_late = (pairs_of(one.slices["warm_date"].relevant) for one in (found, other))
+    assert {time_of(likes)[pair] for pair in late} == {likes.times.max()}
+    assert len(late) == pytest.approx(0.05 * len(likes), rel=0.5)  # not all of that tenth are a user's latest
+    assert late < pairs_of(found.slices["warm_latest"].relevant)
+    assert late != other_late
+
+
+SHORT = Likes(np.repeat(np.arange(40), 3), np.tile(np.arange(3), 40), np.arange(120), (40, 3))
+NONE_KNOWN = "none of the likes held out has a user and an item that are known from the others"
+
+
+@pytest.mark.parametrize(
+    ("likes", "config", "name", "reason"),
+    [
+        (SHORT, {"support_sizes": (10,)}, "cold_users_k10", "no user held out has more than 10 likes of known items"),
+        (SHORT, {"support_sizes": (1,)}, "cold_users_cold_items_k1", "too few items to hold out 10% of them"),
+        (SHORT, {"cold_users": 0}, "cold_users_k0", "`cold_users` is 0: none are held out"),
+        (SHORT, {"cold_users": 0.01}, "cold_users_k0", "too few users to hold out 1% of them"),
+        (SHORT, {}, "cold_items", "too few items to hold out 10% of them"),
+        (SHORT, {"cold_items": 0}, "cold_items_all", "`cold_items` is 0: none are held out"),
+        (SHORT, {"warm": 0}, "warm", "`warm` is 0: no likes of known users are held out"),
+        (SHORT, {"warm": 0}, "overall", "`warm` is 0: no likes of known users are held out"),
+        (replace(SHORT, times=None), {}, "warm_latest", "the likes have no times"),
+        (replace(SHORT, times=None), {}, "warm_date", "the likes have no times"),
+        (Likes(np.arange(40), np.zeros(40, np.int64), np.arange(40), (40, 1)), {}, "warm", NONE_KNOWN),
+    ],
+)
+def test_a_slice_that_cannot_be_asked_has_a_reason(likes: Likes, config: Any, name: str, reason: str) -> None:
+    found = split(likes, **config)
+    assert name not in found.slices
+    assert {one.name: one.reason for one in found.not_asked}[name] == reason
+
+
+def test_where_all_can_be_asked_nothing_is_missing() -> None:
+    found = split(draw_likes(np.random.default_rng(0), (100, 80), 0.5, timed=True))
+    assert found.not_asked == ()
+
+
 def test_an_item_nobody_likes_and_a_user_who_likes_nothing_are_not_held_out() -> None:
     likes = Likes(np.array([0, 0, 1]), np.array([0, 1, 0]), None, (50, 50))
     found = split(likes, cold_users=0.5, cold_items=0.5, warm=0)
