@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema
+from graph_schema.columns import convert_ids
 from kgrec.bundle import Bundle
-from kgrec.errors import RequestError
+from kgrec.errors import CatalogueError, RequestError
 from kgrec.graph.propagation import join_vectors
 from kgrec.ids import number_ids
 from kgrec.model.component import round_text
@@ -55,12 +56,15 @@ def add_item(
         RequestError: the id is taken, an edge type or a vector column is no item's, a vector does not fit, or nothing
             known is said of the item.
     """
+    _check_text(item, "an item's id")
     if item in bundle.items:
         raise RequestError(f"item {item!r} is there already; expected a new id")
+    if name is not None:
+        _check_text(name, "an item's name")
     known: list[tuple[str, str]] = []
     ends: list[tuple[str, bool, int]] = []
     unknown: list[str] = []
-    for relation, far_id in dict.fromkeys(links):
+    for relation, far_id in _read_links(links):
         is_source, other = _far_end(bundle.schema, relation)
         far_row = bundle.ids[other].row(far_id)
         if far_row is None:
@@ -113,11 +117,7 @@ def add_interactions(bundle: Bundle, interactions: pa.Table) -> tuple[Bundle, tu
     missing = [name for name in needed if name not in columns]
     if missing:
         raise RequestError(f"interactions lack the column {missing[0]!r}; expected {needed}, got {columns}")
-    nulls = [name for name in (user_column, item_column) if interactions[name].null_count]
-    if nulls:
-        raise RequestError(f"interactions have rows without {nulls[0]!r}; expected an id in every row")
-    user_ids = [str(id_) for id_ in interactions[user_column].to_pylist()]
-    item_ids = [str(id_) for id_ in interactions[item_column].to_pylist()]
+    user_ids, item_ids = (_read_ids(interactions, column) for column in (user_column, item_column))
     items = bundle.items.rows(item_ids)
     known = items >= 0
     unknown = list(dict.fromkeys(id_ for id_, ok in zip(item_ids, known, strict=True) if not ok))
@@ -218,6 +218,42 @@ def _far_end(schema: CatalogueSchema, relation: str) -> tuple[bool, str]:
         raise RequestError(f"no edge type {relation!r} of a {schema.item_type}; expected one of {of_items}")
     is_source = edge.source == schema.item_type
     return is_source, edge.target if is_source else edge.source
+
+
+def _check_text(text: str, what: str) -> None:
+    """Refuses what a bundle cannot store as a text."""
+    if not isinstance(text, str) or not text.strip():
+        raise RequestError(f"expected {what} as a text with characters in it, got {text!r}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(f"{what} is no valid Unicode: {text!r}; expected text without lone surrogates") from error
+
+
+def _read_links(links: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The links of an item, each once."""
+    found: dict[tuple[str, str], None] = {}
+    for link in links:
+        pair = tuple(link) if isinstance(link, tuple | list) else (link,)
+        if len(pair) != 2 or not all(isinstance(part, str) for part in pair):  # noqa: PLR2004
+            raise RequestError(f"expected each link as (edge type, id of the node at the other end), got {link!r}")
+        found[pair[0], pair[1]] = None
+    return list(found)
+
+
+def _read_ids(interactions: pa.Table, column: str) -> list[str]:
+    """The ids in a column, as the catalogue's files have them: text, or integers."""
+    try:
+        ids, problems = convert_ids(interactions[column].combine_chunks())
+    except CatalogueError as error:
+        raise RequestError(f"interactions: {column}: {error}") from error
+    for rows, reason in problems:
+        if rows.any():
+            raise RequestError(f"interactions: in row {int(np.flatnonzero(rows)[0]) + 1} {column} {reason}")
+    if ids.null_count:
+        raise RequestError(f"interactions have rows without {column!r}; expected an id in every row")
+    found: list[str] = ids.to_pylist()
+    return found
 
 
 def _read_weights(interactions: pa.Table, name: str) -> NDArray[np.float64]:

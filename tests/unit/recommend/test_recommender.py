@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -538,6 +539,48 @@ def test_one_id_in_place_of_a_list_of_likes(shop: Recommender) -> None:
     ):
         with pytest.raises(RequestError, match=r"expected a list of item ids as \w+, got the text 'sku-01'"):
             ask()
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (pa.array([7.0]), "user: ids of type double; expected text or integers"),
+        (pa.array([""]), "rows without 'user'"),
+        (pa.array(["x" * 100_000]), "in row 1 user is an id of more than"),
+        (pa.array([b"\xff\xfe"]), "in row 1 user is not valid UTF-8"),
+    ],
+)
+def test_ids_of_interactions_that_no_file_would_give(shop: Recommender, column: pa.Array, said: str) -> None:
+    before = shop.bundle
+    with pytest.raises(RequestError, match=said):
+        shop.add_interactions(pa.table({"user": column, "item": ["sku-01"], "stars": [5.0]}))
+    assert shop.bundle is before
+
+
+def test_integer_ids_are_those_of_their_digits(shop: Recommender) -> None:
+    shop.add_interactions(pa.table({"user": [7, 7], "item": ["sku-01", "sku-03"], "stars": [5, 5]}))
+    assert shop.recommend("7", k=3).ids == shop.recommend(likes=["sku-01", "sku-03"], k=3).ids
+
+
+@pytest.mark.parametrize(
+    ("item", "name", "links", "said"),
+    [
+        ("\ud800", None, [], "an item's id is no valid Unicode"),
+        ("", None, [], "expected an item's id as a text"),
+        (7, None, [], "expected an item's id as a text"),
+        ("new", "\ud800", [], "an item's name is no valid Unicode"),
+        ("new", None, [("made_by",)], r"expected each link as \(edge type"),
+        ("new", None, [("made_by", None)], r"expected each link as \(edge type"),
+        ("new", None, ["made_by"], r"expected each link as \(edge type"),
+    ],
+)
+def test_an_item_that_could_not_be_stored(
+    shop: Recommender, item: str, name: str | None, links: Any, said: str
+) -> None:
+    before = shop.bundle
+    with pytest.raises(RequestError, match=said):
+        shop.add_item(item, text="tea", name=name, links=links)
+    assert shop.bundle is before
 
 
 def test_interactions_that_lack_something(shop: Recommender) -> None:
