@@ -1,15 +1,8 @@
-"""How a bundle is written to disk and read back.
-
-On disk a bundle is a folder: `bundle.json` and one file of packed tensors that it names, with its size and SHA-256,
-and the adapter of the text encoder, if it was trained with one. These are written first and `bundle.json` is replaced
-last, in one step, so that a reader finds the old bundle or the new one, whole, whenever the writer stops.
-"""
+"""What of a bundle is written to disk, and how it is read back; `kgrec.bundle.folder` has the files."""
 
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor
 
 from graph_schema import CatalogueSchema
@@ -34,9 +26,19 @@ from kgrec.bundle.arrays import (
     unpack_pattern,
 )
 from kgrec.bundle.bundle import Bundle, Lineage
+from kgrec.bundle.folder import (
+    MANIFEST,
+    check_folder,
+    find_adapter,
+    name_adapter,
+    name_tensors,
+    open_tensors,
+    read_manifest,
+    write_folder,
+)
 from kgrec.bundle.packing import pack_tensors, unpack_tensors
 from kgrec.config import TrainConfig
-from kgrec.errors import BundleError, KgrecError
+from kgrec.errors import BundleError
 from kgrec.ids import IdMap
 from kgrec.model.backbone import ItemHead
 from kgrec.model.component import round_text
@@ -46,78 +48,54 @@ from kgrec.model.likeness import Likeness
 from kgrec.model.model import Model
 from kgrec.model.prior import ItemEncoder, Prior
 from kgrec.model.registry import COMPONENTS
-from kgrec.text.language_model import ADAPTER_FILE, ADAPTER_FILES, hash_adapter, read_adapter
+from kgrec.text.language_model import read_adapter
 
 FORMAT, FORMAT_VERSION = "kgrec-bundle", 6
-_JSON, _TENSORS, _ADAPTER = "bundle.json", "tensors-{}.safetensors.zst", "adapter-{}"
+WAIT_S = 60.0  # for another process that writes the same bundle: to write one takes a second or two
+_TRIES = 20  # to read a bundle that is replaced meanwhile
 
 
-def check_folder(path: Path) -> None:
-    """Checks that a bundle may be written to a folder: it is new, empty or a bundle's.
-
-    Raises:
-        BundleError: it holds something else, or is a file.
-    """
-    if path.exists() and not (path / _JSON).exists() and (not path.is_dir() or any(path.iterdir())):
-        raise BundleError(f"{path} is there and is no bundle; expected a new folder, an empty one or a bundle's")
-
-
-def save_bundle(bundle: Bundle, path: Path) -> None:
+def save_bundle(bundle: Bundle, path: Path, *, wait_s: float = WAIT_S) -> None:
     """Writes a bundle to a folder, in place of one that is there.
 
-    Components that the gate never weighs are left out: the bundle answers the same without them.
+    Components that the gate never weighs are left out: the bundle answers the same without them. Processes that save to
+    one folder take turns; processes that read it find the old bundle or the new one, whole.
+
+    Args:
+        bundle: the bundle.
+        path: the folder.
+        wait_s: how long to wait while another process writes there, in seconds.
 
     Raises:
-        BundleError: the folder cannot be written, or holds something else.
+        BundleError: the folder cannot be written, holds something else, or another process is still writing it.
+        TextError: the adapter that the bundle was trained with is gone.
     """
     path = Path(path)
     check_folder(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path, prefix=".writing-") as folder:
-            written = Path(folder) / "tensors"
-            bundle = replace(bundle, model=bundle.model.weighed())
-            tensors, same = _share(_to_tensors(bundle))
-            content, layout = pack_tensors(tensors)
-            written.write_bytes(content)
-            digest = hashlib.sha256(content).hexdigest()
-            name = _TENSORS.format(digest[:16])
-            size = len(content)
-            written.replace(path / name)
-            adapter = _copy_adapter(bundle.config, path, Path(folder))
-            described = _to_json(bundle) | {
-                "tensors": {"file": name, "sha256": digest, "bytes": size, "same": same, "layout": layout},
-                "config": bundle.config.model_copy(update={"adapter": adapter}).model_dump(mode="json"),
-            }
-            manifest = Path(folder) / _JSON
-            with manifest.open("w", encoding="utf-8") as file:
-                json.dump(described, file, ensure_ascii=False)
-                file.flush()
-                os.fsync(file.fileno())
-            manifest.replace(path / _JSON)
-        for old in path.glob(_TENSORS.format("*")):
-            if old.name != name:
-                old.unlink()
-        for old in path.glob(_ADAPTER.format("*")):
-            if old.name != adapter:
-                shutil.rmtree(old)
-    except OSError as error:
-        raise BundleError(f"cannot write the bundle {path}: {error}; expected a folder that can be written") from error
+    bundle = replace(bundle, model=bundle.model.weighed())
+    tensors, same = _share(_to_tensors(bundle))
+    content, layout = pack_tensors(tensors)
+    digest = hashlib.sha256(content).hexdigest()
+    name = name_tensors(digest)
+    adapter = _name_adapter(bundle.config)
+    described = _to_json(bundle) | {
+        "tensors": {"file": name, "sha256": digest, "bytes": len(content), "same": same, "layout": layout},
+        "config": bundle.config.model_copy(update={"adapter": adapter and adapter[0]}).model_dump(mode="json"),
+    }
+    manifest = json.dumps(described, ensure_ascii=False).encode()
+    write_folder(path, manifest, (name, content), adapter, wait_s)
 
 
-def _copy_adapter(config: TrainConfig, path: Path, written: Path) -> str | None:
-    """Copies the adapter that a config names into a bundle's folder; its name there, None: there is none."""
+def _name_adapter(config: TrainConfig) -> tuple[str, Path] | None:
+    """The name in a bundle of the adapter that a config names, and its folder."""
     if config.adapter is None:
         return None
     adapter = Path(config.adapter)
     read_adapter(adapter)
-    name = _ADAPTER.format(hash_adapter(adapter)[:16])
-    if not (path / name).exists():
-        (written / name).mkdir()
-        for file in (ADAPTER_FILE, *ADAPTER_FILES):
-            shutil.copy(adapter / file, written / name)
-        (written / name).replace(path / name)
-    return name
+    try:
+        return name_adapter(adapter), adapter
+    except OSError as error:
+        raise BundleError(f"cannot read the adapter {adapter}: {error}; expected one that validation kept") from error
 
 
 def load_bundle(path: Path, schema: CatalogueSchema | None = None) -> Bundle:
@@ -128,10 +106,24 @@ def load_bundle(path: Path, schema: CatalogueSchema | None = None) -> Bundle:
         schema: the schema it must have; None: any.
 
     Raises:
-        BundleError: there is none, it is truncated, foreign, newer than this kgrec, or of another schema.
+        BundleError: there is none, it is truncated, foreign, newer than this kgrec, of another schema, or may not be
+            read.
     """
     path = Path(path)
-    described = _read_json(path)
+    manifest = read_manifest(path)
+    for _ in range(_TRIES):
+        try:
+            return _load(path, manifest[0], schema)
+        except BundleError:
+            newer = read_manifest(path)
+            if newer == manifest:
+                raise
+            manifest = newer  # a saver has replaced the bundle, and removed the tensors that the old manifest named
+    return _load(path, manifest[0], schema)
+
+
+def _load(path: Path, manifest: bytes, schema: CatalogueSchema | None) -> Bundle:
+    described = _parse(path, manifest)
     try:
         own = CatalogueSchema.model_validate(described["schema"])
         if schema is not None and schema.digest != own.digest:
@@ -143,25 +135,29 @@ def load_bundle(path: Path, schema: CatalogueSchema | None = None) -> Bundle:
         bundle = _from_parts(described, own, tensors)
     except BundleError:
         raise
-    except (KeyError, TypeError, ValueError, KgrecError) as error:  # a ValidationError is a ValueError
+    except MemoryError as error:
+        raise BundleError(f"the bundle {path} does not fit into memory; expected a machine with more") from error
+    except Exception as error:  # a foreign file may hold anything
         raise BundleError(
             f"the bundle {path} is damaged: {type(error).__name__}: {error}; train again or restore it from a copy"
         ) from error
     if bundle.config.adapter is None:
         return bundle
-    return replace(bundle, config=bundle.config.model_copy(update={"adapter": str(path / bundle.config.adapter)}))
+    adapter = find_adapter(path, bundle.config.adapter)
+    return replace(bundle, config=bundle.config.model_copy(update={"adapter": str(adapter)}))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    manifest = path / _JSON
-    if not manifest.is_file():
-        raise BundleError(f"no bundle at {path}: expected a folder with {_JSON}, as `kgrec train --out {path}` writes")
+def _parse(path: Path, manifest: bytes) -> dict[str, Any]:
     try:
-        described = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BundleError(f"the bundle {path} is damaged: {_JSON}: {error}; train again or restore a copy") from error
+        described = json.loads(manifest.decode())
+    except (ValueError, RecursionError) as error:
+        raise BundleError(
+            f"the bundle {path} is damaged: {MANIFEST}: {error}; train again or restore a copy"
+        ) from error
     if not isinstance(described, dict) or described.get("format") != FORMAT:
-        raise BundleError(f"{path} holds no kgrec bundle: {_JSON} does not say format {FORMAT!r}; name another folder")
+        raise BundleError(
+            f"{path} holds no kgrec bundle: {MANIFEST} does not say format {FORMAT!r}; name another folder"
+        )
     version = described.get("version")
     if isinstance(version, int) and version < FORMAT_VERSION:
         raise BundleError(
@@ -177,25 +173,19 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_tensors(path: Path, about: Mapping[str, Any]) -> dict[str, Tensor]:
-    file = path / str(about["file"])
-    if file.parent != path or not file.is_file():
-        raise BundleError(f"the bundle {path} is incomplete: no {about['file']}; copy all of its files, or train again")
-    size = file.stat().st_size
-    if size != about["bytes"]:
-        raise BundleError(
-            f"the bundle {path} is truncated: {file.name} has {size} bytes, expected {about['bytes']}; "
-            f"copy it again or train again"
-        )
-    content = file.read_bytes()
+    name = about["file"]
+    with open_tensors(path, name) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size != about["bytes"]:
+            raise BundleError(
+                f"the bundle {path} is truncated: {name} has {size} bytes, expected {about['bytes']}; "
+                f"copy it again or train again"
+            )
+        content = file.read()
     if hashlib.sha256(content).hexdigest() != about["sha256"]:
-        raise BundleError(
-            f"the bundle {path} is damaged: {file.name} has another SHA-256; copy it again or train again"
-        )
-    try:
-        tensors = unpack_tensors(content, about["layout"])
-        return tensors | {name: tensors[twin] for name, twin in about.get("same", {}).items()}
-    except (SafetensorError, OSError) as error:
-        raise BundleError(f"the bundle {path} is damaged: {file.name}: {error}; train again") from error
+        raise BundleError(f"the bundle {path} is damaged: {name} has another SHA-256; copy it again or train again")
+    tensors = unpack_tensors(content, about["layout"])
+    return tensors | {name: tensors[twin] for name, twin in about.get("same", {}).items()}
 
 
 def round_model(model: Model) -> Model:

@@ -176,6 +176,12 @@ def test_packed_tensors_are_the_same_when_they_are_unpacked() -> None:
     assert pack_tensors(tensors) == (packed, about)
 
 
+@pytest.mark.parametrize("n", [1, 250, 70_000])  # the size in the header takes 1, 2 and 4 bytes
+def test_packed_tensors_of_all_sizes_are_read_back(n: int) -> None:
+    tensors = {"x": torch.arange(n, dtype=torch.int32)}
+    assert torch.equal(unpack_tensors(*pack_tensors(tensors))["x"], tensors["x"])
+
+
 def test_a_field_that_is_missing_is_named() -> None:
     arrays = to_arrays(draw(0), "x")
     for name in ("x.exact", "x.inner.share", "x.matrix.indptr"):

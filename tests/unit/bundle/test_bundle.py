@@ -3,79 +3,26 @@
 import hashlib
 import json
 import pickletools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from bundle_files import assert_equal, change_json, names_in, read_tensors, saved_of, tensors_of
 from scipy.sparse import csr_array
 from shop import SCHEMA, WordEncoder, train_shop
-from torch import Tensor
 
 from graph_schema import CatalogueSchema
-from kgrec.bundle import Bundle, load_bundle, round_model, save_bundle
+from kgrec.bundle import load_bundle, round_model, save_bundle
 from kgrec.bundle.disk import FORMAT_VERSION
-from kgrec.bundle.packing import pack_tensors, unpack_tensors
+from kgrec.bundle.packing import pack_tensors
 from kgrec.errors import BundleError
 from kgrec.model.component import Support
 
 GATE_WEIGHTS = ("warm", "cold", "sentence_warm", "sentence_cold")
-
-
-def flatten(value: Any, path: str = "bundle") -> Iterator[tuple[str, Any]]:
-    """Every leaf of a bundle with its place; arrays and tensors as NumPy arrays."""
-    if isinstance(value, csr_array):
-        yield path, value.toarray()
-    elif isinstance(value, Tensor | np.ndarray):
-        yield path, np.asarray(value)
-    elif is_dataclass(value):
-        for field in fields(value):
-            yield from flatten(getattr(value, field.name), f"{path}.{field.name}")
-    elif isinstance(value, Mapping):
-        for key in sorted(value):
-            yield from flatten(value[key], f"{path}.{key}")
-    elif isinstance(value, list | tuple) and any(map(is_dataclass, value)):
-        for place, part in enumerate(value):
-            yield from flatten(part, f"{path}.{place}")
-    elif isinstance(value, list | tuple):
-        yield path, tuple(value)
-    else:
-        yield path, value
-
-
-def assert_equal(found: Bundle, expected: Bundle) -> None:
-    leaves = dict(flatten(expected))
-    assert leaves.keys() == dict(flatten(found)).keys()
-    for path, value in flatten(found):
-        if isinstance(value, np.ndarray):
-            assert value.dtype == leaves[path].dtype, path
-            np.testing.assert_array_equal(value, leaves[path], err_msg=path)
-        else:
-            assert value == leaves[path], path
-
-
-def saved_of(bundle: Bundle) -> Bundle:
-    """What is written of a bundle: all that it answers from."""
-    return replace(bundle, model=bundle.model.weighed())
-
-
-@pytest.fixture
-def saved(tmp_path: Path) -> Path:
-    save_bundle(train_shop(), tmp_path / "bundle")
-    return tmp_path / "bundle"
-
-
-def tensors_of(path: Path) -> Path:
-    (file,) = path.glob("*.safetensors.zst")
-    return file
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    layout = json.loads((path / "bundle.json").read_text(encoding="utf-8"))["tensors"]["layout"]
-    return unpack_tensors(tensors_of(path).read_bytes(), layout)
 
 
 def change_catalogue(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -89,12 +36,6 @@ def change_catalogue(path: Path, change: Callable[[dict[str, Any]], object]) -> 
     tensors_of(path).write_bytes(content)
     about = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "layout": layout}
     change_json(path, lambda described: described["tensors"].update(about))
-
-
-def change_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    described = json.loads((path / "bundle.json").read_text(encoding="utf-8"))
-    change(described)
-    (path / "bundle.json").write_text(json.dumps(described), encoding="utf-8")
 
 
 def test_what_is_read_is_what_was_written(saved: Path) -> None:
@@ -201,7 +142,7 @@ def test_equal_bundles_are_equal_files(saved: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_is_pickled(saved: Path) -> None:
-    files = list(saved.iterdir())
+    files = [saved / name for name in names_in(saved)]
     assert sorted(file.suffix for file in files) == [".json", ".zst"]
     for file in files:
         with pytest.raises(ValueError, match=r"opcode|pickle|expected|unknown|not enough|codec"):
@@ -212,7 +153,7 @@ def test_a_new_bundle_takes_the_place_of_the_old_one(saved: Path) -> None:
     newer = replace(train_shop(), model=replace(train_shop().model, n_likes=train_shop().model.n_likes + 1))
     save_bundle(newer, saved)
     assert_equal(load_bundle(saved), saved_of(newer))
-    assert len(list(saved.iterdir())) == 2  # the old tensors are gone
+    assert len(names_in(saved)) == 2  # the old tensors are gone
 
 
 @pytest.mark.parametrize("stopped_at", [0, 1], ids=["before the tensors", "between tensors and manifest"])
@@ -236,7 +177,7 @@ def test_a_write_that_stops_leaves_the_old_bundle(
     monkeypatch.undo()
     save_bundle(newer, saved)
     assert_equal(load_bundle(saved), saved_of(newer))
-    assert len(list(saved.iterdir())) == 2  # nor does the stopped write leave anything for good
+    assert len(names_in(saved)) == 2  # nor does the stopped write leave anything for good
 
 
 def test_no_bundle_at_all(tmp_path: Path) -> None:

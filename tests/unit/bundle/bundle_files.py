@@ -1,0 +1,72 @@
+"""What tests of bundles share: they compare bundles, and read and change the files of one."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from kgrec.bundle import Bundle
+from kgrec.bundle.packing import unpack_tensors
+
+
+def flatten(value: Any, path: str = "bundle") -> Iterator[tuple[str, Any]]:
+    """Every leaf of a bundle with its place; arrays and tensors as NumPy arrays."""
+    if isinstance(value, csr_array):
+        yield path, value.toarray()
+    elif isinstance(value, Tensor | np.ndarray):
+        yield path, np.asarray(value)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from flatten(getattr(value, field.name), f"{path}.{field.name}")
+    elif isinstance(value, Mapping):
+        for key in sorted(value):
+            yield from flatten(value[key], f"{path}.{key}")
+    elif isinstance(value, list | tuple) and any(map(is_dataclass, value)):
+        for place, part in enumerate(value):
+            yield from flatten(part, f"{path}.{place}")
+    elif isinstance(value, list | tuple):
+        yield path, tuple(value)
+    else:
+        yield path, value
+
+
+def assert_equal(found: Bundle, expected: Bundle) -> None:
+    leaves = dict(flatten(expected))
+    assert leaves.keys() == dict(flatten(found)).keys()
+    for path, value in flatten(found):
+        if isinstance(value, np.ndarray):
+            assert value.dtype == leaves[path].dtype, path
+            np.testing.assert_array_equal(value, leaves[path], err_msg=path)
+        else:
+            assert value == leaves[path], path
+
+
+def saved_of(bundle: Bundle) -> Bundle:
+    """What is written of a bundle: all that it answers from."""
+    return replace(bundle, model=bundle.model.weighed())
+
+
+def tensors_of(path: Path) -> Path:
+    (file,) = path.glob("*.safetensors.zst")
+    return file
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    layout = json.loads((path / "bundle.json").read_text(encoding="utf-8"))["tensors"]["layout"]
+    return unpack_tensors(tensors_of(path).read_bytes(), layout)
+
+
+def names_in(path: Path) -> list[str]:
+    """The names of a bundle's files; the lock, which may stay, is none of them."""
+    return sorted(entry.name for entry in path.iterdir() if entry.name != ".lock")
+
+
+def change_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    described = json.loads((path / "bundle.json").read_text(encoding="utf-8"))
+    change(described)
+    (path / "bundle.json").write_text(json.dumps(described), encoding="utf-8")
