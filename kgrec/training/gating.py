@@ -311,8 +311,8 @@ def _level(
 ) -> _Bucket:
     """Gives cold items the spread and the level among all items that show the most of those that users like.
 
-    It may cost little of the quality over all items, and somewhat more on the others; or more yet where the quality over
-    all clearly gains.
+    It may cost little of the quality over all items, and somewhat more on the others; or yet more where the quality
+    over all clearly gains.
     """
     asked = _asked(slices, "overall", "", start, end, rng) if start else None
     if asked is None or len(asked.support.indptr) <= _ENOUGH_USERS or not bool(model.cold.any()):
