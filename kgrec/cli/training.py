@@ -108,7 +108,7 @@ def print_verdicts(verdicts: Sequence[Mapping[str, Any]]) -> None:
     print_table("On likes held out for validation", columns, rows)
     say("quality: geometric mean of recall, NDCG and stratified recall at 20; popular: of the first 10, how many are")
     say("among the 20 most liked; difference: to the best baseline, what is within ± is chance; cold: new items among")
-    say("each other; all: among all items")
+    say("each other; all: among all items; ridge: an item-item ridge, few: for few likes")
 
 
 @app.command()

@@ -124,6 +124,8 @@ def measure_dial(
         scores = model.score(support)
         masked = np.tile(~candidates, (block.size, 1))
         masked[support.nonzero()] = True
+        if slice_.left_out is not None:
+            masked[slice_.left_out[block].nonzero()] = True
         for place, setting in enumerate(settings):
             if setting:
                 top = dial.rank(scores, masked, support, setting, k, top_k)[0]

@@ -311,9 +311,12 @@ def to_rich_table(report: Report) -> Table:
             values = (*(point.means[metric] for metric in METRICS), point.coverage, point.overlap)
             cells = [Text(f"{value:.3f}") for value in values]
             table.add_row(f"  --tail {point.tail:g}", *cells, f"{point.popular_in_first:.1f}")
-    if report.not_asked:
-        told = [f"not asked: {one.title}: {one.reason}" for one in report.not_asked]
-        table.caption, table.caption_justify = Text("\n".join(told)), "left"
+    told = [
+        "cover: share of the candidates in somebody's list; same: share of two users' lists that is the same; top20: of "
+        "the first 10, how many are among the 20 most liked",
+        *(f"not asked: {one.title}: {one.reason}" for one in report.not_asked),
+    ]
+    table.caption, table.caption_justify = Text("\n".join(told)), "left"
     return table
 
 

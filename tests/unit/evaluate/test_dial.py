@@ -18,14 +18,20 @@ K = 4
 
 @pytest.fixture(scope="module")
 def asked() -> Slice:
-    """The shop's customers, each asked for one of the likes that they are known by; the last item is no candidate."""
+    """The shop's customers, each asked for one of the likes that they are known by.
+
+    The last item is no candidate, and each customer met six more that they did not like.
+    """
     liked = train_shop().liked
     users = np.flatnonzero(np.diff(liked.indptr))
     support, relevant = liked.toarray(), np.zeros(liked.shape, np.float32)
     firsts = liked.indices[liked.indptr[users]]
     support[users, firsts], relevant[users, firsts] = 0, 1
     candidates = np.arange(liked.shape[1]) < liked.shape[1] - 1
-    return Slice("warm", "Warm", csr_array(support), csr_array(relevant), candidates)
+    met, rng = np.zeros(liked.shape, np.float32), np.random.default_rng(0)
+    for user in users:
+        met[user, rng.choice(np.flatnonzero(support[user] + relevant[user] == 0), 6, replace=False)] = 1
+    return Slice("warm", "Warm", csr_array(support), csr_array(relevant), candidates, csr_array(met))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +56,8 @@ def test_at_0_the_figures_are_the_tables(curve: DialCurve, asked: Slice) -> None
 
 def test_each_setting_is_what_a_recommender_answers(curve: DialCurve, asked: Slice) -> None:
     bundle = train_shop()
-    known = replace(bundle, liked=asked.support, seen=asked.support)
+    assert asked.left_out is not None
+    known = replace(bundle, liked=asked.support, seen=csr_array(asked.support + asked.left_out))
     tail = tail_items(bundle.model.n_likes.numpy())
     users = np.flatnonzero(np.diff(asked.relevant.indptr))
     assert curve.own_tail_share == pytest.approx(
