@@ -312,8 +312,8 @@ def to_rich_table(report: Report) -> Table:
             cells = [Text(f"{value:.3f}") for value in values]
             table.add_row(f"  --tail {point.tail:g}", *cells, f"{point.popular_in_first:.1f}")
     told = [
-        "cover: share of the candidates in somebody's list; same: share of two users' lists that is the same; top20: of "
-        "the first 10, how many are among the 20 most liked",
+        "cover: share of the candidates in somebody's list; same: share of two users' lists that is the same; "
+        "top20: of the first 10, how many are among the 20 most liked",
         *(f"not asked: {one.title}: {one.reason}" for one in report.not_asked),
     ]
     table.caption, table.caption_justify = Text("\n".join(told)), "left"
