@@ -1,5 +1,6 @@
 """kgrec: recommendations from a knowledge graph that are good from the first click."""
 
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,31 @@ if TYPE_CHECKING:
 
     from graph_schema import CatalogueSchema, GraphTables
     from kgrec.config import TrainConfig
-    from kgrec.recommend import Recommender
+    from kgrec.errors import BundleError, CatalogueError, KgrecError, RequestError, StoreError, TextError
+    from kgrec.recommend import NewItem, Recommender
 
 __version__ = version("kgrec")
-__all__ = ["Recommender", "TrainConfig", "__version__", "cache_dir", "train"]
+__all__ = [
+    "BundleError",
+    "CatalogueError",
+    "KgrecError",
+    "NewItem",
+    "Recommender",
+    "RequestError",
+    "StoreError",
+    "TextError",
+    "TrainConfig",
+    "__version__",
+    "cache_dir",
+    "train",
+]
+_ERRORS = ("BundleError", "CatalogueError", "KgrecError", "RequestError", "StoreError", "TextError")
+_MODULES = {
+    "NewItem": "kgrec.recommend",
+    "Recommender": "kgrec.recommend",
+    "TrainConfig": "kgrec.config",
+    **dict.fromkeys(_ERRORS, "kgrec.errors"),
+}
 
 
 def cache_dir() -> Path:
@@ -71,13 +93,7 @@ def train(
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the heavy names when they are first used."""
-    if name == "Recommender":
-        from kgrec.recommend import Recommender
-
-        return Recommender
-    if name == "TrainConfig":
-        from kgrec.config import TrainConfig
-
-        return TrainConfig
-    raise AttributeError(f"module 'kgrec' has no attribute {name!r}")
+    """Imports a name's module when the name is first used."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'kgrec' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

@@ -147,6 +147,8 @@ def explain(
         say(f"and {table.num_rows - k} more, {rest:+.3f} together")
     else:
         write_table(table, format_, out, title)
+    if found.unknown:
+        say(f"unknown, and left aside: {', '.join(map(repr, found.unknown))}")
 
 
 def _describe(user: str | None, like: Sequence[str] | None, text: str | None) -> str:

@@ -59,7 +59,7 @@ def train(
     settings = read_settings(config, seed, adapter, backend)
     tables = read_store(store, schema, wait, rejects, max_rejects)
     from kgrec.bundle import check_folder  # here, since it imports torch
-    from kgrec.recommend.ranking import tell_few_likes
+    from kgrec.recommend.ranking import note_few_likes
     from kgrec.training.logging import log_run
 
     check_folder(out)  # now, not when the training is done
@@ -73,7 +73,7 @@ def train(
         )
     recommender.save(out)
     print_verdicts(recommender.bundle.choices["verdicts"])
-    few = tell_few_likes(recommender.bundle.lineage.n_likes)
+    few = note_few_likes(recommender.bundle.lineage.n_likes)
     if few:
         say(f"{few}, which is little: lists rest on texts and links as well")
     say(f"trained in {time.perf_counter() - started:.0f} s; bundle written to {out}")

@@ -1,12 +1,16 @@
 """What a Recommender answers with: plain frozen values."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from html import escape
+from typing import TYPE_CHECKING, Literal, overload
 
 import pyarrow as pa
 
 from kgrec.graph.paths import ReasonPath
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,13 @@ class Recommendations:
         """The recommendations, best first."""
         return iter(self.items)
 
-    def __getitem__(self, place: int) -> Recommendation:
-        """The recommendation at a place, from 0."""
-        return self.items[place]
+    @overload
+    def __getitem__(self, place: int) -> Recommendation: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Recommendations": ...
+    def __getitem__(self, place: int | slice) -> "Recommendation | Recommendations":
+        """The recommendation at a place, from 0; of a slice, the answer with these alone, their ranks kept."""
+        return replace(self, items=self.items[place]) if isinstance(place, slice) else self.items[place]
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -70,6 +78,25 @@ class Recommendations:
                 "reason": pa.array([found.reason for found in self.items], pa.string()),
             }
         )
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Columns item, rank, score, title, reason."""
+        return self.to_table().to_pandas()
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks, with a column of reasons where there are any, and the notes below it."""
+        columns = ["item", "rank", "score", "title"]
+        columns += ["reason"] if any(found.reason is not None for found in self.items) else []
+        rows = [
+            (found.item, str(found.rank), f"{found.score:.3f}", found.title or "", found.reason or "")
+            for found in self.items
+        ]
+        head = "".join(f"<th>{column}</th>" for column in columns)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row[: len(columns)])}</tr>" for row in rows
+        )
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
 
 
 @dataclass(frozen=True)
@@ -101,6 +128,7 @@ class Explanation:
         score: the sum of the shares.
         shares: what each like, the sentence and everybody else add, the largest first.
         reason: the most telling of it, in words.
+        unknown: ids of the request's likes that the catalogue does not know; they had no effect.
     """
 
     item: str
@@ -108,3 +136,4 @@ class Explanation:
     score: float
     shares: tuple[Share, ...]
     reason: str
+    unknown: tuple[str, ...] = ()

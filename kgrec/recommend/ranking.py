@@ -16,7 +16,7 @@ from kgrec.model.component import Support
 from kgrec.model.knowledge import Knowledge
 from kgrec.model.likeness import SOURCES
 from kgrec.recommend.answers import Recommendation, Recommendations
-from kgrec.recommend.reasons import find_fitting, tell_likeness, tell_reasons
+from kgrec.recommend.reasons import find_fitting, find_likeness_reasons, find_reasons
 from kgrec.recommend.requests import (
     Request,
     check_k,
@@ -49,6 +49,7 @@ def recommend(
     exclude: Sequence[str],
     tail: float,
     *,
+    filter_seen: bool,
     explain: bool,
 ) -> Recommendations:
     """Recommends items to one user; see `Recommender.recommend`."""
@@ -65,8 +66,9 @@ def recommend(
     if len(liked):
         support = np.union1d(liked, support)
     masked = mask_items(state, candidates, exclude, unknown)
-    masked[support] = True
-    masked[select_row(state.bundle.seen, user_row)] = True
+    if filter_seen:
+        masked[support] = True
+        masked[select_row(state.bundle.seen, user_row)] = True
     request = Request(support, None if text is None else state.sentences.encode(text, state.bundle), masked)
     if request.sentence is not None and not find_fitting(state, request.sentence).any():
         notes.append("no item's text is near your words: this rests on little")
@@ -74,13 +76,14 @@ def recommend(
         notes.append(
             "no likes to go by: these are the items that are liked most"
             if user is None
-            else f"user {user!r} has no likes: these are the items that are liked most, less what the user has seen"
+            else f"user {user!r} has no likes: these are the items that are liked most"
+            + (", less what the user has seen" if filter_seen else "")
         )
     known_by = to_support(state, request)
     model = state.bundle.model
     with one_thread():  # (1, n_items)
         scored = model.score(known_by.likes) if known_by.text is None else model.score_sentence(known_by)
-    rests_on = _tell_apart(state, scored, masked[None, :], known_by.likes)[0]
+    rests_on = _break_ties(state, scored, masked[None, :], known_by.likes)[0]
     notes += [rests_on] if rests_on else _note_basis(state, support)
     ranked = _rank(state, scored, masked[None, :], known_by.likes, k, tail, sentence=text is not None)
     rows, scores = (found[0][ranked[0][0] >= 0] for found in ranked)
@@ -88,7 +91,7 @@ def recommend(
         notes.append(f"asked for {k}, {len(rows)} items may be recommended")
     if unknown:
         notes.append(f"unknown, and left aside: {', '.join(map(repr, unknown[:10]))}{' ...' if unknown[10:] else ''}")
-    reasons = tell_reasons(state, [request], [rows])[0] if explain else [None] * len(rows)
+    reasons = find_reasons(state, [request], [rows])[0] if explain else [None] * len(rows)
     items = tuple(
         Recommendation(state.bundle.items.ids[row], place + 1, score, state.title(row), reason)
         for place, (row, score, reason) in enumerate(zip(rows.tolist(), scores.tolist(), reasons, strict=True))
@@ -105,6 +108,7 @@ def recommend_many(
     exclude: Iterable[str] | None,
     tail: float,
     *,
+    filter_seen: bool,
     explain: bool,
     on_users: Callable[[int], None] | None,
 ) -> pa.Table:
@@ -125,15 +129,18 @@ def recommend_many(
         found = [np.unique(rows[rows >= 0]) for rows in wanted]
         support = seen = to_matrix(found, len(state.bundle.items))
     else:
-        asked = list(dict.fromkeys(users or ()))
+        asked = list(dict.fromkeys(() if users is None else users))
         rows = state.bundle.users.rows(asked)
         unknown_users = [id_ for id_, row in zip(asked, rows, strict=True) if row < 0]
         keys = [id_ for id_, row in zip(asked, rows, strict=True) if row >= 0]
         support, seen = state.bundle.liked[rows[rows >= 0]], state.bundle.seen[rows[rows >= 0]]
+    left_out = seen if filter_seen else csr_array(seen.shape, dtype=np.float32)
     parts = []
     for start in range(0, len(keys), BLOCK_USERS):
         block = slice(start, min(start + BLOCK_USERS, len(keys)))
-        parts.append(_answer_block(state, keys[block], support[block], seen[block], masked, k, tail, explain=explain))
+        parts.append(
+            _answer_block(state, keys[block], support[block], left_out[block], masked, k, tail, explain=explain)
+        )
         if on_users is not None:
             on_users(block.stop - block.start)
     without = [key for key, size in zip(keys, np.diff(support.indptr), strict=True) if not size]
@@ -161,7 +168,7 @@ def find_similar(state: State, item: str, k: int, by: str | None, *, explain: bo
     rows = _top_rows(state, likeness[None, :], k)[0] if vectors[row].any() else np.zeros(0, np.int64)
     rows = rows[rows >= 0]
     rows = rows[likeness[rows] > _TIE]
-    reasons = tell_likeness(state, row, rows, by) if explain else [None] * len(rows)
+    reasons = find_likeness_reasons(state, row, rows, by) if explain else [None] * len(rows)
     items = tuple(
         Recommendation(state.bundle.items.ids[found], place + 1, float(likeness[found]), state.title(found), reason)
         for place, (found, reason) in enumerate(zip(rows.tolist(), reasons, strict=True))
@@ -176,7 +183,7 @@ def find_similar(state: State, item: str, k: int, by: str | None, *, explain: bo
     return Recommendations(items, (), tuple(notes))
 
 
-def tell_few_likes(n_likes: int) -> str | None:
+def note_few_likes(n_likes: int) -> str | None:
     """Says so where there are few likes to learn from; None: there are enough."""
     if n_likes >= _FEW_LIKES:
         return None
@@ -187,7 +194,7 @@ def _answer_block(
     state: State,
     keys: Sequence[str],
     support: csr_array,
-    seen: csr_array,
+    left_out: csr_array,
     masked: NDArray[np.bool_],
     k: int,
     tail: float,
@@ -195,14 +202,14 @@ def _answer_block(
     explain: bool,
 ) -> pa.Table:
     barred = np.tile(masked, (len(keys), 1))
-    barred[seen.nonzero()] = True
+    barred[left_out.nonzero()] = True
     scored = state.bundle.model.score(support)  # (n_users, n_items)
-    _tell_apart(state, scored, barred, support)
+    _break_ties(state, scored, barred, support)
     rows, scores = _rank(state, scored, barred, support, k, tail)  # (n_users, k)
     reasons: list[str] | None = None
     if explain:
         requests = [Request(select_row(support, place), None, masked) for place in range(len(keys))]
-        found = tell_reasons(state, requests, [user_rows[user_rows >= 0] for user_rows in rows])
+        found = find_reasons(state, requests, [user_rows[user_rows >= 0] for user_rows in rows])
         reasons = [reason for of_one in found for reason in of_one]
     return _to_table(state, keys, rows, scores, reasons)
 
@@ -251,7 +258,7 @@ def _top_rows(state: State, scores: NDArray[np.float32], k: int) -> NDArray[np.i
     return np.where(places >= 0, by_id[places], -1)
 
 
-def _tell_apart(
+def _break_ties(
     state: State, scores: NDArray[np.float32], masked: NDArray[np.bool_], support: csr_array
 ) -> list[str | None]:
     """Gives users for whom all items score alike, in place, scores by texts and links, or else by popularity.
@@ -284,7 +291,7 @@ def _note_basis(state: State, support: NDArray[np.int64]) -> list[str]:
     model = state.bundle.model
     if len(support) and bool(model.cold[torch.from_numpy(support)].all()):
         return ["nobody liked these items in training: this rests on their texts and links"]
-    few = tell_few_likes(state.bundle.lineage.n_likes)
+    few = note_few_likes(state.bundle.lineage.n_likes)
     return [f"{few}: this rests on texts and links as well"] if few and len(support) else []
 
 

@@ -1,7 +1,7 @@
 """Why an item is recommended, or like another: exact shares of its score, and real paths of the graph."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -46,16 +46,18 @@ class _Weighed:
 def explain_item(state: State, item: str, user: str | None, likes: Sequence[str], text: str | None) -> Explanation:
     """Takes the score of an item apart; see `Recommender.explain`."""
     row = find_item(state, item)
-    liked = find_items(state, likes, "like", [])
+    unknown: list[str] = []
+    liked = find_items(state, likes, "like", unknown)
     support = np.union1d(
         liked, select_row(state.bundle.liked, None if user is None else find_user(state, user))
     ).astype(np.int64)
     sentence = None if text is None else state.sentences.encode(text, state.bundle)
     nothing = np.zeros(len(state.bundle.items), np.bool_)
-    return explain_items(state, [Request(support, sentence, nothing)], [np.array([row])])[0][0]
+    found = explain_items(state, [Request(support, sentence, nothing)], [np.array([row])])[0][0]
+    return replace(found, unknown=tuple(unknown))
 
 
-def tell_reasons(state: State, requests: Sequence[Request], rows: Sequence[NDArray[np.int64]]) -> list[list[str]]:
+def find_reasons(state: State, requests: Sequence[Request], rows: Sequence[NDArray[np.int64]]) -> list[list[str]]:
     """The reason of each item; as in `explain_items`, but with no more of the shares than a reason is told from."""
     found = explain_items(state, requests, rows, most_likes=_REASON_LIKES, most_paths=1)
     return [[each.reason for each in of_one] for of_one in found]
@@ -76,7 +78,7 @@ def explain_items(
     return [[_explain_one(state, each, paths) for each in of_one] for of_one in weighed]
 
 
-def tell_likeness(state: State, row: int, rows: NDArray[np.int64], by: str | None) -> list[str]:
+def find_likeness_reasons(state: State, row: int, rows: NDArray[np.int64], by: str | None) -> list[str]:
     """Why items are like another: the rarest thing that they share, and whether the same people like both.
 
     Only what counted is named: with `by`, that source alone.
@@ -177,12 +179,13 @@ def _explain_one(
     shares.append(Share("everybody", weighed.rest))
     shares.sort(key=lambda share: -share.value)
     score = float(sum(share.value for share in shares))
-    return Explanation(item, state.title(weighed.row), score, tuple(shares), _tell(state, weighed, shares))
+    return Explanation(item, state.title(weighed.row), score, tuple(shares), _format_reason(state, weighed, shares))
 
 
-def _tell(state: State, weighed: _Weighed, shares: Sequence[Share]) -> str:
-    """The most telling share in words: only what the graph and the scores say."""
-    likes = [share for share in shares if share.source == "like" and share.value > 0]
+def _format_reason(state: State, weighed: _Weighed, shares: Sequence[Share]) -> str:
+    """The most telling share in words: only what the graph and the scores say. An item is no reason for itself."""
+    item = state.bundle.items.ids[weighed.row]
+    likes = [share for share in shares if share.source == "like" and share.value > 0 and share.item != item]
     said = next((share for share in shares if share.source == "sentence"), None)
     if not weighed.fits:
         said = None

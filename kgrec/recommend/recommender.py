@@ -3,19 +3,24 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from graph_schema import CatalogueSchema
 from kgrec.bundle import Bundle, load_bundle, save_bundle
-from kgrec.recommend import ranking, updates
+from kgrec.recommend import new_items, ranking, updates
 from kgrec.recommend.answers import Explanation, Recommendations
 from kgrec.recommend.live import check_schema
+from kgrec.recommend.new_items import NewItem
 from kgrec.recommend.reasons import explain_item
 from kgrec.recommend.requests import find_user, to_ids
 from kgrec.recommend.state import SentenceEncoder, State
 from kgrec.store.contract import GraphStore
 from kgrec.text.encoder import Encoder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LARGE_REQUEST = 1000  # ids that are asked for and with: answers to larger ones are not kept
 
@@ -24,7 +29,7 @@ class Recommender:
     """Answers requests; made by `kgrec.train` or `Recommender.load`.
 
     Everything it was trained with is in its bundle, so it needs neither the store nor, but for sentences, the text
-    encoder. `add_item`, `add_interactions` and `forget` change what it knows at once, without training; `save` keeps
+    encoder. `add_items`, `add_interactions` and `forget` change what it knows at once, without training; `save` keeps
     the change. With a store given, the paths in reasons are read from the graph as it is now, and only from there.
     Answers that are asked for again come from memory, but for reasons out of a store, which may have changed.
     """
@@ -37,7 +42,7 @@ class Recommender:
             encoder: of sentences; None: the one that the bundle was trained with, loaded when first needed.
             store: where the paths in reasons are read from, at one query for each answer: an item or an edge that it
                 has no more is in no path. The caller closes it, and it belongs to one thread. None: the paths are
-                those that the bundle was trained with and `add_item` added.
+                those that the bundle was trained with and `add_items` added.
 
         Raises:
             StoreError: the store cannot be read, or its schema is not the bundle's.
@@ -92,6 +97,7 @@ class Recommender:
         k: int = 10,
         candidates: Iterable[str] | None = None,
         exclude: Iterable[str] | None = None,
+        filter_seen: bool = True,
         tail: float = 0.0,
         explain: bool = False,
     ) -> Recommendations:
@@ -100,19 +106,21 @@ class Recommender:
         Without any of them, or for a user without likes, the answer is what is popular, and a note says so.
 
         Args:
-            user: id of a user known from training or from `add_interactions`; what they have seen is left out.
-            likes: ids of items that the user likes; they are left out too.
+            user: id of a user known from training or from `add_interactions`.
+            likes: ids of items that the user likes.
             text: what the user wants, in words.
             k: how many; exactly k are returned whenever so many may be.
             candidates: item ids that may be recommended; None: all.
             exclude: item ids that may not.
+            filter_seen: whether to leave out the likes and what the user has seen; if not, they are scored as any item.
             tail: the tail dial: 0 is as the model ranks; 1 goes as far into what few know as still is personal; -1
                 gives what is popular among people like this; see `TailDial`. A score is the corrected one that the
                 answer is sorted by, while reasons and `explain` take the model's own apart.
             explain: whether to give reasons.
 
         Returns:
-            The recommendations, best first; equal scores by ascending id.
+            The recommendations, best first; equal scores by ascending id. Unknown likes, candidates and excluded ids
+            have no effect; they are in `unknown`, and a note names them.
 
         Raises:
             RequestError: the user is unknown, the likes are no list, none of them or of the candidates is known, the
@@ -125,11 +133,14 @@ class Recommender:
         left_out, liked = to_ids(exclude, "exclude"), to_ids(likes, "likes")
 
         def answer() -> Recommendations:
-            return ranking.recommend(state, user, liked, text, k, allowed, left_out, tail, explain=explain)
+            return ranking.recommend(
+                state, user, liked, text, k, allowed, left_out, tail, filter_seen=filter_seen, explain=explain
+            )
 
         if (explain and state.store is not None) or k + len(allowed or ()) + len(left_out) > _LARGE_REQUEST:
             return answer()
-        return state.recent.find((user, liked, text, k, allowed, left_out, tail, explain), answer)
+        request = (user, liked, text, k, allowed, left_out, tail, filter_seen, explain)
+        return state.recent.find(request, answer)
 
     def recommend_many(
         self,
@@ -139,6 +150,7 @@ class Recommender:
         k: int = 10,
         candidates: Iterable[str] | None = None,
         exclude: Iterable[str] | None = None,
+        filter_seen: bool = True,
         tail: float = 0.0,
         explain: bool = False,
         on_users: Callable[[int], None] | None = None,
@@ -152,12 +164,14 @@ class Recommender:
             k: how many for each.
             candidates: item ids that may be recommended to anybody; None: all.
             exclude: item ids that may not.
+            filter_seen: as in `recommend`.
             tail: the tail dial, -1 to 1, as in `recommend`.
             explain: whether to give reasons.
             on_users: called with how many users were just answered.
 
         Returns:
-            Columns user, item, rank, score, title and, if asked for, reason. The schema's metadata has, as JSON,
+            A pyarrow Table, whose `to_pandas()` is a DataFrame: columns user, item, rank, score, title and, if asked
+            for, reason. The schema's metadata has, as JSON,
             `unknown_users` (they get no rows), `unknown_items` and `without_likes` (keys that got what is popular).
 
         Raises:
@@ -165,7 +179,16 @@ class Recommender:
                 -1 and 1, or k is less than 1 or more than the catalogue has items.
         """
         return ranking.recommend_many(
-            self._state, users, likes, k, candidates, exclude, tail, explain=explain, on_users=on_users
+            self._state,
+            users,
+            likes,
+            k,
+            candidates,
+            exclude,
+            tail,
+            filter_seen=filter_seen,
+            explain=explain,
+            on_users=on_users,
         )
 
     def similar(self, item: str, k: int = 10, *, by: str | None = None, explain: bool = False) -> Recommendations:
@@ -188,6 +211,26 @@ class Recommender:
         """
         return ranking.find_similar(self._state, item, k, by, explain=explain)
 
+    def similar_many(
+        self, items: Iterable[str], k: int = 10, *, by: str | None = None, explain: bool = False
+    ) -> dict[str, Recommendations]:
+        """Finds the items that are most like each of several.
+
+        Args:
+            items: their ids.
+            k: as in `similar`.
+            by: as in `similar`.
+            explain: as in `similar`.
+
+        Returns:
+            Item -> what `similar` returns for it, in the order of the items.
+
+        Raises:
+            RequestError: as in `similar`, for any of the items; or the items are no list.
+        """
+        state = self._state
+        return {item: ranking.find_similar(state, item, k, by, explain=explain) for item in to_ids(items, "items")}
+
     def explain(
         self, item: str, *, user: str | None = None, likes: Sequence[str] | None = None, text: str | None = None
     ) -> Explanation:
@@ -198,6 +241,9 @@ class Recommender:
             user: as in `recommend`.
             likes: as in `recommend`.
             text: as in `recommend`.
+
+        Returns:
+            The shares of the score. Unknown likes have no effect and are in `unknown`.
 
         Raises:
             RequestError: the item or the user is unknown, or none of the likes is known.
@@ -230,28 +276,52 @@ class Recommender:
                 nothing known is said of the item.
             TextError: the text encoder cannot be loaded.
         """
-        vector = None if text is None else self._state.sentences.encode(text, self._state.bundle)
+        added = self.add_items([NewItem(item, text=text, links=links, vectors=vectors, name=name)])
+        return added.get(item, ())
+
+    def add_items(self, items: Iterable[NewItem]) -> dict[str, tuple[str, ...]]:
+        """Adds items, as `add_item` does, all at once: either all are added or none.
+
+        Their texts are encoded together. An item may have links to those before it.
+
+        Args:
+            items: what is said of each.
+
+        Returns:
+            Item -> the ids of its links' ends that the catalogue does not know; they had no effect. Items whose links
+            are all known are not in it.
+
+        Raises:
+            RequestError: as in `add_item`, for any of the items; it says which one.
+            TextError: the text encoder cannot be loaded.
+        """
+        checked = new_items.check_items(items)
+        if not checked:
+            return {}
+        texts = [new.text for new in checked if new.text is not None]
+        encoded = iter(self._state.sentences.encode_all(texts, self._state.bundle) if texts else ())
+        vectors = [None if new.text is None else next(encoded) for new in checked]
         with self._writing:
             state = self._state
-            added = updates.add_item(state.bundle, item, vector, links, vectors or {}, name)
-            paths = None if state.known_paths is None else state.known_paths.with_item(item, name, added.links)
-            self._state = state.after(added.bundle, paths)
-        return added.unknown
+            added = new_items.add_items(state.bundle, checked, vectors)
+            self._state = state.after(added.bundle, new_items.extend_paths(state.known_paths, checked, added))
+        return dict(added.unknown)
 
-    def add_interactions(self, interactions: pa.Table) -> tuple[str, ...]:
+    def add_interactions(self, interactions: "pa.Table | pd.DataFrame") -> tuple[str, ...]:
         """Adds interactions, of known or new users; they count at once.
 
         An item that nobody had met in training is placed anew: by its likes beside its text and its links.
 
         Args:
-            interactions: columns source (user id) and target (item id), or user and item, and the weight if the schema
-                says by it what a like is.
+            interactions: a table or a DataFrame with columns source (user id) and target (item id), or user and item,
+                and the weight if the schema says by it what a like is. Ids are texts or integers.
 
         Returns:
             The ids of items that the catalogue does not know; these interactions had no effect.
 
         Raises:
-            RequestError: it is no table, a column is missing, or an id is, or a weight is no number.
+            RequestError: it is neither table nor DataFrame, a column or an id is missing, an id is neither text nor
+                integer, or a weight is no number.
         """
         with self._writing:
             bundle, unknown = updates.add_interactions(self._state.bundle, interactions)

@@ -1,5 +1,6 @@
 """What a recommender knows at one moment: a request reads one state, and a change makes the next."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from threading import Lock
@@ -21,7 +22,7 @@ RECENT_ANSWERS = 1024  # that are kept for when they are asked for again
 
 
 class SentenceEncoder:
-    """Encodes sentences, one at a time, by an encoder that is loaded when first needed.
+    """Encodes sentences by an encoder that is loaded when first needed.
 
     Args:
         encoder: None: the one that a bundle was trained with.
@@ -38,8 +39,17 @@ class SentenceEncoder:
             RequestError: the text has no words, or the encoder is another than that of the bundle.
             TextError: the encoder cannot be loaded.
         """
-        if not text.strip():
-            raise RequestError(f"expected a text with words in it, got {text!r}")
+        check_words(text)
+        vector: NDArray[np.float32] = self.encode_all([text], bundle)[0]
+        return vector
+
+    def encode_all(self, texts: Sequence[str], bundle: Bundle) -> NDArray[np.float32]:
+        """The vectors of n texts with words in them, (n, text_dim) float32, in one call of the encoder.
+
+        Raises:
+            RequestError: the encoder is another than that of the bundle.
+            TextError: the encoder cannot be loaded.
+        """
         with self._lock:
             if self._encoder is None:
                 self._encoder = load_bundle_encoder(bundle)
@@ -48,8 +58,13 @@ class SentenceEncoder:
                     f"the text encoder {self._encoder.name!r} has revision {self._encoder.revision[:12]}, the bundle "
                     f"was trained with {bundle.encoder_revision[:12]}: give that encoder, or train again"
                 )
-            vector: NDArray[np.float32] = self._encoder.encode([text])[0]
-        return vector
+            return self._encoder.encode(texts)
+
+
+def check_words(text: str) -> None:
+    """Refuses a text without words."""
+    if not isinstance(text, str) or not text.strip():
+        raise RequestError(f"expected a text with words in it, got {text!r}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,113 +1,33 @@
 """Changes of what a recommender knows, without training: from a bundle and what is new to the next bundle."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from graph_schema import SOURCE, TARGET, CatalogueSchema
+from graph_schema import SOURCE, TARGET
 from graph_schema.columns import convert_ids
 from kgrec.bundle import Bundle
 from kgrec.errors import CatalogueError, RequestError
-from kgrec.graph.propagation import join_vectors
-from kgrec.ids import number_ids
-from kgrec.model.component import round_text
 from kgrec.model.model import Model
 
-
-@dataclass(frozen=True)
-class AddedItem:
-    """A bundle with one item more.
-
-    Attributes:
-        bundle: it.
-        links: (edge type, id of the node at the other end): those that the catalogue knows.
-        unknown: the ids of the ends that it does not know.
-    """
-
-    bundle: Bundle
-    links: tuple[tuple[str, str], ...]
-    unknown: tuple[str, ...]
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def add_item(
-    bundle: Bundle,
-    item: str,
-    text: NDArray[np.float32] | None,
-    links: Iterable[tuple[str, str]],
-    vectors: Mapping[str, Sequence[float]],
-    name: str | None,
-) -> AddedItem:
-    """Adds an item; see `Recommender.add_item`.
-
-    Args:
-        bundle: what is known so far.
-        item: its id.
-        text: (text_dim,) float32, the vector of its text.
-        links: (edge type, id of the node at the other end).
-        vectors: vector column of the schema -> its vector.
-        name: how people call it.
-
-    Raises:
-        RequestError: the id is taken, an edge type or a vector column is no item's, a vector does not fit, or nothing
-            known is said of the item.
-    """
-    _check_text(item, "an item's id")
-    if item in bundle.items:
-        raise RequestError(f"item {item!r} is there already; expected a new id")
-    if name is not None:
-        _check_text(name, "an item's name")
-    known: list[tuple[str, str]] = []
-    ends: list[tuple[str, bool, int]] = []
-    unknown: list[str] = []
-    for relation, far_id in _read_links(links):
-        is_source, other = _far_end(bundle.schema, relation)
-        far_row = bundle.ids[other].row(far_id)
-        if far_row is None:
-            unknown.append(far_id)
-        else:
-            known.append((relation, far_id))
-            ends.append((relation, is_source, far_row))
-    own_vectors = _join_vectors(bundle, vectors)
-    if text is None and not known and not vectors:
-        raise RequestError(
-            f"nothing known is said of item {item!r}: expected a text, links to nodes of the catalogue, or vectors"
-            + (f"; unknown: {', '.join(map(repr, unknown))}" if unknown else "")
-        )
-    edges = dict(bundle.edges)
-    row = len(bundle.items)
-    for relation, is_source, far_row in ends:
-        pair = (row, far_row) if is_source else (far_row, row)
-        edges[relation] = np.hstack([edges[relation], np.array(pair, np.int64)[:, None]])
-    item_type = bundle.schema.item_type
-    shape = (len(bundle.users), row + 1)
-    grown = replace(
-        bundle,
-        ids={**bundle.ids, item_type: bundle.items.extended([item])},
-        names={**bundle.names, item_type: [*bundle.names[item_type], name]},
-        edges=edges,
-        model=_add_to_model(bundle.model, item, text, _find_codes(bundle, ends), own_vectors),
-        liked=_reshape(bundle.liked, shape),
-        seen=_reshape(bundle.seen, shape),
-    )
-    return AddedItem(grown, tuple(known), tuple(unknown))
-
-
-def add_interactions(bundle: Bundle, interactions: pa.Table) -> tuple[Bundle, tuple[str, ...]]:
+def add_interactions(bundle: Bundle, interactions: "pa.Table | pd.DataFrame") -> tuple[Bundle, tuple[str, ...]]:
     """Adds interactions; see `Recommender.add_interactions`.
 
     Returns:
         The bundle with them, and the ids of items that the catalogue does not know.
 
     Raises:
-        RequestError: it is no table, a column is missing, or an id is, or a weight is no number.
+        RequestError: it is neither table nor DataFrame, a column or an id is missing, or a weight is no number.
     """
-    if not isinstance(interactions, pa.Table):
-        raise RequestError(f"expected interactions as a pyarrow table, got {type(interactions).__name__}")
+    interactions = _to_table(interactions)
     chosen = bundle.schema.interaction
     columns = interactions.column_names
     user_column, item_column = (SOURCE, TARGET) if SOURCE in columns else ("user", "item")
@@ -175,70 +95,21 @@ def _without_user(bundle: Bundle, edge_type: str, row: int) -> NDArray[np.int64]
     return moved[:, kept]
 
 
-def _join_vectors(bundle: Bundle, vectors: Mapping[str, Sequence[float]]) -> NDArray[np.float32]:
-    """An item's vectors as the prior reads them, (sum of the widths,) float32."""
-    widths, columns = bundle.vector_widths, {}
-    for column, given in vectors.items():
-        if column not in widths:
-            raise RequestError(
-                f"no vectors {column!r} of a {bundle.schema.item_type} were learned from; "
-                + (f"expected one of {list(widths)}" if widths else "expected a text or links")
-            )
-        try:
-            vector = np.asarray(given, np.float32)
-        except (TypeError, ValueError) as error:
-            raise RequestError(f"the vector {column!r} is no numbers: {error}") from error
-        if vector.ndim != 1 or not np.isfinite(vector).all():
-            raise RequestError(
-                f"the vector {column!r} has shape {vector.shape}"
-                + ("" if np.isfinite(vector).all() else " and is not finite")
-                + f"; expected {widths[column]} finite numbers"
-            )
-        columns[column] = vector[None]
-    joined: NDArray[np.float32] = join_vectors(columns, widths, 1)[0]
-    return joined
+def _to_table(interactions: "pa.Table | pd.DataFrame") -> pa.Table:
+    if isinstance(interactions, pa.Table):
+        return interactions
+    import pandas as pd
 
-
-def _find_codes(bundle: Bundle, ends: Sequence[tuple[str, bool, int]]) -> NDArray[np.int64]:
-    """The model's link codes of an item's links; a link that no item had in training has none."""
-    places = {(edge_type, is_source): place for place, (edge_type, is_source, _) in enumerate(bundle.relations)}
-    codes = []
-    for edge_type, is_source, far_row in ends:
-        place = places.get((edge_type, is_source))
-        relation = bundle.model.prior.relation
-        codes.append(np.flatnonzero((relation == place) & (bundle.link_node == far_row)))
-    return np.unique(np.concatenate([np.zeros(0, np.int64), *codes]))
-
-
-def _far_end(schema: CatalogueSchema, relation: str) -> tuple[bool, str]:
-    """Whether an item is the source of a relation, and the node type at its other end."""
-    edge = schema.graph_edges.get(relation)
-    if edge is None or schema.item_type not in (edge.source, edge.target):
-        of_items = [name for name, e in schema.graph_edges.items() if schema.item_type in (e.source, e.target)]
-        raise RequestError(f"no edge type {relation!r} of a {schema.item_type}; expected one of {of_items}")
-    is_source = edge.source == schema.item_type
-    return is_source, edge.target if is_source else edge.source
-
-
-def _check_text(text: str, what: str) -> None:
-    """Refuses what a bundle cannot store as a text."""
-    if not isinstance(text, str) or not text.strip():
-        raise RequestError(f"expected {what} as a text with characters in it, got {text!r}")
+    if not isinstance(interactions, pd.DataFrame):
+        raise RequestError(
+            f"expected interactions as a pyarrow table or a pandas DataFrame, got {type(interactions).__name__}"
+        )
     try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise RequestError(f"{what} is no valid Unicode: {text!r}; expected text without lone surrogates") from error
-
-
-def _read_links(links: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The links of an item, each once."""
-    found: dict[tuple[str, str], None] = {}
-    for link in links:
-        pair = tuple(link) if isinstance(link, tuple | list) else (link,)
-        if len(pair) != 2 or not all(isinstance(part, str) for part in pair):  # noqa: PLR2004
-            raise RequestError(f"expected each link as (edge type, id of the node at the other end), got {link!r}")
-        found[pair[0], pair[1]] = None
-    return list(found)
+        return pa.Table.from_pandas(interactions, preserve_index=False)
+    except (pa.ArrowException, ValueError) as error:
+        raise RequestError(
+            f"interactions: {error}; expected columns of one type each: convert the column or leave it out"
+        ) from error
 
 
 def _read_ids(interactions: pa.Table, column: str) -> list[str]:
@@ -266,31 +137,9 @@ def _read_weights(interactions: pa.Table, name: str) -> NDArray[np.float64]:
     return found
 
 
-def _add_to_model(
-    model: Model,
-    item: str,
-    text: NDArray[np.float32] | None,
-    codes: NDArray[np.int64],
-    vectors: NDArray[np.float32] | None,
-) -> Model:
-    """The model with one more item, placed by its prior; see `ItemEncoder.place`."""
-    known = text is not None and model.text.shape[1] > 0
-    text = None if text is None else round_text(torch.from_numpy(text)[None])[0].numpy()
-    own = torch.from_numpy(text)[None] if text is not None and known else torch.zeros((1, model.text.shape[1]))
-    placed = model.prior.place(text, codes, vectors)[None]  # (1, dim)
-    kept, row = np.arange(model.n_items), np.array([model.n_items])
-    none = np.full(model.columns.shape[1], np.nan, np.float32)
-    columns = torch.cat([model.columns, torch.from_numpy(none if vectors is None or not len(none) else vectors)[None]])
-    return model.with_items(kept, torch.cat([model.text, own]), row, placed, [codes], columns, number_ids([item]))
-
-
 def _place_liked(model: Model, liked: csr_array, rows: NDArray[np.int64]) -> Model:
     """The model with those of some items that nobody had met in training placed by who likes them now."""
     return model.with_likes(rows, csr_array(liked[:, rows].T.tocsr()), liked)
-
-
-def _reshape(matrix: csr_array, shape: tuple[int, int]) -> csr_array:
-    return csr_array((matrix.data, matrix.indices, matrix.indptr), shape=shape)
 
 
 def _with_pairs(matrix: csr_array, rows: NDArray[np.int64], columns: NDArray[np.int64], n_rows: int) -> csr_array:

@@ -26,6 +26,7 @@ HEAVY = (
     "scipy.stats",
     "networkx",
     "neo4j",
+    "pandas",
 )
 
 

@@ -183,6 +183,60 @@ def test_unknown_ids_are_reported_and_change_nothing(shop: Recommender) -> None:
     assert found.items == shop.recommend(likes=["sku-00"], candidates=ITEMS[:9], k=3).items
 
 
+def test_one_unknown_like_fails_no_request_that_has_others(shop: Recommender) -> None:
+    known = shop.recommend(likes=["sku-00"], k=5, explain=True)
+    found = shop.recommend(likes=["x", "sku-00"], k=5, explain=True)
+    assert (found.items, found.unknown) == (known.items, ("x",))
+    explained = shop.explain("sku-29", likes=["x", "sku-00", "x"])
+    assert explained == replace(shop.explain("sku-29", likes=["sku-00"]), unknown=("x",))
+    assert shop.explain("sku-29", likes=["sku-00"]).unknown == ()
+    assert shop.explain("sku-29", user=TEA, likes=["y", "sku-01"]).unknown == ("y",)
+
+
+@pytest.mark.parametrize(
+    "request_", [{"user": TEA}, {"likes": ["sku-00", "sku-02"]}, {"user": BIKE, "likes": ["sku-00"], "text": "bell"}]
+)
+def test_what_is_liked_or_seen_may_be_recommended_too(shop: Recommender, request_: dict[str, Any]) -> None:
+    new, whole = shop.recommend(**request_, k=N_ITEMS), shop.recommend(**request_, k=N_ITEMS, filter_seen=False)
+    assert sorted(whole.ids) == sorted(ITEMS)
+    assert tuple(item for item in whole.ids if item in new.ids) == new.ids
+    for each in whole:
+        assert each.score == pytest.approx(shop.explain(each.item, **request_).score, abs=1e-4)
+    few = shop.recommend(**request_, k=3, filter_seen=False, candidates=ITEMS[:6], exclude=["sku-04"])
+    assert few.ids == tuple(item for item in whole.ids if item in ITEMS[:6] and item != "sku-04")[:3]
+    assert shop.recommend(**request_, k=N_ITEMS) == new
+
+
+def test_what_a_user_has_seen_may_be_recommended_in_a_batch_too(shop: Recommender) -> None:
+    by_user = shop.recommend_many(USERS, k=N_ITEMS, filter_seen=False).to_pylist()
+    for user in (TEA, LURKER, NEWCOMER):
+        alone = shop.recommend(user, k=N_ITEMS, filter_seen=False)
+        assert [row["item"] for row in by_user if row["user"] == user] == list(alone.ids)
+    likes = {"a": ["sku-00", "sku-02"], "b": []}
+    by_likes = shop.recommend_many(likes=likes, k=4, filter_seen=False, candidates=ITEMS[:4], explain=True).to_pylist()
+    for user, items in likes.items():
+        alone = shop.recommend(likes=items, k=4, filter_seen=False, candidates=ITEMS[:4], explain=True)
+        assert [(row["item"], row["reason"]) for row in by_likes if row["user"] == user] == [
+            (each.item, each.reason) for each in alone
+        ]
+
+
+def test_no_item_is_the_reason_for_itself(shop: Recommender) -> None:
+    for each in shop.recommend(TEA, k=N_ITEMS, filter_seen=False, explain=True):
+        assert f"{each.title}, which you liked" not in str(each.reason)
+    alone = shop.recommend(likes=["sku-00"], k=1, candidates=["sku-00"], filter_seen=False, explain=True)
+    n_likes = train_shop().model.n_likes[train_shop().items.row("sku-00")]
+    assert alone[0].reason == f"liked by {n_likes} people"
+
+
+def test_the_note_for_a_user_without_likes_says_what_is_left_out(shop: Recommender) -> None:
+    said = f"user '{LURKER}' has no likes: these are the items that are liked most"
+    assert shop.recommend(LURKER).notes[0] == f"{said}, less what the user has seen"
+    found = shop.recommend(LURKER, k=N_ITEMS, filter_seen=False)
+    assert found.notes[0] == said
+    assert "sku-00" in found.ids
+
+
 def test_without_likes_the_answer_is_what_is_popular_and_says_so(shop: Recommender) -> None:
     anybody = shop.recommend(k=10)
     assert "no likes to go by" in anybody.notes[0]
@@ -396,6 +450,19 @@ def test_an_item_of_which_nothing_is_known_is_like_nothing(shop: Recommender) ->
     assert (likes.items, likes.notes) == ((), ("nothing is known of 'sku-29' by likes: it is like no other item",))
 
 
+def test_items_like_each_of_several(shop: Recommender) -> None:
+    for by in (None, *SOURCES):
+        found = shop.similar_many(["sku-04", "sku-29", "sku-04"], 5, by=by, explain=True)
+        assert list(found) == ["sku-04", "sku-29"]
+        for item, alike in found.items():
+            assert alike == shop.similar(item, 5, by=by, explain=True)
+    assert shop.similar_many([]) == {}
+    with pytest.raises(RequestError, match="unknown item 'x'"):
+        shop.similar_many(["sku-00", "x"])
+    with pytest.raises(RequestError, match=r"expected a list of item ids as items, got the text 'sku-00'"):
+        shop.similar_many("sku-00")
+
+
 def test_similar_by_something_else(shop: Recommender) -> None:
     with pytest.raises(RequestError, match="`by` to be one of likes, text, links, or left out, got 'price'"):
         shop.similar("sku-00", by="price")
@@ -584,7 +651,7 @@ def test_an_item_that_could_not_be_stored(
 
 
 def test_interactions_that_lack_something(shop: Recommender) -> None:
-    with pytest.raises(RequestError, match="expected interactions as a pyarrow table, got list"):
+    with pytest.raises(RequestError, match="expected interactions as a pyarrow table or a pandas DataFrame, got list"):
         shop.add_interactions([("ann", "sku-01", 5)])  # type: ignore[arg-type]
     with pytest.raises(RequestError, match="lack the column 'item'"):
         shop.add_interactions(pa.table({"user": ["ann"], "product": ["sku-01"]}))

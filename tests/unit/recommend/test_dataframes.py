@@ -1,0 +1,76 @@
+"""DataFrames in and out."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from shop import WordEncoder, train_shop
+
+from kgrec.errors import RequestError
+from kgrec.recommend import Recommender
+
+
+@pytest.fixture
+def shop() -> Recommender:
+    return Recommender(train_shop(), WordEncoder())
+
+
+COLUMNS = {"user": ["ann", "ann", "bob"], "item": ["sku-01", "sku-03", "x"], "stars": [5, 2, 5]}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame(COLUMNS),
+        pd.DataFrame(COLUMNS, index=["p", "q", "r"], dtype=object),
+        pd.DataFrame(COLUMNS).astype({"user": "category", "item": "string", "stars": "Int64"}),
+        pd.DataFrame({"source": COLUMNS["user"], "target": COLUMNS["item"], "stars": COLUMNS["stars"]}),
+    ],
+    ids=["plain", "objects", "categories", "source and target"],
+)
+def test_a_frame_of_interactions_is_as_the_table(shop: Recommender, frame: pd.DataFrame) -> None:
+    by_table = Recommender(train_shop(), WordEncoder())
+    assert shop.add_interactions(frame) == by_table.add_interactions(pa.table(COLUMNS)) == ("x",)
+    assert shop.bundle.users.ids == by_table.bundle.users.ids
+    for name in ("liked", "seen"):
+        np.testing.assert_array_equal(getattr(shop.bundle, name).toarray(), getattr(by_table.bundle, name).toarray())
+    assert shop.recommend("ann", k=5) == by_table.recommend("ann", k=5)
+
+
+def test_integers_in_a_frame_are_ids_and_floats_are_not(shop: Recommender) -> None:
+    shop.add_interactions(pd.DataFrame({"user": [7, 8], "item": ["sku-01", "sku-03"], "stars": [5, 5]}))
+    assert {"7", "8"} <= set(shop.bundle.users.ids)
+    before = shop.bundle
+    with_gap = pd.DataFrame({"user": [7, None], "item": ["sku-01", "sku-03"], "stars": [5, 5]})
+    with pytest.raises(RequestError, match=r"user: ids of type double; expected text or integers: convert the column"):
+        shop.add_interactions(with_gap)
+    with pytest.raises(RequestError, match="rows without 'user'"):
+        shop.add_interactions(with_gap.astype({"user": "Int64"}))
+    assert shop.bundle is before
+
+
+def test_frames_that_are_no_table(shop: Recommender) -> None:
+    mixed = pd.DataFrame({"user": ["ann", 7], "item": ["sku-01", "sku-03"], "stars": [5, 5]})
+    with pytest.raises(RequestError, match=r"interactions: .*column user.*; expected columns of one type each"):
+        shop.add_interactions(mixed)
+    with pytest.raises(RequestError, match=r"lack the column 'item'; expected .*, got \['user', 'product'\]"):
+        shop.add_interactions(pd.DataFrame({"user": ["ann"], "product": ["sku-01"]}))
+    with pytest.raises(RequestError, match="a pyarrow table or a pandas DataFrame, got Series"):
+        shop.add_interactions(pd.Series(["ann"]))
+
+
+def test_columns_of_a_frame_are_lists_of_ids(shop: Recommender) -> None:
+    frame = pd.DataFrame({"user": ["c00", "c01"], "item": ["sku-00", "sku-02"]})
+    assert shop.recommend_many(frame["user"], k=3).equals(shop.recommend_many(["c00", "c01"], k=3))
+    assert shop.recommend_many(frame["user"][:0], k=3).num_rows == 0
+    liked = shop.recommend(likes=["sku-00", "sku-02"], k=3)
+    assert shop.recommend(likes=frame["item"], k=3) == liked
+    assert shop.recommend_many(likes={"ann": frame["item"]}, k=3)["item"].to_pylist() == list(liked.ids)
+
+
+def test_many_answers_become_a_frame(shop: Recommender) -> None:
+    table = shop.recommend_many(["c00", "c01"], k=3)
+    frame = table.to_pandas()
+    assert list(frame.columns) == ["user", "item", "rank", "score", "title"]
+    assert frame.to_dict("records") == table.to_pylist()
+    assert frame[frame["user"] == "c00"]["item"].tolist() == list(shop.recommend("c00", k=3).ids)
