@@ -24,8 +24,7 @@ _SHIFT, _SPREAD, _DISLIKE = -1.0, 0.5, 0.3  # of cold items, where too few can b
 _SHIFTS, _SPREADS = (-1.5, -1.0, -0.5, -0.25, 0.0, 0.5, 1.0), (0.4, 0.5, 0.7, 1.0, 1.4)
 _DISLIKES = (0.0, 0.15, 0.3, 0.6, 1.0)
 _NEW_ITEMS = 0.1  # share of the items that are held out in a question over all items, at most
-_ROOM_FOR_COLD = 0.015  # share of the objective that may be given up to show cold items
-_ROOM_ON_KNOWN = 0.02  # share of the objective on the other items that may be given up for it
+_ROOM_FOR_COLD = 0.015  # share of the objective on the other items that may be given up to show cold ones
 _ENOUGH_USERS = 100
 _ENOUGH_FOR_CAP = 5  # users, of fewer the mean says nothing, and popularity is left out
 _FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
@@ -311,8 +310,7 @@ def _level(
 ) -> _Bucket:
     """Gives cold items the spread and the level among all items that show the most of those that users like.
 
-    It may cost little of the quality over all items, and somewhat more on the others; or yet more where the quality
-    over all clearly gains.
+    It may cost little of the quality on the other items, or more where the quality over all items clearly gains.
     """
     asked = _asked(slices, "overall", "", start, end, rng) if start else None
     if asked is None or len(asked.support.indptr) <= _ENOUGH_USERS or not bool(model.cold.any()):
@@ -326,16 +324,10 @@ def _level(
         return question.blend(bucket.warm, spread * bucket.cold, shift, dislike)
 
     ranked = {(spread, shift): rank(spread, shift) for shift in _SHIFTS for spread in _SPREADS}
-    judged = {stand: question.judge(scores) for stand, scores in ranked.items()}
-    hidden = rank(bucket.spread, -_OUT_OF_SIGHT)
-    least_known = (1 - _ROOM_ON_KNOWN) * of_known.judge(hidden).objective
-    least = (1 - _ROOM_FOR_COLD) * question.judge(hidden).objective
-    cheap = [
-        stand
-        for stand, scores in ranked.items()
-        if judged[stand].objective >= least and of_known.judge(scores).objective >= least_known
-    ]
+    least = (1 - _ROOM_FOR_COLD) * of_known.judge(rank(bucket.spread, -_OUT_OF_SIGHT)).objective
+    cheap = [stand for stand, scores in ranked.items() if of_known.judge(scores).objective >= least]
     chosen = max(cheap or list(ranked)[:1], key=lambda stand: of_new.judge(ranked[stand]).objective)
+    judged = {stand: question.judge(scores) for stand, scores in ranked.items()}
     best = max(judged, key=lambda stand: judged[stand].objective)
     if is_clear(compare(judged[best], judged[chosen])):
         chosen = best
