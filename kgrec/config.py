@@ -149,7 +149,7 @@ class GateConfig(_Frozen):
 
     Attributes:
         most_popular: number of likes -> of the first 10 items at most so many are among the 20 most liked, the mean
-            over users; or twice the share of all likes that these 20 have, where that is more.
+            over users; a catalogue in which 20 items are a large part scales it.
     """
 
     most_popular: dict[int, float] = {1: 3.0, 3: 4.0}

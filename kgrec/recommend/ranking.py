@@ -53,7 +53,6 @@ def recommend(
     explain: bool,
 ) -> Recommendations:
     """Recommends items to one user; see `Recommender.recommend`."""
-    check_k(state, k)
     check_dial(tail)
     unknown: list[str] = []
     notes: list[str] = []

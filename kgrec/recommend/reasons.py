@@ -16,7 +16,6 @@ from kgrec.recommend.state import State, one_thread
 
 _REASON_LIKES = 5  # of the likes that add most, so many are searched for a path worth telling
 _PATHS_PER_LIKE = 3
-_FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
 _LOUD = 0.5  # of the largest share: what is less is not told as the reason
 
 
@@ -107,7 +106,7 @@ def find_likeness_reasons(state: State, row: int, rows: NDArray[np.int64], by: s
 
 
 def find_fitting(state: State, sentence: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(n_items,): whose texts are the tenth nearest to a sentence, or above half-way from the mean to the best.
+    """(n_items,): whose texts are nearer to a sentence than half-way from the mean to the nearest.
 
     None are where the nearest text is no nearer than two texts of the catalogue are on average.
     """
@@ -122,8 +121,7 @@ def find_fitting(state: State, sentence: NDArray[np.float32]) -> NDArray[np.bool
     usual = float(mean @ mean * n_texts - 1) / max(n_texts - 1, 1)  # of two texts; the vectors have length 1
     if known.max() <= usual:
         return np.zeros(len(text), np.bool_)
-    least = min(float(np.quantile(known, _FITTING)), float(known.mean() + known.max()) / 2)
-    found: NDArray[np.bool_] = has_text & (nearness >= least)
+    found: NDArray[np.bool_] = has_text & (nearness >= (known.mean() + known.max()) / 2)
     return found
 
 

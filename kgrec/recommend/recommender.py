@@ -14,7 +14,7 @@ from kgrec.recommend.answers import Explanation, Recommendations
 from kgrec.recommend.live import check_schema
 from kgrec.recommend.new_items import NewItem
 from kgrec.recommend.reasons import explain_item
-from kgrec.recommend.requests import find_user, to_ids
+from kgrec.recommend.requests import check_k, find_user, to_ids
 from kgrec.recommend.state import SentenceEncoder, State
 from kgrec.store.contract import GraphStore
 from kgrec.text.encoder import Encoder
@@ -129,6 +129,7 @@ class Recommender:
             TextError: the text encoder cannot be loaded.
         """
         state = self._state
+        check_k(state, k)
         allowed = None if candidates is None else to_ids(candidates, "candidates")
         left_out, liked = to_ids(exclude, "exclude"), to_ids(likes, "likes")
 

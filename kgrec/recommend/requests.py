@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,9 @@ class Request:
 
 
 def check_k(state: State, k: int) -> None:
-    """Refuses a number of items that is less than 1 or more than there are."""
-    if k < 1:
-        raise RequestError(f"expected k of at least 1, got {k}")
+    """Refuses a number of items that is no whole number, less than 1 or more than there are."""
+    if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
+        raise RequestError(f"expected k of at least 1, a whole number, got {k!r}")
     if k > len(state.bundle.items):
         raise RequestError(f"asked for k = {k}, the catalogue has {len(state.bundle.items)} items; ask for fewer")
 

@@ -27,7 +27,6 @@ _NEW_ITEMS = 0.1  # share of the items that are held out in a question over all 
 _ROOM_FOR_COLD = 0.015  # share of the objective on the other items that may be given up to show cold ones
 _ENOUGH_USERS = 100
 _ENOUGH_FOR_CAP = 5  # users, of fewer the mean says nothing, and popularity is left out
-_FITTING = 0.9  # share of the items whose texts are farther from a sentence than what fits it
 _MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question that say how far texts and links are trusted
 _FULL_TRUST, _FULL_SHARE = 0.1, 0.4  # deviations, and the share of what likes say, at which trust is full
 _LEAST_TRUST = 0.02  # what likes do not tell apart texts and links do
@@ -166,20 +165,12 @@ def _lack_of_likes(model: Model) -> float:
     return _ENOUGH_IN_ALL / (_ENOUGH_IN_ALL + float(model.n_likes.sum()))
 
 
-def most_popular_for(config: GateConfig, size: int | None, n_likes: NDArray[np.int64]) -> float | None:
-    """The cap on how many of the first 10 are among the 20 most liked, after so many likes; None: there is none.
-
-    Where these 20 have many of all likes a list as personal as can be shows more of them: it is twice their share then.
-
-    Args:
-        config: has the caps.
-        size: number of likes.
-        n_likes: (n_items,): how many users like each item.
-    """
+def most_popular_for(config: GateConfig, size: int | None, n_items: int) -> float | None:
+    """The cap on how many of the first 10 are among the 20 most liked; small catalogues scale it."""
     if not size or size not in config.most_popular:
         return None
-    share = float(np.sort(n_likes)[::-1][:POPULAR_ITEMS].sum() / max(n_likes.sum(), 1))
-    return max(config.most_popular[size], FIRST_PLACES * min(1.0, 2 * share))
+    cap = config.most_popular[size]
+    return max(cap, FIRST_PLACES * min(1.0, 2.5 * POPULAR_ITEMS / max(n_items, 1)))
 
 
 def _choose_bucket(
@@ -209,7 +200,7 @@ def _choose_bucket(
         cold = trusted * default_weights(model, "cold") + trust * _scarcity(model, _ENOUGH_FOR_MANY) * knows
     title = _title(start, end)
     asked = _asked(slices, "warm", f"cold_users_k{size}", start, end, rng)
-    cap = most_popular_for(config, size, model.n_likes.numpy())
+    cap = most_popular_for(config, size, int((model.n_likes > 0).sum()))
     n_asked = 0 if asked is None else asked.support.shape[0]
     if cap is not None and n_asked < _ENOUGH_FOR_CAP:
         cap = None
@@ -384,7 +375,7 @@ def _choose_sentence(
 
 def _keep_fitting(model: Model, slice_: Slice) -> tuple[Slice, NDArray[np.float32]] | None:
     """Turns questions with one like into questions with a sentence: the like's text is the sentence, the answers are
-    the user's other likes that fit it, those among the tenth of all items whose texts are nearest to it.
+    the user's other likes that fit it: nearer than half-way from the mean text to the nearest one of another item.
     """
     text = model.text.numpy()
     has_text: NDArray[np.bool_] = np.asarray(text.any(axis=1))
@@ -392,8 +383,9 @@ def _keep_fitting(model: Model, slice_: Slice) -> tuple[Slice, NDArray[np.float3
         return None
     shown = slice_.support.indices
     nearness = text[shown] @ text.T  # (n_users, n_items)
-    place = int(_FITTING * (int(has_text.sum()) - 1))
-    least = np.partition(nearness[:, np.flatnonzero(has_text)], place, axis=1)[:, place, None]
+    nearness[np.arange(len(shown)), shown] = -np.inf
+    others = np.where(has_text & (nearness > -np.inf), nearness, np.nan)
+    least = (np.nanmean(others, axis=1) + np.nanmax(others, axis=1))[:, None] / 2
     fitting = (nearness >= least) & has_text & has_text[shown][:, None]
     relevant = csr_array(slice_.relevant.multiply(fitting))
     relevant.eliminate_zeros()

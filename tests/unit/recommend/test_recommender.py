@@ -608,6 +608,13 @@ def test_one_id_in_place_of_a_list_of_likes(shop: Recommender) -> None:
             ask()
 
 
+@pytest.mark.parametrize("k", [0, -1, 2.5, "5", True])
+def test_a_k_that_is_no_number_of_items(shop: Recommender, k: Any) -> None:
+    for ask in (shop.recommend, lambda k: shop.recommend_many([TEA], k=k), lambda k: shop.similar("sku-01", k=k)):
+        with pytest.raises(RequestError, match="expected k of at least 1, a whole number, got"):
+            ask(k=k)
+
+
 @pytest.mark.parametrize(
     ("column", "said"),
     [

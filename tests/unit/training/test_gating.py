@@ -208,16 +208,15 @@ def test_few_users_do_not_lift_the_cap(n_users: int) -> None:
         assert gate.warm[1, model.names.index("popularity")] == 0
 
 
-def test_where_a_few_items_have_most_likes_the_cap_is_twice_their_share() -> None:
+def test_a_small_catalogue_scales_the_cap() -> None:
     config = GateConfig(most_popular={1: 3.0, 3: 4.0})
-
-    def cap(size: int | None, n_popular: int, n_others: int) -> float | None:
-        return most_popular_for(config, size, np.repeat([n_popular, n_others], [20, 1000]))
-
-    assert [cap(size, 10, 10) for size in (None, 0, 1, 3, 5)] == [None, None, 3, 4, None]
-    assert cap(1, 125, 7) == pytest.approx(10 * 2 * 2500 / 9500)
-    assert cap(1, 100, 0) == 10
-    assert most_popular_for(config, 1, np.zeros(30, np.int64)) == 3
+    assert most_popular_for(config, 1, 100_000) == 3
+    assert most_popular_for(config, 3, 100_000) == 4
+    assert most_popular_for(config, 1, 20) == 10  # all items are among the 20 most liked
+    caps = [most_popular_for(config, 1, n_items) for n_items in (20, 100, 200, 1000)]
+    assert caps == sorted(caps, reverse=True)
+    for size in (None, 0, 5):
+        assert most_popular_for(config, size, 1000) is None
 
 
 @pytest.mark.parametrize("wanted", [True, False])
