@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kgrec.model.component import INT8, DefaultWeights, ItemChange, Scale, Shares, Support
@@ -56,3 +58,19 @@ class Sentence:
     def with_items(self, change: ItemChange) -> "Sentence":
         """New items have the texts that they are given."""
         return Sentence(change.text, self.warm_scale)
+
+
+def find_fitting(nearness: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which texts fit sentences: those nearer than half-way from the mean of the known texts to the nearest of them.
+
+    Args:
+        nearness: (n, n_items) float32, the cosines of n sentences and the items' texts.
+        known: (n, n_items) bool, the texts that count for each sentence.
+
+    Returns:
+        (n, n_items) bool; False where a text is not known.
+    """
+    mean = np.where(known, nearness, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    nearest = np.where(known, nearness, -np.inf).max(axis=1, initial=-np.inf)
+    fits: NDArray[np.bool_] = known & (nearness >= (mean + nearest)[:, None] / 2)
+    return fits

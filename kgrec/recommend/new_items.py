@@ -1,4 +1,4 @@
-"""New items, placed without training: from a bundle and what is said of the items to the next bundle."""
+"""Adds new items to a bundle and places them by their texts, links and vectors, without training."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -16,7 +16,7 @@ from kgrec.model.component import Support
 from kgrec.model.knowledge import Knowledge
 from kgrec.model.likeness import SOURCES
 from kgrec.recommend.answers import Recommendation, Recommendations
-from kgrec.recommend.reasons import find_fitting, find_likeness_reasons, find_reasons
+from kgrec.recommend.reasons import find_likeness_reasons, find_reasons
 from kgrec.recommend.requests import (
     Request,
     check_k,
@@ -27,6 +27,7 @@ from kgrec.recommend.requests import (
     select_row,
     to_ids,
     to_matrix,
+    to_request,
     to_support,
 )
 from kgrec.recommend.state import State, one_thread
@@ -68,8 +69,8 @@ def recommend(
     if filter_seen:
         masked[support] = True
         masked[select_row(state.bundle.seen, user_row)] = True
-    request = Request(support, None if text is None else state.sentences.encode(text, state.bundle), masked)
-    if request.sentence is not None and not find_fitting(state, request.sentence).any():
+    request = to_request(state, support, text)
+    if request.fits is not None and not request.fits.any():
         notes.append("no item's text is near your words: this rests on little")
     if not len(support) and text is None:
         notes.append(
@@ -207,7 +208,7 @@ def _answer_block(
     rows, scores = _rank(state, scored, barred, support, k, tail)  # (n_users, k)
     reasons: list[str] | None = None
     if explain:
-        requests = [Request(select_row(support, place), None, masked) for place in range(len(keys))]
+        requests = [Request(select_row(support, place)) for place in range(len(keys))]
         found = find_reasons(state, requests, [user_rows[user_rows >= 0] for user_rows in rows])
         reasons = [reason for of_one in found for reason in of_one]
     return _to_table(state, keys, rows, scores, reasons)

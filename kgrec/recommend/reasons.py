@@ -11,7 +11,7 @@ from kgrec.graph.paths import ReasonPath
 from kgrec.model.model import Contributions
 from kgrec.recommend.answers import Explanation, Share
 from kgrec.recommend.live import read_path_index
-from kgrec.recommend.requests import Request, find_item, find_items, find_user, select_row, to_support
+from kgrec.recommend.requests import Request, find_item, find_items, find_user, select_row, to_request, to_support
 from kgrec.recommend.state import State, one_thread
 
 _REASON_LIKES = 5  # of the likes that add most, so many are searched for a path worth telling
@@ -30,7 +30,7 @@ class _Weighed:
         sentence: what the sentence adds, if there is one.
         rest: what everybody else adds.
         searched: the likes for which a path is looked for.
-        fits: whether the item's text is among those nearest to the sentence.
+        fits: whether the item's text fits the sentence.
     """
 
     row: int
@@ -50,14 +50,12 @@ def explain_item(state: State, item: str, user: str | None, likes: Sequence[str]
     support = np.union1d(
         liked, select_row(state.bundle.liked, None if user is None else find_user(state, user))
     ).astype(np.int64)
-    sentence = None if text is None else state.sentences.encode(text, state.bundle)
-    nothing = np.zeros(len(state.bundle.items), np.bool_)
-    found = explain_items(state, [Request(support, sentence, nothing)], [np.array([row])])[0][0]
+    found = explain_items(state, [to_request(state, support, text)], [np.array([row])])[0][0]
     return replace(found, unknown=tuple(unknown))
 
 
 def find_reasons(state: State, requests: Sequence[Request], rows: Sequence[NDArray[np.int64]]) -> list[list[str]]:
-    """The reason of each item; as in `explain_items`, but with no more of the shares than a reason is told from."""
+    """The reason of each item, found from fewer shares and paths than `explain_items` gives."""
     found = explain_items(state, requests, rows, most_likes=_REASON_LIKES, most_paths=1)
     return [[each.reason for each in of_one] for of_one in found]
 
@@ -105,33 +103,13 @@ def find_likeness_reasons(state: State, row: int, rows: NDArray[np.int64], by: s
     return reasons
 
 
-def find_fitting(state: State, sentence: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(n_items,): whose texts are nearer to a sentence than half-way from the mean to the nearest.
-
-    None are where the nearest text is no nearer than two texts of the catalogue are on average.
-    """
-    model = state.bundle.model
-    text = model.text.numpy()
-    nearness, has_text = text @ sentence, text.any(axis=1)
-    n_texts = int(has_text.sum())
-    if not n_texts:
-        return np.zeros(len(text), np.bool_)
-    known = nearness[has_text]
-    mean = model.likeness.text_mean[: text.shape[1]]
-    usual = float(mean @ mean * n_texts - 1) / max(n_texts - 1, 1)  # of two texts; the vectors have length 1
-    if known.max() <= usual:
-        return np.zeros(len(text), np.bool_)
-    found: NDArray[np.bool_] = has_text & (nearness >= (known.mean() + known.max()) / 2)
-    return found
-
-
 def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: int | None) -> list[_Weighed]:
     """What adds to the scores of some items."""
     if not len(rows):
         return []
     with one_thread():
         found: Contributions = state.bundle.model.contributions(to_support(state, request), rows)
-    fits = np.zeros(len(rows), np.bool_) if request.sentence is None else find_fitting(state, request.sentence)[rows]
+    fits = np.zeros(len(rows), np.bool_) if request.fits is None else request.fits[rows]
     weighed = []
     for place, row in enumerate(rows.tolist()):
         shares = found.likes[:, place]

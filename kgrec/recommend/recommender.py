@@ -286,7 +286,7 @@ class Recommender:
         Their texts are encoded together. An item may have links to those before it.
 
         Args:
-            items: what is said of each.
+            items: the new items, in the order in which they may link to each other.
 
         Returns:
             Item -> the ids of its links' ends that the catalogue does not know; they had no effect. Items whose links

@@ -10,16 +10,23 @@ from scipy.sparse import csr_array
 
 from kgrec.errors import RequestError
 from kgrec.model.component import Support
+from kgrec.model.sentence import find_fitting
 from kgrec.recommend.state import State
 
 
 @dataclass(frozen=True)
 class Request:
-    """One user's request in rows."""
+    """One user's request in rows.
+
+    Attributes:
+        likes: (n,) int64, the items that the user likes.
+        sentence: (text_dim,) float32, the vector of what the user wants; None: nothing is said.
+        fits: (n_items,) bool, whose texts fit the sentence; None: nothing is said.
+    """
 
     likes: NDArray[np.int64]
-    sentence: NDArray[np.float32] | None
-    masked: NDArray[np.bool_]
+    sentence: NDArray[np.float32] | None = None
+    fits: NDArray[np.bool_] | None = None
 
 
 def check_k(state: State, k: int) -> None:
@@ -96,6 +103,34 @@ def mask_items(
         else:
             masked[row] = True
     return masked
+
+
+def to_request(state: State, likes: NDArray[np.int64], text: str | None) -> Request:
+    """The request of a user with these likes, (n,) rows, who wants what a text says.
+
+    Raises:
+        RequestError: the text has no words, or the encoder is another than that of the bundle.
+        TextError: the encoder cannot be loaded.
+    """
+    if text is None:
+        return Request(likes)
+    sentence = state.sentences.encode(text, state.bundle)
+    return Request(likes, sentence, _find_fitting(state, sentence))
+
+
+def _find_fitting(state: State, sentence: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(n_items,): whose texts fit a sentence; none where the nearest is no nearer than two texts are on average."""
+    model = state.bundle.model
+    text = model.text.numpy()
+    nearness = text @ sentence
+    has_text: NDArray[np.bool_] = np.asarray(text.any(axis=1))
+    n_texts = int(has_text.sum())
+    mean = model.likeness.text_mean[: text.shape[1]]
+    usual = float(mean @ mean * n_texts - 1) / max(n_texts - 1, 1)  # of two texts; the vectors have length 1
+    if not n_texts or nearness[has_text].max() <= usual:
+        return np.zeros(len(text), np.bool_)
+    fits: NDArray[np.bool_] = find_fitting(nearness[None], has_text[None])[0]
+    return fits
 
 
 def to_support(state: State, request: Request) -> Support:

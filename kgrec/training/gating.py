@@ -14,6 +14,7 @@ from kgrec.metrics import find_popular
 from kgrec.model.component import Component, Support
 from kgrec.model.gate import Gate, bucket_starts
 from kgrec.model.model import Model
+from kgrec.model.sentence import find_fitting
 from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
 from kgrec.training.questions import MOST_USERS, Judged, Question, ask, compare, draw_users, join, select_users
 from kgrec.training.selection import Verdict, Weights, choose_weights, is_clear, race
@@ -375,19 +376,16 @@ def _choose_sentence(
 
 def _keep_fitting(model: Model, slice_: Slice) -> tuple[Slice, NDArray[np.float32]] | None:
     """Turns questions with one like into questions with a sentence: the like's text is the sentence, the answers are
-    the user's other likes that fit it: nearer than half-way from the mean text to the nearest one of another item.
+    the user's other likes that fit it.
     """
     text = model.text.numpy()
     has_text: NDArray[np.bool_] = np.asarray(text.any(axis=1))
     if not has_text.any() or not slice_.support.nnz:
         return None
     shown = slice_.support.indices
-    nearness = text[shown] @ text.T  # (n_users, n_items)
-    nearness[np.arange(len(shown)), shown] = -np.inf
-    others = np.where(has_text & (nearness > -np.inf), nearness, np.nan)
-    least = (np.nanmean(others, axis=1) + np.nanmax(others, axis=1))[:, None] / 2
-    fitting = (nearness >= least) & has_text & has_text[shown][:, None]
-    relevant = csr_array(slice_.relevant.multiply(fitting))
+    others = has_text & has_text[shown][:, None]  # (n_users, n_items)
+    others[np.arange(len(shown)), shown] = False
+    relevant = csr_array(slice_.relevant.multiply(find_fitting(text[shown] @ text.T, others)))
     relevant.eliminate_zeros()
     rows = np.flatnonzero(np.diff(relevant.indptr))
     if not len(rows):

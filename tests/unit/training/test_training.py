@@ -407,7 +407,7 @@ def test_odd_catalogues_give_sound_models(name: str) -> None:
 
 
 def test_an_item_that_everybody_likes_and_a_user_who_likes_nearly_everything() -> None:
-    """30,000 users of whom most like book 0 alone, 600 who like a group each as well, and one with 10,000 likes."""
+    """All but one of 30,000 users like book 0, and 600 of them books of one group too; the last user likes 10,000."""
     n_users, n_books, n_fans, n_groups = 30_000, 10_400, 600, 8
     rng = np.random.default_rng(0)
     fans = np.repeat(np.arange(n_fans), 12)
