@@ -4,29 +4,45 @@ PYTHON ?= $(or $(shell command -v python3.11),python3)
 BIN := .venv/bin
 MADE := .venv/made
 
-.PHONY: demo test lint format bench help
+.PHONY: demo test test-fast test-machines lint docs format bench help
 
 help:
-	@echo "make demo    load MovieLens 100K, train, recommend to four kinds of users"
-	@echo "make test    the tests"
-	@echo "make lint    ruff, mypy, the import direction"
-	@echo "make format  mends what ruff can mend"
-	@echo "make bench   measures quality, speed and memory (takes long; see CONTRIBUTING.md)"
+	@echo "make demo           load MovieLens 100K, train, recommend to four kinds of users"
+	@echo "make test           all tests"
+	@echo "make test-fast      those that need no Neo4j server and take no longer than about a second each"
+	@echo "make test-machines  those that compute, with one thread and two, in fp32 and in bf16"
+	@echo "make lint           ruff, mypy, the import direction"
+	@echo "make docs           the pages of docs/ with the API reference, into build/docs"
+	@echo "make format         mends what ruff can mend"
+	@echo "make bench          measures quality, speed and memory (takes long; see CONTRIBUTING.md)"
 
 demo: $(MADE)
 	@$(BIN)/python scripts/demo.py
 
-# One thread each: the tests' matrices are tiny, and threads that wait for each other are slower than none.
 # Two processes, each with a Neo4j server of its own; a server that is given cannot be shared. Files go by their names:
 # those with few tests are the slow ones, and would be last otherwise, one process waiting for the other.
 test: $(MADE)
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest $(if $(KGREC_TEST_NEO4J_URI),,-n 2 --dist loadfile --no-loadscope-reorder)
+	@$(BIN)/python -m pytest $(if $(KGREC_TEST_NEO4J_URI),,-n 2 --dist loadfile --no-loadscope-reorder)
+
+test-fast: $(MADE)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not server and not slow"
+
+# tests/conftest.py makes tests compute in fp32 on one thread unless OMP_NUM_THREADS and KGREC_TEST_BF16 are set.
+test-machines: $(MADE)
+	@for threads in 1 2; do for bf16 in 0 1; do \
+		echo "OMP_NUM_THREADS=$$threads KGREC_TEST_BF16=$$bf16"; \
+		OMP_NUM_THREADS=$$threads KGREC_TEST_BF16=$$bf16 $(BIN)/python -m pytest -q \
+			tests/unit/adapt tests/unit/model tests/unit/text tests/unit/training || exit 1; \
+	done; done
 
 lint: $(MADE)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+docs: $(MADE)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(MADE)
 	@$(BIN)/ruff check --fix .

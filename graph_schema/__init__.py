@@ -1,7 +1,7 @@
 """What a catalogue graph is: its schema, its tables, their checks."""
 
-from graph_schema.catalogue import SOURCE, TARGET, CatalogueSchema, EdgeType, Interaction, NodeType
-from graph_schema.errors import CatalogueError, KgrecError
+from graph_schema.base_errors import CatalogueError, KgrecError
+from graph_schema.catalogue_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, Interaction, NodeType
 from graph_schema.tables import GraphTables
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Raw columns -> the types that a schema declares; rows that do not fit are told, not guessed."""
+"""Converts raw columns to the types that a schema declares; rows that do not fit are reported, not guessed."""
 
 import json
 import math
@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from graph_schema.catalogue import ARROW_TYPES, AttributeType
-from graph_schema.errors import CatalogueError
+from graph_schema.base_errors import CatalogueError
+from graph_schema.catalogue_schema import ARROW_TYPES, AttributeType
 
 MOST_ID_BYTES = 4096
 # (least, how many a second) of numbers finer than epoch seconds, which reach 10^11 in the year 5138; milliseconds
 # reached it in 1973
 FINER_THAN_SECONDS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
 Mask = NDArray[np.bool_]
-Problem = tuple[Mask, str]  # bool [rows]: which rows; what is wrong with them, to be read after the column's name
+Problem = tuple[Mask, str]  # bool [rows]: which rows; what is wrong with them, a text that follows the column's name
 
 _SECONDS_2101 = int(datetime(2101, 1, 1, tzinfo=UTC).timestamp())
 _SECONDS_1000 = int(datetime(1000, 1, 1, tzinfo=UTC).timestamp())
@@ -33,7 +33,7 @@ _NOT_A = {
     "time": "is not a time (epoch seconds or ISO 8601)",
     "vector": "is not a vector (a list of finite numbers)",
 }
-_MISWRITTEN_TIMES = (  # how a text looks that is no time, and what is wrong with it
+_MISWRITTEN_TIMES = (  # a pattern of texts that are not times, and what is wrong with them
     (
         r"^\s*\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(\D|$)",
         f"{_NOT_A['time']}: the year comes last, and day and month can be taken for each other; write 2023-12-31",
@@ -49,9 +49,9 @@ _FIRST_DATE, _LAST_DATE = 1900_01_01, 2100_12_31  # as eight digits; as epoch se
 def convert_column(column: pa.Array, kind: AttributeType) -> tuple[pa.Array, list[Problem]]:
     """Converts a raw column to a declared type.
 
-    Numbers may be numbers or text; NaN and empty text are missing values (null). Times may be Arrow timestamps or
-    dates, epoch seconds, or ISO 8601 (UTC where no zone is given). Text of eight digits from 19000101 to 21001231 is a
-    date.
+    Numbers may be numbers or text. NaN and empty text are missing values (null), but in a column of type "string".
+    Times may be Arrow timestamps or dates, epoch seconds, or ISO 8601 (UTC where no zone is given). Text of eight
+    digits from 19000101 to 21001231 is a date; a number of eight digits is epoch seconds.
 
     Args:
         column: the values as the source has them.
@@ -90,13 +90,31 @@ def convert_ids(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
     return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values), problems
 
 
+def from_milliseconds(times: pa.Array, column: pa.Array) -> pa.Array:
+    """The seconds of a column whose numbers are epoch milliseconds.
+
+    Numbers below 10^11 (1973 in milliseconds, the year 5138 in seconds) are taken as seconds, and dates stay.
+
+    Args:
+        times: int64 [rows], the column as `convert_column` gives it.
+        column: the values as the source has them.
+    """
+    column = _decode(column)
+    if pa.types.is_temporal(column.type):
+        return times
+    is_number = pc.greater_equal(times, FINER_THAN_SECONDS[-1][0])
+    if _is_text(column.type):
+        is_number = pc.and_(is_number, pc.invert(pc.match_substring_regex(column, r"\d-\d")))
+    return pc.if_else(is_number, pc.divide(times, 1000), times)
+
+
 def time_range(*, interaction: bool) -> tuple[int, int]:
-    """The UTC seconds that a time may have, from the first on and below the second: 1970 or 1000 to 2100."""
+    """The UTC seconds that a time may have, from the first up to but not including the second: 1970 or 1000 to 2100."""
     return (0 if interaction else _SECONDS_1000), _SECONDS_2101
 
 
 def find_times_outside(times: pa.Array, *, interaction: bool, milliseconds: bool = False) -> list[Problem]:
-    """The rows whose time cannot be meant: interactions from 1970 to 2100, other times from the year 1000 to 2100.
+    """The rows whose time is out of range: interactions from 1970 to 2100, other times from the year 1000 to 2100.
 
     Args:
         times: int64 [rows], UTC seconds.
@@ -250,7 +268,7 @@ def _parse_each(text: pa.Array, parse: Callable[[str], object], kind: pa.DataTyp
 
 
 def _parse_float(text: str) -> float | None:
-    if "_" in text:  # Python's own notation, nobody's data
+    if "_" in text:  # Python's own notation, not found in data
         raise ValueError(text)
     number = float(text)
     return None if math.isnan(number) else number
@@ -308,7 +326,7 @@ def _to_vector(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
 
 def _parse_vector(text: str) -> list[float]:
     if text.startswith("["):
-        if not re.fullmatch(r"\[[^][{}]*\]", text):  # what is nested is no vector, and json would recurse into it
+        if not re.fullmatch(r"\[[^][{}]*\]", text):  # a nested list is not a vector, and json would recurse into it
             raise ValueError(text)
         found = json.loads(text)
     else:

@@ -1,7 +1,7 @@
 """What a graph or a folder of tables looks like: its labels, relationships and properties, counted and sampled.
 
-A profile is read by `kgrec.store.neo4j.profile` or `loaders.profile`; `graph_schema.roles` tells what its parts may be
-for, and `graph_schema.draft` writes a schema from it.
+`kgrec.store.neo4j.inspection` and `loaders.table_profile` read profiles; `graph_schema.roles` judges what their
+properties may be for, and `graph_schema.draft` drafts a schema.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -17,13 +17,13 @@ _MOST_LEFT_OUT = 0.05  # of a label's nodes, where more specific labels take its
 
 @dataclass(frozen=True)
 class Guess:
-    """Something that was concluded and not told.
+    """A conclusion that the data suggest but do not state.
 
     Attributes:
-        about: what it is about, in a word or two.
-        choice: what was concluded.
-        sure: how sure that is.
-        why: what speaks for it, and what else it could be.
+        about: its subject, in a word or two.
+        choice: the conclusion.
+        sure: how sure it is.
+        why: the reasons, and what else it could be.
     """
 
     about: str
@@ -38,16 +38,16 @@ class PropertyProfile:
 
     Attributes:
         name: its name.
-        kinds: kind -> how many of the values that were looked at are of it.
+        kinds: kind -> how many values of the sample are of it.
         coverage: the share of nodes, relationships or rows that have it, 0 to 1.
-        distinct: distinct values / values, among those that were looked at.
-        is_unique: whether no value is there twice, over all values; None where that was not counted.
-        is_constrained: the database itself keeps it unique.
+        distinct: distinct values / values, in the sample.
+        is_unique: whether all values are distinct, not only those of the sample; None: not counted.
+        is_constrained: whether a constraint of the database keeps it unique.
         mean_length: characters per value, of text.
         low: the least number; None where there are none.
         high: the greatest.
-        samples: distinct values as text, the first that were met.
-        n_duplicates: values that are there a second time, where that was counted.
+        samples: distinct values as text, the first ones.
+        n_duplicates: values that repeat another one; None: not counted.
     """
 
     name: str
@@ -71,9 +71,9 @@ class NodeProfile:
         name: the label, or the table's name.
         count: how many there are.
         properties: by name.
-        label: what to call them in a graph database; empty: the name.
+        label: their label in a graph database; empty: the name.
         key: the column that tables of links name the rows by; empty where that is not known.
-        from_edges: there is no table of them, only edges that name them.
+        from_edges: they have no table, only edges name them.
         ignore: columns that a schema cannot name.
     """
 
@@ -86,7 +86,7 @@ class NodeProfile:
     ignore: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)  # told apart by identity: it is a dictionary's key
+@dataclass(frozen=True, eq=False)  # compared by identity, to be the key of a dictionary
 class RelationshipProfile:
     """The relationships of one type from one label to another, or the rows of a table of edges.
 
@@ -128,8 +128,8 @@ class GraphProfile:
         name: a name for the catalogue.
         nodes: by name; no node is of two of them.
         relationships: both ends are among `nodes`.
-        guesses: what was concluded in reading it.
-        left_out: what is there and not in the profile, a sentence each.
+        guesses: what was concluded from reading it.
+        left_out: what the profile leaves out, a sentence each.
         is_tables: a folder of tables, not a graph.
     """
 
@@ -143,7 +143,7 @@ class GraphProfile:
 
 
 def find_covering_label(label_sets: Mapping[LabelSet, int], counts: Mapping[str, int]) -> str | None:
-    """The label that says most of these nodes: of those that nearly all of them have, the one on the fewest nodes.
+    """The most specific label that nearly all of these nodes have: the one that the fewest nodes of the graph have.
 
     Args:
         label_sets: the labels of the nodes at one end of a relationship type -> how many.
@@ -158,15 +158,15 @@ def find_covering_label(label_sets: Mapping[LabelSet, int], counts: Mapping[str,
 def choose_labels(label_sets: Mapping[LabelSet, int], kept: Collection[str] = ()) -> tuple[list[str], list[Guess]]:
     """Chooses labels such that no node has two of them and nearly every node has one.
 
-    Of two labels that share nodes, the wider one goes if other labels still tell nearly all its nodes apart (:Movie and
-    :Person of :Entity); else the narrower one does (:Actor of :Person).
+    Of two labels that share nodes, the wider one is dropped if other labels cover nearly all its nodes (:Movie and
+    :Person cover :Entity); else the narrower one is dropped (:Actor within :Person).
 
     Args:
         label_sets: the labels of each node -> how many nodes have exactly these.
         kept: labels that stay in any case, such as the ends of the interaction.
 
     Returns:
-        The labels, by name, and what is to be said about those that are not used.
+        The labels, by name, and what to report about those that are not used.
     """
     counts = count_labels(label_sets)
     chosen = set(counts)
@@ -174,29 +174,29 @@ def choose_labels(label_sets: Mapping[LabelSet, int], kept: Collection[str] = ()
     for wide in sorted(counts, key=lambda label: (-counts[label], label)):
         if wide not in chosen:
             continue
-        beside = [
+        overlapping = [
             label
             for label in sorted(chosen - {wide}, key=lambda label: (-counts[label], label))
             if any({wide, label} <= labels for labels in label_sets)
         ]
-        if not beside:
+        if not overlapping:
             continue
         own = {labels: n for labels, n in label_sets.items() if wide in labels}
-        n_told = sum(n for labels, n in own.items() if labels & set(beside))
-        fixed = [label for label in beside if label in kept]
-        # when one end of the interaction is within another label, that one goes, whatever it leaves out
-        wide_goes = wide not in kept and (bool(fixed) or n_told >= counts[wide] * (1 - _MOST_LEFT_OUT))
+        n_covered = sum(n for labels, n in own.items() if labels & set(overlapping))
+        fixed = [label for label in overlapping if label in kept]
+        # when an end of the interaction is within another label, that label is dropped, however much it leaves out
+        wide_goes = wide not in kept and (bool(fixed) or n_covered >= counts[wide] * (1 - _MOST_LEFT_OUT))
         if wide_goes:
             chosen.discard(wide)
-            n_lost = counts[wide] - n_told
+            n_lost = counts[wide] - n_covered
             lost = f"; {n_lost:,} nodes have only :{wide} and are left out" if n_lost else ""
             guesses.append(
                 Guess(
-                    f"label {wide}", "not used", "likely", f"its nodes are told apart by {_name_labels(beside)}{lost}"
+                    f"label {wide}", "not used", "likely", f"its nodes are covered by {_name_labels(overlapping)}{lost}"
                 )
             )
         else:
-            narrow = [label for label in beside if label not in kept or wide in kept]
+            narrow = [label for label in overlapping if label not in kept or wide in kept]
             chosen.difference_update(narrow)
             guesses.append(
                 Guess(

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import pyarrow as pa
 
-from graph_schema.errors import CatalogueError
+from graph_schema.base_errors import CatalogueError
 from graph_schema.sources import BrokenRow
 
 COLUMNS = ("file", "row", "table", "reason", "content")
@@ -37,9 +37,9 @@ class Reason:
     """Why a row is rejected.
 
     Attributes:
-        fault: what kind of reason it is.
-        column: the column that it is about; None for a row that could not be parsed.
-        text: the whole of it, for people.
+        fault: the kind of reason.
+        column: the column with the fault; None for a row that could not be parsed.
+        text: the full reason, for people.
     """
 
     fault: Fault
@@ -52,7 +52,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Repeats:
-    """Edges of one type that were left out since a later one has the same two ends.
+    """Edges of one type that were left out because a later one has the same two ends.
 
     Attributes:
         n_pairs: the (source, target) pairs that are there more than once.
@@ -66,7 +66,7 @@ class Repeats:
 
 
 class RejectLog:
-    """Counts the rejected rows and keeps the first of each reason; made by `open_reject_log`, also writes them all.
+    """Counts the rejected rows and keeps the first of each reason; one from `open_reject_log` also writes them all.
 
     Args:
         path: the reject file's path; None where there is none.
@@ -78,7 +78,7 @@ class RejectLog:
         self.counts: Counter[tuple[str, Reason]] = Counter()  # (table, reason) -> rows
         self.examples: dict[tuple[str, Reason], list[object]] = {}  # the first of these rows, as they were read
         self.n_rows: Counter[str] = Counter()  # table -> rows read, bad ones included
-        self.repeats: dict[str, Repeats] = {}  # edge type -> what of it was there more than once
+        self.repeats: dict[str, Repeats] = {}  # edge type -> its edges that were there more than once
         self._first: dict[tuple[str, Reason], str] = {}
         self._writer = None if file is None else csv.writer(file)
         if self._writer is not None:

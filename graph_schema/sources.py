@@ -1,4 +1,4 @@
-"""What a source of a catalogue is: something that yields the raw rows of each node type and edge type, by batches."""
+"""A source of a catalogue: it yields the raw rows of each node type and edge type, by batches."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from graph_schema.catalogue import CatalogueSchema
-from graph_schema.errors import CatalogueError
+from graph_schema.base_errors import CatalogueError
+from graph_schema.catalogue_schema import CatalogueSchema
 
 
 @dataclass(frozen=True)
 class BrokenRow:
-    """A row that the reader itself could not take apart.
+    """A row that the reader could not parse.
 
     Attributes:
         row: its number in the file, as in `RawBatch.rows`.
@@ -33,7 +33,7 @@ class RawBatch:
 
     Attributes:
         columns: the rows under the names and types that the file has.
-        file: the file's name, as people should read it in a reject file.
+        file: the file's name, as the reject file shows it.
         rows: int64 [columns.num_rows], the place of each row in the file: 1 is the first row of data.
         broken: rows of the same file that could not be parsed, each reported in one batch only.
     """
@@ -104,7 +104,7 @@ def split_table(table: pa.Table, file: str, batch_rows: int = 262_144) -> list[R
         file: the file's name.
         batch_rows: the most rows of a batch.
     """
-    # one chunk each: to_batches() splits where any column's chunks end
+    # one chunk each, since to_batches() splits where any column's chunks end
     starts = range(0, max(table.num_rows, 1), batch_rows)
     parts = [table.slice(start, batch_rows).combine_chunks() for start in starts]
     return [

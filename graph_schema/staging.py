@@ -1,79 +1,27 @@
 """Checks a source's rows by batches, since files may be larger than memory, and stages the good ones as Parquet."""
 
+import logging
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from graph_schema.catalogue import SOURCE, TARGET, CatalogueSchema, EdgeType, NodeType
-from graph_schema.columns import Mask, Problem, convert_column, convert_ids, find_times_outside
-from graph_schema.errors import CatalogueError
+from graph_schema.base_errors import CatalogueError
+from graph_schema.catalogue_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, NodeType
+from graph_schema.column_names import check_names, rename_ends
+from graph_schema.columns import Mask, Problem, convert_column, convert_ids, find_times_outside, from_milliseconds
 from graph_schema.rejects import MOST_EXAMPLES, Fault, Reason, RejectLog, Repeats, open_reject_log
 from graph_schema.sources import MemorySource, RawBatch, Source
+from graph_schema.staged_tables import BATCH_ROWS, StagedTables, filter_file, iter_file, open_writer
 from graph_schema.tables import GraphTables
 
-BATCH_ROWS = 65_536
-_LEAST_MILLISECONDS = 10**11  # seconds reach it in the year 5138
-
-
-@dataclass(frozen=True)
-class StagedTables:
-    """A checked catalogue on disk: one Parquet file per node type and edge type.
-
-    Attributes:
-        schema: what the tables mean.
-        directory: where the files are.
-        n_nodes: node type -> rows.
-        n_edges: edge type -> rows.
-        n_rejects: rows that were left out, with a reason.
-        n_repeats: edges left out since a later one has the same two ends.
-    """
-
-    schema: CatalogueSchema
-    directory: Path
-    n_nodes: Mapping[str, int]
-    n_edges: Mapping[str, int]
-    n_rejects: int
-    n_repeats: int
-
-    def nodes_path(self, node_type: str) -> Path:
-        """The Parquet file of a node type, with the columns of `NodeType.arrow_schema`."""
-        return self.directory / "nodes" / f"{node_type}.parquet"
-
-    def edges_path(self, edge_type: str) -> Path:
-        """The Parquet file of an edge type, with the columns of `EdgeType.arrow_schema`."""
-        return self.directory / "edges" / f"{edge_type}.parquet"
-
-    def iter_nodes(self, node_type: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """The nodes of a type, by batches of at most `batch_rows`."""
-        return _iter_file(self.nodes_path(node_type), self.schema.nodes[node_type].arrow_schema, batch_rows)
-
-    def iter_edges(self, edge_type: str, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """The edges of a type, by batches of at most `batch_rows`."""
-        return _iter_file(self.edges_path(edge_type), self.schema.edges[edge_type].arrow_schema, batch_rows)
-
-    def to_tables(self) -> GraphTables:
-        """The whole catalogue in memory."""
-        return GraphTables(
-            self.schema,
-            {
-                name: pa.Table.from_batches(self.iter_nodes(name), t.arrow_schema)
-                for name, t in self.schema.nodes.items()
-            },
-            {
-                name: pa.Table.from_batches(self.iter_edges(name), t.arrow_schema)
-                for name, t in self.schema.edges.items()
-            },
-        )
+_log = logging.getLogger("kgrec.staging")
 
 
 def stage_tables(
@@ -112,13 +60,17 @@ def stage_tables(
         for name, node in source.schema.nodes.items():
             if node.from_edges:
                 staging.add_ends(name, node)
+    if log.n_rejects:
+        _log.warning("rejected rows: %s", log.describe())
+    for name, repeats in log.repeats.items():
+        _log.info("%s: %d rows repeat a pair; the latest of each is kept", name, repeats.n_edges)
     _check_limit(log, staging.n_rows, max_rejects)
     staged = StagedTables(source.schema, directory, staging.n_nodes, staging.n_edges, log.n_rejects, staging.n_repeats)
     if staged.n_edges[source.schema.interaction.edge] == 0:
         why = f"; {log.n_rejects:,} rows were rejected: {log.describe()}" if log.n_rejects else ""
         raise CatalogueError(
             f"no interactions: the table {source.schema.interaction.edge!r} has no rows to load{why}; "
-            "expected at least one, since they are what recommendations are learned from"
+            "expected at least one, since kgrec learns from interactions"
         )
     return staged
 
@@ -127,7 +79,7 @@ def build_tables(schema: CatalogueSchema, nodes: Mapping[str, pa.Table], edges: 
     """Builds checked tables from Arrow tables in memory, by the same checks as a load.
 
     Args:
-        schema: what the tables mean.
+        schema: the schema of the tables.
         nodes: node type -> table; types with `from_edges` may be left out.
         edges: edge type -> table.
 
@@ -145,7 +97,7 @@ class _Rows:
     def __init__(self, n_rows: int) -> None:
         self.columns: dict[str, pa.Array] = {}
         self.codes: NDArray[np.int32] = np.zeros(n_rows, dtype=np.int32)  # 0: no reason against it
-        self.reasons: list[Reason] = [Reason(Fault.BROKEN, None, "")]  # the first stands for none
+        self.reasons: list[Reason] = [Reason(Fault.BROKEN, None, "")]  # the first means: none
 
     @property
     def good(self) -> Mask:
@@ -181,7 +133,7 @@ class _Staging:
 
     def stage_nodes(self, name: str, node: NodeType, batches: Iterator[RawBatch]) -> None:
         keys = self.keys[name]
-        with _open_writer(self.directory / "nodes" / f"{name}.parquet", node.arrow_schema) as writer:
+        with open_writer(self.directory / "nodes" / f"{name}.parquet", node.arrow_schema) as writer:
             for batch in batches:
                 rows = self._check_columns(batch, name, node, {node.key: Fault.MISSING_KEY})
                 repeated = np.zeros(len(rows.codes), dtype=bool)
@@ -205,7 +157,7 @@ class _Staging:
         path = self.directory / "edges" / f"{name}.parquet"
         pairs: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
         times: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
-        with _open_writer(path, edge.arrow_schema) as writer:
+        with open_writer(path, edge.arrow_schema) as writer:
             for batch in batches:
                 rows = self._check_columns(batch, name, edge, required)
                 for end, node_type in ((SOURCE, edge.source), (TARGET, edge.target)):
@@ -224,15 +176,15 @@ class _Staging:
         self.n_edges[name] = int(kept.sum())
         if not kept.all():
             self.log.repeats[name] = self._describe_repeats(edge, all_pairs[~kept])
-            _filter_file(path, edge.arrow_schema, kept)
+            filter_file(path, edge.arrow_schema, kept)
 
     def add_ends(self, name: str, node: NodeType) -> None:
         """Appends the nodes that are known only as ends of edges."""
         path = self.directory / "nodes" / f"{name}.parquet"
         before = path.with_suffix(".before")
-        path.rename(before)
-        with _open_writer(path, node.arrow_schema) as writer:
-            for batch in _iter_file(before, node.arrow_schema, BATCH_ROWS):
+        path.replace(before)
+        with open_writer(path, node.arrow_schema) as writer:
+            for batch in iter_file(before, node.arrow_schema, BATCH_ROWS):
                 writer.write_batch(batch)
             ends = islice(self.keys[name], self.n_nodes[name], None)
             while keys := list(islice(ends, BATCH_ROWS)):
@@ -245,7 +197,7 @@ class _Staging:
         self.n_nodes[name] = len(self.keys[name])
 
     def _describe_repeats(self, edge: EdgeType, left_out: NDArray[np.int64]) -> Repeats:
-        """Tells of edges left out, by their pairs as `_find_pairs` numbers them."""
+        """Describes edges that were left out, by their pairs as `_find_pairs` numbers them."""
         distinct, first = np.unique(left_out, return_index=True)
         shown = left_out[np.sort(first)[:MOST_EXAMPLES]].tolist()
         sources, targets = (list(self.keys[end]) for end in (edge.source, edge.target))
@@ -276,7 +228,7 @@ class _Staging:
                 raise CatalogueError(f"{batch.file}: column {column!r}: {error}") from error
             in_milliseconds = column in declared.milliseconds
             if in_milliseconds:
-                rows.columns[column] = _to_seconds(rows.columns[column])
+                rows.columns[column] = from_milliseconds(rows.columns[column], values)
             rows.reject_all(column, problems)
             if column in required:
                 rows.reject_missing(column, required[column])
@@ -316,67 +268,6 @@ class _Staging:
         return (sources << 32) | self._find_rows(edge.target, clean.column(TARGET))
 
 
-def _to_seconds(times: pa.Array) -> pa.Array:
-    """Epoch milliseconds as seconds; what is no number of milliseconds (before 1973, or read as seconds) stays."""
-    return pc.if_else(pc.greater_equal(times, _LEAST_MILLISECONDS), pc.divide(times, 1000), times)
-
-
-def rename_ends(schema: CatalogueSchema, edge: EdgeType, names: list[str]) -> list[str]:
-    """A raw edge table's column names, with `source` and `target` in the places of the columns that hold the ends.
-
-    These are, for each end, the first that is there: the column that the schema names, one called `source` or
-    `target`, the key of the end's node type. A column called `source` or `target` that is not the end is set aside.
-    """
-    keys = {SOURCE: schema.nodes[edge.source].key, TARGET: schema.nodes[edge.target].key}
-    given = {SOURCE: edge.source_column, TARGET: edge.target_column}
-    ends: dict[str, str] = {}
-    for end, column in given.items():
-        if column in names:
-            ends[column] = end
-        elif end not in names and keys[SOURCE] != keys[TARGET] and keys[end] not in edge.attributes:
-            ends[keys[end]] = end
-    return [ends.get(name, _set_aside(name) if name in ends.values() else name) for name in names]
-
-
-def _set_aside(name: str) -> str:
-    return f"{name} (not the end)"
-
-
-def check_names(file: str, schema: CatalogueSchema, name: str, declared: NodeType | EdgeType, names: list[str]) -> None:
-    """Checks that a raw table has the declared columns and no others.
-
-    Raises:
-        CatalogueError: a column is missing, unknown or there twice.
-    """
-    missing = [column for column in declared.columns if column not in names]
-    ignored = {*declared.ignore, *map(_set_aside, declared.ignore)}
-    unknown = [column for column in names if column not in declared.columns and column not in ignored]
-    repeated = sorted({column for column in names if names.count(column) > 1})
-    if not (missing or unknown or repeated):
-        return
-    kind = "edges" if isinstance(declared, EdgeType) else "nodes"
-    expected = ", ".join(declared.columns)
-    if isinstance(declared, EdgeType):
-        keys = [
-            declared.source_column or schema.nodes[declared.source].key,
-            declared.target_column or schema.nodes[declared.target].key,
-        ]
-        if keys[0] != keys[1]:
-            expected += f" (or {keys[0]}, {keys[1]} for source, target)"
-    parts = [f"{file}: expected the columns {expected}; got {', '.join(names)}"]
-    if missing:
-        parts.append(f"missing: {', '.join(missing)}; add them to the file or take them out of [{kind}.{name}]")
-    if unknown:
-        listed = ", ".join(f'"{column}"' for column in unknown)
-        parts.append(
-            f"unknown: {', '.join(unknown)}; give them a type under [{kind}.{name}.attributes] "
-            f"or leave them out by ignore = [{listed}] under [{kind}.{name}]"
-        )
-    if repeated:
-        parts.append(f"there twice: {', '.join(repeated)}; rename or remove one")
-    raise CatalogueError(". ".join(parts))
-
-
 def _check_limit(log: RejectLog, n_rows: int, max_rejects: float) -> None:
     if log.n_rejects <= max_rejects * n_rows:
         return
@@ -389,7 +280,7 @@ def _check_limit(log: RejectLog, n_rows: int, max_rejects: float) -> None:
     raise CatalogueError(
         f"{log.n_rejects:,} of {n_rows:,} rows are bad ({share:.1%}), more than the limit of {max_rejects:.1%}, "
         f"so nothing was loaded: {log.describe()}. {where}. "
-        f"Mend them, or load without them by --max-rejects {math.ceil(share * 100) / 100:.2f}"
+        f"Correct them, or load without them by --max-rejects {math.ceil(share * 100) / 100:.2f}"
     )
 
 
@@ -407,25 +298,3 @@ def _find_latest(pairs: NDArray[np.int64], times: NDArray[np.int64] | None) -> M
         ]
         kept[order[:-1]] = pairs[order[:-1]] != pairs[order[1:]]
     return kept
-
-
-def _open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer for files that are read once or twice and deleted: fast, not small."""
-    return pq.ParquetWriter(path, schema, compression="none", use_dictionary=False)
-
-
-def _filter_file(path: Path, schema: pa.Schema, kept: Mask) -> None:
-    before = path.with_suffix(".before")
-    path.rename(before)
-    start = 0
-    with _open_writer(path, schema) as writer:
-        for batch in _iter_file(before, schema, BATCH_ROWS):
-            writer.write_batch(batch.filter(pa.array(kept[start : start + batch.num_rows])))
-            start += batch.num_rows
-    before.unlink()
-
-
-def _iter_file(path: Path, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_rows):
-            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graph_schema.catalogue import CatalogueSchema
-from graph_schema.errors import CatalogueError
+from graph_schema.base_errors import CatalogueError
+from graph_schema.catalogue_schema import CatalogueSchema
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,29 @@
 """kgrec: recommendations from a knowledge graph that are good from the first click."""
 
+import logging
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pandas as pd
+    import pyarrow as pa
+
     from graph_schema import CatalogueSchema, GraphTables
     from kgrec.config import TrainConfig
     from kgrec.errors import BundleError, CatalogueError, KgrecError, RequestError, StoreError, TextError
-    from kgrec.recommend import NewItem, Recommender
+    from kgrec.recommend import NewItem, NewUser, Recommender
 
-__version__ = version("kgrec")
+    __version__: str
+
 __all__ = [
     "BundleError",
     "CatalogueError",
     "KgrecError",
     "NewItem",
+    "NewUser",
     "Recommender",
     "RequestError",
     "StoreError",
@@ -31,69 +36,101 @@ __all__ = [
 _ERRORS = ("BundleError", "CatalogueError", "KgrecError", "RequestError", "StoreError", "TextError")
 _MODULES = {
     "NewItem": "kgrec.recommend",
+    "NewUser": "kgrec.recommend",
     "Recommender": "kgrec.recommend",
     "TrainConfig": "kgrec.config",
     **dict.fromkeys(_ERRORS, "kgrec.errors"),
 }
+logging.getLogger("kgrec").addHandler(logging.NullHandler())
 
 
 def cache_dir() -> Path:
-    """The user's cache folder: text vectors and downloaded catalogues."""
+    """Returns the user's cache folder: text vectors and downloaded catalogues."""
     from platformdirs import user_cache_path
 
     return user_cache_path("kgrec", appauthor=False)
 
 
 def train(
-    tables: "GraphTables",
+    tables: "GraphTables | pd.DataFrame | pa.Table | None" = None,
     schema: "CatalogueSchema | None" = None,
     config: "TrainConfig | None" = None,
     *,
+    interactions: "pd.DataFrame | pa.Table | None" = None,
+    items: "pd.DataFrame | pa.Table | None" = None,
+    links: "pd.DataFrame | pa.Table | None" = None,
+    users: "pd.DataFrame | pa.Table | None" = None,
+    positive: float | None = None,
+    rejects: "Path | str | None" = None,
+    progress: bool | None = None,
     on_stage: "Callable[[str], None] | None" = None,
     on_metric: "Callable[[str, float, int], None] | None" = None,
     on_texts: "Callable[[int, int], None] | None" = None,
 ) -> "Recommender":
     """Trains a recommender on a catalogue.
 
+    The catalogue is either `tables`, or DataFrames:
+
+        kgrec.train(ratings, positive=4)
+        kgrec.train(interactions=ratings, items=films, links=credits, positive=4)
+
+    Rows of a DataFrame that cannot be used (no id, a rating that is not a number) are left out with a warning.
+
     Args:
-        tables: the catalogue.
-        schema: the schema that the tables must have; None: theirs.
+        tables: the catalogue; or the interactions, as a DataFrame.
+        schema: the schema that `tables` must have; None: any.
         config: the settings; None: the defaults.
-        on_stage: called with what is being done, a line each.
-        on_metric: called with (name, value, step): losses, the quality of everything tried, what each stage took.
-        on_texts: called with (texts encoded so far, texts to encode).
+        interactions: a DataFrame or a pyarrow table with the columns `user` and `item`; optional `rating` or `weight`,
+            and `timestamp` or `at`. Ids are text or integers; times are datetimes, ISO 8601 text or epoch numbers.
+        items: columns `item` and optional `title`; other text columns are read by the text encoder, lists of numbers
+            are vectors, the rest is not used.
+        links: columns `item`, `relation` and `target`, such as (7, "genre", "Comedy"); optional `target_name` and
+            `target_type` ("item" for links between items).
+        users: column `user`, for users without interactions; optional `name`.
+        positive: an interaction is a like when its rating is at least this; None: every interaction is.
+        rejects: a CSV file for the rows of the DataFrames that are left out, with the reason; None writes none.
+        progress: whether progress is shown; None: in a terminal or a notebook.
+        on_stage: called with each stage as it begins.
+        on_metric: called with (name, value, step): losses, validation scores, the seconds of each stage.
+        on_texts: called with (texts encoded so far, texts in total).
 
     Raises:
-        CatalogueError: the tables have another schema, or no likes.
+        CatalogueError: the tables have another schema; a DataFrame lacks a column, has no rows or has an id twice; or
+            there are no likes.
+        RequestError: the arguments contradict each other.
         TextError: the text encoder cannot be loaded.
     """
     import time
 
     from kgrec.config import TrainConfig
-    from kgrec.errors import CatalogueError
     from kgrec.recommend import Recommender
     from kgrec.text.encoder import load_config_encoder
     from kgrec.training.train import train_bundle
+    from kgrec.training.train_arguments import read_catalogue, show_training
 
-    if schema is not None and schema.digest != tables.schema.digest:
-        raise CatalogueError(f"the tables have the schema {tables.schema.name!r}, expected {schema.name!r} as given")
+    catalogue = read_catalogue(tables, schema, interactions, items, links, users, positive, rejects)
     config = config or TrainConfig()
     encoder = load_config_encoder(config)
-    bundle = train_bundle(
-        tables,
-        config,
-        encoder,
-        cache_dir(),
-        trained_at=int(time.time()),
-        on_stage=on_stage,
-        on_metric=on_metric,
-        on_texts=on_texts,
-    )
+    with show_training(progress, on_stage, on_texts) as (show_stage, show_texts):
+        bundle = train_bundle(
+            catalogue,
+            config,
+            encoder,
+            cache_dir(),
+            trained_at=int(time.time()),
+            on_stage=show_stage,
+            on_metric=on_metric,
+            on_texts=show_texts,
+        )
     return Recommender(bundle, encoder)
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a name's module when the name is first used."""
+    """Imports what a name needs when the name is first used."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("kgrec")
     if name not in _MODULES:
         raise AttributeError(f"module 'kgrec' has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from graph_schema.catalogue_schema import describe_problem
 from kgrec.errors import RequestError
 
 
@@ -25,7 +26,7 @@ class _Frozen(BaseModel):
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:
-        """Reads a configuration from a TOML file; what it does not name keeps its default.
+        """Reads a configuration from a TOML file; settings that it does not name keep their defaults.
 
         Raises:
             RequestError: the file is missing, is not TOML, or names an unknown or wrong setting.
@@ -35,10 +36,8 @@ class _Frozen(BaseModel):
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise RequestError(f"cannot read the config {path}: {error}; expected a TOML file in UTF-8") from error
         except ValidationError as error:
-            found = error.errors()[0]
             raise RequestError(
-                f"the config {path} has a wrong setting {'.'.join(map(str, found['loc']))}: {found['msg']}; "
-                f"expected settings of {', '.join(cls.model_fields)}"
+                f"the config {path} has a wrong setting: {describe_problem(error.errors()[0], cls)}"
             ) from error
 
 
@@ -49,8 +48,8 @@ class SplitConfig(_Frozen):
         cold_users: share of users held out whole.
         cold_items: share of items held out whole.
         warm: share of the other likes held out: the latest where likes have times, else random ones.
-        support_sizes: how many likes a cold user shows, ascending, a slice each.
-        least_likes: cold users with fewer likes of warm items are not asked, unless nobody has so many.
+        support_sizes: numbers of likes that cold users show, ascending; each is a slice.
+        least_likes: cold users with fewer likes of warm items are left out, unless all have fewer.
     """
 
     cold_users: float = Field(0.1, ge=0, lt=1)
@@ -95,11 +94,11 @@ class ItemItemConfig(_Frozen):
     catalogue.
 
     Attributes:
-        exact_items: up to so many items with likes the exact matrix is solved, which takes n_items^3; above, each item
+        exact_items: with at most this many liked items the exact matrix is solved, in n_items^3; with more, each item
             is solved on its nearest ones alone.
-        nearest: how many these are, half as many for few likes; all of their weights stay: where texts carry much,
-            many small ones add up. Fewer than 8 times as many users make it fewer, down to a quarter.
-        kept: the largest weights of each item that stay of an exact solution and of the item kNN.
+        nearest: the number of nearest items, half as many for few likes. All their weights are kept: where texts carry
+            much, many small weights add up. Fewer than 8 times as many users make it fewer, down to a quarter.
+        kept: how many of each item's largest weights are kept, of an exact solution and of the item kNN.
         rank: of the factors of what is left over; half as many where items are solved on their nearest ones.
         user_exponent: a user with n likes weighs n^-user_exponent.
         regularisation, dropout: for many likes; dropout is the share of likes that a user is expected not to have
@@ -129,13 +128,13 @@ class ItemItemConfig(_Frozen):
 
 
 class ContentConfig(_Frozen):
-    """Kernel ridge from texts and links straight to the likes, for items that nobody has liked.
+    """Kernel ridge from texts and links straight to the likes, for items without likes.
 
     Attributes:
         link_weight: of the links' cosine in the kernel.
         regularisation: in diagonals of the kernel.
         nearest: how many liked items an item is solved on.
-        kept: the largest weights of each item that stay.
+        kept: how many of each item's largest weights are kept.
     """
 
     link_weight: float = Field(1.0, ge=0)
@@ -145,11 +144,11 @@ class ContentConfig(_Frozen):
 
 
 class GateConfig(_Frozen):
-    """How popular a first list may be.
+    """How many popular items a list may have.
 
     Attributes:
-        most_popular: number of likes -> of the first 10 items at most so many are among the 20 most liked, the mean
-            over users; a catalogue in which 20 items are a large part scales it.
+        most_popular: number of likes -> how many of the first 10 items may be among the 20 most liked, on average over
+            users; scaled in a catalogue of which 20 items are a large part.
     """
 
     most_popular: dict[int, float] = {1: 3.0, 3: 4.0}
@@ -159,13 +158,13 @@ class NetworkConfig(_Frozen):
     """Message passing over texts and links, trained end to end towards the backbone's vectors, or through the likes.
 
     Attributes:
-        layers: how far messages go; of two, an item hears what the other items of a node are like.
+        layers: how far messages go; with two, an item receives those of the other items of a node.
         hidden: width of the states.
         heads: of attention ("hgt"), which divide `hidden`.
-        steps: at most so many gradient steps, each over the whole graph; held-out items say when to stop.
+        steps: the most gradient steps, each over the whole graph; held-out items stop it early.
         learning_rate, weight_decay: of AdamW.
         dropout: share of the states' entries left out in a step.
-        hide: share of the items hidden in a step, whose vectors are asked for.
+        hide: share of the items hidden in a step, whose vectors are predicted.
         readout_regularisation: of the ridge that reads the states while they are trained.
         residual_learning_rate: of the items' free residuals ("elsa").
     """
@@ -194,7 +193,7 @@ class PriorConfig(_Frozen):
     Attributes:
         encoder: "paths" propagates once, in closed form; "sage", "hgt" and "lightgcn" are message passing trained end
             to end towards the backbone's vectors, "elsa" through the likes, in a linear autoencoder over users. A ridge
-            from what they make of an item ends all of them.
+            from their item states is the last step of each.
         network: of the encoders that are trained end to end.
         path_dim: width kept of the mean text of each relation path's ends.
         links_dim: width kept of the idf-weighted (relation, entity) incidence.
@@ -203,7 +202,7 @@ class PriorConfig(_Frozen):
         regularisations: other values to try on validation.
         gates: scales to try for each kind of channel beside 1; 0 leaves it out.
         hidden: width of the network's hidden layer; 0 leaves the ridge alone, which did as well on MovieLens.
-        steps: gradient steps of the hidden layer; validation says whether to keep it.
+        steps: gradient steps of the hidden layer; validation decides whether it is kept.
     """
 
     encoder: Literal["paths", "sage", "hgt", "lightgcn", "elsa"] = "paths"
@@ -232,7 +231,7 @@ class HeadConfig(_Frozen):
         more_epochs: passes when held-out likes have joined the others.
         learning_rate: of Adam.
         batch_size: users in a step.
-        support_sizes: how many likes an episode's user shows, drawn with equal chances.
+        support_sizes: numbers of likes that an episode's user shows, drawn uniformly.
     """
 
     epochs: PositiveInt = 3
@@ -249,7 +248,7 @@ class ObjectiveWeights(_Frozen):
         neighbours: a node's text is nearest to the texts of its neighbours in the graph; needs no likes.
         relations: from two texts, which relation links them; needs no likes.
         co_likes: texts of items that the same people like are near each other.
-        autoencoder: likes are told from the likes of the other items in proportion to their texts' cosines, the linear
+        autoencoder: likes are predicted from the other liked items in proportion to their texts' cosines, the linear
             autoencoder of beeFormer (Vančura et al. 2024).
         distillation: texts are as near to each other as the backbone's item vectors.
     """
@@ -272,12 +271,12 @@ class ObjectiveWeights(_Frozen):
 
 
 class AdaptConfig(_Frozen):
-    """Everything that adapting a language model may be told.
+    """The settings of adapting a language model.
 
     Attributes:
-        seed: of everything drawn at random.
+        seed: the random seed.
         encoder: folder or hub name of the language model; None is the default one.
-        device: "cpu", "cuda", or None for CUDA where it is there.
+        device: "cpu", "cuda", or None for CUDA where available.
         method: what is tuned: "lora" (Hu et al. 2022), "adalora" (Zhang et al. 2023), "prefix" (Li and Liang 2021) or
             "ia3" (Liu et al. 2022).
         beside: weights of the model as it was to choose from on validation: its vectors stand beside the adapted ones,
@@ -288,19 +287,19 @@ class AdaptConfig(_Frozen):
         prefix_tokens: length of a tuned prefix.
         objectives: what is learned.
         temperature: of the softmax over the texts of a batch; raised to one that fits where the model as it was
-            tells likes or links worse than chance.
+            predicts likes or links worse than chance.
         batch_size: texts in a step, as many as fit.
-        batch_tokens: tokens in a step: what bounds memory, about .6 MB each with the default encoder.
-        text_tokens: what is read of a text while training.
-        steps: gradient steps, if validation does not end them before.
+        batch_tokens: tokens in a step: bounds memory, about .6 MB each with the default encoder.
+        text_tokens: how much of a text is read while training.
+        steps: the most gradient steps; validation may end them earlier.
         learning_rate: of Adam, after a warm-up; it falls to a twentieth along a cosine.
-        validate_every: steps between two looks at validation.
-        patience: looks without a better one before the end.
+        validate_every: steps between two validations.
+        patience: validations without a better score before the end.
         strengths: shares of the change to choose from on validation when the steps are over: between the model as it
             was and as it was tuned lie models that are better than both (Wortsman et al. 2022); a prefix has no shares.
         control_steps: of the control, the same training on shuffled likes; 0 leaves it out.
         validation: share of the items whose likes are held out, half to stop by, half to judge by.
-        most_items: so many items, warm and cold, stand for all in validation.
+        most_items: the size of the sample of items, warm and cold, that validation uses.
     """
 
     seed: int = Field(0, ge=0)
@@ -327,18 +326,18 @@ class AdaptConfig(_Frozen):
 
 
 class TrainConfig(_Frozen):
-    """Everything that training may be told.
+    """The settings of a training.
 
     Attributes:
-        seed: of everything drawn at random.
+        seed: the random seed.
         encoder: folder or hub name of the language model that encodes texts; None is the default one.
-        encoder_pooling: "mean", "last" or "cls": which tokens a text's vector is made of; None: as its folder says.
-        encoder_prefix: put before each text, as an instruction; None: as its folder says.
+        encoder_pooling: "mean", "last" or "cls": the tokens that make a text's vector; None: as its folder states.
+        encoder_prefix: put before each text, as an instruction; None: as its folder states.
         encoder_backend: "torch", or "openvino" from the extra `kgrec[openvino]`.
         adapter: a folder that `kgrec adapt` wrote for the encoder.
-        device: "cpu", "cuda", or None for CUDA where it is there.
+        device: "cpu", "cuda", or None for CUDA where available.
         embedding_dim: width of the vectors of users and items.
-        list_length: how many recommendations a list has whose quality validation looks at.
+        list_length: the length of the lists that validation scores.
     """
 
     seed: int = Field(0, ge=0)

@@ -1,6 +1,6 @@
 """The errors that kgrec raises on purpose: each says what was got, what was expected and what to do."""
 
-from graph_schema.errors import CatalogueError, KgrecError
+from graph_schema.base_errors import CatalogueError, KgrecError
 
 
 class StoreError(KgrecError):

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from kgrec.errors import KgrecError
 
 _ROWS = 1 << 31  # numbers drawn from ids are above all rows
+_EXTENDING = Lock()
 
 
 def number_ids(ids: Sequence[str]) -> NDArray[np.int64]:
@@ -38,6 +40,7 @@ class IdMap:
 
     @cached_property
     def _rows(self) -> dict[str, int]:
+        """Id -> row. Maps that extend this one share it, so it may also hold rows past the end of this one."""
         return {id_: row for row, id_ in enumerate(self.ids)}
 
     def __len__(self) -> int:
@@ -46,16 +49,37 @@ class IdMap:
 
     def __contains__(self, id_: object) -> bool:
         """Whether the id has a row."""
-        return id_ in self._rows
+        return self._rows.get(id_, len(self.ids)) < len(self.ids)  # type: ignore[call-overload, no-any-return]
 
     def row(self, id_: str) -> int | None:
         """The row of an id; None when it is unknown."""
-        return self._rows.get(id_)
+        row = self._rows.get(id_, len(self.ids))
+        return row if row < len(self.ids) else None
 
     def rows(self, ids: Iterable[str]) -> NDArray[np.int64]:
         """The rows of ids, int64 of the same length; -1 where an id is unknown."""
-        return np.fromiter((self._rows.get(id_, -1) for id_ in ids), dtype=np.int64)
+        rows = np.fromiter((self._rows.get(id_, -1) for id_ in ids), dtype=np.int64)
+        rows[rows >= len(self.ids)] = -1
+        return rows
 
     def extended(self, ids: Sequence[str]) -> "IdMap":
-        """This map with further ids after its own."""
-        return IdMap((*self.ids, *ids))
+        """This map with further ids after its own.
+
+        The cost is that of the new ids, and of copying references to the old ones.
+
+        Raises:
+            KgrecError: an id is there twice.
+        """
+        n_before = len(self.ids)
+        new = {id_: n_before + place for place, id_ in enumerate(ids)}
+        n_twice = len(ids) - len(new) + sum(id_ in self for id_ in new)
+        if n_twice:
+            raise KgrecError(f"expected unique ids, got {n_twice} of {n_before + len(ids)} twice")
+        with _EXTENDING:
+            rows = self._rows
+            if len(rows) > n_before:  # another map extends this one already
+                rows = dict(zip(self.ids, range(n_before), strict=True))
+            rows |= new
+        extended = object.__new__(IdMap)
+        vars(extended).update(ids=(*self.ids, *ids), _rows=rows)
+        return extended

@@ -1,10 +1,122 @@
-"""Ranking metrics: per user (recall, NDCG, MRR, stratified recall) and per set of lists (coverage, Gini, overlap)."""
+"""Ranking metrics: per user (recall, NDCG, MRR, stratified recall) and per set of lists (coverage, Gini, overlap).
+
+`recall_at_k`, `ndcg_at_k`, `reciprocal_rank_at_k` and `stratified_recall_at_k` take plain lists of items. The others
+take arrays of item rows or hits, for many users at once:
+
+>>> recommended = [["a", "b", "c"], ["d", "a", "b"]]
+>>> relevant = [{"b", "x"}, {"d"}]
+>>> recall_at_k(recommended, relevant, k=3).tolist()
+[0.5, 1.0]
+"""
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from kgrec.errors import KgrecError, RequestError
+
+
+def recall_at_k(
+    recommended: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable]], k: int = 20
+) -> NDArray[np.float64]:
+    """Recall@k of each user: the share of the relevant items that are among the first k recommendations.
+
+    Args:
+        recommended: for each user, the recommended items, best first; shorter lists than k are allowed.
+        relevant: for each user, in the same order, the items to find.
+        k: list length, at least 1.
+
+    Returns:
+        (n_users,) float64; 0 for a user without relevant items. The metric of all users is the mean.
+
+    Raises:
+        RequestError: k is less than 1, the numbers of users differ, or a list holds an item twice.
+    """
+    hits = _mark_hits(recommended, relevant, k)
+    return recall(hits, _count_relevant(relevant))[:, -1]
+
+
+def ndcg_at_k(
+    recommended: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable]], k: int = 20
+) -> NDArray[np.float64]:
+    """NDCG@k of each user with binary gains; see `ndcg` for the formula and `recall_at_k` for arguments and errors.
+
+    Returns:
+        (n_users,) float64.
+    """
+    hits = _mark_hits(recommended, relevant, k)
+    return ndcg(hits, _count_relevant(relevant))[:, -1]
+
+
+def reciprocal_rank_at_k(
+    recommended: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable]], k: int = 20
+) -> NDArray[np.float64]:
+    """1 / the rank of the first hit among the first k, 0 without a hit; the mean over users is MRR@k.
+
+    See `recall_at_k` for arguments and errors.
+
+    Returns:
+        (n_users,) float64.
+    """
+    return mrr(_mark_hits(recommended, relevant, k))[:, -1]
+
+
+def stratified_recall_at_k(
+    recommended: Sequence[Sequence[Hashable]],
+    relevant: Sequence[Collection[Hashable]],
+    popularity: Mapping[Hashable, int],
+    k: int = 20,
+) -> NDArray[np.float64]:
+    """Recall@k where each item weighs popularity^-.5; see `stratified_recall` for the formula and its source.
+
+    Args:
+        recommended: as in `recall_at_k`.
+        relevant: as in `recall_at_k`.
+        popularity: item -> its likes in training; missing items count as liked once.
+        k: list length, at least 1.
+
+    Returns:
+        (n_users,) float64; 0 for a user without relevant items.
+
+    Raises:
+        RequestError: as for `recall_at_k`.
+    """
+    hits = _mark_hits(recommended, relevant, k)
+
+    def weigh(items: Collection[Hashable]) -> NDArray[np.float64]:
+        return popularity_weights(np.array([popularity.get(item, 1) for item in items], np.int64))
+
+    hit_weights = np.zeros(hits.shape)
+    for row, items in enumerate(recommended):
+        hit_weights[row, : len(items[:k])] = weigh(items[:k])
+    totals = np.array([weigh(set(items)).sum() for items in relevant], np.float64)
+    return stratified_recall(hit_weights * hits, totals)[:, -1]
+
+
+def _mark_hits(
+    recommended: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable]], k: int
+) -> NDArray[np.bool_]:
+    """(n_users, k) bool: which of the first k recommendations are relevant."""
+    if k < 1:
+        raise RequestError(f"expected k of at least 1, got {k}")
+    if len(recommended) != len(relevant):
+        raise RequestError(
+            f"expected recommended and relevant items of the same users, got {len(recommended)} and {len(relevant)}"
+        )
+    hits = np.zeros((len(recommended), k), np.bool_)
+    for row, items in enumerate(recommended):
+        first = list(items[:k])
+        if len(set(first)) < len(first):
+            raise RequestError(f"expected each recommended item once, got {first} for the user in place {row}")
+        wanted = set(relevant[row])
+        hits[row, : len(first)] = [item in wanted for item in first]
+    return hits
+
+
+def _count_relevant(relevant: Sequence[Collection[Hashable]]) -> NDArray[np.int64]:
+    return np.array([len(set(items)) for items in relevant], np.int64)
 
 
 def top_k(scores: NDArray[np.floating], k: int) -> NDArray[np.int64]:
@@ -113,7 +225,7 @@ def mrr(hits: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def popularity_weights(popularity: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Weighs a hit by how rarely its item is liked: popularity^-.5, where popularity counts as at least 1.
+    """The weight of a hit on each item, popularity^-.5; popularity counts as at least 1.
 
     Args:
         popularity: (n_items,) likes of each item in training.
@@ -126,7 +238,7 @@ def popularity_weights(popularity: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def stratified_recall(hit_weights: NDArray[np.floating], relevant_weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Popularity-stratified recall at every length: recall where a hit on a rarely liked item counts for more.
+    """Popularity-stratified recall at every length: recall where a hit counts more the fewer people like the item.
 
     S@k = sum over hits in the first k of w_i / sum over the user's relevant items of w_i, with w_i = popularity_i^-.5
     (Steck, Item popularity and recommendation accuracy, 2011).
@@ -144,7 +256,7 @@ def stratified_recall(hit_weights: NDArray[np.floating], relevant_weights: NDArr
 
 
 def find_popular(popularity: NDArray[np.int64], n: int = 20) -> NDArray[np.bool_]:
-    """Marks the n most liked items; of equally liked ones those of lower rows, and none without a like.
+    """Marks the n most liked items; ties go to lower rows, and items without likes are never marked.
 
     Args:
         popularity: (n_items,) likes of each item in training.
@@ -164,7 +276,7 @@ def popular_in_first(top: NDArray[np.int64], popular: NDArray[np.bool_], n: int 
     Args:
         top: (n_users, k) item rows, best first, -1 for none.
         popular: (n_items,) bool: which items count as popular, as from `find_popular`.
-        n: how many places are looked at; all k where a list is shorter.
+        n: how many places count; all k if a list is shorter.
 
     Returns:
         (n_users,) int64, 0 to n.
@@ -181,7 +293,7 @@ def list_overlap(recommended: NDArray[np.int64], n_lists: int, k: int) -> float:
     lists, c_i (c_i - 1) share item i.
 
     Args:
-        recommended: (n_items,) how many of the lists each item is in.
+        recommended: (n_items,) the number of lists that hold each item.
         n_lists: n, the number of lists.
         k: the length of a list.
 
@@ -211,7 +323,7 @@ def linearise_geometric_mean(values: NDArray[np.float64]) -> NDArray[np.float64]
 
     With G = (prod_m M_m)^(1/n) and M_m = mean_u x_um, the first-order expansion of G around the means is a mean over
     users of g_u = G / n * sum_m x_um / M_m. So mean_u g_u = G, the standard error of G is that of a mean of g, and the
-    standard error of a difference between two scorers that were asked by the same users is that of the mean of
+    standard error of a difference between two scorers over the same users is that of the mean of
     g_u(a) - g_u(b).
 
     Args:
@@ -228,7 +340,7 @@ def linearise_geometric_mean(values: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def coverage(recommended: NDArray[np.int64]) -> float:
-    """The share of items that are recommended to somebody.
+    """The share of items that are recommended to anybody.
 
     Args:
         recommended: (n_candidates,) how often each candidate is recommended.
@@ -252,7 +364,7 @@ def gini(recommended: NDArray[np.int64]) -> float:
 
 
 def average_popularity(recommended: NDArray[np.int64], popularity: NDArray[np.int64]) -> float:
-    """The mean training popularity of what is recommended.
+    """The mean training popularity of a recommended item.
 
     Args:
         recommended: (n_items,) how often each item is recommended.

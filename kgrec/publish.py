@@ -1,35 +1,26 @@
 """A trained model into the user's Neo4j, for applications that ask by Cypher: vectors, neighbours, recommendations."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from graph_schema import SOURCE, TARGET
 from kgrec.errors import RequestError, StoreError
-from kgrec.model.backbone import Backbone
-from kgrec.model.component import Support
+from kgrec.model.backbone import user_vectors
 from kgrec.recommend import Recommender
 from kgrec.store.contract import OnRows
+from kgrec.store.neo4j.backend_queries import describe_queries
 from kgrec.store.neo4j.connection import Connection
-from kgrec.store.neo4j.release import (
-    RECOMMENDED,
-    SIMILAR_TO,
-    Draft,
-    GraphNodes,
-    Release,
-    Side,
-    Version,
-    describe_queries,
-    read_release,
-)
+from kgrec.store.neo4j.release import RECOMMENDED, SIMILAR_TO, Release, Side, Version, read_release
+from kgrec.store.neo4j.version_writing import Draft, GraphNodes
 
 NEIGHBOURS = 50
+_log = logging.getLogger(__name__)
 _BLOCK_ITEMS, _BLOCK_USERS = 256, 2048
 _LISTS = pa.schema({SOURCE: pa.string(), TARGET: pa.string(), "rank": pa.int64(), "score": pa.float64()})
 _ENOUGH = 0.95
@@ -38,12 +29,12 @@ _N_COMPARED, _COMPARED_K = 200, 10  # items whose first neighbours are compared 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How the bundle's nodes of one kind and the graph's meet.
+    """How many nodes of one kind the bundle and the graph share.
 
     Attributes:
-        n_both: in both: these are published.
-        n_not_in_graph: the graph lacks them; nothing is written for them, and they are in no list.
-        n_not_in_bundle: the bundle lacks them: they came after the training.
+        n_both: nodes in both; these are published.
+        n_not_in_graph: nodes that the graph lacks: nothing is written for them, and they are in no list.
+        n_not_in_bundle: nodes that the bundle lacks: they came after the training.
         n_repeated: nodes of the graph with the id of another; they are left alone.
         n_without_id: nodes of the graph without a key.
     """
@@ -57,12 +48,13 @@ class Coverage:
 
 @dataclass(frozen=True)
 class PublishReport:
-    """What was published.
+    """The result of a publish.
 
     Attributes:
-        version: what was written.
-        release: what is live now and what was.
-        items: the items; users: the users, None where nothing of them was asked for.
+        version: the version that was written.
+        release: the versions that are there, and which is live.
+        items: the items.
+        users: the users; None where no recommendations were asked for.
         agreement: share of the first 10 neighbours that the vectors find too, in an exact search; nan: no neighbours.
         queries: what a backend can ask for -> its Cypher for this server.
     """
@@ -87,7 +79,7 @@ class PublishReport:
             if found is None:
                 continue
             for n, text in (
-                (found.n_not_in_graph, f"{what} of the bundle are not in the graph: nothing is published of them"),
+                (found.n_not_in_graph, f"{what} of the bundle are not in the graph: nothing is published for them"),
                 (found.n_not_in_bundle, f"{what} of the graph are not in the bundle: they came after the training"),
                 (found.n_repeated, f"nodes have the key of another of the {what}: they are left alone"),
                 (found.n_without_id, f"nodes labelled as {what} have no key, or none of text or an integer"),
@@ -114,8 +106,8 @@ def publish_bundle(
         connection: the graph, opened to write; its nodes are found by their keys.
         published_at: UTC seconds; names the version.
         neighbours: how many similar items each item gets, at most.
-        recommend: how many items each user is recommended, at most; 0: nothing of users is published.
-        on_stage: called with what is being done, a line each.
+        recommend: how many items each user is recommended, at most; 0: nothing is published for users.
+        on_stage: called with each step.
         on_rows: called with (what, how many of it were just written).
 
     Raises:
@@ -126,10 +118,15 @@ def publish_bundle(
         raise RequestError(
             f"asked for {neighbours} neighbours and {recommend} recommendations; expected at least 1 and at least 0"
         )
-    tell = on_stage or (lambda _: None)
+
+    def report(stage: str) -> None:
+        _log.info("%s", stage)
+        if on_stage is not None:
+            on_stage(stage)
+
     bundle = recommender.bundle
     with Draft(connection, bundle.schema, published_at=published_at) as draft:
-        tell("reading the graph's nodes")
+        report("reading the graph's nodes")
         items = draft.nodes("item")
         present = [id_ for id_ in bundle.items.ids if id_ in items.elements]
         if not present:
@@ -139,11 +136,11 @@ def publish_bundle(
                 f"{bundle.items.ids[0]!r}; expected nodes with the label {node.label!r} and the key {node.key!r}: name "
                 "the graph that the bundle was trained from"
             )
-        tell("writing item vectors")
+        report("writing item vectors")
         vectors = bundle.model.likeness_vectors()[bundle.items.rows(present)]
         _write_vectors(draft, "item", present, vectors, on_rows)
-        tell("writing neighbours")
-        lists = _find_similar(recommender, present, neighbours)
+        report("writing neighbours")
+        lists = find_neighbours(recommender, present, neighbours)
         compared = _Compared(present, vectors)
         draft.write_lists(SIMILAR_TO, "item", compared.watch(lists), on_rows)
         users = None
@@ -151,13 +148,13 @@ def publish_bundle(
             found = draft.nodes("user")
             known = [id_ for id_ in bundle.users.ids if id_ in found.elements]
             users = _compare(known, len(bundle.users), found)
-            tell("writing user vectors")
+            report("writing user vectors")
             vectors = user_vectors(bundle.model.backbone, bundle.liked[bundle.users.rows(known)])
             _write_vectors(draft, "user", known, vectors, on_rows)
-            tell("writing recommendations")
-            lists = _recommend(recommender, known, present, min(recommend, len(bundle.items)))
+            report("writing recommendations")
+            lists = find_recommendations(recommender, known, present, min(recommend, len(bundle.items)))
             draft.write_lists(RECOMMENDED, "user", lists, on_rows)
-        tell("waiting for the vector index, then making the version live and removing old ones")
+        report("waiting for the vector index, then making the version live and removing old ones")
         draft.finish({"trained_at": bundle.trained_at, "neighbours": neighbours, "recommend": recommend})
     return PublishReport(
         version=draft.version,
@@ -182,41 +179,19 @@ def _write_vectors(
         draft.write_vectors(side, [ids[row] for row in rows.tolist()], vectors[rows], on_rows)
 
 
-def user_vectors(backbone: Backbone, liked: csr_array) -> NDArray[np.float32]:
-    """Vectors whose cosine says how alike the scores are that the backbone gives to two users.
-
-    They are G^1/2 w, w the user's vector and G the sum of z z' over the items: their dot product is the sum over items
-    of both users' scores.
-
-    Args:
-        backbone: of the model.
-        liked: (n_users, n_items) likes.
-
-    Returns:
-        (n_users, dim) float32 unit vectors; zeros for a user without likes.
-    """
-    values, directions = torch.linalg.eigh(backbone.gram.double())
-    root = directions * values.clamp(min=0).sqrt()  # (dim, dim)
-    found = np.zeros((liked.shape[0], len(values)), np.float32)
-    for start in range(0, liked.shape[0], _BLOCK_USERS):
-        users = backbone.users(Support(liked[start : start + _BLOCK_USERS])).double()
-        found[start : start + _BLOCK_USERS] = torch.nn.functional.normalize(users @ root).float().numpy()
-    return found
-
-
-def _find_similar(recommender: Recommender, present: Sequence[str], neighbours: int) -> Iterator[pa.Table]:
+def find_neighbours(recommender: Recommender, present: Sequence[str], neighbours: int) -> Iterator[pa.Table]:
     """The neighbours of every item among the items that the graph has, some items at a time.
 
-    An item of score 0 or less is no neighbour: it is not alike.
+    Args:
+        recommender: finds them.
+        present: the ids of the items that the graph has.
+        neighbours: how many each item gets, at most.
     """
-    may_be = set(present)
-    n_items = len(recommender.bundle.items)
-    k = min(neighbours + n_items - len(may_be), n_items)  # so that those that are absent leave no gap
+    k = min(neighbours, len(recommender.bundle.items))
     for start in range(0, len(present), _BLOCK_ITEMS):
         columns: tuple[list[str], list[str], list[int], list[float]] = ([], [], [], [])
-        for item in present[start : start + _BLOCK_ITEMS]:
-            found = [other for other in recommender.similar(item, k) if other.score > 0 and other.item in may_be]
-            found = found[:neighbours]
+        block = present[start : start + _BLOCK_ITEMS]
+        for item, found in recommender.similar_many(block, k, candidates=present).items():
             columns[0].extend([item] * len(found))
             columns[1].extend(other.item for other in found)
             columns[2].extend(range(1, len(found) + 1))
@@ -225,7 +200,10 @@ def _find_similar(recommender: Recommender, present: Sequence[str], neighbours: 
         yield pa.Table.from_arrays(arrays, schema=_LISTS)
 
 
-def _recommend(recommender: Recommender, users: Sequence[str], present: Sequence[str], k: int) -> Iterator[pa.Table]:
+def find_recommendations(
+    recommender: Recommender, users: Sequence[str], present: Sequence[str], k: int
+) -> Iterator[pa.Table]:
+    """The k best items for every user among the items that the graph has, some users at a time."""
     for start in range(0, len(users), _BLOCK_USERS):
         found = recommender.recommend_many(users[start : start + _BLOCK_USERS], k=k, candidates=present)
         yield found.select(["user", "item", "rank", "score"]).rename_columns([SOURCE, TARGET, "rank", "score"])

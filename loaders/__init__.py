@@ -28,7 +28,7 @@ def open_source(
     Args:
         name: one of `SOURCES`.
         path: the folder of the raw files; None where the source can fetch them itself.
-        schema: what the rows mean; None where the source has a schema of its own.
+        schema: the schema of the rows; None where the source has its own.
         cache_dir: the folder to keep fetched files in.
         encoding: of text files; None for UTF-8, or UTF-16 with a byte order mark.
 
@@ -48,10 +48,10 @@ def open_source(
 def read_profile(
     folder: Path, encoding: str | None = None, on_rows: Callable[[str, int], None] | None = None
 ) -> GraphProfile:
-    """Reads what a folder of CSV or Parquet tables looks like; see `loaders.profile`."""
-    from loaders import profile
+    """Reads what a folder of CSV or Parquet tables looks like; see `loaders.table_profile`."""
+    from loaders import table_profile
 
-    return profile.read_profile(folder, encoding, on_rows)
+    return table_profile.read_profile(folder, encoding, on_rows)
 
 
 __all__ = ["SOURCES", "open_source", "read_profile"]

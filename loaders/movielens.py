@@ -1,7 +1,7 @@
-"""MovieLens 100K with its Freebase knowledge graph, from the RecBole wheel, or one's own copy.
+"""MovieLens 100K with its Freebase knowledge graph, from the RecBole wheel or a copy of your own.
 
 Two layouts are read: RecBole's (ml-100k.inter, .user, .item, .kg, .link) and GroupLens' own (u.data, u.user, u.item,
-u.genre), which has no knowledge graph beyond genres. What is made of the knowledge graph:
+u.genre), which has no knowledge graph beyond genres. How the knowledge graph is read:
 
 - RecBole's ml-100k.link gives films by the ids of the later MovieLens sets (1M, 20M), which are not those of 100K: read
   as it stands it makes Titanic "The Swan Princess" (github.com/RUCAIBox/RecSysDatasets/issues/130). `movielens_ids.csv`
@@ -9,7 +9,7 @@ u.genre), which has no knowledge graph beyond genres. What is made of the knowle
 - Every entity but the films keeps its Freebase id.
 - A relation and its inverse (film.film.directed_by, film.director.film) are one edge type, each pair once.
 - Triples of films that are not linked are left out; so are sequels unless both films are.
-- The genre "unknown" is no genre, and a year that is not a number ("unkonwn", "V") is missing.
+- The genre "unknown" is left out, and a year that is not a number ("unkonwn", "V") is missing.
 """
 
 import csv
@@ -111,9 +111,10 @@ def fetch_wheel(cache_dir: Path) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         fetched = Path(temporary, WHEEL)
         if done.returncode or not fetched.is_file():
-            said = (done.stderr or done.stdout).strip().splitlines()
+            output = (done.stderr or done.stdout).strip().splitlines()
             raise CatalogueError(
-                f"cannot fetch MovieLens 100K: pip download recbole==1.2.1 failed ({said[-1] if said else 'silent'}); "
+                "cannot fetch MovieLens 100K: pip download recbole==1.2.1 failed "
+                f"({output[-1] if output else 'no output'}); "
                 "connect to a package index, or give your own copy by --path DIR"
             )
         digest = _hash_file(fetched)

@@ -1,8 +1,8 @@
-"""One's own catalogue: a folder of CSV or Parquet files, and a schema that says what they mean.
+"""A catalogue of your own: a folder of CSV or Parquet files, and a schema for them.
 
-A table is named as its node type or edge type: rated.csv, rated.tsv, rated.csv.gz, rated.tsv.gz or rated.parquet, or in
-parts: rated.1.csv, rated-2024.csv, or any of these formats in a folder rated/. CSV files have a header; the delimiter
-is found among , ; tab and |; fields may be quoted by " and then hold line breaks. All values are read as text, so that
+A table has the name of its node type or edge type: rated.csv, rated.tsv, rated.csv.gz, rated.tsv.gz or rated.parquet,
+or in parts: rated.1.csv, rated-2024.csv, or any of these formats in a folder rated/. CSV files have a header; the
+delimiter is found among , ; tab and |; quoted fields (") may hold line breaks. All values are read as text, so that
 ids stay as they are. Files are read by blocks and may be larger than memory.
 """
 
@@ -18,8 +18,8 @@ import pyarrow.csv as pv
 import pyarrow.parquet as pq
 
 from graph_schema import CatalogueError, CatalogueSchema, EdgeType
+from graph_schema.column_names import rename_ends
 from graph_schema.sources import BrokenRow, RawBatch
-from graph_schema.staging import rename_ends
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 DELIMITERS = (",", ";", "\t", "|")
@@ -35,7 +35,7 @@ def open_source(
 
     Args:
         path: the folder.
-        schema: what the tables mean.
+        schema: the schema of the tables.
         cache_dir: not used.
         encoding: of CSV files; None for UTF-8, or UTF-16 with a byte order mark.
 
@@ -46,9 +46,7 @@ def open_source(
         missing = " and ".join(
             option for option, value in (("--path DIR", path), ("--schema FILE.toml", schema)) if not value
         )
-        raise CatalogueError(
-            f"the source 'tabular' needs {missing}: a folder of CSV or Parquet files and what they mean"
-        )
+        raise CatalogueError(f"the source 'tabular' needs {missing}: a folder of CSV or Parquet files and their schema")
     if not path.is_dir():
         raise CatalogueError(f"no folder {path}; expected one with a CSV or Parquet file per node type and edge type")
     shared = sorted(set(schema.nodes) & set(schema.edges))
@@ -73,7 +71,7 @@ class TabularSource:
     """The rows of CSV and Parquet files.
 
     Attributes:
-        schema: what they mean.
+        schema: their schema.
         files: node type or edge type -> its files, in the order in which they are read.
         encoding: of CSV files; None for UTF-8, or UTF-16 with a byte order mark.
     """
@@ -104,7 +102,7 @@ class TabularSource:
 def read_file(
     file: Path, encoding: str | None, count_known: Callable[[list[str]], int], expected: str
 ) -> Iterator[RawBatch]:
-    """Reads a CSV or Parquet file by blocks, all columns that it has.
+    """Reads all columns of a CSV or Parquet file, by blocks.
 
     Args:
         file: the file, by its name's ending CSV (maybe compressed) or Parquet.
@@ -144,7 +142,7 @@ def find_files(folder: Path, names: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def find_suffix(name: str) -> str | None:
-    """The ending that makes a file a table; None where it is none."""
+    """The ending that makes a file a table; None: the file is not a table."""
     return next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(suffix)), None)
 
 
@@ -186,7 +184,7 @@ def _read_csv(
             parse_options=pv.ParseOptions(
                 delimiter=delimiter,
                 newlines_in_values=True,
-                ignore_empty_lines=False,  # else rows are numbered without them
+                ignore_empty_lines=False,  # else they would be missing from the row numbers
                 invalid_row_handler=note_broken,
             ),
             convert_options=pv.ConvertOptions(
@@ -252,4 +250,4 @@ def _explain(error: pa.ArrowInvalid) -> str:
         return f"it is not UTF-8 ({text}); name its encoding, as in --encoding latin-1"
     if "straddling" in text or "out of sync" in text:
         return f"a row is longer than {BLOCK_BYTES >> 20} MiB; expected a closing quote before that"
-    return f"{text}; expected a CSV or Parquet file that is whole"
+    return f"{text}; expected a complete CSV or Parquet file"

@@ -3,8 +3,9 @@
 The ```python and ```bash blocks of a file run in order, in one folder; the Python ones share a namespace, each bash
 block is a shell of its own. An HTML comment right before a block may say otherwise: `<!-- not run: reason -->` leaves
 it out, `<!-- file: NAME -->` writes it, of whatever language, to a file in that folder, and `<!-- needs: NAME -->`
-leaves it out where the environment has no such variable. The ```cypher blocks are run on the server that NEO4J_URI
-names, with parameters as in the bookshop, and must find something.
+leaves it out where the environment has no such variable. A page that begins with `<!-- after: README.md -->` goes on
+where README.md ends, in the same folder and namespace. The ```cypher blocks are run on the server that NEO4J_URI names,
+with parameters as in the bookshop, and must find something.
 """
 
 import os
@@ -19,8 +20,9 @@ from neo4j_server import GIVEN_URL, SERVE
 
 import kgrec
 from graph_schema import CatalogueError, CatalogueSchema
+from kgrec.store.neo4j.backend_queries import describe_queries
 from kgrec.store.neo4j.connection import Connection
-from kgrec.store.neo4j.release import Version, describe_queries
+from kgrec.store.neo4j.release import Version
 from loaders import open_source
 
 ROOT = Path(__file__).parents[1]
@@ -56,9 +58,8 @@ def read_blocks(text: str) -> list[Block]:
     return blocks
 
 
-def run_blocks(document: Path, blocks: list[Block], folder: Path) -> None:
+def run_blocks(document: Path, blocks: list[Block], folder: Path, namespace: dict[str, object]) -> None:
     """Runs blocks in a folder that is the working directory already; what fails is named by document and line."""
-    namespace: dict[str, object] = {"__name__": "__main__"}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for block in blocks:
         if block.file is not None:
@@ -83,8 +84,9 @@ def run_blocks(document: Path, blocks: list[Block], folder: Path) -> None:
             assert done.returncode == 0, said
 
 
-DOCUMENTS = [path for path in (README, *sorted((ROOT / "docs").glob("*.md"))) if path.exists()]
-WITH_BLOCKS = [path for path in DOCUMENTS if path == README or read_blocks(path.read_text(encoding="utf-8"))]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+AFTER_README = [path for path in PAGES if path.read_text(encoding="utf-8").startswith("<!-- after: README.md -->\n")]
+ALONE = [path for path in PAGES if path not in AFTER_README and read_blocks(path.read_text(encoding="utf-8"))]
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +106,20 @@ def _neo4j(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("_movielens", "_neo4j")
-@pytest.mark.parametrize("document", WITH_BLOCKS, ids=lambda path: path.name)
-def test_documents_run_as_they_stand(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = read_blocks(document.read_text(encoding="utf-8"))
-    assert {block.language for block in blocks} >= {"bash", "python"} or document != README
+@pytest.mark.parametrize(
+    "documents", [[README, *AFTER_README], *([page] for page in ALONE)], ids=lambda pages: pages[0].name
+)
+def test_documents_run_as_they_stand(documents: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    run_blocks(document, blocks, tmp_path)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for document in documents:
+        blocks = read_blocks(document.read_text(encoding="utf-8"))
+        assert {block.language for block in blocks} >= {"bash", "python"} or document != README
+        run_blocks(document, blocks, tmp_path, namespace)
+
+
+def test_three_pages_go_on_where_the_readme_ends() -> None:
+    assert [page.name for page in AFTER_README] == ["catalogue.md", "neo4j.md", "python.md"]
 
 
 SAMPLE = """\
@@ -142,20 +152,21 @@ def test_blocks_run_in_order_in_one_folder_and_namespace(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     blocks = read_blocks(SAMPLE)
     assert [block.line for block in blocks] == [3, 7, 14, 21]
-    run_blocks(tmp_path / "sample.md", blocks, tmp_path)
+    run_blocks(tmp_path / "sample.md", blocks, tmp_path, {})
     assert (tmp_path / "twice.txt").read_text() == "4"
 
 
 @pytest.mark.parametrize("failing", ["```bash\nfalse\ntrue\n```\n", "```bash\nfalse | true\n```\n"])
 def test_a_failing_block_fails(failing: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"sample.md:2 ended with 1"):
-        run_blocks(tmp_path / "sample.md", read_blocks(failing), tmp_path)
+        run_blocks(tmp_path / "sample.md", read_blocks(failing), tmp_path, {})
 
 
 def test_the_queries_shown_are_those_that_publish_prints() -> None:
-    text = README.read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "neo4j.md").read_text(encoding="utf-8")
     shown = [found.group(4) for found in FENCE.finditer(text) if found.group(3) == "cypher"]
-    schema = CatalogueSchema.parse(next(b.code for b in read_blocks(text) if b.file == "books.toml"))
+    books = next(block for block in read_blocks(README.read_text(encoding="utf-8")) if block.file == "books.toml")
+    schema = CatalogueSchema.parse(books.code)
     version = Version("kgrec-1", {}, n_vectors={"item": 1, "user": 1}, n_edges={"SIMILAR_TO": 1, "RECOMMENDED": 1})
     printed = describe_queries(schema, version, server=(5, 26)).values()
     assert [query.strip() for query in shown] == list(printed)

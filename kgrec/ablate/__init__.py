@@ -1,1 +1,1 @@
-"""Is my graph helping? What leaving out each relation, all links or all texts changes, beside a shuffled graph."""
+"""Ablation: does the graph help? Trainings without each relation, all links or all texts, and on a shuffled graph."""

@@ -12,25 +12,25 @@ from kgrec.evaluate.intervals import Interval
 
 METRICS = ("ndcg", "recall")
 LEVEL = 0.95
-_BLOCK_DRAWS = 4_000_000  # users' weights held at once
+_BLOCK_DRAWS = 4_000_000  # weights of users held at once
 _FEW = 20
-_NOTHING = 1e-12  # rounding, as a difference
+_NOTHING = 1e-12  # smaller differences are rounding
 
 
 @dataclass(frozen=True)
 class Figures:
-    """How one training did on one slice.
+    """The figures of one training on one slice.
 
     Attributes:
         name: `Slice.name`.
         title: `Slice.title`.
-        users: (n_users,) int64 rows of the users asked.
+        users: (n_users,) int64 rows of the test users.
         values: metric -> (n_users,) at k, per user.
-        n_found: (n_users,) int64: how many relevant items are in a user's first k.
-        n_relevant: (n_users,) int64: how many there are.
-        item_found: (n_candidates,) int64: in how many users' first k an item is that is relevant to them.
-        item_relevant: (n_candidates,) int64: to how many users it is relevant.
-        item_shown: (n_candidates,) int64: in how many users' first k it is.
+        n_found: (n_users,) int64: the relevant items among a user's first k.
+        n_relevant: (n_users,) int64: the relevant items of a user.
+        item_found: (n_candidates,) int64: the users with the item among their first k to whom it is relevant.
+        item_relevant: (n_candidates,) int64: the users to whom the item is relevant.
+        item_shown: (n_candidates,) int64: the users with the item among their first k.
     """
 
     name: str
@@ -54,9 +54,9 @@ class Comparison:
     Attributes:
         means: (slice name, metric, variant) -> the mean over users, then over splits.
         changes: (slice name, metric, variant) -> that variant minus the whole catalogue.
-        noise: (slice name, metric) -> how far two trainings of the whole catalogue lie apart: the root mean square.
-        critical: the intervals are this many standard errors wide to each side.
-        n_compared: how many differences the intervals hold for together.
+        noise: (slice name, metric) -> the root mean square difference between two trainings on the whole catalogue.
+        critical: half the width of the intervals, in standard errors.
+        n_compared: the number of differences for which the intervals hold together.
     """
 
     means: Mapping[tuple[str, str, Variant], float]
@@ -78,21 +78,21 @@ def compare(
 ) -> Comparison:
     """Compares variants with the whole catalogue, over the same users.
 
-    Users are resampled for all slices, splits and variants alike, and the intervals are as wide as lets all of them
-    hold together with the given chance (the max-t bootstrap: Romano and Wolf, Exact and approximate stepdown methods
-    for multiple hypothesis testing, 2005). A standard error counts three things: who happened to be asked; which
-    items they happened to be asked for, which many users share (`_item_share`); and the luck of a training, what
-    trainings of the whole catalogue differ by beyond that, in the measure that a variant moves its users as much as
-    these do (trainings of one seed share their luck where nothing else differs). With several splits it is at least
-    what the splits say. Where users or items are few, Student's distribution widens the intervals.
+    The same users are resampled for all slices, splits and variants, and the intervals are wide enough for all of them
+    to hold together with the given chance (the max-t bootstrap: Romano and Wolf, Exact and approximate stepdown methods
+    for multiple hypothesis testing, 2005). A standard error has three parts: the draw of the test users; the draw of
+    the test items, which many users share (`_item_share`); and the noise of training, by which trainings on the whole
+    catalogue differ beyond that. The last is scaled down for a variant that changes its users less than another seed
+    does. With several splits, the error is at least that between splits. With few users or items, Student's
+    distribution widens the intervals.
 
     Args:
-        measured: one for each split; each with the whole catalogue, its further trainings, and the variants.
-        slices: names of the slices compared, each in one split at least.
-        variants: what is compared with the whole catalogue.
+        measured: for each split, the whole catalogue, its repeated trainings, and the variants.
+        slices: names of the slices to compare, each in at least one split.
+        variants: the variants to compare with the whole catalogue.
         n_users: of the catalogue.
         rng: the source of the resamples.
-        n_resamples: how many there are.
+        n_resamples: how many resamples are drawn.
         level: the chance that all intervals hold.
     """
     again = [variant for variant in measured[0] if variant.training]
@@ -104,7 +104,7 @@ def compare(
     means = np.full((len(measured), len(slices), len(METRICS), len(columns)), np.nan)
     squares = np.full(means.shape, np.nan)  # mean squared differences of users from the whole catalogue
     n_moved = np.zeros(means.shape[1:], np.int64)  # users that differ from the whole catalogue
-    by_items = np.full(means.shape, np.nan)  # variance by the items asked for, as a multiple of that by the users
+    by_items = np.full(means.shape, np.nan)  # variance by the draw of items, as a multiple of that by users
     for split, place, _, values in _each(tables):
         means[split, place] = values.mean(axis=0)
         squares[split, place] = ((values - values[..., :1]) ** 2).mean(axis=0)
@@ -127,7 +127,7 @@ def compare(
     items = np.nanmean((drawn - drawn[..., :1]).var(axis=1) * by_items, axis=0)
     errors = np.sqrt(np.maximum(by_users**2 + (items + luck) / n_splits, between))
     distances = np.abs(resampled - mean_changes) / np.maximum(by_users, _NOTHING)
-    # Where hardly anybody differs, the distance is that of a count of few, and no interval could leave 0 out anyway.
+    # With hardly any changed user the distance is too coarse, and no interval could exclude 0 anyway.
     distances = np.where(n_moved >= _FEW, distances, 0)
     farthest = distances[..., compared].reshape(n_resamples, -1).max(axis=1)
     critical = max(float(np.quantile(farthest, level)), float(norm.ppf((1 + level) / 2)))
@@ -151,7 +151,7 @@ def compare(
 
 
 def _count_clusters(split: Measured, name: str) -> float:
-    """How many users are asked, or for how many items where these are fewer; no bound where the slice is missing."""
+    """The number of test users, or of test items if smaller; infinite if the slice is missing."""
     found = [
         min(len(one.users), int(np.count_nonzero(one.item_relevant))) for one in split[Variant()] if one.name == name
     ]
@@ -159,12 +159,12 @@ def _count_clusters(split: Measured, name: str) -> float:
 
 
 def _item_share(split: Measured, name: str, variant: Variant) -> float:
-    """What the choice of the items asked for adds to the variance of a difference, as a multiple of the users' part.
+    """What the draw of test items adds to the variance of a difference, as a multiple of the part of users.
 
     Both parts are those of the share of relevant pairs that is found, clustered by users and by items (Cameron, Gelbach
-    and Miller, Robust inference with multiway clustering, 2011): a few cold items that thousands of users are asked for
-    are still but a few. An item that takes another's place in the lists finds as much as that one lost, by and large,
-    so what goes with being shown, which sums to nothing, is taken out first.
+    and Miller, Robust inference with multiway clustering, 2011): a few cold items are still few with thousands of test
+    users. An item that replaces another in the lists gains about what the other loses, so the part that depends on
+    being shown, which sums to 0, is removed first.
     """
     whole, other = (next(one for one in split[which] if one.name == name) for which in (Variant(), variant))
     of_users, of_items = other.n_found - whole.n_found, other.item_found - whole.item_found
@@ -172,7 +172,7 @@ def _item_share(split: Measured, name: str, variant: Variant) -> float:
     by_users = ((of_users - change * whole.n_relevant) ** 2).sum()
     residuals, shown = of_items - change * whole.item_relevant, other.item_shown - whole.item_shown
     residuals = residuals - shown * (residuals @ shown) / max(shown @ shown, 1)
-    pairs = max(np.abs(of_users).sum(), np.abs(of_items).sum())  # at least so many are found by one and not the other
+    pairs = max(np.abs(of_users).sum(), np.abs(of_items).sum())  # pairs found by one training only, at least
     return float(max((residuals**2).sum() - pairs, 0) / by_users) if by_users else 0.0
 
 
@@ -182,7 +182,7 @@ _Tables = list[dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]]
 def _to_tables(
     split: Measured, slices: Sequence[str], columns: Sequence[Variant]
 ) -> dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Place of a slice -> its users, and their values (n_users, n_metrics, n_columns); only what the split asks."""
+    """Place of a slice -> its users, and their values (n_users, n_metrics, n_columns); only slices of the split."""
     by_name = {variant: {figures.name: figures for figures in split[variant]} for variant in columns}
     found = {}
     for place, name in enumerate(slices):
@@ -205,7 +205,7 @@ def _resample(
 ) -> NDArray[np.float64]:
     """Means over resampled users: (n_splits, n_resamples, n_slices, n_metrics, n_columns).
 
-    How often a user is drawn is Poisson, as good as a draw of n_users, and the same in all slices and splits.
+    Each user is drawn a Poisson number of times, the same in all slices and splits.
     """
     drawn = np.full((means.shape[0], n_resamples, *means.shape[1:]), np.nan)
     block = max(1, _BLOCK_DRAWS // max(n_users, 1))

@@ -1,4 +1,4 @@
-"""What a training is shown of a catalogue: less of it, or the same links rewired."""
+"""Variants of a catalogue to train on: parts of it, or its links rewired."""
 
 import copy
 import hashlib
@@ -12,18 +12,18 @@ from torch_geometric.data import HeteroData
 
 from graph_schema import SOURCE, TARGET, GraphTables
 
-_SWEEPS = 20  # swaps tried per link; 10 are enough for a graph to forget where its links were
+_SWEEPS = 20  # swaps tried per link; 10 are enough to randomise a graph
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What a training is shown.
+    """What a training sees.
 
     Attributes:
         left_out: the edge types without links.
-        texts: whether texts are shown.
+        texts: whether it sees texts.
         shuffled: whether the links are rewired at random.
-        training: 0; others are trainings of the same with another seed.
+        training: 0 for the first seed; others are repeated trainings with other seeds.
     """
 
     left_out: frozenset[str] = frozenset()
@@ -33,7 +33,7 @@ class Variant:
 
     @property
     def file_stem(self) -> str:
-        """A name for files, its own for each variant."""
+        """A file name, unique for each variant."""
         names = sorted(self.left_out)
         many = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
         parts = [
@@ -48,8 +48,8 @@ class Variant:
 def leave_out(tables: GraphTables, edge_types: Collection[str]) -> GraphTables:
     """The catalogue without the links of some edge types; all nodes stay.
 
-    Texts that are told from neighbours are no part of the tables: they are told anew, without these links, by whoever
-    builds a heterograph of what this returns.
+    Texts made from neighbours are not part of the tables: building a heterograph of the result makes them again,
+    without these links.
     """
     emptied = {name: table.slice(0, 0) if name in edge_types else table for name, table in tables.edges.items()}
     return GraphTables(tables.schema, tables.nodes, emptied)
@@ -79,16 +79,16 @@ def shuffle_links(tables: GraphTables, rng: np.random.Generator) -> GraphTables:
 def rewire(
     sources: NDArray[np.int64], targets: NDArray[np.int64], rng: np.random.Generator, *, may_loop: bool = True
 ) -> NDArray[np.int64]:
-    """Rewires links at random, each end keeping its number of links and no link being there twice.
+    """Rewires links at random, keeping the number of links of each node, and without duplicate links.
 
-    Two links (a, b) and (c, d) become (a, d) and (c, b) where neither is there yet, again and again (Maslov and
+    Two links (a, b) and (c, d) become (a, d) and (c, b) if neither exists, repeatedly (Maslov and
     Sneppen, Specificity and stability in topology of protein networks, 2002); a sweep tries disjoint pairs at once.
 
     Args:
         sources: (n,) rows.
-        targets: (n,) rows; each (source, target) is there once.
+        targets: (n,) rows; each (source, target) pair occurs once.
         rng: the source of the swaps.
-        may_loop: whether a source may be linked to the target of the same row: it may where they are of two types.
+        may_loop: whether a source may link to the target of the same row, as with two different node types.
 
     Returns:
         (n,) the new target of each link.
@@ -112,7 +112,7 @@ def rewire(
 
 
 def without_texts(data: HeteroData) -> HeteroData:
-    """The heterograph without text vectors; links and interactions are shared with it."""
+    """The heterograph without text vectors; it shares links and interactions with `data`."""
     bare = copy.copy(data)
     for node_type in bare.node_types:
         for attribute in ("x", "has_text"):

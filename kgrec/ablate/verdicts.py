@@ -1,22 +1,22 @@
-"""From differences with intervals to what a reader can do about them."""
+"""Verdicts on parts of a catalogue, from differences with intervals, and sentences about them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from kgrec.ablate.comparison import METRICS
+from kgrec.evaluate.evaluation_report import METRIC_TITLES
 from kgrec.evaluate.intervals import Interval
-from kgrec.evaluate.report import METRIC_TITLES
 
-LEAST_WHOLE = 0.1  # shares are of at least this: 2% of next to nothing cannot be measured
+LEAST_WHOLE = 0.1  # shares are relative to at least this: 2% of a tiny value cannot be measured
 _MOST_NAMED = 2
-_WORTH_TELLING = 0.1
+_WORTH_REPORTING = 0.1
 
 
 class Verdict(StrEnum):
     """What to do with a part of a catalogue."""
 
-    KEEP = "keep"  # a slice loses without it, maybe more than the tolerance
+    KEEP = "keep"  # a slice loses without it, possibly more than the tolerance
     DROP = "drop"  # a loss of more than the tolerance is ruled out in every slice
     UNDECIDED = "undecided"  # no slice is shown to lose, but a loss is not ruled out
     EMPTY = "empty"  # it has no links
@@ -24,12 +24,12 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """What leaving something out changes in one metric of one slice.
+    """The effect of leaving something out on one metric of one slice.
 
     Attributes:
         slice_title: `Slice.title`.
         metric: "ndcg" or "recall".
-        interval: of the mean difference, negative where it falls.
+        interval: of the mean difference, negative for a loss.
         whole: the metric with the whole catalogue.
     """
 
@@ -40,21 +40,21 @@ class Change:
 
     @property
     def share(self) -> float:
-        """The mean difference as a share of what the whole catalogue has."""
+        """The mean difference as a share of the metric with the whole catalogue."""
         return self.interval.mean / max(self.whole, LEAST_WHOLE)
 
     @property
     def most_lost(self) -> float:
-        """The largest share that it may fall by, 0 where it rises for sure."""
+        """The largest share that it may fall by; 0 when the whole interval is above 0."""
         return max(0.0, -self.interval.low) / max(self.whole, LEAST_WHOLE)
 
 
 def judge(changes: Sequence[Change], tolerance: float) -> Verdict:
-    """What to do with something, by what leaving it out changes.
+    """The verdict on a part of the catalogue, by the effect of leaving it out.
 
     Args:
         changes: in every metric of every slice.
-        tolerance: a loss of less than this share is none.
+        tolerance: a smaller loss does not count, as a share.
     """
     if all(change.most_lost <= tolerance for change in changes):
         return Verdict.DROP
@@ -62,100 +62,100 @@ def judge(changes: Sequence[Change], tolerance: float) -> Verdict:
 
 
 def _list_lost(changes: Sequence[Change], tolerance: float) -> list[Change]:
-    """What falls for sure, and maybe by more than the tolerance."""
+    """The changes that fall for sure, and possibly by more than the tolerance."""
     return [change for change in changes if change.interval.high < 0 and change.most_lost > tolerance]
 
 
-def tell_relation(name: str, changes: Sequence[Change], tolerance: float, k: int) -> str:
+def describe_relation(name: str, changes: Sequence[Change], tolerance: float, k: int) -> str:
     """A sentence about a relation."""
     verdict = judge(changes, tolerance)
     if verdict == Verdict.KEEP:
         lost = _list_lost(changes, tolerance)
         worst = _find_worst(lost)
-        others = f"{_name_others(lost, worst)}{_tell_gains(changes, k)}"
-        return f"`{name}` carries “{worst.slice_title}”: without it {_tell_change(worst, k)}{others}"
+        others = f"{_name_others(lost, worst)}{_describe_gains(changes, k)}"
+        return f"`{name}` carries “{worst.slice_title}”: without it {_describe_change(worst, k)}{others}"
     lead = "drop" if verdict == Verdict.DROP else "undecided about"
-    return f"{lead} `{name}`: without it {_tell_effect(changes, tolerance, k)}"
+    return f"{lead} `{name}`: without it {_describe_effect(changes, tolerance, k)}"
 
 
-def tell_together(names: Sequence[str], changes: Sequence[Change], tolerance: float, k: int) -> str:
-    """A sentence about the relations that can go one by one, left out all at once."""
-    told = ", ".join(f"`{name}`" for name in names)
+def describe_together(names: Sequence[str], changes: Sequence[Change], tolerance: float, k: int) -> str:
+    """A sentence about all droppable relations, left out at once."""
+    joined = ", ".join(f"`{name}`" for name in names)
     lead = {
-        Verdict.DROP: f"{told} can go together",
-        Verdict.KEEP: f"{told} can go one by one but not together (drop one, then ask again)",
-    }.get(judge(changes, tolerance), f"{told} can go one by one; whether they can together is undecided")
-    return f"{lead}: without them {_tell_effect(changes, tolerance, k)}"
+        Verdict.DROP: f"{joined} can go together",
+        Verdict.KEEP: f"{joined} can go one by one but not together (drop one, then run `kgrec ablate` again)",
+    }.get(judge(changes, tolerance), f"{joined} can go one by one; whether they can go together is undecided")
+    return f"{lead}: without them {_describe_effect(changes, tolerance, k)}"
 
 
-def tell_shuffled(changes: Sequence[Change], without_links: Sequence[Change], tolerance: float, k: int) -> str:
-    """A sentence about the links, beside as many links at random.
+def describe_shuffled(changes: Sequence[Change], without_links: Sequence[Change], tolerance: float, k: int) -> str:
+    """A sentence about the links, compared with as many links at random.
 
     Args:
-        changes: what shuffling the links changes.
-        without_links: what leaving them out changes.
-        tolerance: a loss of less than this share is none.
+        changes: the effect of shuffling the links.
+        without_links: the effect of leaving them out.
+        tolerance: a smaller loss does not count, as a share.
         k: list length of the metrics.
     """
     lead = {
         Verdict.KEEP: "your graph helps",
         Verdict.DROP: "your graph helps no more than a shuffled one",
-    }.get(judge(changes, tolerance), "as far as this can tell, your graph helps no more than a shuffled one")
-    told = f"{lead}: with its links shuffled {_tell_effect(changes, tolerance, k)}"
+    }.get(judge(changes, tolerance), "your graph is not shown to help more than a shuffled one")
+    sentence = f"{lead}: with its links shuffled {_describe_effect(changes, tolerance, k)}"
     lost = _list_lost(changes, tolerance)
     if not lost:
-        return told
+        return sentence
     worst = _find_worst(lost)
     bare = next(one for one in without_links if (one.slice_title, one.metric) == (worst.slice_title, worst.metric))
     left = 1 - worst.interval.mean / bare.interval.mean if bare.interval.high < 0 else 0.0
-    if left < _WORTH_TELLING:
-        return told
-    return f"{told}; {left:.0%} of what the links add there is how many an item has, which shuffling keeps"
+    if left < _WORTH_REPORTING:
+        return sentence
+    return f"{sentence}; {left:.0%} of the gain there comes from the number of links of an item, which shuffling keeps"
 
 
-def tell_part(what: str, changes: Sequence[Change], tolerance: float, k: int) -> str:
+def describe_part(what: str, changes: Sequence[Change], tolerance: float, k: int) -> str:
     """A sentence about all texts, all links, or both."""
-    return f"{what}: without them {_tell_effect(changes, tolerance, k)}"
+    return f"{what}: without them {_describe_effect(changes, tolerance, k)}"
 
 
-def tell_undecided(most_lost: Mapping[str, float]) -> str:
-    """One sentence about all relations that nothing can be said of.
+def describe_undecided(most_lost: Mapping[str, float]) -> str:
+    """One sentence about all undecided relations.
 
     Args:
         most_lost: relation -> the largest share that a slice may lose without it.
     """
-    told = ", ".join(f"`{name}` ({share:.0%})" for name, share in most_lost.items())
-    return f"undecided: {told}: no slice is shown to lose, but one may, by up to as much; more splits tell more"
+    names = ", ".join(f"`{name}` ({share:.0%})" for name, share in most_lost.items())
+    return f"undecided: {names}: no slice is shown to lose, but one may, by up to this share; more splits narrow it"
 
 
-def _tell_effect(changes: Sequence[Change], tolerance: float, k: int) -> str:
+def _describe_effect(changes: Sequence[Change], tolerance: float, k: int) -> str:
     lost = _list_lost(changes, tolerance)
     if lost:
         worst = _find_worst(lost)
-        others = f"{_name_others(lost, worst)}{_tell_gains(changes, k)}"
-        return f"{_tell_change(worst, k)} in “{worst.slice_title}”{others}"
+        others = f"{_name_others(lost, worst)}{_describe_gains(changes, k)}"
+        return f"{_describe_change(worst, k)} in “{worst.slice_title}”{others}"
     widest = max(changes, key=lambda change: change.most_lost)
-    told = f"no slice is shown to lose, but “{widest.slice_title}” may, by up to {widest.most_lost:.0%}"
+    effect = f"no slice is shown to lose, but “{widest.slice_title}” may, by up to {widest.most_lost:.0%}"
     if widest.most_lost <= tolerance:
-        told = f"no slice loses (more than {widest.most_lost:.1%} is ruled out in each)"
-    return f"{told}{_tell_gains(changes, k)}"
+        effect = f"no slice loses (more than {widest.most_lost:.1%} is ruled out in each)"
+    return f"{effect}{_describe_gains(changes, k)}"
 
 
 def _find_worst(lost: Sequence[Change]) -> Change:
-    """The largest share, in the first metric that any is lost in."""
+    """The largest loss, in the first metric with a loss."""
     metric = min((change.metric for change in lost), key=METRICS.index)
     return min((change for change in lost if change.metric == metric), key=lambda change: change.share)
 
 
-def _tell_gains(changes: Sequence[Change], k: int) -> str:
+def _describe_gains(changes: Sequence[Change], k: int) -> str:
     gained = [change for change in changes if change.interval.low > 0]
     if not gained:
         return ""
     best = max(gained, key=lambda change: change.share)
-    return f"; {_tell_change(best, k)} in “{best.slice_title}”"
+    return f"; {_describe_change(best, k)} in “{best.slice_title}”"
 
 
-def _tell_change(change: Change, k: int) -> str:
+def _describe_change(change: Change, k: int) -> str:
     found = change.interval
     verb, size, low, high = "rises", found.mean, found.low, found.high
     if found.mean < 0:

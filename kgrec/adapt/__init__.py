@@ -1,1 +1,1 @@
-"""Adaptation: a language model learns from a catalogue's graph and likes, few weights of it, if validation likes it."""
+"""Adaptation: tunes a few weights of a language model on a catalogue's links and likes, if validation improves."""

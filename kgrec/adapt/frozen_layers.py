@@ -1,4 +1,4 @@
-"""What the layers below the tuned ones make of each text: it never changes, so a step need not compute it again."""
+"""The states of texts above the frozen layers: they never change, so no step computes them again."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from kgrec.adapt.tuning import list_layers
+from kgrec.adapt.tuned_weights import list_layers
 from kgrec.text.language_model import LanguageModel
 
 _MOST_BYTES = 1 << 30
-_SAME = 1e-3  # the most that a number of a vector may change when a computed state is taken from here
+_SAME = 1e-3  # the largest change of a vector's entry when its states are taken from here
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class FrozenStates:
 
     @contextmanager
     def standing_in(self) -> Iterator[None]:
-        """While it is open the network, asked for just these texts, computes what is above the frozen layers only."""
+        """While it is open, the network embeds exactly these texts, and skips the frozen layers."""
         padded = nn.utils.rnn.pad_sequence(list(self.states), batch_first=True)
         for layer in self.layers:
             layer.__dict__["forward"] = lambda *_, **__: padded
@@ -46,7 +46,7 @@ class FrozenStates:
 def compute_frozen_states(
     model: LanguageModel, tokens: Sequence[list[int]], chunks: Sequence[Iterable[int]]
 ) -> FrozenStates | None:
-    """Computes what the frozen layers make of texts.
+    """Computes the states of texts above the frozen layers.
 
     Args:
         model: the language model; its network is the tuned one.
@@ -54,8 +54,8 @@ def compute_frozen_states(
         chunks: the places in `tokens` that are computed together; the states of others stay empty.
 
     Returns:
-        None where no layer is frozen from the first on, where the states would take more than a gigabyte, or where the
-        network does not let them stand in.
+        The states; None where the first layer is not frozen, where they would take more than a gigabyte, or where the
+        network gives other vectors with them.
     """
     layers = _find_frozen_layers(model.network)
     if not layers:
@@ -79,7 +79,7 @@ def compute_frozen_states(
 
 
 def _find_frozen_layers(network: nn.Module) -> list[nn.Module]:
-    """The first layers, if nothing in them and below them is tuned."""
+    """The layers below the first tuned one; none where weights outside the layers are tuned."""
     layers = list_layers(network)
     tuned = [sum(weight.requires_grad for weight in layer.parameters()) for layer in layers]
     elsewhere = sum(weight.requires_grad for weight in network.parameters()) - sum(tuned)
@@ -87,7 +87,7 @@ def _find_frozen_layers(network: nn.Module) -> list[nn.Module]:
 
 
 def _watch(layer: nn.Module, model: LanguageModel, texts: list[list[int]]) -> tuple[Tensor, Tensor | None]:
-    """Vectors of texts, and what a layer made of them; None where that is no (texts, tokens, width) tensor."""
+    """The vectors of texts, and a layer's output; None where that is no (texts, tokens, width) tensor."""
     seen: list[object] = []
     hook = layer.register_forward_hook(lambda _, __, output: seen.append(output))
     try:

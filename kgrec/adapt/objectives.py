@@ -1,4 +1,4 @@
-"""What adaptation minimises: pure functions of the unit vectors of a batch of texts."""
+"""The objectives of adaptation: pure functions of the unit vectors of a batch of texts."""
 
 import math
 
@@ -6,23 +6,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_HIDDEN = -1e4  # a text against itself
-_WARMER = tuple(2 ** (half / 2) for half in range(1, 9))  # times a temperature that is too low
+_HIDDEN = -1e4  # the logit of a text with itself
+_WARMER = tuple(2 ** (half / 2) for half in range(1, 9))  # factors for a temperature that is too low
 
 
 def contrast(vectors: Tensor, likeness: Tensor, temperature: float) -> Tensor:
-    """Draws texts to those that they are alike to, among all texts of the batch.
+    """Pulls similar texts together, among all texts of the batch.
 
     The cross entropy between softmax(cosines / temperature) and each row of `likeness` as a distribution: InfoNCE
     (van den Oord et al. 2018) with every positive of the batch and no false negative.
 
     Args:
         vectors: (n, dim) float32 unit rows.
-        likeness: (n, n) float32, 0 or more; the diagonal is not read, and rows without likeness are left out.
-        temperature: see above.
+        likeness: (n, n) float32, 0 or more; the diagonal is not read, and rows of zeros are left out.
+        temperature: of the softmax.
 
     Returns:
-        A scalar; 0 where nothing is alike.
+        A scalar; 0 where all of `likeness` is 0.
     """
     target = likeness.clone().fill_diagonal_(0)
     total = target.sum(dim=1, keepdim=True)
@@ -34,18 +34,18 @@ def contrast(vectors: Tensor, likeness: Tensor, temperature: float) -> Tensor:
 
 
 def fit_temperature(vectors: Tensor, likeness: Tensor, temperature: float) -> float:
-    """The temperature of `contrast`, or up to 16 times as much where the texts tell likeness worse than chance at it.
+    """Raises the temperature of `contrast`, up to 16 times, where its loss before training is above chance.
 
-    There the quickest way down is to draw all texts to one point, where each is as near to each, the loss is that of
-    chance, log(n - 1), and no gradient leads away. So it is where most people like the same items.
+    At such a temperature training collapses all texts into one point: there the loss is that of chance, log(n - 1), and
+    no gradient leads away. Catalogues where most people like the same items are prone to it.
 
     Args:
         vectors: (n, dim) float32 unit rows, before training.
         likeness: (n, n) float32, 0 or more.
-        temperature: the one to begin with.
+        temperature: to start with.
 
     Returns:
-        The one given, or that of the higher ones which has the least loss.
+        The given temperature where its loss is at most chance, else the higher one with the least loss.
     """
 
     def lose(tried: float) -> float:
@@ -57,7 +57,7 @@ def fit_temperature(vectors: Tensor, likeness: Tensor, temperature: float) -> fl
 
 
 def autoencode(vectors: Tensor, likes: Tensor) -> Tensor:
-    """Tells each user's likes from their other likes: | x / |x| - y / |y| |^2 with y = x (A A' - I).
+    """Predicts each user's likes from their other likes: | x / |x| - y / |y| |^2 with y = x (A A' - I).
 
     ELSA's loss (Vančura et al., "Scalable linear shallow autoencoder", 2022) with text vectors as A, as beeFormer
     (Vančura et al. 2024) trains it.
@@ -72,32 +72,32 @@ def autoencode(vectors: Tensor, likes: Tensor) -> Tensor:
     likes = likes[likes.sum(dim=1) > 1]
     if not len(likes):
         return vectors.sum() * 0
-    told = likes @ vectors @ vectors.T - likes
-    return (functional.normalize(likes, dim=1) - functional.normalize(told, dim=1)).square().sum(dim=1).mean()
+    predicted = likes @ vectors @ vectors.T - likes
+    return (functional.normalize(likes, dim=1) - functional.normalize(predicted, dim=1)).square().sum(dim=1).mean()
 
 
 def distil(vectors: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Makes texts as near to each other as the teacher's vectors are: cross entropy of the two softmax rows.
+    """Matches the similarities of texts to those of the teacher's vectors: cross entropy of the two softmax rows.
 
     Args:
         vectors: (n, dim) float32 unit rows.
         teacher: (n, width) float32 unit rows; rows of zeros are left out.
-        temperature: of both.
+        temperature: of both softmaxes.
     """
     known = teacher.any(dim=1)
     target = (teacher @ teacher.T / temperature).fill_diagonal_(_HIDDEN).softmax(dim=1)
     return contrast(vectors, target * known[:, None] * known, temperature)
 
 
-def tell_relations(vectors: Tensor, sources: Tensor, targets: Tensor, relations: Tensor, teller: nn.Linear) -> Tensor:
-    """Cross entropy of telling which relation links two texts from their vectors' product and difference.
+def classify_relations(vectors: Tensor, sources: Tensor, targets: Tensor, relations: Tensor, head: nn.Linear) -> Tensor:
+    """Predicts which relation links two texts from the product and difference of their vectors: cross entropy.
 
     Args:
         vectors: (n, dim) float32 unit rows.
         sources: (n_pairs,) int64 rows.
         targets: (n_pairs,) int64 rows.
-        relations: (n_pairs,) int64; the last class of `teller` stands for no relation.
-        teller: from 2 dim to the relations.
+        relations: (n_pairs,) int64; the last class of `head` means no relation.
+        head: from 2 dim to the relations.
     """
     a, b = vectors[sources], vectors[targets]
-    return functional.cross_entropy(teller(torch.cat([a * b, a - b], dim=1) * vectors.shape[1] ** 0.5), relations)
+    return functional.cross_entropy(head(torch.cat([a * b, a - b], dim=1) * vectors.shape[1] ** 0.5), relations)

@@ -1,4 +1,4 @@
-"""A bundle: a trained model with all that answering needs."""
+"""A bundle: a trained model with everything that it needs to answer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +12,19 @@ from graph_schema import CatalogueSchema
 from kgrec.config import TrainConfig
 from kgrec.ids import IdMap
 from kgrec.model.model import Model
+from kgrec.text.adapter import Adapter
 from kgrec.text.encoder import TextEncoder, load_config_encoder
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """What training learned from, which later changes are measured against, and how often the bundle was synced since.
+    """The size of what training learned from, to measure later changes against, and the syncs since.
 
     Attributes:
-        n_likes: likes that it learned from.
-        n_items: items that anybody liked, so that their vectors were learned.
-        n_syncs: times that `kgrec sync` changed the bundle since.
-        synced_at: UTC seconds of the last of them; None: never.
+        n_likes: likes in training.
+        n_items: items with at least one like, whose vectors were learned.
+        n_syncs: times that `kgrec sync` changed the bundle.
+        synced_at: UTC seconds of the last sync; None: never.
     """
 
     n_likes: int
@@ -33,13 +34,13 @@ class Lineage:
 
     @classmethod
     def of(cls, model: Model) -> "Lineage":
-        """That of a model whose items are still those of its training."""
+        """The lineage of a model that has not changed since its training."""
         return cls(int(model.n_likes.sum()), int((~model.cold).sum()))
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """All that a Recommender answers from.
+    """Everything that a Recommender answers from.
 
     Attributes:
         schema: the catalogue's schema.
@@ -60,6 +61,8 @@ class Bundle:
         lineage: what it was trained on, in numbers.
         contents: node type, users aside -> (n,) int64, a hash per row of what the model reads of a node, its name and
             texts; rows past its end are unknown.
+        adapter: the adapter of the text encoder, None without one. It is in memory, so that a loaded bundle can encode
+            whatever happens to its folder.
     """
 
     schema: CatalogueSchema
@@ -79,6 +82,7 @@ class Bundle:
     trained_at: int
     lineage: Lineage
     contents: Mapping[str, NDArray[np.int64]]
+    adapter: Adapter | None = None
 
     @property
     def users(self) -> IdMap:
@@ -97,6 +101,6 @@ def load_bundle_encoder(bundle: Bundle) -> TextEncoder:
     Raises:
         TextError: it cannot be loaded.
     """
-    # What it computes with is not the bundle's: who answers may have no GPU and none of the extras.
+    # The machine that answers may lack the training machine's GPU and extras.
     own = {"encoder": bundle.encoder_name, "encoder_backend": "torch", "device": "cpu"}
-    return load_config_encoder(bundle.config.model_copy(update=own))
+    return load_config_encoder(bundle.config.model_copy(update=own), bundle.adapter)

@@ -1,94 +1,97 @@
-"""A bundle's folder: its files are written so that no crash and no second saver breaks them, and opened with care.
+"""Folders that are replaced whole: no crash and no second process leaves or reads half of one.
 
-The folder holds `bundle.json`, the file of packed tensors that it names, and the adapter's folder, if there is one. A
-saver holds the lock `.lock`, writes into a folder `.writing-*`, moves the tensors and the adapter from there, and
-replaces `bundle.json` last, in one step. All of it is on the disk before. Readers take no lock, since a bundle may lie
-on a read-only disk.
+A folder holds a manifest and the files that it names, whose names contain a hash of their content. A saver holds the
+lock `.lock`, writes into a folder `.writing-*`, moves the named files from there, and replaces the manifest last, in
+one step. Each file is flushed to the disk before it is moved. Readers take no lock, since the disk may be read-only.
 """
 
 import errno
-import hashlib
-import io
 import os
 import platform
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from kgrec.errors import BundleError
-from kgrec.text.language_model import ADAPTER_FILE, ADAPTER_FILES
+from kgrec.errors import BundleError, KgrecError
 
 MANIFEST = "bundle.json"
+WAIT_S = 60.0  # for another process that writes the same folder: a save takes a second or two
+_TRIES = 20  # to move a file
 _LOCK, _WRITING = ".lock", ".writing-"
-_TENSORS, _ADAPTER = "tensors-{}.safetensors.zst", "adapter-{}"
-_NAMES = {form: re.compile(re.escape(form).replace(r"\{\}", "[0-9a-f]{16}")) for form in (_TENSORS, _ADAPTER)}
+_TENSORS = "tensors-{}.safetensors.zst"
+_TENSORS_NAME = re.compile(re.escape(_TENSORS).replace(r"\{\}", "[0-9a-f]{16}"))
 _MAX_MANIFEST = 2**26  # bytes; it has some thousands
-_COPY = "copy all of its files, or train again"
-_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP)
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
-def check_folder(path: Path) -> None:
-    """Checks that a bundle may be written to a folder: it is new, empty, a bundle's or left by an interrupted save.
+@dataclass(frozen=True)
+class FolderKind:
+    """A kind of folder that is replaced whole.
+
+    Attributes:
+        name: what people call it.
+        manifest: the name of its manifest.
+        is_named_file: whether a file has a name that only a manifest gives.
+        error: what is raised.
+        leftovers: names that an interrupted run may leave in the folder.
+    """
+
+    name: str
+    manifest: str
+    is_named_file: Callable[[str], bool]
+    error: type[KgrecError]
+    leftovers: tuple[str, ...] = ()
+
+
+def _is_tensors(name: str) -> bool:
+    return _TENSORS_NAME.fullmatch(name) is not None
+
+
+BUNDLE = FolderKind("bundle", MANIFEST, _is_tensors, BundleError)
+
+
+def check_folder(path: Path, kind: FolderKind = BUNDLE) -> None:
+    """Checks that a folder may be written to: it is new, empty, of this kind, or left by an interrupted save.
 
     Raises:
-        BundleError: it holds something else, is a file, or may not be read.
+        KgrecError: it holds something else, is a file, or cannot be read.
     """
     try:
-        if not path.exists() or (path / MANIFEST).exists():
+        if not path.exists() or (path / kind.manifest).exists():
             return
-        if path.is_dir() and all(map(_is_left, path.iterdir())):
+        if path.is_dir() and all(_is_left(entry.name, kind) for entry in path.iterdir()):
             return
     except OSError as error:
-        raise BundleError(f"cannot read {path}: {error}; expected a folder that can be read and written") from error
-    raise BundleError(f"{path} is there and is no bundle; expected a new folder, an empty one or a bundle's")
+        raise kind.error(f"cannot read {path}: {error}; expected a folder that can be read and written") from error
+    raise kind.error(f"{path} exists and is no {kind.name}; expected a new folder, an empty one or a {kind.name}'s own")
 
 
-def _is_left(entry: Path) -> bool:
-    return entry.name == _LOCK or entry.name.startswith(_WRITING) or _is_part(entry)
-
-
-def _is_part(entry: Path) -> bool:
-    return any(name.fullmatch(entry.name) for name in _NAMES.values())
-
-
-def name_tensors(sha256: str) -> str:
-    """The name of the file of tensors with a SHA-256."""
-    return _TENSORS.format(sha256[:16])
-
-
-def name_adapter(adapter: Path) -> str:
-    """The name that the folder of an adapter has in a bundle, by the content of its files.
-
-    Raises:
-        OSError: one of them cannot be read.
-    """
-    digest = hashlib.sha256()
-    for name in (ADAPTER_FILE, *ADAPTER_FILES):
-        with (adapter / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return _ADAPTER.format(digest.hexdigest()[:16])
+def _is_left(name: str, kind: FolderKind) -> bool:
+    return name == _LOCK or name.startswith(_WRITING) or kind.is_named_file(name) or name in kind.leftovers
 
 
 def write_folder(
-    path: Path, manifest: bytes, tensors: tuple[str, bytes], adapter: tuple[str, Path] | None, wait_s: float
+    path: Path, manifest: bytes, files: Mapping[str, bytes], kind: FolderKind = BUNDLE, wait_s: float = WAIT_S
 ) -> None:
-    """Writes the files of a bundle in place of those that are there.
+    """Replaces the content of a folder.
 
     Args:
         path: the folder; it is made if it is missing.
-        manifest: the content of `bundle.json`.
-        tensors: the name and the content of the file of tensors.
-        adapter: the adapter's name in the bundle, and the folder to copy it from; None: there is none.
-        wait_s: how long to wait while another process writes the bundle, in seconds.
+        manifest: the content of its manifest.
+        files: name -> content of the files that the manifest names.
+        kind: of the folder.
+        wait_s: how long to wait while another process writes there, in seconds.
 
     Raises:
-        BundleError: the folder cannot be written, or another process is still writing it.
+        KgrecError: the folder cannot be written, or another process is still writing it.
     """
     try:
         new = [folder for folder in (path, *path.parents) if not folder.exists()]
@@ -96,15 +99,17 @@ def write_folder(
         for folder in new:
             _sync_folder(folder.parent)
         with FileLock(path / _LOCK, timeout=wait_s):
-            _replace_files(path, manifest, tensors, adapter)
+            _replace_files(path, manifest, files, kind)
     except Timeout as error:
         savers = " and ".join(map(_name_saver, _find_writing(path))) or "another process"
-        raise BundleError(
-            f"{savers} is still writing the bundle {path} after {wait_s:g} s; expected it to be done: wait for it to "
-            f"end, or stop it, and save again"
+        raise kind.error(
+            f"{savers} is still writing the {kind.name} {path} after {wait_s:g} s; expected it to be done: wait for it "
+            f"to end, or stop it, and save again"
         ) from error
     except OSError as error:
-        raise BundleError(f"cannot write the bundle {path}: {error}; expected a folder that can be written") from error
+        raise kind.error(
+            f"cannot write the {kind.name} {path}: {error}; expected a folder that can be written"
+        ) from error
 
 
 def _find_writing(path: Path) -> list[Path]:
@@ -116,49 +121,43 @@ def _name_saver(writing: Path) -> str:
     return f"process {pid} on {host}"
 
 
-def _replace_files(path: Path, manifest: bytes, tensors: tuple[str, bytes], adapter: tuple[str, Path] | None) -> None:
+def _replace_files(path: Path, manifest: bytes, files: Mapping[str, bytes], kind: FolderKind) -> None:
     _remove(_find_writing(path))
-    writing = path / f"{_WRITING}{platform.node()}-{os.getpid()}"  # tells those who wait whom they wait for
+    writing = path / f"{_WRITING}{platform.node()}-{os.getpid()}"  # shown to savers that wait
     writing.mkdir()
     try:
-        name, content = tensors
-        _write(writing / name, io.BytesIO(content))
-        (writing / name).replace(path / name)
-        kept = {name}
-        if adapter is not None:
-            _place_adapter(path, writing, *adapter)
-            kept.add(adapter[0])
+        for name, content in files.items():
+            _write(writing / name, content)
+            _move(writing / name, path / name)
         _sync_folder(path)
-        _write(writing / MANIFEST, io.BytesIO(manifest))
-        (writing / MANIFEST).replace(path / MANIFEST)
+        _write(writing / kind.manifest, manifest)
+        _move(writing / kind.manifest, path / kind.manifest)
         _sync_folder(path)
-        _remove([entry for entry in path.iterdir() if _is_part(entry) and entry.name not in kept])
+        _remove([entry for entry in path.iterdir() if kind.is_named_file(entry.name) and entry.name not in files])
     finally:
         _remove([writing])
 
 
-def _place_adapter(path: Path, writing: Path, name: str, source: Path) -> None:
-    with suppress(OSError):  # it is not there, or not all of it
-        if not (path / name).is_symlink() and name_adapter(path / name) == name:
-            return
-    (writing / name).mkdir()
-    for file in (ADAPTER_FILE, *ADAPTER_FILES):
-        with (source / file).open("rb") as content:
-            _write(writing / name / file, content)
-    _sync_folder(writing / name)
-    _remove([path / name])
-    (writing / name).replace(path / name)
-
-
-def _write(file: Path, content: BinaryIO) -> None:
+def _write(file: Path, content: bytes) -> None:
     with file.open("xb") as opened:
-        shutil.copyfileobj(content, opened)
+        opened.write(content)
         opened.flush()
         os.fsync(opened.fileno())
 
 
+def _move(source: Path, target: Path) -> None:
+    """Moves a file over another. Windows refuses while a reader has the other open, so this tries for a second."""
+    for _ in range(_TRIES - 1):
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            time.sleep(1 / _TRIES)
+    source.replace(target)
+
+
 def _sync_folder(folder: Path) -> None:
-    """Brings a folder's entries to the disk, where that can be done."""
+    """Flushes a folder's entries to the disk, where the system can."""
     try:
         opened = os.open(folder, os.O_RDONLY)
     except PermissionError:
@@ -173,7 +172,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove(entries: Iterable[Path]) -> None:
-    """Removes what no bundle needs. The next saver removes what cannot go now, as Windows keeps a file that is read."""
+    """Removes what no manifest names. Windows keeps a file that is being read; the next saver removes it."""
     for entry in entries:
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
@@ -182,11 +181,16 @@ def _remove(entries: Iterable[Path]) -> None:
                 entry.unlink()
 
 
+def name_tensors(sha256: str) -> str:
+    """The name of the file of tensors with a SHA-256."""
+    return _TENSORS.format(sha256[:16])
+
+
 def read_manifest(path: Path) -> tuple[bytes, tuple[int, int]]:
     """Reads `bundle.json`.
 
     Returns:
-        Its content, and what differs once a saver has replaced it, even by an equal one.
+        Its content, and a stamp that changes when a saver replaces it, even by an equal one.
 
     Raises:
         BundleError: there is none, it cannot be read, or is far too large.
@@ -207,43 +211,27 @@ def open_tensors(path: Path, name: object) -> Iterator[BinaryIO]:
     """Opens the file of tensors that a manifest names.
 
     Raises:
-        BundleError: it is not there, may not be read, or is no file of the bundle's own.
+        BundleError: it is missing, cannot be read, or lies outside the bundle.
     """
-    name = _check_name(path, name, _TENSORS)
-    with _open(path / name, f"the bundle {path} is incomplete: no {name}; {_COPY}") as file:
-        yield file
-
-
-def find_adapter(path: Path, name: object) -> Path:
-    """The folder of the adapter that a manifest names.
-
-    Raises:
-        BundleError: it is not whole, may not be read, or is no folder of the bundle's own.
-    """
-    adapter = path / _check_name(path, name, _ADAPTER)
-    if adapter.is_symlink():
-        raise _foreign(adapter)
-    for file in (ADAPTER_FILE, *ADAPTER_FILES):
-        with _open(adapter / file, f"the bundle {path} is incomplete: no adapter in {adapter}; {_COPY}"):
-            pass
-    return adapter
-
-
-def _check_name(path: Path, name: object, form: str) -> str:
-    if not isinstance(name, str) or not _NAMES[form].fullmatch(name):
+    if not isinstance(name, str) or not _is_tensors(name):
         raise BundleError(
             f"the bundle {path} is incomplete: {MANIFEST} names {name!r}, expected a name such as "
-            f"{form.format('0123456789abcdef')} in its own folder; {_COPY}"
+            f"{name_tensors('0123456789abcdef')} in its own folder; copy all of its files, or train again"
         )
-    return name
+    missing = f"the bundle {path} is incomplete: no {name}; copy all of its files, or train again"
+    with _open(path / name, missing) as file:
+        yield file
 
 
 @contextmanager
 def _open(file: Path, missing: str) -> Iterator[BinaryIO]:
-    """Opens a file of the bundle's own; `missing` is the error where there is none."""
+    """Opens a regular file of a bundle; `missing` is the message where there is none."""
     try:
         if not stat.S_ISREG(file.lstat().st_mode):
-            raise _foreign(file)
+            raise BundleError(
+                f"{file} is a link, or neither file nor folder; expected a file of the bundle: put a copy in its "
+                f"place, or train again"
+            )
         with file.open("rb") as opened:
             yield opened
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -255,10 +243,3 @@ def _open(file: Path, missing: str) -> Iterator[BinaryIO]:
         ) from error
     except OSError as error:
         raise BundleError(f"cannot read {file}: {error}; expected a file that can be read: use a copy") from error
-
-
-def _foreign(file: Path) -> BundleError:
-    return BundleError(
-        f"{file} is a link, or neither file nor folder; expected one of the bundle's own: put a copy in its place, "
-        f"or train again"
-    )

@@ -1,7 +1,7 @@
-"""Named tensors as one compressed file, and back: nothing is lost.
+"""Packs named tensors into one compressed file, without loss.
 
-The bytes of numbers are stored by their place, first the lowest byte of all numbers, since bytes of one place are
-alike; this makes a safetensors file, which is compressed by Zstandard (RFC 8878).
+The bytes of a tensor are regrouped by significance, the lowest byte of all numbers first, since bytes of the same
+significance are similar. The result is a safetensors file compressed by Zstandard (RFC 8878).
 """
 
 import math
@@ -22,7 +22,7 @@ _MAX_BYTES = 2**63 - 1  # of an array
 
 
 def pack_tensors(tensors: Mapping[str, Tensor]) -> tuple[bytes, dict[str, Any]]:
-    """The content of a file, and what `unpack_tensors` needs to read it, as JSON has it."""
+    """Packs tensors: the content of a file, and the layout that `unpack_tensors` needs, as JSON values."""
     shapes = {name: [str(tensor.numpy().dtype), list(tensor.shape)] for name, tensor in tensors.items()}
     planes = {name: _split(tensor) for name, tensor in tensors.items()}
     content = save(planes)
@@ -31,11 +31,11 @@ def pack_tensors(tensors: Mapping[str, Tensor]) -> tuple[bytes, dict[str, Any]]:
 
 
 def unpack_tensors(packed: bytes, about: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of a file's content; sizes that do not agree are refused before any memory is taken for them.
+    """Unpacks tensors; the sizes are checked before any memory is allocated.
 
     Raises:
         OSError, SafetensorError: it is damaged.
-        KeyError, TypeError, ValueError: it is not what `about` says.
+        KeyError, TypeError, ValueError: it does not match `about`.
     """
     size = about["unpacked_bytes"]
     _check_size(size, packed, about["tensors"])
@@ -45,7 +45,7 @@ def unpack_tensors(packed: bytes, about: Mapping[str, Any]) -> dict[str, Tensor]
 
 
 def _check_size(size: Any, packed: bytes, layout: Mapping[str, Any]) -> None:
-    """Checks that the manifest's layout, the size that it gives and the one in the frame's header agree."""
+    """Checks that the layout, the size in the manifest and the size in the frame's header agree."""
     least = sum(_count_bytes(name, dtype, shape) for name, (dtype, shape) in layout.items())
     header = 1024 + sum(256 + 6 * len(name) for name in layout)  # of safetensors: each name, as JSON, with its place
     if type(size) is not int or not least <= size <= least + header:
@@ -67,7 +67,7 @@ def _count_bytes(name: str, dtype: object, shape: Any) -> int:
 
 
 def _read_frame_size(packed: bytes) -> int:
-    """The size of what a Zstandard frame unpacks to, by its header (RFC 8878, 3.1.1.1)."""
+    """The unpacked size of a Zstandard frame, from its header (RFC 8878, 3.1.1.1)."""
     if not packed.startswith(_MAGIC):
         raise ValueError("the tensors are not compressed by Zstandard")
     header = packed[len(_MAGIC) :][:15]

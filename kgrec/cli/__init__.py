@@ -1,7 +1,16 @@
 """The command line: thin commands over the library; every error is one message and exit code 2."""
 
-# in this order `kgrec --help` lists their commands
-from kgrec.cli import catalogue, adaptation, training, tuning, ablation, answers, encoding, publishing  # noqa: F401, I001
+# `kgrec --help` lists the commands in this order
+from kgrec.cli import (  # isort: skip
+    catalogue_commands,  # noqa: F401
+    adapt_command,  # noqa: F401
+    training_commands,  # noqa: F401
+    tune_command,  # noqa: F401
+    ablate_command,  # noqa: F401
+    answer_commands,  # noqa: F401
+    encode_command,  # noqa: F401
+    publish_command,  # noqa: F401
+)
 from kgrec.cli.app import app, main, run_guarded
 
 __all__ = ["app", "main", "run_guarded"]

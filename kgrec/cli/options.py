@@ -1,4 +1,4 @@
-"""What commands are given: arguments and options that several of them share."""
+"""Arguments and options that several commands share."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +11,7 @@ STORE_HELP = "ladybug:PATH, or neo4j://HOST[:PORT][/DATABASE] (credentials in NE
 
 
 class Format(StrEnum):
-    """How results are written."""
+    """The format of results."""
 
     TABLE = "table"
     JSON = "json"
@@ -21,7 +21,7 @@ class Format(StrEnum):
 
 
 class ReportFormat(StrEnum):
-    """How a report is written."""
+    """The format of a report."""
 
     TABLE = "table"
     JSON = "json"
@@ -36,7 +36,7 @@ class LikenessBy(StrEnum):
 
 
 class FailOn(StrEnum):
-    """What makes a check fail."""
+    """The severity from which a check fails."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -44,7 +44,7 @@ class FailOn(StrEnum):
 
 
 class Backend(StrEnum):
-    """What computes a text's vector."""
+    """What runs the text encoder."""
 
     TORCH = "torch"
     OPENVINO = "openvino"
@@ -57,43 +57,41 @@ SchemaFile = Annotated[
     typer.Option(
         "--schema",
         metavar="FILE.toml",
-        help="The schema that the store must have, or what a graph means that kgrec did not load.",
+        help="The schema of a graph that kgrec did not load; else the schema that the store must have.",
     ),
 ]
 Rejects = Annotated[
     Path | None,
-    typer.Option("--rejects", metavar="FILE", help="Where bad rows of a graph go that kgrec did not load."),
+    typer.Option("--rejects", metavar="FILE", help="CSV file for the bad rows of a graph that kgrec did not load."),
 ]
 MaxRejects = Annotated[
-    float, typer.Option("--max-rejects", min=0, max=1, help="Share of bad rows above which nothing is done.")
+    float, typer.Option("--max-rejects", min=0, max=1, help="Stop when a larger share of the rows is bad.")
 ]
 Wait = Annotated[
     float,
-    typer.Option(
-        "--wait", min=0, metavar="SECONDS", envvar="KGREC_WAIT", help="How long a server may take until it answers."
-    ),
+    typer.Option("--wait", min=0, metavar="SECONDS", envvar="KGREC_WAIT", help="How long to wait for a server."),
 ]
 LiveStore = Annotated[
     str | None,
     typer.Option(
         "--store",
         metavar="STORE",
-        help=f"Where the paths in reasons are read from, as the graph is now: {STORE_HELP}. Default: the bundle.",
+        help="Take the paths in reasons from this store, as it is now. Default: from the bundle.",
     ),
 ]
-ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings of the training.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE.toml", help="The settings of the training.")]
 LogDir = Annotated[
-    Path | None, typer.Option("--log-dir", metavar="DIR", help="Losses, qualities and times for TensorBoard.")
+    Path | None, typer.Option("--log-dir", metavar="DIR", help="Write losses, scores and times for TensorBoard.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of everything drawn at random.")]
-K = Annotated[int, typer.Option("-k", help="How many recommendations.")]
-OutFormat = Annotated[Format | None, typer.Option("--format", help="Default: by --out's ending, else a table.")]
-OutFile = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to write the results.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="The random seed.")]
+K = Annotated[int, typer.Option("-k", help="How many to list.")]
+OutFormat = Annotated[Format | None, typer.Option("--format", help="Default: from the ending of --out, else table.")]
+OutFile = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The file to write to. Default: stdout.")]
 AdapterFolder = Annotated[
     Path | None,
-    typer.Option("--adapter", metavar="DIR", help="An adapter of the language model, as `kgrec adapt` wrote it."),
+    typer.Option("--adapter", metavar="DIR", help="A folder that `kgrec adapt` wrote."),
 ]
 EncoderBackend = Annotated[
     Backend | None,
-    typer.Option("--backend", help="What encodes texts; openvino is faster on CPUs and needs kgrec[openvino]."),
+    typer.Option("--backend", help="How texts are encoded; openvino, faster on CPUs, needs kgrec[openvino]."),
 ]

@@ -1,12 +1,13 @@
-"""How results are written: to the terminal or a file, in the format that was asked for."""
+"""Writes results to the terminal or a file, in the chosen format."""
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kgrec.cli.options import Format
-from kgrec.cli.terminal import say, to_rich_table
+from kgrec.terminal import say, to_rich_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,63 +16,76 @@ if TYPE_CHECKING:
 
 
 def choose_format(format_: Format | None, out: Path | None) -> Format:
-    """The format that was asked for, or that a file's ending says, or a table."""
+    """Chooses the format: the one given, or by the ending of the file, or a table."""
     from kgrec.errors import RequestError
 
     if format_ is None and out is not None:
         ending = out.suffix.removeprefix(".")
         if ending not in set(Format) - {Format.TABLE}:
             raise RequestError(
-                f"cannot tell a format from {out}: expected .json, .jsonl, .csv or .parquet, or --format"
+                f"the ending of {out} is no format; expected .json, .jsonl, .csv or .parquet, or --format"
             )
         format_ = Format(ending)
     if format_ == Format.PARQUET and out is None:
-        raise RequestError("Parquet is no text: give --out FILE")
+        raise RequestError("Parquet cannot be printed; expected --out FILE")
     return format_ or Format.TABLE
 
 
 def write_table(table: "pa.Table", format_: Format | None, out: Path | None, title: str) -> None:
-    """Writes rows to a file or to the terminal."""
-    import pyarrow.csv as pa_csv
-    import pyarrow.parquet as pq
-
+    """Writes a table to a file or to the terminal."""
     chosen = choose_format(format_, out)
+    if chosen not in (Format.CSV, Format.PARQUET):
+        _write_rows(table.column_names, table.to_pylist(), chosen, out, title)
+        return
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
     if chosen == Format.PARQUET:
+        import pyarrow.parquet as pq
+
         pq.write_table(table, out)
         return
-    if chosen == Format.CSV:
-        with out.open("wb") if out is not None else open(sys.stdout.fileno(), "wb", closefd=False) as file:
-            pa_csv.write_csv(table, file)
-        return
-    if chosen == Format.TABLE:
-        text = _to_text(table, title, None if out is None else 120)
-    elif chosen == Format.JSON:
-        text = json.dumps(table.to_pylist(), ensure_ascii=False, indent=1) + "\n"
-    else:
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist())
-    if out is None:
-        sys.stdout.write(text)
-    else:
-        out.write_text(text, encoding="utf-8")
+    import pyarrow.csv as pa_csv
+
+    with out.open("wb") if out is not None else open(sys.stdout.fileno(), "wb", closefd=False) as file:
+        pa_csv.write_csv(table, file)
 
 
 def write_answer(
     answer: "Recommendations", format_: Format | None, out: Path | None, title: str, *, keep: bool = False
 ) -> None:
-    """Writes recommendations, with their reasons where `keep` says so, and tells what is to know about them."""
+    """Writes recommendations, with their reasons if `keep` is set, and prints their notes to stderr."""
     for note in answer.notes:
         say(note)
-    table = answer.to_table()
-    write_table(table if keep else table.drop_columns(["reason"]), format_, out, title)
+    columns = ["item", "rank", "score", "title", *(["reason"] if keep else [])]
+    chosen = choose_format(format_, out)
+    if chosen in (Format.CSV, Format.PARQUET):
+        write_table(answer.to_table().select(columns), format_, out, title)
+        return
+    # not by `to_table`: to make an Arrow array, pyarrow imports pandas, which takes as long as the answer itself
+    rows = [{column: getattr(found, column) for column in columns} for found in answer]
+    _write_rows(columns, rows, chosen, out, title)
 
 
-def _to_text(table: "pa.Table", title: str, width: int | None) -> str:
+def _write_rows(
+    columns: Sequence[str], rows: Sequence[Mapping[str, Any]], chosen: Format, out: Path | None, title: str
+) -> None:
+    if chosen == Format.TABLE:
+        text = _to_text(columns, rows, title, None if out is None else 120)
+    elif chosen == Format.JSON:
+        text = json.dumps(rows, ensure_ascii=False, indent=1) + "\n"
+    else:
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+
+
+def _to_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], title: str, width: int | None) -> str:
     from rich.console import Console
 
-    rows = [tuple(row.values()) for row in table.to_pylist()]
     console = Console(highlight=False, width=width)
     with console.capture() as captured:
-        console.print(to_rich_table(title, table.column_names, rows))
+        console.print(to_rich_table(title, columns, [tuple(row.values()) for row in rows]))
     return captured.get()

@@ -1,4 +1,4 @@
-"""The leak audit: what of a test could be known without learning, and what the figures are without it."""
+"""The leak audit: which test likes are known without learning, and the recall without them."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -10,20 +10,20 @@ from scipy.sparse import csr_array
 from torch_geometric.data import HeteroData
 
 from graph_schema import GraphTables
-from kgrec.evaluate.leaks import FINDERS, Audited, Example, Mask, Suspect
-from kgrec.questions.slices import Scorer, Slice, SliceResult, evaluate_slice
+from kgrec.evaluate.audited import N_EXAMPLES, Audited, Example, Mask, Suspect
+from kgrec.evaluate.leaks import FINDERS
+from kgrec.questions.slice_results import SliceResult
+from kgrec.questions.slices import Scorer, Slice, evaluate_slice
 from kgrec.questions.splits import Likes, Split
-
-N_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one part of the audit looks for.
+    """One check of the audit.
 
     Attributes:
-        looked_for: in a few words.
-        effect: what it does to the figures.
+        looked_for: the leak, in a few words.
+        effect: how it changes the figures.
         advice: what to do.
     """
 
@@ -34,65 +34,65 @@ class Check:
 
 CHECKS: Mapping[str, Check] = {
     "test_likes_in_training": Check(
-        "test likes that are shown: the same user and item among the training likes, or in the user's support",
+        "test likes that the model sees: among the training likes, or in the user's support",
         "They are found by looking them up.",
-        "Report it: kgrec's own split cannot make them.",
+        "Report it as a bug: the split of kgrec never makes them.",
     ),
     "duplicate_items": Check(
         "one item under two ids: the same text, or nearly, and the same links",
-        "Who liked the one is asked for the other, and a cold item is known by its twin.",
-        "Merge them under one id, in the catalogue and in the interactions, and evaluate again.",
+        "A user who likes one twin has the other as a test like, and a cold item is known by its twin.",
+        "Look at the pairs. Merge those that are one item, in the catalogue and the interactions, and evaluate again.",
     ),
     "duplicate_users": Check(
-        "one user under two ids: ten likes or more, four fifths of all the two have in common",
-        "What is held out of the one is learned from the other.",
-        "Merge accounts of one person; leave out robots and imports that were made twice.",
+        "one user under two ids: at least ten likes each, four fifths of them in common",
+        "The likes held out of one are learned from the other.",
+        "Merge the accounts of one person; remove bots and repeated imports.",
     ),
     "relations_that_repeat": Check(
-        "relations between users and items, direct or by way of one node, that repeat the interaction",
-        "Likes held out are still in the graph, where the model reads them.",
+        "relations between users and items, direct or through one node, that repeat the interaction",
+        "The model still reads the held-out likes in the graph.",
         "Leave the relation out of the schema, or make it part of the interaction.",
     ),
     "relations_from_likes": Check(
-        "relations between items that were made from the likes (also bought, similar), those held out among them",
-        "The links of an item tell who will like it; a new item has none.",
-        "Leave the relation out of the schema, or make it anew from training likes alone.",
+        "relations between items that are derived from all likes (also bought, similar), held-out ones included",
+        "The links of an item reveal who likes it; a really new item has no such links.",
+        "Leave the relation out of the schema, or derive it from the training likes only.",
     ),
     "later_nodes": Check(
-        "nodes and links that are later than what is learned from",
-        "They tell what nobody could know when the likes held out were yet to come.",
-        "Leave out what came after the split, or leave the type out of the schema.",
+        "nodes and links that are newer than the training likes",
+        "They hold what nobody knew at the time of the held-out likes.",
+        "Leave out what is newer than the training likes, or leave the type out of the schema.",
     ),
     "later_texts": Check(
-        "texts that name years later than what is learned from",
-        "A text written with hindsight (prizes, sequels, success) tells which items would be liked.",
-        "See whether the texts were written later; use those of the time.",
+        "texts that name years after the training likes",
+        "A text written with hindsight (prizes, sequels, success) reveals which items were liked.",
+        "Check whether the texts were written later; use older ones.",
     ),
     "quoted_popularity": Check(
-        "texts that quote how many people rated, bought or liked an item, or how well",
-        "The text tells how popular an item is, likes held out included; a new item's cannot.",
-        "Take such phrases out of the texts.",
+        "texts that quote ratings, or numbers of ratings, buyers or likes",
+        "The text reveals the popularity of an item, held-out likes included; a really new item has no such text.",
+        "Remove such phrases from the texts.",
     ),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What a finding does to the figures of one slice.
+    """The effect of a finding on the recall of one slice.
 
     Attributes:
         slice_name: `Slice.name`.
         slice_title: `Slice.title`.
-        n_told: test likes that it tells.
-        n_by_chance: of relations, how many it would tell if the items of the test likes were dealt anew to their users.
+        n_leaked: test likes that it leaks.
+        n_by_chance: of relations, how many it would leak with the items of the test likes shuffled among their users.
         n_relevant: all test likes of the slice.
         recall: scorer -> mean Recall@k over users, of ours and the best other.
-        recall_without: the same without the test likes that it tells; empty where these are all.
+        recall_without: the same without the leaked test likes; empty when all are leaked.
     """
 
     slice_name: str
     slice_title: str
-    n_told: int
+    n_leaked: int
     n_by_chance: int | None
     n_relevant: int
     recall: Mapping[str, float]
@@ -110,7 +110,7 @@ class Finding:
         total: out of how many.
         of: what `total` counts.
         examples: at most three.
-        effects: for each slice with test likes that it tells, in the report's order.
+        effects: one for each slice with leaked test likes, in the report's order.
     """
 
     check: str
@@ -123,7 +123,7 @@ class Finding:
 
     @property
     def effect(self) -> str:
-        """What it does to the figures."""
+        """How it changes the figures."""
         return CHECKS[self.check].effect
 
     @property
@@ -134,12 +134,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the audit found.
+    """The result of the audit.
 
     Attributes:
         findings: in the order of `CHECKS`.
-        passed: check -> what was looked for, and not found.
-        skipped: check -> why it was not made.
+        passed: check -> what it looked for and did not find.
+        skipped: check -> why it did not run.
     """
 
     findings: tuple[Finding, ...]
@@ -160,20 +160,20 @@ def audit_split(
     now: datetime,
     block_users: int = 512,
 ) -> Audit:
-    """Looks for what tells test likes, and measures again without the test likes that it tells.
+    """Looks for leaks of test likes, and measures again without the leaked test likes.
 
-    Time is linear in nodes and edges. An item that is no longer asked for stays a candidate.
+    Time is linear in nodes and edges. The items of leaked test likes stay candidates.
 
     Args:
         tables: the catalogue, its rows in the order of the heterograph's (`kgrec.graph.hetero.sort_tables`).
         data: the heterograph, with `x` and `has_text` where there are texts.
         likes: all likes.
         split: how they were held out.
-        slices: what was asked.
-        results: the answers to all slices, of one k.
-        scorers: slice name -> who answered, ours first.
-        rng: of the hashing that finds twins, and of what chance would tell.
-        now: later years are not yet told of as past.
+        slices: the slices of the evaluation.
+        results: the results of all scorers on all slices, of one k.
+        scorers: slice name -> its scorers, ours first.
+        rng: for hashing and shuffling.
+        now: texts that name later years do not count.
         block_users: how many users are scored at once.
     """
     audited = Audited(tables, data, likes, split, rng, now)
@@ -185,7 +185,7 @@ def audit_split(
     skipped: dict[str, str] = {}
     for check, find in FINDERS.items():
         if check in ("later_nodes", "later_texts") and not split.by_time:
-            skipped[check] = "likes have no times: nothing can be told to be later"
+            skipped[check] = "the likes have no times"
             continue
         suspects = list(find(audited, slices))
         if not suspects:
@@ -210,31 +210,29 @@ def audit_split(
 
 
 def measure_without(
-    scorer: Scorer, slice_: Slice, told: Mask, result: SliceResult, *, block_users: int = 512
+    scorer: Scorer, slice_: Slice, leaked: Mask, result: SliceResult, *, block_users: int = 512
 ) -> float | None:
-    """Recall@k of a slice without some of its test likes; users who have no others are left out.
+    """Recall@k of a slice without some of its test likes; users without other test likes are left out.
 
-    Only the users concerned are asked again.
+    Only the affected users are ranked again.
 
     Args:
-        scorer: who answers.
+        scorer: the scorer.
         slice_: the whole slice.
-        told: (n_relevant,) bool, the likes to leave out, in the order of `slice_.relevant`.
-        result: the scorer's answers to the whole slice.
+        leaked: (n_relevant,) bool, the likes to leave out, in the order of `slice_.relevant`.
+        result: the scorer's result on the whole slice.
         block_users: how many users are scored at once.
 
     Returns:
         The mean over users; None where no test like is left.
     """
     pairs = slice_.relevant.tocoo()
-    concerned = np.zeros(slice_.relevant.shape[0], np.bool_)
-    concerned[pairs.row[told]] = True
-    kept = ~told & concerned[pairs.row]
+    affected = np.zeros(slice_.relevant.shape[0], np.bool_)
+    affected[pairs.row[leaked]] = True
+    kept = ~leaked & affected[pairs.row]
     relevant = csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=pairs.shape)
-    asked = evaluate_slice(scorer, replace(slice_, relevant=relevant), result.k, block_users=block_users).per_user(
-        "recall"
-    )
-    values = np.concatenate([result.per_user("recall")[~concerned[result.users]], asked])
+    again = evaluate_slice(scorer, replace(slice_, relevant=relevant), result.k, block_users=block_users)
+    values = np.concatenate([result.per_user("recall")[~affected[result.users]], again.per_user("recall")])
     return float(values.mean()) if len(values) else None
 
 
@@ -247,23 +245,23 @@ def _measure(
     block_users: int,
 ) -> Effect | None:
     pairs = slice_.relevant.tocoo()
-    told = suspect.touches(slice_, pairs.row, pairs.col)
-    if not told.any():
+    leaked = suspect.leaks(slice_, pairs.row, pairs.col)
+    if not leaked.any():
         return None
-    dealt = suspect.touches(slice_, pairs.row, rng.permutation(pairs.col)) if suspect.by_chance else None
+    shuffled = suspect.leaks(slice_, pairs.row, rng.permutation(pairs.col)) if suspect.by_chance else None
     recall = {scorer.name: float(results[scorer.name].per_user("recall").mean()) for scorer in scorers}
     ours, *others = scorers
     compared = [ours, max(others, key=lambda scorer: recall[scorer.name])] if others else [ours]
     without = {
-        scorer.name: measure_without(scorer, slice_, told, results[scorer.name], block_users=block_users)
+        scorer.name: measure_without(scorer, slice_, leaked, results[scorer.name], block_users=block_users)
         for scorer in compared
     }
     return Effect(
         slice_.name,
         slice_.title,
-        int(told.sum()),
-        None if dealt is None else int(dealt.sum()),
-        len(told),
+        int(leaked.sum()),
+        None if shuffled is None else int(shuffled.sum()),
+        len(leaked),
         {scorer.name: recall[scorer.name] for scorer in compared},
         {name: value for name, value in without.items() if value is not None},
     )

@@ -1,4 +1,4 @@
-"""What the tail dial costs and gives: recall, coverage and the share of tail items along it."""
+"""The metrics along the tail dial: recall, coverage and the share of tail items."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,12 @@ from scipy.sparse import csr_array
 from kgrec import metrics
 from kgrec.evaluate.intervals import Interval, bootstrap_intervals
 from kgrec.model.model import Model
-from kgrec.questions.slices import FIRST_PLACES, METRICS, POPULAR_ITEMS, STRATIFIED, Slice
+from kgrec.questions.slice_results import METRICS, STRATIFIED
+from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
 from kgrec.recommend.tail import TailDial
 
 DIAL = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-AFFORDABLE = 0.05  # of the recall at 0
+AFFORDABLE = 0.05  # loss, as a share of the recall at 0
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class DialPoint:
         tail: the setting.
         means: metric -> its mean over users at k.
         recall_change: against the dial at 0, as a share of the recall there, with its 95% interval over users.
-        coverage: share of candidates recommended to somebody.
+        coverage: share of candidates recommended to anybody.
         gini: how unequally recommendations are shared among candidates.
         overlap: the expected share of items that the lists of two random users have in common.
         popular_in_first: how many of the first 10 recommendations are among the 20 items most liked, on average.
-        average_popularity: mean training likes of what is recommended.
-        tail_share: share of tail items in what is recommended.
+        average_popularity: mean training likes of a recommended item.
+        tail_share: share of tail items among the recommended ones.
         off_own_share: mean distance over users between the shares of tail items in their list and in their own likes.
     """
 
@@ -64,7 +65,7 @@ class DialCurve:
 
     @property
     def affordable(self) -> DialPoint:
-        """The farthest setting up to which no recall is lost but `AFFORDABLE` of that at 0."""
+        """The largest setting up to which recall falls by at most `AFFORDABLE`."""
         within = [point.recall_change.mean >= -AFFORDABLE for point in self.points]
         return self.points[([*within, False]).index(False) - 1]
 
@@ -82,8 +83,8 @@ def measure_dial(
     """Ranks the candidates of a slice at each setting of the dial; users are scored once.
 
     Args:
-        model: what scores.
-        liked: (n_users, n_items) the training likes, which say what score an item usually has.
+        model: the model.
+        liked: (n_users, n_items) the training likes, from which the dial learns the usual score of each item.
         slice_: the users and the items to find.
         rng: the source of the bootstrap's resamples.
         k: list length.
@@ -98,7 +99,7 @@ def measure_dial(
     if not users.size:
         return None
     dial = TailDial(model, liked)
-    # Equal scores in one random order, the one of `evaluate_slice`: at 0 the figures are those of its table.
+    # Ties in the random order of `evaluate_slice`: at 0 the figures equal those of its table.
     shuffled = np.random.default_rng(0).permutation(slice_.n_items)
 
     def top_k(scores: NDArray[np.float32], length: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kgrec.errors import KgrecError
 
-_BLOCK_DRAWS = 4_000_000  # draws held at once: bounds memory however many users there are
+_BLOCK_DRAWS = 4_000_000  # draws held at once, to bound memory
 
 
 @dataclass(frozen=True)
@@ -52,25 +52,11 @@ def bootstrap_intervals(
     ]
 
 
-def paired_difference(
-    ours: NDArray[np.float64], other: NDArray[np.float64], rng: np.random.Generator, *, n_resamples: int = 1000
-) -> Interval:
-    """Bootstrap interval of the mean difference between two scorers over the same users.
-
-    Args:
-        ours: (n_users,) a metric per user.
-        other: (n_users,) the same metric of the other scorer for the same users.
-        rng: the source of the resamples.
-        n_resamples: how many resamples are drawn.
-    """
-    return bootstrap_intervals((ours - other)[:, None], rng, n_resamples=n_resamples)[0]
-
-
 def standard_error(values: NDArray[np.float64]) -> float:
     """The standard error of a mean, sqrt(sum_u (x_u - mean x)^2 / (n (n - 1))).
 
     Args:
-        values: (n_users,), one number a user.
+        values: (n_users,) one number per user.
 
     Returns:
         The error; 0 with one user.

@@ -1,4 +1,4 @@
-"""Twins: items, or users, that are one under two ids; found by locality-sensitive hashing in linear time."""
+"""Twins: one item, or one user, under two ids. Found by locality-sensitive hashing in linear time."""
 
 import re
 import unicodedata
@@ -6,38 +6,53 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from datasketch import MinHash, MinHashLSH
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-SAME_LINKS = 0.8  # twin items share so much of their links
-NEAR_TEXTS, NEAR_LINKS = 0.97, 3  # cosine of nearly the same text; links that twins of such texts have in common
-MOST_TWINS = 20  # a text that more items share says nothing of an item
-SAME_LIKES, TWIN_LIKES = 0.8, 10  # twin users share so much of their likes (Jaccard), and have at least so many
-_TABLES, _WINDOW, _BANDS, _ROWS_PER_BAND = 16, 8, 8, 4  # of the hashing
+SAME_LINKS = 0.8  # share of their links that twin items have in common
+NEAR_TEXTS, NEAR_LINKS = 0.97, 3  # least cosine of nearly equal texts, and links that their items have in common
+MOST_TWINS = 20  # a text of more items does not identify an item, nor do likes of more users a user
+SAME_LIKES, TWIN_LIKES = 0.8, 10  # least Jaccard similarity of the likes of twin users, and least likes of each
+_TABLES, _WINDOW = 16, 8  # of the hyperplanes
+_PERMUTATIONS, _BANDS = 126, (18, 7)  # of MinHash: finds a pair of Jaccard similarity .8 with a chance of 98.6%
 _BLOCK_PAIRS = 8192
 _WORD = re.compile(r"\w+")
 _DIGITS = re.compile(r"\d+")
+_ROMAN = re.compile(r"\b(?=[IVX]+\b)(X{0,3})(IX|IV|V?I{0,3})\b")
+_ROMAN_VALUES = {"I": 1, "II": 2, "III": 3, "IV": 4, "V": 5, "VI": 6, "VII": 7, "VIII": 8, "IX": 9}
+_NUMBER_WORDS = {
+    word: number
+    for words in ("one two three four five six seven eight nine ten", "first second third fourth fifth sixth seventh")
+    for number, word in enumerate(words.split(), start=1)
+}
 
 Rows = NDArray[np.int64]
 
 
 def pair_twin_items(
-    texts: Sequence[str], links: csr_array, vectors: NDArray[np.float32] | None, rng: np.random.Generator
+    texts: Sequence[str],
+    names: Sequence[str],
+    links: csr_array,
+    vectors: NDArray[np.float32] | None,
+    rng: np.random.Generator,
 ) -> tuple[Rows, NDArray[np.bool_]]:
-    """Pairs items that are one under two ids.
+    """Pairs items that are probably one item under two ids.
 
-    Twins have the same text but for case, accents, punctuation and the order of words, and four fifths of the links of
-    the one that has fewer (a remake of the same title has other people); or nearly the same text with the same numbers
-    in it, and four fifths of all links that the two have, three at least (or none has any).
+    Twins have equal texts up to case, accents, punctuation and word order, and share four fifths of the links of the
+    one with fewer links (a remake of the same title has other people). Or they have nearly equal texts, and share four
+    fifths of all their links and at least three (or neither has any). Names and texts of twins hold the same numbers:
+    "Alien 2" and "Alien 3", "Part Two" and "Part III" are different items.
 
     Args:
-        texts: the items' own texts, '' for none.
-        links: (n_items, n_codes) of 1s: what each is linked to.
-        vectors: (n_items, dim) float32 text vectors; None: nearly the same texts are not looked for.
-        rng: of the hashing.
+        texts: the text of each item, '' for none.
+        names: the name of each item, '' for none.
+        links: (n_items, n_features) of 1s: the link features of each item.
+        vectors: (n_items, dim) float32 text vectors; None: only equal texts count.
+        rng: for the hashing.
 
     Returns:
-        (n, 2) rows, the lower first, and which of them have texts that differ a little, (n,) bool; these come last.
+        Pairs, (n, 2) rows, the lower row first; and whether their texts differ, (n,) bool. Equal texts come first.
     """
     normal = [normalise_text(text) for text in texts]
     by_text: dict[str, list[int]] = defaultdict(list)
@@ -50,11 +65,16 @@ def pair_twin_items(
         if len(rows) <= MOST_TWINS
         for place, first in enumerate(rows)
         for second in rows[place + 1 :]
+        if find_numbers(names[first]) == find_numbers(names[second])
     )
+
+    def numbers_of(row: int) -> list[list[int]]:
+        return [find_numbers(names[row]), find_numbers(texts[row])]
+
     near = _to_pairs(
         (first, second)
         for first, second in ([] if vectors is None else _pair_near(vectors, np.array([bool(t) for t in normal]), rng))
-        if normal[first] != normal[second] and _numbers(texts[first]) == _numbers(texts[second])
+        if normal[first] != normal[second] and numbers_of(first) == numbers_of(second)
     )
     n_links = np.diff(links.indptr)
     same = same[count_common(links, same) >= SAME_LINKS * n_links[same].min(axis=1, initial=np.iinfo(np.int32).max)]
@@ -65,27 +85,29 @@ def pair_twin_items(
 
 
 def pair_twin_users(likes: csr_array, rng: np.random.Generator) -> Rows:
-    """Pairs users with ten likes or more of whose likes, both users' together, four fifths are in common.
+    """Pairs users with at least ten likes each whose likes have a Jaccard similarity of at least .8.
 
-    Candidates are found by MinHash (Broder, On the resemblance and containment of documents, 1997).
+    Candidates are found by MinHash (Broder, On the resemblance and containment of documents, 1997). A user pairs with
+    about 20 others at most.
 
     Args:
         likes: (n_users, n_items) of 1s.
-        rng: of the hashing.
+        rng: for the hashing.
 
     Returns:
-        (n, 2) rows, the lower first.
+        (n, 2) rows, the lower row first.
     """
     users = np.flatnonzero(np.diff(likes.indptr) >= TWIN_LIKES)
-    some = likes[users]
-    found: set[tuple[int, int]] = set()
-    for _ in range(_BANDS if len(users) else 0):
-        band = [
-            np.minimum.reduceat(rng.permutation(some.shape[1])[some.indices], some.indptr[:-1])
-            for _ in range(_ROWS_PER_BAND)
-        ]
-        codes = np.unique(np.stack(band, axis=1), axis=0, return_inverse=True)[1].ravel()
-        found |= _to_set(users[_neighbours(codes, np.diff(some.indptr))])
+    liked = (likes.indices[likes.indptr[user] : likes.indptr[user + 1]].tolist() for user in users)
+    seed = int(rng.integers(2**31))
+    index = MinHashLSH(num_perm=_PERMUTATIONS, params=_BANDS)
+    found: list[tuple[int, int]] = []
+    hashes = MinHash.generator(liked, num_perm=_PERMUTATIONS, seed=seed, hashfunc=int)
+    for user, minhash in zip(users.tolist(), hashes, strict=True):
+        others = index.query(minhash)
+        found += [(other, user) for other in others]
+        if len(others) < MOST_TWINS:
+            index.insert(user, minhash)
     pairs = _to_pairs(found)
     common = count_common(likes, pairs)
     twins: Rows = pairs[common >= SAME_LIKES * (np.diff(likes.indptr)[pairs].sum(axis=1) - common)]
@@ -93,13 +115,21 @@ def pair_twin_users(likes: csr_array, rng: np.random.Generator) -> Rows:
 
 
 def normalise_text(text: str) -> str:
-    """A text without case, accents, punctuation and order of words: "Matrix, The" is "The Matrix"."""
+    """A text without case, accents, punctuation and word order: "Matrix, The" equals "The Matrix"."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text).casefold() if not unicodedata.combining(c))
     return " ".join(sorted(_WORD.findall(plain)))
 
 
+def find_numbers(text: str) -> list[int]:
+    """The numbers in a text, ascending: digits, Roman numerals in capitals up to 39, and words from one to ten."""
+    numbers = [int(digits) for digits in _DIGITS.findall(text)]
+    numbers += [10 * len(tens) + _ROMAN_VALUES.get(ones, 0) for tens, ones in _ROMAN.findall(text)]
+    numbers += [_NUMBER_WORDS[word] for word in _WORD.findall(text.casefold()) if word in _NUMBER_WORDS]
+    return sorted(numbers)
+
+
 def count_common(matrix: csr_array, pairs: Rows) -> NDArray[np.float64]:
-    """How many columns two rows share, (n,), for pairs (n, 2) of rows of a matrix of 1s."""
+    """The number of columns that two rows of a matrix of 1s share: (n,) for pairs (n, 2)."""
     found = np.zeros(len(pairs))
     for start in range(0, len(pairs), _BLOCK_PAIRS):
         first, second = pairs[start : start + _BLOCK_PAIRS].T
@@ -115,7 +145,7 @@ def _pair_near(
     if not len(rows):
         return []
     x = vectors[rows] / np.maximum(np.linalg.norm(vectors[rows], axis=1, keepdims=True), 1e-12)
-    centred = x - x.mean(axis=0)  # texts of one catalogue point one way: hyperplanes through 0 would not part them
+    centred = x - x.mean(axis=0)  # texts of one catalogue point one way: hyperplanes through 0 would not separate them
     n_bits = int(np.log2(len(rows)))  # about as many buckets as rows
     found: set[tuple[int, int]] = set()
     for _ in range(_TABLES):
@@ -130,7 +160,7 @@ def _pair_near(
 
 
 def _neighbours(codes: Rows, place: NDArray[np.generic]) -> Rows:
-    """Pairs, (n, 2), with the same code, each row with the next few by place."""
+    """Pairs, (n, 2), of each row with the next few by place that have the same code."""
     order = np.lexsort((place, codes))
     steps = range(1, min(_WINDOW, len(order) - 1) + 1)
     pairs = np.concatenate([np.zeros((0, 2), np.int64)] + [np.stack([order[:-n], order[n:]], axis=1) for n in steps])
@@ -144,7 +174,3 @@ def _to_set(pairs: Rows) -> set[tuple[int, int]]:
 
 def _to_pairs(pairs: Iterable[tuple[int, int]]) -> Rows:
     return np.array(sorted(pairs), np.int64).reshape(-1, 2)
-
-
-def _numbers(text: str) -> list[str]:
-    return sorted(_DIGITS.findall(text))

@@ -1,4 +1,4 @@
-"""GraphTables <-> the heterograph: PyG's HeteroData, with the catalogue's ids beside it."""
+"""GraphTables -> the heterograph: PyG's HeteroData, with the catalogue's ids beside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kgrec.ids import IdMap
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
-VECTOR = "vector:"  # how the attribute of a vector column begins
+VECTOR = "vector:"  # prefix of the attribute of a vector column
 
 
 def to_hetero(
@@ -27,13 +27,13 @@ def to_hetero(
     """Builds the heterograph of a catalogue.
 
     Rows of nodes are those of the tables (`sort_tables` makes them independent of the order of loading); edges are
-    sorted by (source row, target row), so the order of edge tables never matters. Each edge type `(src, rel, dst)`
+    sorted by (source row, target row), so the order of edge tables does not matter. Each edge type `(src, rel, dst)`
     has `edge_index` int64 (2, n) and a reverse `(dst, rev_<rel>, src)`; the interaction also has `weight` float32 (n,)
     and `time` int64 (n,), UTC seconds, where the schema names them.
 
     Args:
         tables: the catalogue.
-        features: node type -> float32 (n_nodes, dim), rows in table order, as `x`; types without get `num_nodes`.
+        features: node type -> float32 (n_nodes, dim), rows in table order, as `x`; other types have `num_nodes` only.
         upto: keeps the interactions with time <= this, UTC seconds; None keeps them all.
 
     A node type with vector columns has each as `vector:<column>` float32 (n, width), NaN where a node has none.
@@ -68,33 +68,14 @@ def to_hetero(
         reverse = (target, f"rev_{relation}", source)
         for name in (triple, reverse):
             if name in data.edge_types:
-                raise CatalogueError(f"the edge type {name} is there twice: 'rev_' before a relation is the reverse's")
+                raise CatalogueError(
+                    f"the edge type {name} is there twice: 'rev_' marks reverse edges; rename the relation"
+                )
         for attribute, value in values.items():
             data[triple][attribute] = value
             data[reverse][attribute] = value.flip(0) if attribute == "edge_index" else value
     data.validate()
     return data, ids
-
-
-def to_edges(data: HeteroData, ids: Mapping[str, IdMap]) -> dict[tuple[str, str, str], pa.Table]:
-    """Turns a heterograph's edges back to the catalogue's ids, the inverse of `to_hetero`.
-
-    Args:
-        data: the graph.
-        ids: for each node type the map between ids and rows.
-
-    Returns:
-        Edge type, reverses included -> a table with the columns `source` and `target`, in the graph's edge order.
-    """
-    edges = {}
-    for source, relation, target in data.edge_types:
-        rows = data[source, relation, target].edge_index.numpy()
-        ends = {
-            name: pa.array(ids[node_type].ids, pa.string()).take(pa.array(rows[side]))
-            for side, (name, node_type) in enumerate(((SOURCE, source), (TARGET, target)))
-        }
-        edges[source, relation, target] = pa.table(ends)
-    return edges
 
 
 def sort_tables(tables: GraphTables) -> GraphTables:
@@ -128,7 +109,7 @@ def _set_nodes(data: HeteroData, ids: Mapping[str, IdMap], features: Mapping[str
 
 
 def _read_vectors(table: pa.Table, column: str, node_type: str, nodes: IdMap) -> NDArray[np.float32]:
-    """The vectors of a column, (n, width), NaN where there is none; (n, 0) where there is none at all."""
+    """The vectors of a column, (n, width), NaN for a node without; (n, 0) if no node has one."""
     lists = table[column].combine_chunks()
     widths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
     width = int(np.bincount(widths[widths > 0]).argmax()) if widths.any() else 0
@@ -140,7 +121,7 @@ def _read_vectors(table: pa.Table, column: str, node_type: str, nodes: IdMap) ->
         raise CatalogueError(
             f"node type {node_type!r}: the vector {column!r} of {nodes.ids[first]!r} has width {widths[first]} or is "
             f"not finite ({int(bad.sum())} of {len(widths)} nodes); expected finite vectors of one width, as most have "
-            f"{width}: compute these anew, or leave them empty"
+            f"{width}: compute these again, or leave them empty"
         )
     vectors = np.full((len(widths), width), np.nan, np.float32)
     vectors[widths > 0] = flat.reshape(-1, max(width, 1))

@@ -1,4 +1,4 @@
-"""Relations that tell the answer: that repeat the interaction, or were computed from it."""
+"""Relations that leak the answer: they repeat the interaction, or were computed from it."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,11 +8,11 @@ from scipy.sparse import coo_array, csc_array, csr_array
 
 from graph_schema import CatalogueSchema
 
-LEAK_SHARE = 0.5  # a relation leaks when it shares so much of its own pairs, or of the interaction's
-LEAK_PAIRS = 10  # and at least so many
-MOST_PATHS = 4  # two relations are followed by way of a node where that gives at most so many pairs per interaction
-CO_USERS = 5  # items with fewer users say nothing of co-interaction
-CO_ITEMS, CO_LINKS, CO_SAMPLE = 100, 3, 300  # least items with links, least links of each, items looked at
+LEAK_SHARE = 0.5  # a relation leaks when it shares this part of its own pairs, or of the interaction's
+LEAK_PAIRS = 10  # and at least this many pairs
+MOST_PATHS = 4  # the most paths per interaction for following two relations through a node
+CO_USERS = 5  # least users of an item for measuring co-interaction
+CO_ITEMS, CO_LINKS, CO_SAMPLE = 100, 3, 300  # least items with links, least mean links of an item, items in the sample
 
 Rows = NDArray[np.int64]
 
@@ -20,16 +20,15 @@ Rows = NDArray[np.int64]
 def iter_user_item_relations(
     schema: CatalogueSchema, ends: Callable[[str], tuple[Rows, Rows]], size: Callable[[str], int], n_interactions: int
 ) -> Iterator[tuple[tuple[str, ...], Rows]]:
-    """The (user, item) pairs that one relation links, or two by way of a node.
+    """The (user, item) pairs that one relation links, or two relations through a node.
 
-    Two relations are left out where they give more paths than four for each interaction: what links so many repeats
-    nothing.
+    Two relations with more than four paths for each interaction are left out: they link too many pairs to repeat it.
 
     Args:
         schema: of the catalogue.
         ends: edge type -> the rows of its edges' sources and targets, int64 (n_edges,) each.
-        size: node type -> how many nodes there are.
-        n_interactions: how many distinct (user, item) pairs interact.
+        size: node type -> the number of nodes.
+        n_interactions: the number of distinct (user, item) pairs that interact.
 
     Yields:
         The edge types, and the distinct pairs as user row * n_items + item row, int64 (n,), ascending.
@@ -63,7 +62,7 @@ def iter_user_item_relations(
 
 
 def repeats_interaction(known: Rows, pairs: Rows) -> Rows | None:
-    """The pairs that a relation and the interaction share, where they are enough to say that one repeats the other.
+    """The pairs that a relation and the interaction share, if one repeats the other.
 
     Args:
         known: int64 (n,), the distinct pairs that interact, as in `iter_user_item_relations`, ascending.
@@ -77,14 +76,14 @@ def repeats_interaction(known: Rows, pairs: Rows) -> Rows | None:
 
 
 def sample_linked(links: csr_array, n_users: Rows) -> Rows:
-    """Up to 300 items, spread over all that a relation links and that five users or more interacted with.
+    """Up to 300 items, spread over all with links of a relation and with at least five users.
 
     Args:
         links: (n_items, n_items), an entry for each link.
-        n_users: int64 (n_items,), how many users interacted with each item.
+        n_users: int64 (n_items,), the number of users who interacted with each item.
 
     Returns:
-        int64 (n,) rows; none where there are fewer than 100 of them, or fewer than three links of each on average.
+        int64 (n,) rows; none if fewer than 100 items qualify, or if they have fewer than three links on average.
     """
     degree = np.diff(links.indptr)
     linked = np.flatnonzero((degree > 0) & (n_users >= CO_USERS))
@@ -94,16 +93,16 @@ def sample_linked(links: csr_array, n_users: Rows) -> Rows:
 
 
 def count_co_links(links: csr_array, seen: csr_array, by_item: csc_array, sample: Rows) -> NDArray[np.float64]:
-    """How many of an item's d links go to the d items that it has most users in common with.
+    """Counts how many of an item's d links go to the d items with most users in common.
 
     Args:
         links: (n_items, n_items), an entry for each link.
         seen: (n_users, n_items), 1 where a user interacted with an item.
         by_item: the same.
-        sample: int64 (n,) rows of the items to look at.
+        sample: int64 (n,) rows of items.
 
     Returns:
-        (n,), by the number of users in common or by the cosine, whichever agrees better over the whole sample.
+        (n,), by the number of users in common or by the cosine, whichever agrees better over the sample.
     """
     n_users = np.diff(by_item.indptr)
     hits = np.zeros((len(sample), 2))
@@ -130,7 +129,7 @@ def to_links(rows: Rows, columns: Rows, shape: tuple[int, int]) -> csr_array:
 def link_readings(links: csr_array) -> tuple[csr_array, csr_array, csr_array]:
     """A relation between items as each item's outgoing links, its incoming ones, and both together.
 
-    Lists of neighbours are kept in either direction, or each pair once.
+    Catalogues store lists of neighbours in either direction, or each pair once.
     """
     turned = links.T.tocsr()
     return links, turned, links + turned

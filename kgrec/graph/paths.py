@@ -1,23 +1,17 @@
-"""Real paths through the graph: those behind a reason, and a node's surroundings as a NetworkX graph."""
+"""Real paths through the graph: those behind a reason."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import nsmallest
-from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
+from graph_schema import CatalogueSchema
 from kgrec.errors import RequestError
 from kgrec.ids import IdMap
-
-if TYPE_CHECKING:
-    import networkx as nx
 
 _NO_ROWS = np.empty(0, dtype=np.int64)
 _PREPOSITIONS = ("about", "at", "by", "for", "from", "in", "of", "on", "to", "with")
@@ -30,7 +24,7 @@ class PathNode:
     Attributes:
         node_type: its type in the schema.
         id: the catalogue's id.
-        name: how people call it; None when the catalogue does not say.
+        name: its name; None if the catalogue has none.
     """
 
     node_type: str
@@ -44,7 +38,7 @@ class PathStep:
 
     Attributes:
         relation: the edge type.
-        phrase: its words for people: the schema's phrase, or the name of the edge type.
+        phrase: the schema's phrase for it, or the name of the edge type.
         forward: whether it is walked from its source to its target.
         node: the node that it leads to.
     """
@@ -62,7 +56,7 @@ class ReasonPath:
     Attributes:
         start: the recommended item.
         steps: the edges, the last of which leads to the other item.
-        n_sharing: how many items share what the path goes through; 2 for a direct edge. Fewer is more telling.
+        n_sharing: the number of items that share the node in the middle, 2 for a direct edge; less is more specific.
     """
 
     start: PathNode
@@ -70,10 +64,10 @@ class ReasonPath:
     n_sharing: int = 2
 
     def sentence(self, other_name: str | None = None) -> str:
-        """Tells the path in words: "same director (Quentin Tarantino) as Pulp Fiction", "sequel of Heat".
+        """Puts the path into words: "same director (Quentin Tarantino) as Pulp Fiction", "sequel of Heat".
 
         Args:
-            other_name: how to call the other item; None: by its name, or else its id.
+            other_name: the other item's name; None: its name in the catalogue, or its id.
         """
         first, last = self.steps[0], self.steps[-1]
         other = other_name or last.node.name or last.node.id
@@ -101,7 +95,7 @@ class _Links:
 
     nodes: NDArray[np.int64]  # (n,) the node at the other end, over all node types
     codes: NDArray[np.int64]  # (n,) 2 x relation + (0 walked forward, 1 backward)
-    n_items: NDArray[np.int64]  # (n,) how many items have an edge of this code to this node
+    n_items: NDArray[np.int64]  # (n,) the number of items with an edge of this code to this node
 
     def __getitem__(self, span: slice) -> _Links:
         return _Links(self.nodes[span], self.codes[span], self.n_items[span])
@@ -117,9 +111,9 @@ class _Links:
 
 @dataclass(frozen=True, eq=False)
 class PathIndex:
-    """The graph's edges around each item, so that the paths between two items are found in microseconds.
+    """The graph's edges around each item, which give the paths between two items in microseconds.
 
-    `build_path_index` makes it. It is immutable: `with_item` returns another one, which shares its arrays.
+    Built by `build_path_index`. It is immutable: `with_item` returns another one, which shares its arrays.
 
     Attributes:
         schema: the catalogue's schema.
@@ -137,18 +131,18 @@ class PathIndex:
     _added: Mapping[str, tuple[PathNode, _Links]]  # items added since it was built
 
     def shared_paths(self, item: str, other: str, k: int = 3) -> list[ReasonPath]:
-        """Finds the most telling paths between two items: a direct edge, or two edges that meet in a node.
+        """Finds the most specific paths between two items: a direct edge, or two edges that meet in a node.
 
-        Direct edges come first, then what the fewest items share. A node that both items have by the same relation
-        is not told a second time by two different relations.
+        Direct edges come first, then paths through nodes that few items share. If both items reach a node by the same
+        relation, paths to it by two different relations are left out.
 
         Args:
             item: the id of the recommended item, where the paths start.
             other: the id of the item where they end.
-            k: how many paths at most.
+            k: the most paths to return.
 
         Returns:
-            The paths, best first, always in the same order; none when there is none.
+            The paths, best first, always in the same order.
 
         Raises:
             RequestError: an item is unknown.
@@ -167,7 +161,7 @@ class PathIndex:
         return paths
 
     def with_item(self, item: str, name: str | None, links: Iterable[tuple[str, str]]) -> PathIndex:
-        """Adds an item; how many items share a node, by which paths are ranked, stays as it was built.
+        """Adds an item; the numbers of items that share a node, which rank paths, stay as they were built.
 
         Args:
             item: the new item's id.
@@ -176,7 +170,7 @@ class PathIndex:
                 items, the new one is the source.
 
         Raises:
-            RequestError: the item is there already, or a link names no edge type of items or no known node.
+            RequestError: the item is there already, or a link names no edge type of items or an unknown node.
         """
         item_type = self.schema.item_type
         if item in self._added or item in self.ids[item_type]:
@@ -232,7 +226,7 @@ class PathIndex:
 
         Returns:
             (items that share it, whether the codes differ, the item's code, the node's rank, the node, the item's
-            code, the other's code): in the order of these, the most telling is first.
+            code, the other's code); the most specific path sorts first.
         """
         shared = set(links.nodes.tolist()).intersection(other_links.nodes.tolist())
         ours, theirs = links.by_node(shared), other_links.by_node(shared)
@@ -257,7 +251,7 @@ def build_path_index(
     Args:
         schema: the catalogue's schema.
         ids: node type -> its ids and their rows.
-        edges: edge type -> the rows of both ends, int64 (2, n); the interaction is left aside.
+        edges: edge type -> the rows of both ends, int64 (2, n); the interaction is not read.
         names: node type -> a name, or None, per row.
     """
     offsets = _number(schema, ids)
@@ -284,15 +278,15 @@ def build_path_index_around(
     names: Mapping[str, Mapping[str, str | None]],
     links: Sequence[tuple[str, str, bool, str, int]],
 ) -> PathIndex:
-    """Builds the index of the paths between some items only, from the edges at them.
+    """Builds the index of the paths between some items from their edges alone.
 
     It finds the same paths between them as the index of the whole catalogue.
 
     Args:
         schema: the catalogue's schema.
-        names: node type -> id -> name, or None: of the items and of all that they are linked to.
-        links: each edge at an item, once: (item, edge type, whether the item is its target, id of the other end, how
-            many items of the whole catalogue have such an edge to it); none leads to the item itself.
+        names: node type -> id -> name, or None: of the items and of all nodes that they are linked to.
+        links: each edge at an item once, without loops: (item, edge type, whether the item is its target, id of the
+            other end, the number of items in the whole catalogue with such an edge to it).
     """
     ids = {node_type: IdMap(tuple(names.get(node_type, ()))) for node_type in schema.nodes}
     numbers = {
@@ -326,7 +320,7 @@ def _index(
     item_row: NDArray[np.int64],
     links: _Links,
 ) -> PathIndex:
-    """The index of links, each of which is at the item of a row; in any order."""
+    """Builds the index from links in any order; item_row has the row of each link's item."""
     offsets = _number(schema, ids)
     ranks = np.empty(sum(map(len, ids.values())), dtype=np.int64)
     for node_type, offset in offsets.items():
@@ -336,80 +330,3 @@ def _index(
     starts = np.searchsorted(item_row[order], np.arange(len(ids[schema.item_type]) + 1))
     links = _Links(links.nodes[order], links.codes[order], links.n_items[order])
     return PathIndex(schema, ids, names, offsets, ranks, links, starts, {})
-
-
-def to_networkx(
-    tables: GraphTables, node: tuple[str, str], hops: int = 2, max_nodes: int = 200, *, interactions: bool = False
-) -> nx.MultiDiGraph:
-    """Cuts a node's surroundings out of a catalogue.
-
-    Args:
-        tables: the catalogue.
-        node: its (node type, id).
-        hops: how many edges away a node may be, whichever way they point.
-        max_nodes: how many nodes at most; the nearest are kept, those of equal distance in the order of the schema's
-            node types and of their ids.
-        interactions: whether interactions are edges too.
-
-    Returns:
-        Nodes (node type, id) with `name` and `hops`, the distance; edges keyed by `relation` with their attributes;
-        all edges between the nodes that were kept. The graph's attribute `truncated` says whether `max_nodes` cut.
-
-    Raises:
-        RequestError: there is no such node.
-    """
-    schema = tables.schema
-    edge_types = schema.edges if interactions else schema.graph_edges
-    node_type, node_id = node
-    if node_type not in schema.nodes:
-        raise RequestError(f"no node type {node_type!r}; expected one of {list(schema.nodes)}")
-    if not pc.any(pc.equal(tables.ids(node_type), node_id)).as_py():
-        raise RequestError(f"no {node_type} has the id {node_id!r}; expected an id of the catalogue")
-
-    kept: dict[str, dict[str, int]] = {name: {} for name in schema.nodes}  # node type -> id -> hops
-    kept[node_type][node_id] = 0
-    n_kept, truncated = 1, False
-    for hop in range(1, hops + 1):
-        reached: dict[str, set[str]] = {name: set() for name in schema.nodes}
-        for name, edge in edge_types.items():
-            for near, far, near_type, far_type in (
-                (SOURCE, TARGET, edge.source, edge.target),
-                (TARGET, SOURCE, edge.target, edge.source),
-            ):
-                frontier = [id_ for id_, at in kept[near_type].items() if at == hop - 1]
-                found = tables.edges[name].filter(pc.is_in(tables.edges[name][near], pa.array(frontier, pa.string())))
-                reached[far_type].update(found[far].to_pylist())
-        for name, found_ids in reached.items():
-            for id_ in sorted(found_ids - kept[name].keys()):
-                if n_kept >= max_nodes:
-                    truncated = True
-                    break
-                kept[name][id_] = hop
-                n_kept += 1
-
-    import networkx as nx
-
-    graph = nx.MultiDiGraph(truncated=truncated)
-    for name, hops_of in kept.items():
-        named = _names_of(tables, name, list(hops_of))
-        graph.add_nodes_from(((name, id_), {"name": named.get(id_), "hops": at}) for id_, at in hops_of.items())
-    for name, edge in edge_types.items():
-        table = tables.edges[name].filter(
-            pc.and_(
-                pc.is_in(tables.edges[name][SOURCE], pa.array(list(kept[edge.source]), pa.string())),
-                pc.is_in(tables.edges[name][TARGET], pa.array(list(kept[edge.target]), pa.string())),
-            )
-        )
-        for row in table.sort_by([(SOURCE, "ascending"), (TARGET, "ascending")]).to_pylist():
-            ends = (edge.source, row.pop(SOURCE)), (edge.target, row.pop(TARGET))
-            graph.add_edges_from([(*ends, name, {**row, "relation": name})])
-    return graph
-
-
-def _names_of(tables: GraphTables, node_type: str, ids: list[str]) -> dict[str, str | None]:
-    column = tables.schema.nodes[node_type].name
-    if column is None:
-        return {}
-    table, key = tables.nodes[node_type], tables.schema.nodes[node_type].key
-    found = table.filter(pc.is_in(table[key], pa.array(ids, pa.string())))
-    return dict(zip(found[key].to_pylist(), found[column].to_pylist(), strict=True))

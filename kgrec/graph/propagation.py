@@ -1,19 +1,18 @@
-"""Propagation over relation paths: what an item's texts and links say about it, as blocks of features.
+"""Propagation over relation paths: an item's texts and links as blocks of features.
 
 Each relation path of the schema that starts at an item is walked once by sparse products, as SIGN (Frasca et al. 2020)
 and SeHGNN (Yang et al. 2023) do: mean text vectors of the nodes one hop (director) and two hops away (the director's
-country). Two kinds of channels more tell what text cannot: `links`, the idf-weighted (relation, node) incidence, and
-`tastes`, for each relation the path item -> node -> other items -> their users, as the mean backbone vector of the
-other items that share a node.
+country). Two more kinds of channels need no text: `links`, the idf-weighted (relation, node) incidence, and `tastes`,
+for each relation the path item -> node -> other items -> their users, as the mean backbone vector of the other items
+that share a node.
 
-All but the item's own text are weighted sums over its links, so an item that comes later gets its own in the same way.
+Except for the item's own text, channels are weighted sums over its links, which works for new items too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +22,6 @@ from scipy.sparse import csr_array, diags_array
 from graph_schema import CatalogueSchema
 from kgrec.config import PriorConfig
 from kgrec.errors import RequestError
-from kgrec.graph.feature_cache import Record, hash_parts, keep_records
 from kgrec.graph.hetero import VECTOR
 
 if TYPE_CHECKING:
@@ -31,20 +29,20 @@ if TYPE_CHECKING:
 
 TEXT, LINKS, TASTES = "text", "links", "tastes"
 _ROWS_PER_DIRECTION = 4  # items for each direction kept of their links
-_LEAST_SHARE = 0.01  # of the items that have a path: one of fewer is no channel of its own
+_LEAST_SHARE = 0.01  # of the fitted items that must have a path to make it a channel
 _ROUNDING = 1e-5  # relative to the vectors' length
-_SHRINKAGE = 3.0  # likes-worth of doubt in a node's mean taste: one well-liked neighbour is no proof
+_SHRINKAGE = 3.0  # added to the weights in a node's mean vector: one well-liked neighbour is little evidence
 
 
 @dataclass(frozen=True)
 class ItemLinks:
-    """What items are linked to: each distinct (relation, direction, node) is a code.
+    """The links of items: each distinct (relation, direction, node) is a code.
 
     Attributes:
         relations: (edge type, whether the item is its source, node type at the other end).
         relation: (n_codes,) int64, the place in `relations` of each code.
         node: (n_codes,) int64, the row of the node at the other end.
-        incidence: (n_items, n_codes) float32 of 1s; an item that others are linked to has its own code, as they have.
+        incidence: (n_items, n_codes) float32 of 1s; an item that others are linked to has their code, too.
         idf: (n_codes,) float32, log(n_items / items with the code); 0 for a code of a single item.
     """
 
@@ -61,8 +59,8 @@ def build_item_links(data: HeteroData, schema: CatalogueSchema, *, own_codes: bo
     Args:
         data: the heterograph.
         schema: the catalogue's schema.
-        own_codes: whether an item that others are linked to shares their code, so that it is as near to them as they
-            are to each other.
+        own_codes: whether an item that others are linked to has their code too, which makes it as similar to them as
+            they are to each other.
     """
     relations: list[tuple[str, bool, str]] = []
     items, nodes, places = [], [], []
@@ -102,12 +100,12 @@ class Channel:
     Attributes:
         name: "text", "text:<relation>", "text:<relation>.<relation>", "vector:<column>",
             "vector:<column>:<relation>", "links" or "tastes:<relation>".
-        features: (n_items, dim) float32, centred and scaled over the items fitted on; 0 where an item has nothing.
+        features: (n_items, dim) float32, centred and scaled over the fitted items; 0 for an item without data.
         basis: (in_dim, dim) float32: raw vectors times basis are features, once `mean` is subtracted.
         mean: (in_dim,) float32.
         relation: the place in `ItemLinks.relations` of a channel of one relation; None for the others.
-        vectors: (n_codes of the relation or all codes, in_dim) float32: what a link adds before its weight;
-            None for the item's own text and vectors.
+        vectors: (n_codes of the relation or all codes, in_dim) float32: a link's vector before its weight; None for
+            the item's own text and vectors.
     """
 
     name: str
@@ -127,7 +125,6 @@ def propagate(
     item_weights: NDArray[np.float32],
     config: PriorConfig,
     seed: int,
-    cache_dir: Path | None = None,
 ) -> list[Channel]:
     """Builds the channels of all items.
 
@@ -137,41 +134,17 @@ def propagate(
         links: from `build_item_links`.
         fitted: (n_items,) bool: the items whose backbone vectors are known; means and scales are theirs.
         item_vectors: (n_items, dim) float32 backbone vectors, read where fitted.
-        item_weights: (n_items,) float32: how far each backbone vector is to be trusted; 0 where not fitted.
+        item_weights: (n_items,) float32: the weight of each backbone vector; 0 where not fitted.
         config: widths.
         seed: of the randomised factorisation.
-        cache_dir: where the channels that need no backbone vectors are kept; None: nowhere.
     """
-
-    def build() -> list[Record]:
-        channels = [text_channel(data, schema, fitted)] if "x" in data[schema.item_type] else []
-        channels += _vector_channels(data, schema, fitted)
-        channels += _path_channels(data, schema, links, fitted, config.path_dim)
-        if links.idf.any():
-            channels.append(_links_channel(links, fitted, config.links_dim, seed))
-        return [vars(channel) for channel in channels]
-
-    if cache_dir is None:
-        records = build()
-    else:
-        key = hash_parts([*_read_all(data, schema), fitted, config.path_dim, config.links_dim, seed])
-        records = keep_records(key, build, cache_dir)
-    channels = [Channel(**record) for record in records]  # type: ignore[arg-type]  # as they were written
+    channels = [text_channel(data, schema, fitted)] if "x" in data[schema.item_type] else []
+    channels += _vector_channels(data, schema, fitted)
+    channels += _path_channels(data, schema, links, fitted, config.path_dim)
     if links.idf.any():
+        channels.append(_links_channel(links, fitted, config.links_dim, seed))
         channels += _tastes_channels(links, fitted, item_vectors, item_weights)
     return channels
-
-
-def _read_all(data: HeteroData, schema: CatalogueSchema) -> Iterator[NDArray[np.generic] | str | int]:
-    """All of a catalogue that what is propagated depends on: texts, vectors and edges, but no interactions."""
-    yield schema.digest
-    for node_type in schema.nodes:
-        yield from (node_type, data[node_type].num_nodes)
-        for name in data[node_type]:
-            if name in {"x", "has_text"} or name.startswith(VECTOR):
-                yield from (name, data[node_type][name].numpy())
-    for edge_type in schema.graph_edges:
-        yield from (edge_type, data[schema.edge_triple(edge_type)].edge_index.numpy())
 
 
 def mean_weights(links: ItemLinks, relation: int) -> csr_array:
@@ -226,30 +199,30 @@ def join_vectors(columns: Mapping[str, NDArray[np.float32]], widths: Mapping[str
     """Puts vector columns side by side, as the prior reads them.
 
     Args:
-        columns: (n, width) float32 by name, NaN where there is none; one that is not there has none.
-        widths: what is read, and how wide it was in training.
-        n: how many rows.
+        columns: (n, width) float32 by name, NaN where there is none; a missing column counts as NaN.
+        widths: the columns to read, and their widths in training.
+        n: the number of rows.
 
     Returns:
         (n, sum of the widths) float32.
 
     Raises:
-        RequestError: vectors are not as wide as in training.
+        RequestError: vectors have another width than in training.
     """
     parts = [np.zeros((n, 0), np.float32)]
     for name, width in widths.items():
         found = columns.get(name, np.full((n, width), np.nan, np.float32))
         if found.shape[1] != width:
             raise RequestError(
-                f"vectors {name!r} of width {found.shape[1]}; expected {width}, as in training: make them with the "
-                f"model that made those, or train again"
+                f"vectors {name!r} have width {found.shape[1]}; expected {width}, as in training: compute them with "
+                f"the model that was used then, or train again"
             )
         parts.append(found)
     return np.hstack(parts)
 
 
 def _read_vectors(data: HeteroData, node_type: str) -> list[tuple[str, NDArray[np.float32], NDArray[np.bool_]]]:
-    """A node type's vector columns: name, vectors (n, width) that are 0 where there is none, and where there is one."""
+    """A node type's vector columns: name, vectors (n, width) with zeros for missing ones, and what is there, (n,)."""
     found = []
     for name in data[node_type]:
         if name.startswith(VECTOR):
@@ -283,7 +256,7 @@ def _path_channels(
         weights = mean_weights(links, place)
         filled = np.where(known[:, None], vectors, vectors[known].mean(axis=0) if known.any() else 0)
         raw, present = weights @ filled, np.diff(weights.indptr) > 0
-        if not _tells(present, fitted):
+        if not _is_common(present, fitted):
             continue
         basis = _principal_axes(raw[present & fitted], dim)
         scale = 1 / np.sqrt(len(paths))
@@ -294,7 +267,7 @@ def _path_channels(
 def _hop_means(
     data: HeteroData, schema: CatalogueSchema, node_type: str
 ) -> Mapping[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    """Relation -> the mean text vector of each node's neighbours by it, for neighbours that are no items or users."""
+    """Relation -> the mean text vector of each node's neighbours by it, without items and users."""
     found = {}
     for edge_type, edge in schema.graph_edges.items():
         ends = data[schema.edge_triple(edge_type)].edge_index.numpy()
@@ -315,15 +288,15 @@ def _hop_means(
 
 def _links_channel(links: ItemLinks, fitted: NDArray[np.bool_], dim: int, seed: int) -> Channel:
     weights = unit_idf_weights(links.incidence, links.idf)
-    telling = np.flatnonzero(links.idf)  # a code of a single item says nothing of another
-    rows = weights[np.flatnonzero(fitted)][:, telling]
-    width = max(min(dim, len(telling) - 1, rows.shape[0] // _ROWS_PER_DIRECTION), 1)
-    # Half again as many random directions: the tail of an incidence matrix falls slowly.
-    from sklearn.utils.extmath import randomized_svd  # who only answers needs neither it nor PyG
+    shared = np.flatnonzero(links.idf)  # a code of a single item links it to no other
+    rows = weights[np.flatnonzero(fitted)][:, shared]
+    width = max(min(dim, len(shared) - 1, rows.shape[0] // _ROWS_PER_DIRECTION), 1)
+    # 1.5 times as many random directions: the singular values of an incidence matrix fall slowly.
+    from sklearn.utils.extmath import randomized_svd  # slow to import, and only training needs it
 
     _, _, axes = randomized_svd(rows, width, n_oversamples=width // 2 + 10, n_iter=2, random_state=seed)
     vectors = np.zeros((len(links.idf), width), np.float32)  # (n_codes, width)
-    vectors[telling] = axes.T
+    vectors[shared] = axes.T
     raw, present = weights @ vectors, np.diff(links.incidence.indptr) > 0
     identity = np.eye(vectors.shape[1], dtype=np.float32)
     return standardise(LINKS, raw, present, fitted, identity, scale=1.0, vectors=vectors)
@@ -341,11 +314,11 @@ def _tastes_channels(
         incidence = links.incidence[:, codes].tocsr()
         share = mean_idf_weights(incidence, links.idf[codes])
         linked = np.asarray(incidence @ (links.idf[codes] > 0).astype(np.float32)) > 0  # (n_items,)
-        if not _tells(linked, fitted):
+        if not _is_common(linked, fitted):
             continue
         total, mass = incidence.T @ own, incidence.T @ trusted
         vectors = (total / (mass + _SHRINKAGE)[:, None]).astype(np.float32)  # (n_codes, dim)
-        # An item must not find its own vector in its neighbourhood: it is left out of the means that it sees.
+        # An item's own vector is left out of the means that become its features.
         item, code = np.repeat(np.arange(share.shape[0]), np.diff(share.indptr)), share.indices
         others = (total[code] - own[item]) / (mass[code] - trusted[item] + _SHRINKAGE)[:, None]  # (n_links, dim)
         spread = csr_array((share.data, np.arange(len(code)), share.indptr), shape=(share.shape[0], len(code)))
@@ -355,8 +328,8 @@ def _tastes_channels(
     return channels
 
 
-def _tells(present: NDArray[np.bool_], fitted: NDArray[np.bool_]) -> bool:
-    """Whether enough of the fitted items have a path, so that something can be learned from it."""
+def _is_common(present: NDArray[np.bool_], fitted: NDArray[np.bool_]) -> bool:
+    """Whether enough of the fitted items have a path to learn from it."""
     return int((present & fitted).sum()) > _LEAST_SHARE * int(fitted.sum())
 
 
@@ -383,6 +356,6 @@ def standardise(
     length, before = (
         float(np.sqrt((rows[known] ** 2).sum(axis=1).mean())) if known.any() else 0.0 for rows in (features, raw)
     )
-    # Rows that are all alike differ by rounding alone, which must not be scaled up to features.
+    # Equal rows differ by rounding alone, which must not be scaled up to features.
     factor = np.float32(scale / length) if length > _ROUNDING * before else np.float32(0)
     return Channel(name, features * factor, basis * factor, mean.astype(np.float32), relation, vectors)

@@ -16,6 +16,7 @@ from kgrec.model.inputs import FitInputs
 
 _FEW = 10.0  # likes
 _LEAST_LEVEL = 1e-6
+_BLOCK_USERS = 2048
 
 
 @dataclass(frozen=True)
@@ -141,3 +142,25 @@ class ItemHead:
     def with_items(self, change: ItemChange) -> "ItemHead":
         """New items have the prior's vectors as centres."""
         return replace(self, centres=change.carry(self.centres, torch.from_numpy(change.placed), round_int8))
+
+
+def user_vectors(backbone: "Backbone", liked: csr_array) -> NDArray[np.float32]:
+    """Vectors whose cosine says how alike the scores are that the backbone gives to two users.
+
+    They are G^1/2 w, w the user's vector and G the sum of z z' over the items: their dot product is the sum over items
+    of both users' scores.
+
+    Args:
+        backbone: of the model.
+        liked: (n_users, n_items) likes.
+
+    Returns:
+        (n_users, dim) float32 unit vectors; zeros for a user without likes.
+    """
+    values, directions = torch.linalg.eigh(backbone.gram.double())
+    root = directions * values.clamp(min=0).sqrt()  # (dim, dim)
+    found = np.zeros((liked.shape[0], len(values)), np.float32)
+    for start in range(0, liked.shape[0], _BLOCK_USERS):
+        users = backbone.users(Support(liked[start : start + _BLOCK_USERS])).double()
+        found[start : start + _BLOCK_USERS] = functional.normalize(users @ root).float().numpy()
+    return found

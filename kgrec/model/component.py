@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 _TINY, _TINIEST = 1e-9, 1e-12
 _LOW_BITS = 0xFF  # of a float32's 24 significant ones
-_ROUNDING = 1e-3  # relative to the mean score: what items differ by less is rounding, of half precision at the latest
+_ROUNDING = 1e-3  # relative to the mean score: smaller differences are rounding, in half precision at the latest
 HALF = {"stored": "half"}  # metadata of a field that a bundle stores in half precision
-COARSE_HALF = {"stored": "coarse half"}  # likewise, of 6 significant bits: a file of them is smaller
+COARSE_HALF = {"stored": "coarse half"}  # half precision with 6 significant bits, which makes a smaller file
 INT8_LEVELS = 127
-INT8 = {"stored": "int8"}  # likewise, as int8 with a scale for each row
-SYMMETRIC = {"stored": "symmetric"}  # of a matrix of which one triangle is stored
+_BLOCK_ROWS = 8192
+INT8 = {"stored": "int8"}  # int8 with a scale for each row
+SYMMETRIC = {"stored": "symmetric"}  # one triangle of a symmetric matrix
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class DefaultWeights:
         cold: for the other items.
         none, none_cold: for users without likes.
         sentence, sentence_cold: for users known by a sentence.
-        knows: how much more it counts, for all items, the fewer likes an item has on average; more than 0 where it
-            knows texts and links: these weights count by how far texts and links are trusted.
-        less_popular: how much more it counts, for items with likes, where a first list shows too many popular items.
+        knows: added, for all items, the more the fewer likes an item has on average. Above 0 for components that read
+            texts and links; all their weights are multiplied by how far texts and links are trusted.
+        less_popular: added, for items with likes, where the first list shows too many popular items.
     """
 
     few: float = 0.0
@@ -50,12 +51,12 @@ class DefaultWeights:
 
 @dataclass(frozen=True)
 class Support:
-    """What is known of some users.
+    """The likes and sentences that users are scored by.
 
     Attributes:
-        likes: (n_users, n_items) float32: the weight of each like, 1 for all that nothing else is known of.
+        likes: (n_users, n_items) float32: the weight of each like, 1 by default.
         text: (n_users, text_dim) float32, unit vectors of the users' sentences; None: there are none.
-        placed: (n_users, dim) float32, the same sentences as item vectors of the backbone's space; None with `text`.
+        placed: (n_users, dim) float32, the same sentences as item vectors in the backbone's space; None: likewise.
     """
 
     likes: csr_array
@@ -70,7 +71,7 @@ class Support:
         return sizes
 
     def select(self, rows: NDArray[np.int64]) -> "Support":
-        """That of some of the users, (n,) rows."""
+        """The support of some of the users, (n,) rows."""
         text, placed = (part if part is None else part[torch.from_numpy(rows)] for part in (self.text, self.placed))
         return Support(self.likes[rows], text, placed)
 
@@ -81,8 +82,8 @@ class Shares:
 
     Attributes:
         likes: (n_likes, width) float32, what each like adds, in the order of the support's columns.
-        sentence: (width,) float32.
-        rest: (width,) float32, what is there without either.
+        sentence: (width,) float32, what the sentence adds.
+        rest: (width,) float32, the part that depends on neither.
     """
 
     likes: Tensor
@@ -101,14 +102,13 @@ class ItemChange:
 
     Attributes:
         kept: (n_kept,) int64, ascending: the rows of the items that stay; they become the first rows.
-        n_items: how many items there are then.
-        rows: (n,) int64: the rows, as they become, of the new items and of others that are placed anew.
-        placed: (n, dim) float32: what the prior makes of these.
-        text: (n_items, text_dim) float32 unit vectors of all items, zeros where there is no text.
+        n_items: the number of items after the change.
+        rows: (n,) int64: the rows, after the change, of the new items and of others that are placed anew.
+        placed: (n, dim) float32: the prior's vectors of these.
+        text: (n_items, text_dim) float32 unit vectors of all items as a bundle stores them; zeros without a text.
         codes: the link codes of each of the n items.
-        known: (n, dim) float32: vectors of the texts and links of these, as `Knowledge` has them.
-        expect: (n_items, width) -> (n_items, width): what likes of each item make expect of the others, times a matrix,
-            once the items have changed; None: nothing.
+        known: (n, dim) float32: vectors of their texts and links, as `join_knowledge` makes them.
+        expect: `ItemItem.expect` of the changed items; None: likes predict no other likes.
     """
 
     kept: NDArray[np.int64]
@@ -118,23 +118,23 @@ class ItemChange:
     text: Tensor
     codes: tuple[NDArray[np.int64], ...]
     known: Tensor
-    expect: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
+    expect: Callable[[csc_array], NDArray[np.float32]] | None = None
 
     def carry(
         self, values: Tensor, placed: Tensor | None = None, rounding: Callable[[Tensor], Tensor] | None = None
     ) -> Tensor:
-        """Values of all items as they become: those that stay keep theirs, the others get `placed`, or zeros.
+        """The values of all items after the change: items that stay keep theirs, the others get `placed`, or zeros.
 
-        What is placed is rounded as a bundle stores it, so that it is the same once it was saved and read back.
+        Placed values are rounded as a bundle stores them, so that saving and loading changes nothing.
 
         Args:
             values: (n_items before, ...).
             placed: (n, ...) for `rows`; None: only new items change, to zeros.
-            rounding: as what the values are a field of is stored; None: `round_half`.
+            rounding: how the bundle stores these values; None: `round_half`.
         """
-        n_new = self.n_items - len(self.kept)
-        zeros = torch.zeros((n_new, *values.shape[1:]), dtype=values.dtype)
-        carried = torch.cat([values[torch.from_numpy(self.kept)], zeros])
+        n_kept = len(self.kept)
+        carried = torch.zeros((self.n_items, *values.shape[1:]), dtype=values.dtype)
+        carried[:n_kept] = values if n_kept == len(values) else values[torch.from_numpy(self.kept)]
         if placed is not None and len(self.rows):
             carried[torch.from_numpy(self.rows)] = (rounding or round_half)(placed).to(values.dtype)
         return carried
@@ -142,7 +142,7 @@ class ItemChange:
 
 @dataclass(frozen=True)
 class Scale:
-    """Says how a user's scores spread over reference items, at a cost that does not grow with their number.
+    """The mean and covariance of reference items, from which the spread of any user's scores follows at a fixed cost.
 
     Attributes:
         mean: (width,) float32, of the reference items' vectors.
@@ -154,7 +154,7 @@ class Scale:
 
     @classmethod
     def of(cls, items: Tensor) -> Self:
-        """Measures reference items, (n, width); without any, all scores spread by 0."""
+        """Measures reference items, (n, width); without any, mean and covariance are 0."""
         if not len(items):
             width = items.shape[1]
             return cls(torch.zeros(width), torch.zeros(width, width))
@@ -180,68 +180,68 @@ class Component(Protocol):
     """
 
     name: ClassVar[str]
-    baseline: ClassVar[str]  # what it is called where it stands alone beside the blend; empty: it does not
+    baseline: ClassVar[str]  # its name as a baseline of its own; empty: it is none
     weights: ClassVar[DefaultWeights]
 
     @property
     def items(self) -> Tensor:
-        """(n_items, width) float32; zeros for an item that the component says nothing of. Width may be 0."""
+        """(n_items, width) float32; zeros for an item that the component does not score. Width may be 0."""
 
     @property
     def neighbours(self) -> csr_array | None:
-        """(n_items, n_items) float32: row j is what a like of item j adds; None: nothing beside the factors."""
+        """(n_items, n_items) float32: row j is what a like of item j adds; None: there are factors only."""
 
     @property
     def warm_scale(self) -> Scale | None:
-        """Of the items with likes; None: the component says nothing of these."""
+        """The scale of items with likes; None: the component does not score them."""
 
     @property
     def cold_scale(self) -> Scale | None:
-        """Of items as the prior places them; None: the component says nothing of items without likes."""
+        """The scale of items as the prior places them; None: the component does not score items without likes."""
 
     @property
     def reference(self) -> csr_array | None:
-        """(n_items, n_references) float32: what likes add to items that stand for those without likes, beside the
-        factors; None: nothing.
+        """(n_items, n_references) float32: what likes add, beside the factors, to reference items that stand for the
+        items without likes; None: there are none.
         """
 
     @classmethod
     def fit(cls, inputs: "FitInputs") -> Self | None:
-        """Fits it to what `kgrec.model.inputs.FitInputs` holds; None: there is nothing to fit it to."""
+        """Fits the component; None: the inputs lack what it needs."""
 
     def users(self, support: Support) -> Tensor:
         """The users' factors, (n_users, width) float32."""
 
     def shares(self, support: Support) -> Shares:
-        """Takes the factors of the one user of a support apart."""
+        """Splits the factors of a support's only user by like, sentence and rest."""
 
     def with_items(self, change: ItemChange) -> Self:
-        """The component of other items."""
+        """The component after a change of items."""
 
 
 @runtime_checkable
 class Emphatic(Protocol):
-    """A component that counts more for some users than for others."""
+    """A component whose weight depends on the user."""
 
     def emphasis(self, support: Support) -> Tensor:
-        """How much more or less it counts for each user, (n_users,) float32; 1 is as the gate has it."""
+        """The factor of the gate's weight for each user, (n_users,) float32."""
 
 
 @runtime_checkable
 class InBackboneSpace(Protocol):
-    """A component whose items have vectors of the backbone's space, or of one that it is mapped to."""
+    """A component whose items have vectors in the backbone's space, or in a linear map of it."""
 
     def with_vectors(self, rows: Tensor, vectors: Tensor) -> Component:
-        """The component with some items, (n,) rows, at vectors of the backbone's space, (n, dim)."""
+        """The component with some items, (n,) rows, at other vectors of the backbone's space, (n, dim)."""
 
 
 def round_half(values: Tensor) -> Tensor:
-    """Values as they are when they have been stored in half precision and read back."""
+    """Values as they come back after they are stored in half precision."""
     return values.half().float()
 
 
 def round_int8(values: Tensor) -> Tensor:
-    """Rows as they are when they have been stored as int8 with a scale for each, and read back."""
+    """Rows as they come back after they are stored as int8 with a scale for each."""
     if not values.numel():
         return values
     whole, scale = to_int8(values)
@@ -249,12 +249,12 @@ def round_int8(values: Tensor) -> Tensor:
 
 
 def to_int8(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Whole numbers and a scale for each row, (n, 1), by which they are multiplied to have the values back.
+    """Splits rows into int8 numbers and a scale for each row, (n, 1); their product gives the values back.
 
-    A scale has 16 significant bits, so that no product is rounded and what has been rounded once stays as it is.
+    A scale has 16 significant bits, so that products are exact and rounding twice is rounding once.
 
     Args:
-        values: (n, width) float32, of one number at least.
+        values: (n, width) float32, not empty.
     """
     scale = values.abs().amax(dim=-1, keepdim=True).clamp(min=_TINIEST) / INT8_LEVELS
     scale = ((scale.view(torch.int32) + _LOW_BITS) & ~_LOW_BITS).view(torch.float32)  # rounded up
@@ -263,11 +263,14 @@ def to_int8(values: Tensor) -> tuple[Tensor, Tensor]:
 
 def round_text(text: Tensor) -> Tensor:
     """Text vectors, (n, text_dim), as a bundle stores them."""
-    return round_int8(text)
+    rounded = torch.empty_like(text)
+    for start in range(0, len(text), _BLOCK_ROWS):  # what is needed on the way stays small
+        rounded[start : start + _BLOCK_ROWS] = round_int8(text[start : start + _BLOCK_ROWS])
+    return rounded
 
 
 def solve_each(component: Component, support: Support) -> Tensor:
-    """The users' factors of users with a sentence, (n_users, width), one after the other from their shares."""
+    """The factors of users with sentences, (n_users, width), computed one by one from their shares."""
     assert support.placed is not None
     each = (Support(support.likes[[row]], None, support.placed[[row]]) for row in range(support.likes.shape[0]))
     return torch.stack([component.shares(one).total for one in each])
@@ -291,7 +294,7 @@ def sum_likes(likes: csr_array, vectors: Tensor) -> Tensor:
 
 
 def add_rows(likes: csr_array, matrix: csr_array) -> Tensor:
-    """The product of likes and a matrix, dense: far faster than a sparse product, whose rows get long.
+    """The dense product of likes and a sparse matrix; far faster than a sparse product, whose rows fill up.
 
     Args:
         likes: (n_users, n_items) float32.
@@ -301,7 +304,7 @@ def add_rows(likes: csr_array, matrix: csr_array) -> Tensor:
         (n_users, n) float32.
     """
     n_users, width, columns = likes.shape[0], matrix.shape[1], likes.indices
-    if n_users == 1:  # without making matrices, which takes longer than this
+    if n_users == 1:  # building sparse matrices would take longer than the product
         starts = matrix.indptr[columns]
         sizes = matrix.indptr[columns + 1] - starts
         ends = np.cumsum(sizes)
@@ -312,18 +315,18 @@ def add_rows(likes: csr_array, matrix: csr_array) -> Tensor:
     values = found.data
     if (likes.data != 1).any():
         values = values * np.repeat(likes.data, np.diff(found.indptr))
-    # entries of one place are added up by toarray
+    # toarray adds up entries at the same place
     by_like = csr_array((values, found.indices, found.indptr[likes.indptr]), shape=(n_users, width))
     return torch.from_numpy(np.asarray(by_like.toarray(), np.float32))
 
 
 def deviate(mean: Tensor, variance: Tensor) -> Tensor:
-    """1 / standard deviation, and 0 where there is none but for rounding: what is the same for all items says nothing.
+    """1 / standard deviation, or 0 where items differ by rounding alone.
 
     Args:
         mean: (n,) of scores.
         variance: (n,) of the same.
     """
     level, spread = mean.numpy(), np.sqrt(np.maximum(variance.numpy(), 0))
-    told = spread > np.maximum(_ROUNDING * np.abs(level), _TINY)
-    return torch.from_numpy(np.where(told, 1 / np.maximum(spread, _TINY), 0).astype(np.float32))
+    differs = spread > np.maximum(_ROUNDING * np.abs(level), _TINY)
+    return torch.from_numpy(np.where(differs, 1 / np.maximum(spread, _TINY), 0).astype(np.float32))

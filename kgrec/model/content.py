@@ -1,4 +1,4 @@
-"""Content: kernel ridge from what an item is, its text and its links, straight to who likes it, for cold items."""
+"""Content: a kernel ridge from an item's text and links to the users who like it, for cold items."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +21,7 @@ from kgrec.model.component import (
     Shares,
     Support,
     round_int8,
+    round_text,
     sum_shares,
 )
 from kgrec.model.inputs import FitInputs
@@ -31,35 +32,36 @@ from kgrec.model.nearest import TEXT_SHARPNESS
 _POPULARITY_EXPONENT = 0.3
 _LINKS_DIM = 256
 _BLOCK = 64  # items placed at once
-_REFERENCES = 1000  # cold items that say how a user's scores spread
-_ENOUGH_COLD = 300  # where there are fewer, liked items are references, placed as if they were cold
+_REFERENCES = 1000  # items over which the spread of a user's scores is measured
+_ENOUGH_COLD = 300  # with fewer cold items the references are liked items, placed as if they were cold
 
 Expect = Callable[[csc_array], NDArray[np.float32]]  # (n_items, n) to (n_items, n)
 
 
 @dataclass(frozen=True)
 class Content:
-    """A like of a liked item adds to a cold item what their likeness says; additive over a user's likes.
+    """Scores a cold item by the sum of its kernel weights over a user's likes.
 
     A cold item's column is (K + ridge I)^-1 k over the liked items nearest to it, K being the kernel among these and k
     that of the item and these, each weight times popularity^-.3: kernel ridge on the neighbourhood alone, as
     nearest-neighbour Gaussian processes have it (Vecchia 1988; Datta et al. 2016), at a cost linear in items. The
     kernel is exp(8 (cosine of texts - 1) + link_weight cosine of links), the second in the leading directions of the
-    idf-weighted incidence. What likes make expect of the liked items, by the item-item ridge, counts as likes too.
+    idf-weighted incidence. Likes that the item-item ridge predicts from a user's likes count too.
 
     Attributes:
-        items: (n_items, 0): all of it is in `neighbours`.
+        items: (n_items, 0): there are no factors, only `neighbours`.
         neighbours: (n_items, n_items) float32; row j is what a like of item j adds to cold items.
         reference: (n_items, n_references) float32: the columns of some cold items; where these are few, those of liked
             items, placed as if they were cold.
-        features: (n_items, width) float32.
+        text: (n_items, text_dim) float32 unit vectors, zeros for an item without a text.
+        linked: (n_items, links_dim) float32, whose inner product is the links' part of the kernel's exponent.
         strength: (n_items,) float32, popularity^-.3; zeros for items without likes.
         axes: (n_codes, links_dim) float32: what a link adds to a feature.
         idf: (n_codes,) float32.
         link_weight: see above.
         ridge: see above.
-        nearest, kept: how many items a column is solved on, and how many weights of it stay.
-        cold_scale: of nothing; `reference` says how scores spread.
+        nearest, kept: the number of items that a column is solved on, and of its weights that are kept.
+        cold_scale: of factors of width 0; the spread of scores is measured by `reference`.
     """
 
     name: ClassVar[str] = "content"
@@ -69,7 +71,8 @@ class Content:
     items: Tensor
     neighbours: csr_array = field(metadata=HALF)
     reference: csr_array = field(metadata=HALF)
-    features: Tensor = field(metadata=INT8)
+    text: Tensor = field(metadata=INT8)
+    linked: Tensor = field(metadata=INT8)
     strength: Tensor
     axes: Tensor = field(metadata=INT8)
     idf: Tensor
@@ -81,9 +84,9 @@ class Content:
 
     @classmethod
     def fit(cls, inputs: FitInputs) -> "Content | None":
-        """Places the cold items, likes being those of users and what an item-item ridge expects of them."""
+        """Places the cold items by the users' likes and by those that the item-item ridge predicts."""
         item_item = inputs.earlier.get(ItemItem.name)
-        expect = _expect_by(item_item) if isinstance(item_item, ItemItem) else None
+        expect = item_item.expect if isinstance(item_item, ItemItem) else None
         config = inputs.config.content
         return fit_content(
             inputs.likes, inputs.text.numpy(), inputs.links, inputs.channels, config, link_weight=config.link_weight,
@@ -91,50 +94,44 @@ class Content:
         )  # fmt: skip
 
     def users(self, support: Support) -> Tensor:
-        """(n_users, 0): all of it is in `neighbours`."""
+        """(n_users, 0): there are no factors, only `neighbours`."""
         return torch.zeros((support.likes.shape[0], 0))
 
     def shares(self, support: Support) -> Shares:
-        """All of it is in `neighbours`."""
+        """Shares of width 0: there are no factors, only `neighbours`."""
         return sum_shares(support, self.items)
 
-    def place(
-        self, text: NDArray[np.float32], codes: Sequence[NDArray[np.int64]], expect: Expect | None = None
-    ) -> csc_array:
-        """The columns of new items, (n_items, n) float32.
-
-        Args:
-            text: (n, text_dim) float32 unit vectors, zeros for an item without a text.
-            codes: the link codes of each.
-            expect: see `fit_content`.
-        """
-        return self._solve(self._read(text, codes), None, expect)
-
-    def _read(self, text: NDArray[np.float32], codes: Sequence[NDArray[np.int64]]) -> Tensor:
-        """The features of new items, (n, width), as they are stored."""
+    def _read_links(self, codes: Sequence[NDArray[np.int64]]) -> Tensor:
+        """The vectors of the links of new items, (n, links_dim), rounded as a bundle stores them."""
         sizes = [len(own) for own in codes]
         indices = np.concatenate([np.zeros(0, np.int64), *codes])
         indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         incidence = csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=(len(codes), len(self.idf)))
-        linked = unit_idf_weights(incidence, self.idf.numpy()) @ self.axes.numpy()
-        text_dim = self.features.shape[1] - self.axes.shape[1]
-        return round_int8(torch.from_numpy(_to_features(text[:, :text_dim], linked, self.link_weight)))
+        return _weigh_links(incidence, self.idf.numpy(), self.axes.numpy(), self.link_weight)
 
-    def _solve(self, features: Tensor, own: NDArray[np.int64] | None, expect: Expect | None) -> csc_array:
-        """Columns, (n_items, n), of items with features (n, width); `own`: their rows, which they must not find."""
+    def _features(self, rows: Tensor) -> Tensor:
+        """(n, width): vectors of some items whose inner product is the kernel's exponent, up to a constant."""
+        return torch.cat([self.text[rows] * TEXT_SHARPNESS**0.5, self.linked[rows]], dim=1)
+
+    def _solve(self, items: NDArray[np.int64], expect: Expect | None, *, leave_out_own: bool = False) -> csc_array:
+        """Columns, (n_items, n), of some items, (n,) rows; each may be left out of what its own is solved on."""
         liked = torch.nonzero(self.strength > 0).squeeze(1)
-        shift = TEXT_SHARPNESS if self.features.shape[1] > self.axes.shape[1] else 0.0
-        among, n_items = self.features[liked], len(self.strength)
+        shift = TEXT_SHARPNESS if self.text.shape[1] else 0.0
+        n_items = len(self.strength)
+        few = self._features(liked).T if 2 * len(liked) < n_items else None  # of many a copy takes much memory
         columns = [csc_array((n_items, 0), dtype=np.float32)]
-        for start in range(0, len(features), _BLOCK):
-            block = features[start : start + _BLOCK]
-            near = block @ among.T  # (n, n_liked)
-            if own is not None:
-                rows = torch.from_numpy(own[start : start + _BLOCK])
+        for start in range(0, len(items), _BLOCK):
+            rows = torch.from_numpy(items[start : start + _BLOCK])
+            if few is None:
+                near = TEXT_SHARPNESS * (self.text[rows] @ self.text.T) + self.linked[rows] @ self.linked.T
+                near = near[:, liked]  # (n, n_liked)
+            else:
+                near = self._features(rows) @ few
+            if leave_out_own:
                 near = torch.where(liked == rows[:, None], -torch.inf, near)
-            place = find_largest(near, min(self.nearest, len(liked) - (own is not None)))
+            place = find_largest(near, min(self.nearest, len(liked) - leave_out_own))
             exponent = near.gather(1, place)
-            found = among[place]  # (n, nearest, width)
+            found = self._features(liked[place].flatten()).view(*place.shape, -1)  # (n, nearest, width)
             left = torch.exp(found @ found.transpose(1, 2) - shift)
             left.diagonal(dim1=1, dim2=2).add_(self.ridge)
             right = torch.exp(exponent - shift)
@@ -144,7 +141,7 @@ class Content:
         return csc_array(hstack(columns, format="csc"))
 
     def _prune(self, rows: NDArray[np.int64], weights: NDArray[np.float32], expect: Expect | None) -> csc_array:
-        """(n_items, n): columns of some weights at rows, (n, nearest) each, with what these make expect."""
+        """(n_items, n): columns with weights at rows, (n, nearest) each, and the likes predicted from these."""
         n_columns, n_items = len(rows), len(self.strength)
         owner = np.repeat(np.arange(n_columns), rows.shape[1])
         if expect is None:
@@ -158,14 +155,13 @@ class Content:
         return csc_array((values.ravel(), (kept.numpy().ravel(), owner)), shape=(n_items, n_columns))
 
     def with_items(self, change: ItemChange) -> "Content":
-        """New items are placed by their kernel; a like of one adds nothing.
+        """Places new items by their kernel; a like of a new item adds nothing.
 
-        Where liked items are gone, all cold items are placed anew: what stood nearest to them may be gone.
+        When liked items are gone all cold items are placed anew, since their nearest items may be among them.
         """
-        text = change.text[torch.from_numpy(change.rows)].numpy()
         carried = replace(
-            self, items=change.carry(self.items),
-            features=change.carry(self.features, self._read(text, change.codes), round_int8),
+            self, items=change.carry(self.items), text=change.text if self.text.shape[1] else change.carry(self.text),
+            linked=change.carry(self.linked, self._read_links(change.codes), round_int8),
             strength=change.carry(self.strength), reference=_carry_rows(self.reference, change),
             neighbours=carry_neighbours(self.neighbours, change),
         )  # fmt: skip
@@ -174,10 +170,10 @@ class Content:
             rows = np.flatnonzero(carried.strength.numpy() == 0)
         if not len(rows):
             return carried
-        placed = carried._solve(carried.features[torch.from_numpy(rows)], None, change.expect).tocoo()
+        placed = carried._solve(rows, change.expect).tocoo()
         stays = np.ones(change.n_items, np.float32)
         stays[rows] = 0
-        stored = placed.data.astype(np.float16).astype(np.float32)  # as a bundle has them
+        stored = placed.data.astype(np.float16).astype(np.float32)  # as a bundle stores them
         shape = carried.neighbours.shape
         added = csr_array((stored, (placed.row, rows[placed.col])), shape=shape, dtype=np.float32)
         neighbours = csr_array(carried.neighbours @ diags_array(stays) + added)
@@ -202,12 +198,11 @@ def fit_content(
         likes: (n_users, n_items) of 1s.
         text: (n_items, text_dim) float32 unit vectors, zeros for an item without a text; text_dim may be 0.
         links: the items' links.
-        channels: from `propagate`; that of the links is read.
+        channels: from `propagate`; only the channel of the links is read.
         config: sizes and the regularisation, in diagonals of the kernel.
         link_weight: see `Content`.
         seed: of the choice of references.
-        expect: (n_items, width) -> (n_items, width), what a like of each item makes expect of the others, times a
-            matrix: these count as likes by so much; None: they do not.
+        expect: `ItemItem.expect`: the likes that it predicts count too, by their predicted values; None: none do.
 
     Returns:
         None where items have neither texts nor links, or nobody likes anything.
@@ -219,45 +214,32 @@ def fit_content(
     if not (text.shape[1] or axes.shape[1]) or not len(liked):
         return None
     axes = round_int8(torch.from_numpy(np.ascontiguousarray(axes))).numpy()
-    features = _to_features(text, unit_idf_weights(links.incidence, links.idf) @ axes, link_weight)
-    features = round_int8(torch.from_numpy(features)).numpy()
-    own = np.square(features[liked]).sum(axis=1) - (TEXT_SHARPNESS if text.shape[1] else 0.0)
+    linked, stored = _weigh_links(links.incidence, links.idf, axes, link_weight), round_text(torch.from_numpy(text))
+    own = TEXT_SHARPNESS * torch.linalg.vecdot(stored, stored) + torch.linalg.vecdot(linked, linked)  # (n_items,)
+    own = own.numpy()[liked] - (TEXT_SHARPNESS if text.shape[1] else 0.0)
     strength = np.where(counts > 0, np.maximum(counts, 1) ** -_POPULARITY_EXPONENT, 0).astype(np.float32)
     empty = torch.zeros((n_items, 0))
     unplaced = Content(
         items=empty, neighbours=csr_array((n_items, n_items), dtype=np.float32),
         reference=csr_array((n_items, 0), dtype=np.float32),
-        features=torch.from_numpy(features),
+        text=stored, linked=linked,
         strength=torch.from_numpy(strength), axes=torch.from_numpy(axes),
         idf=torch.from_numpy(links.idf), link_weight=link_weight,
         ridge=config.regularisation * float(np.exp(own).mean()), nearest=config.nearest, kept=config.kept,
         cold_scale=Scale.of(empty),
     )  # fmt: skip
     cold = np.flatnonzero(counts == 0)
-    whole = torch.from_numpy(features)
-    columns = unplaced._solve(whole[torch.from_numpy(cold)], None, expect)
+    columns = unplaced._solve(cold, expect)
     reference, rng = unplaced.reference, np.random.default_rng(seed)
     if len(cold) >= _ENOUGH_COLD:
         drawn = np.sort(rng.choice(len(cold), min(_REFERENCES, len(cold)), replace=False))
         reference = csr_array(columns[:, drawn])
     elif len(liked) > 1:
         drawn = rng.choice(liked, min(_REFERENCES, len(liked)), replace=False)
-        reference = csr_array(unplaced._solve(whole[torch.from_numpy(drawn)], drawn, expect))
+        reference = csr_array(unplaced._solve(drawn, expect, leave_out_own=True))
     placed = columns.tocoo()
     neighbours = csr_array((placed.data, (placed.row, cold[placed.col])), shape=(n_items, n_items), dtype=np.float32)
     return replace(unplaced, neighbours=neighbours, reference=reference)
-
-
-def _expect_by(item_item: ItemItem) -> Expect:
-    """`ItemItem.expect` at the cost of a column's own entries: every weight is read once, not once for each block."""
-    across, items, onto = csr_array(item_item.neighbours.T.tocsr()), item_item.items.numpy(), item_item.onto.numpy()
-
-    def expect(values: csc_array) -> NDArray[np.float32]:
-        by_column = csr_array(values.T)
-        found: NDArray[np.float32] = (by_column @ across).toarray() + (by_column @ items) @ onto.T
-        return found.T
-
-    return expect
 
 
 def _carry_rows(matrix: csr_array, change: ItemChange) -> csr_array:
@@ -267,8 +249,10 @@ def _carry_rows(matrix: csr_array, change: ItemChange) -> csr_array:
     return csr_array((kept.data, kept.indices, indptr), shape=(change.n_items, matrix.shape[1]))
 
 
-def _to_features(text: NDArray[np.float32], linked: NDArray[np.float32], link_weight: float) -> NDArray[np.float32]:
-    """Features whose inner product is the kernel's exponent, up to a constant: (n, text_dim + links_dim) float32."""
+def _weigh_links(
+    incidence: csr_array, idf: NDArray[np.float32], axes: NDArray[np.float32], link_weight: float
+) -> Tensor:
+    """Vectors of items' links, (n, links_dim), of length link_weight^.5, rounded as a bundle stores them."""
+    linked = unit_idf_weights(incidence, idf) @ axes
     length = np.maximum(np.linalg.norm(linked, axis=1, keepdims=True), 1e-9)
-    parts = [text * TEXT_SHARPNESS**0.5, linked / length * link_weight**0.5]
-    return np.hstack(parts).astype(np.float32)
+    return round_int8(torch.from_numpy((linked / length * link_weight**0.5).astype(np.float32)))

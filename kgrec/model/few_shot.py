@@ -30,7 +30,7 @@ class FewShot:
         ridge_base, ridge_slope: see above.
         to_head: (dim, dim) float32: a vector of the backbone's space times this is one of `items`' space.
         warm_scale: of the items with likes.
-        cold_scale: of the same items as the prior places them.
+        cold_scale: of the same items, placed by the prior.
     """
 
     name: ClassVar[str] = "few_shot"
@@ -50,7 +50,7 @@ class FewShot:
 
     @classmethod
     def fit(cls, inputs: FitInputs) -> "FewShot":
-        """Trains the head on episodes of the backbone's vectors, from where an earlier one stopped if there is one."""
+        """Trains the head on episodes over the backbone's vectors, starting from an earlier head if there is one."""
         start = inputs.start.get(cls.name)
         assert start is None or isinstance(start, FewShot)
         vectors, n_likes = inputs.vectors, torch.from_numpy(inputs.n_likes)
@@ -67,14 +67,14 @@ class FewShot:
         return replace(trained, items=items, warm_scale=Scale.of(items[liked]), cold_scale=cold_scale)
 
     def users(self, support: Support) -> Tensor:
-        """Adapts to users; a sentence counts as one more like, of the item that it is placed as."""
+        """Solves for the users' vectors; a sentence counts as a like of an item with the sentence's vector."""
         if support.placed is not None:
             return solve_each(self, support)
         ridge = (self.ridge_base + self.ridge_slope * support.n_likes).astype(np.float32)
         return solve_supports(support.likes, self.items, ridge, self.alpha, self.centre, self.gram)
 
     def shares(self, support: Support) -> Shares:
-        """Takes a user vector apart; the rest is the centre's."""
+        """Splits a user's vector by likes and sentence; the rest comes from the centre."""
         shown = self.items[torch.from_numpy(support.likes.indices.astype(np.int64))]  # (n_likes, dim)
         weights = torch.from_numpy(support.likes.data)
         if support.placed is not None:
@@ -88,12 +88,12 @@ class FewShot:
         return Shares(own[:n_likes], own[n_likes:].sum(dim=0), rest)
 
     def with_items(self, change: ItemChange) -> "FewShot":
-        """New items stand where the prior places them."""
+        """Gives new items the prior's vectors."""
         placed = torch.from_numpy(change.placed) @ self.to_head
         return replace(self, items=change.carry(self.items, placed, round_int8))
 
     def with_vectors(self, rows: Tensor, vectors: Tensor) -> "FewShot":
-        """The same with some items, (n,) rows, at other vectors of the backbone's space, (n, dim)."""
+        """The head with some items, (n,) rows, at other vectors of the backbone's space, (n, dim)."""
         return replace(self, items=self.items.index_copy(0, rows, round_int8(round_int8(vectors) @ self.to_head)))
 
 
@@ -110,12 +110,12 @@ class _Episodes(nn.Module):
             mapping, centre = start.to_head, start.centre.to(device)
         self.map = nn.Parameter(mapping.to(device, copy=True))
         self.centre = nn.Parameter(centre.clone())
-        # Log scale: ridge for no like, for each like, alpha.
+        # Logarithms of: the ridge without likes, the ridge per like, alpha.
         self.log_scalars = nn.Parameter(torch.tensor(scalars, device=device).log())
 
     def forward(self, index: Tensor, mask: Tensor, candidates: Tensor) -> Tensor:
         """Logits (n, n_candidates) for supports given as padded columns (n, width) and their mask."""
-        # not vectors[index], whose gradient several threads add up in any order
+        # Not vectors[index]: threads add up its gradient in any order.
         shown = nn.functional.embedding(index, self.vectors) @ self.map * mask[..., None]  # (n, width, dim)
         n_likes = mask.sum(dim=1)
         base, slope, alpha = self.log_scalars.exp()
@@ -143,7 +143,7 @@ def train_head(
 ) -> FewShot:
     """Trains the head on episodes; see `train_on_episodes`.
 
-    Popularity takes part in the training's logits, so that the vectors need not learn it, but not in the scores.
+    Popularity is part of the logits in training, so that the vectors need not learn it, but not of the scores.
 
     Args:
         likes: (n_users, n_items) training likes.
@@ -153,7 +153,7 @@ def train_head(
         config: epochs and support sizes.
         seed: of the episodes.
         device: where to compute.
-        start: a head of like vectors to go on from.
+        start: a head of similar vectors to start from.
         on_epoch: called with (epoch from 1, mean loss).
     """
     trained = popularity.to(device) > 0

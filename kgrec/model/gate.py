@@ -1,4 +1,4 @@
-"""The gate: how much each component counts, by the number of likes in the support."""
+"""The gate: the weights of the components, by the number of likes in the support."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Gate:
-    """Weights of the components; they multiply parts that are centred and have a deviation of 1 over reference items.
+    """Weights of the components, whose parts are centred and have a deviation of 1 over reference items.
 
     Attributes:
-        least_likes: (n_buckets,) int64 ascending from 0: a bucket holds supports of at least this many likes.
+        least_likes: (n_buckets,) int64 ascending from 0: the least likes of a support in each bucket.
         warm: (n_buckets, n_components) float32: weights for the items with likes in training.
         cold: (n_buckets, n_components) float32: weights for the others.
         shift: (n_buckets,) float32: added to the others' scores; 0 is the mean of the items with likes.
-        dislike: taken from the others' scores times log1p of how many met an item without liking it.
-        sentence_warm, sentence_cold: (n_components,) float32: the same for a sentence without likes; beside likes a
-            sentence counts as one more like, and the weight of `sentence` is taken from here.
-        sentence_shift: likewise.
+        dislike: times log1p of how many users met an item without liking it, subtracted from the others' scores.
+        sentence_warm, sentence_cold: (n_components,) float32: the weights for a sentence without likes. Beside likes
+            a sentence counts as one more like, and only the component `sentence` has its weight from here.
+        sentence_shift: the shift for a sentence without likes.
     """
 
     least_likes: NDArray[np.int64]
@@ -33,7 +33,7 @@ class Gate:
     sentence_shift: float
 
     def select(self, places: Sequence[int]) -> "Gate":
-        """The gate of some of the components, by their places."""
+        """The gate of some of the components, given their places."""
         return replace(
             self, warm=self.warm[:, places], cold=self.cold[:, places], sentence_warm=self.sentence_warm[places],
             sentence_cold=self.sentence_cold[places],
@@ -45,7 +45,14 @@ class Gate:
 
 
 def bucket_starts(sizes: Sequence[int], many: int) -> list[int]:
-    """Where buckets begin: each support size has one, up to half-way (by their ratio) to the next, and many likes."""
+    """Where buckets begin: one for no likes, one for each support size, and one for many likes.
+
+    A bucket begins half-way, by their ratio, between two sizes.
+
+    Args:
+        sizes: support sizes.
+        many: where the last bucket begins, unless the one before begins later.
+    """
     starts = [0]
     ordered = sorted({0, *sizes})
     for smaller, larger in pairwise(ordered):

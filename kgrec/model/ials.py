@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
-_PADDED_ENTRIES = 16_384  # vectors gathered and rows of normal equations held at once, padding included: some 4 MB
-_DESCENT_ENTRIES = 8192  # the same for a conjugate gradient's block, which stays in a core's cache
+_PADDED_ENTRIES = 16_384  # vectors and rows of normal equations in a block, padding included: some 4 MB
+_DESCENT_ENTRIES = 8192  # in a block of conjugate gradients, which fits into a core's cache
 _DESCENT_STEPS = 3
-_WIDE = 1.0  # supports, in widths of a vector, from which their normal matrix is made: it is read at every step
+_WIDE = 1.0  # likes per dimension from which building the normal matrix, which every step reads, is faster
 _INIT_SCALE = 0.1
 _TINY = 1e-20
 
@@ -32,19 +32,19 @@ def fit_ials(
 
     Minimises sum_{likes} (1 - w_u.z_i)^2 + alpha sum_{all} (w_u.z_i)^2 + sum_u lambda_u |w_u|^2
     + sum_i lambda_i |z_i|^2 with lambda_u = regularisation (n_u + alpha n_items), likewise for items (Hu et al. 2008;
-    Rendle et al., "Revisiting the performance of iALS", 2022). Users and items take turns, a few conjugate gradient
-    steps each from where they were (Takács et al., "Applications of the conjugate gradient method for implicit
-    feedback collaborative filtering", 2011): cost is linear in likes times dim.
+    Rendle et al., "Revisiting the performance of iALS", 2022). It alternates between users and items, with a few
+    conjugate gradient steps from the vectors before (Takács et al., "Applications of the conjugate gradient method for
+    implicit feedback collaborative filtering", 2011). The cost is linear in likes times dim.
 
     Args:
         likes: (n_users, n_items) of 1s.
         dim: width of the vectors.
-        alpha: weight of all pairs against the liked ones.
+        alpha: weight of all pairs; liked ones have 1.
         regularisation: see above.
         epochs: alternations.
         seed: of the starting vectors.
         device: where to compute.
-        start: (n_items, dim) item vectors to start from, such as those of fewer likes; rows of zeros start at random.
+        start: (n_items, dim) item vectors to start from; rows of zeros start at random.
 
     Returns:
         Item vectors (n_items, dim) and user vectors (n_users, dim), float32; zeros where there is no like.
@@ -132,11 +132,11 @@ def solve_supports(
     w = argmin sum_{i in S} c_i (1 - w.z_i)^2 + alpha sum_{all i} (w.z_i)^2 + ridge |w - centre|^2, in closed form.
 
     Args:
-        support: (n, n_vectors) float32: the weight c_i of each entry, 1 for all that nothing else is known of.
+        support: (n, n_vectors) float32: the weight c_i of each entry.
         vectors: (n_vectors, dim) float32.
         ridge: (n,) float32, one for each row.
         alpha: weight of all pairs.
-        centre: (dim,) or (n, dim), where a row without support ends up; None is 0.
+        centre: (dim,) or (n, dim): the vector of a row without support; None: zeros.
         gram: (dim, dim), the sum of z z' over "all"; None: over `vectors`.
 
     Returns:
@@ -163,7 +163,7 @@ def solve_supports(
 
 
 def _solve_one(support: csr_array, vectors: Tensor, ridge: float, everything: Tensor, centre: Tensor | None) -> Tensor:
-    """`solve_supports` of one row, which somebody waits for: fewer and smaller calls."""
+    """`solve_supports` of one row, in fewer calls: a request waits for it."""
     found = vectors[torch.from_numpy(support.indices.astype(np.int64)).to(vectors.device)]  # (n, dim)
     weighted = found * torch.from_numpy(np.asarray(support.data, np.float32)).to(vectors.device)[:, None]
     left = torch.addmm(everything, weighted.T, found)
@@ -183,18 +183,18 @@ def share_fold_in(
     ridge: float,
     centre: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """What each of one user's likes adds to the vector of `solve_supports`, which is linear in them.
+    """Splits one user's vector of `solve_supports`, which is linear in the likes, into what each like adds.
 
     Args:
-        shown: (n, dim) float32: the vectors of what the user likes.
-        weights: (n,) float32 of these.
-        gram: as in `solve_supports`, like all that follow.
+        shown: (n, dim) float32: the vectors of the liked items.
+        weights: (n,) float32: the weights of the likes.
+        gram: as in `solve_supports`.
         alpha: weight of all items.
         ridge: of this user.
-        centre: where a user without likes ends up.
+        centre: the vector of a user without likes; None: zeros.
 
     Returns:
-        (n, dim), and (dim,), what the centre adds.
+        (n, dim): what each like adds; (dim,): what the centre adds.
     """
     n_shown, dim = shown.shape
     weighted = shown * weights[:, None]
@@ -207,9 +207,9 @@ def share_fold_in(
 def _padded(
     support: csr_array, least_width: int, most_entries: int
 ) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
-    """Blocks of rows of like length: (rows, index (rows, width) int64, weights (rows, width) float32).
+    """Blocks of rows of similar length: (rows, index (rows, width) int64, weights (rows, width) float32).
 
-    A row counts with its entries, or with `least_width` if it has fewer.
+    A row counts as its number of entries, at least `least_width`; a block has up to `most_entries`, or one row.
     """
     sizes = np.diff(support.indptr)
     order = np.argsort(sizes, kind="stable")
@@ -229,7 +229,7 @@ def pad_rows(support: csr_array, rows: NDArray[np.int64]) -> tuple[Tensor, Tenso
         Columns (n, width) int64, 0 where padded, and entries (n, width) float32, 0 where padded; width is at least 1.
     """
     sizes = np.diff(support.indptr)[rows]
-    width = max(int(sizes.max(initial=0)), 1)
+    width = int(sizes.max(initial=1))
     places = np.arange(width)[None, :]
     mask = places < sizes[:, None]  # (n, width)
     index = np.zeros(mask.shape, np.int64)

@@ -1,4 +1,4 @@
-"""What components are fitted from."""
+"""The inputs that components are fitted to."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ from kgrec.model.nearest import NeighbourMatrix
 from kgrec.model.neighbours import NeighbourSettings, fit_neighbours
 from kgrec.model.prior import ItemEncoder
 
-_LEAST_NEAREST = 4  # what the setting is divided by at most
+_LEAST_NEAREST = 4  # the largest divisor of the setting
 _USERS_PER_NEAREST = 8
 
 
 @dataclass(frozen=True)
 class LearnedVectors:
-    """The backbone's vectors, and what the prior makes of every item in their space.
+    """The backbone's vectors, and the prior's vectors of all items in the same space.
 
     Attributes:
         items: (n_items, dim) float32, zeros for items without likes.
@@ -45,20 +45,20 @@ class LearnedVectors:
 
 @dataclass(frozen=True)
 class FitInputs:
-    """What every component is fitted from.
+    """The inputs that every component is fitted to.
 
     Attributes:
         likes: (n_users, n_items) of 1s.
         text: (n_items, text_dim) float32 unit vectors, zeros for an item without a text; text_dim may be 0.
-        content: (n_items, width) float32: texts and vector columns, as `Likeness` takes them.
+        content: (n_items, width) float32: texts and vector columns, from `join_content`.
         links: the items' links.
         channels: the propagated features.
         vectors: the backbone's vectors.
-        likeness: what `similar` ranks by.
+        likeness: the vectors that `similar` ranks by.
         config: the settings.
         device: where to compute.
         earlier: the components that are fitted already, by name.
-        start: those of a model of fewer likes, to go on from.
+        start: components fitted to fewer likes, to start from, by name.
         on_epoch: called with (epoch from 1, mean loss) of the few-shot head's training.
     """
 
@@ -82,7 +82,7 @@ class FitInputs:
 
     @property
     def liked(self) -> Tensor:
-        """(n_items,) bool: whether anybody likes each item."""
+        """(n_items,) bool: whether an item has likes."""
         return torch.from_numpy(self.n_likes > 0)
 
     @property
@@ -119,5 +119,5 @@ class FitInputs:
 
 
 def nearest_for(config: ItemItemConfig, n_users: int) -> int:
-    """On how many items a ridge is solved: fewer where there are few users, whose likes then span few directions."""
+    """The number of items that a ridge is solved on: less with few users, whose likes span few directions."""
     return min(config.nearest, max(config.nearest // _LEAST_NEAREST, n_users // _USERS_PER_NEAREST))

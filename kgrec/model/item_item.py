@@ -1,4 +1,4 @@
-"""Item-item components: what a like of one item says of others, by ridge with the graph and by plain co-likes."""
+"""Item-item components: a like of one item scores others, by a ridge with the graph and by plain co-likes."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 from torch import Tensor
 
@@ -28,7 +29,7 @@ from kgrec.model.neighbours import co_likes
 
 @dataclass(frozen=True)
 class ItemItem:
-    """Item-item ridge with the graph in its Gram matrix: the largest weights, and a low rank of what is left over.
+    """Item-item ridge with the graph in its Gram matrix: the largest weights, and a low rank of the remainder.
 
     Attributes:
         neighbours: (n_items, n_items) float32; row j is what a like of item j adds.
@@ -49,33 +50,29 @@ class ItemItem:
 
     @classmethod
     def fit(cls, inputs: FitInputs) -> Self:
-        """Takes the ridge for many likes."""
+        """Fits the ridge for many likes."""
         return cls.of(inputs.item_item[0], inputs.liked)
 
     @classmethod
     def of(cls, matrix: NeighbourMatrix, liked: Tensor) -> Self:
-        """That of a fitted matrix; liked, (n_items,) bool, marks the reference items."""
+        """Wraps a fitted matrix; liked, (n_items,) bool, marks the reference items."""
         items = torch.from_numpy(matrix.right)
         return cls(matrix.sparse, torch.from_numpy(matrix.left), items, Scale.of(items[liked]))
 
     def users(self, support: Support) -> Tensor:
-        """The sums of what the likes add, (n_users, rank)."""
+        """Sums what the likes add, (n_users, rank)."""
         return sum_likes(support.likes, self.onto)
 
     def shares(self, support: Support) -> Shares:
-        """What each like adds to the factors; the rows of `neighbours` come on top."""
+        """What each like adds to the factors; `neighbours` are not among them."""
         return sum_shares(support, self.onto)
 
-    def expect(self, values: np.ndarray | csc_array) -> np.ndarray:
-        """What likes of each item make expect of the others, times (n_items, width) values: (n_items, width)."""
-        onto, items = self.onto.numpy(), self.items.numpy()
-        if isinstance(values, csc_array):
-            by_column = values.T  # csr
-            found: np.ndarray = add_rows(by_column, self._by_target).numpy()
-            found += (by_column @ items) @ onto.T
-            return found.T
-        whole: np.ndarray = self.neighbours @ values + onto @ (items.T @ values)
-        return whole
+    def expect(self, values: csc_array) -> NDArray[np.float32]:
+        """The whole matrix, (n_items, n_items), times sparse columns, (n_items, n): dense (n_items, n)."""
+        by_column = csr_array(values.T)
+        found: NDArray[np.float32] = add_rows(by_column, self._by_target).numpy()
+        found += (by_column @ self.items.numpy()) @ self.onto.numpy().T
+        return found.T
 
     @cached_property
     def _by_target(self) -> csr_array:
@@ -83,7 +80,7 @@ class ItemItem:
         return csr_array(self.neighbours.T.tocsr())
 
     def with_items(self, change: ItemChange) -> Self:
-        """New items have no neighbours."""
+        """Gives new items no neighbours."""
         return replace(
             self, neighbours=carry_neighbours(self.neighbours, change), onto=change.carry(self.onto),
             items=change.carry(self.items),
@@ -92,7 +89,7 @@ class ItemItem:
 
 @dataclass(frozen=True)
 class ItemItemFew(ItemItem):
-    """The same ridge with more of the likes dropped, which suits supports of few likes."""
+    """The same ridge with a higher dropout of likes, which suits supports of few likes."""
 
     name: ClassVar[str] = "item_item_few"
     baseline: ClassVar[str] = "ridge, few"
@@ -100,18 +97,18 @@ class ItemItemFew(ItemItem):
 
     @classmethod
     def fit(cls, inputs: FitInputs) -> Self:
-        """Takes the ridge for few likes."""
+        """Fits the ridge for few likes."""
         return cls.of(inputs.item_item[1], inputs.liked)
 
 
 @dataclass(frozen=True)
 class CoLikes:
-    """Item kNN: the shrunk cosine of who likes two items.
+    """Item kNN: the shrunk cosine of two items by the users who like them.
 
     Attributes:
         neighbours: (n_items, n_items) float32; row j is what a like of item j adds.
         items: (n_items, 0).
-        warm_scale: of nothing.
+        warm_scale: of factors of width 0.
     """
 
     name: ClassVar[str] = "co_likes"
@@ -125,27 +122,27 @@ class CoLikes:
 
     @classmethod
     def fit(cls, inputs: FitInputs) -> "CoLikes":
-        """Counts who likes two items."""
+        """Counts the users who like two items."""
         config = inputs.config.item_item
         found = co_likes(inputs.likes, shrinkage=config.shrinkage, kept=config.kept, seed=inputs.config.seed)
         return cls.of(found)
 
     @classmethod
     def of(cls, neighbours: csr_array) -> "CoLikes":
-        """That of a matrix of neighbours, (n_items, n_items)."""
+        """Wraps a matrix of neighbours, (n_items, n_items)."""
         items = torch.zeros((neighbours.shape[0], 0))
         return cls(neighbours, items, Scale.of(items))
 
     def users(self, support: Support) -> Tensor:
-        """(n_users, 0): all of it is in `neighbours`."""
+        """(n_users, 0): there are no factors, only `neighbours`."""
         return torch.zeros((support.likes.shape[0], 0))
 
     def shares(self, support: Support) -> Shares:
-        """All of it is in `neighbours`."""
+        """Shares of width 0: there are no factors, only `neighbours`."""
         return sum_shares(support, self.items)
 
     def with_items(self, change: ItemChange) -> "CoLikes":
-        """New items have no neighbours."""
+        """Gives new items no neighbours."""
         return replace(self, neighbours=carry_neighbours(self.neighbours, change), items=change.carry(self.items))
 
 

@@ -1,6 +1,7 @@
-"""Knowledge: what an item's text and links have in common with those of the likes, with nothing learned from likes."""
+"""Knowledge: the likeness of an item's text and links to those of the likes; nothing is learned from likes."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -33,12 +34,10 @@ _TINY = 1e-9
 class Knowledge:
     """Scores items by their mean likeness to the likes, in texts and links.
 
-    Where likes are few it is what there is to go by.
-
     Attributes:
         items: (n_items, dim) float32, zeros for an item without text and links.
-        basis: (width, dim) float32: vectors of texts and links times basis are those of `items`.
-        warm_scale: of all items of which something is known; those without likes are measured by it too.
+        basis: (width, dim) float32: maps vectors of texts and links to those of `items`.
+        warm_scale: of all items with texts or links, whether they have likes or not.
     """
 
     name: ClassVar[str] = "knowledge"
@@ -52,7 +51,7 @@ class Knowledge:
 
     @classmethod
     def fit(cls, inputs: FitInputs) -> "Knowledge | None":
-        """Takes the vectors of texts and links in their main directions; None: there are neither."""
+        """Projects vectors of texts and links onto their main directions; None: there are no texts and no links."""
         vectors = join_knowledge(inputs.likeness, inputs.content)
         if not vectors.any():
             return None
@@ -63,33 +62,38 @@ class Knowledge:
 
     @property
     def cold_scale(self) -> Scale:
-        """Texts and links are what they are, whoever has liked the item."""
+        """The scale of items with likes: texts and links do not depend on likes."""
         return self.warm_scale
 
     def users(self, support: Support) -> Tensor:
-        """The sums of the likes' vectors, (n_users, dim)."""
+        """Sums the likes' vectors, (n_users, dim)."""
         return sum_likes(support.likes, self.items)
 
     def emphasis(self, support: Support) -> Tensor:
-        """1 + 3 c, c being the mean cosine of two of a user's likes, at least 0; 1 for users with fewer than two.
+        """1 + 3 c, c being the mean cosine between a user's likes, at least 0; 1 for users with fewer than two likes.
 
-        Three cartoons have much in common, so this user wants cartoons. The texts and links of three likes with nothing
-        in common say little.
+        Three cartoons have much in common, so their user wants cartoons. Three likes with nothing in common tell less.
         """
         likes = support.likes
         squares = csr_array((likes.data**2, likes.indices, likes.indptr), shape=likes.shape)
-        own = sum_likes(squares, self.items.square().sum(dim=1, keepdim=True)).squeeze(1)
-        between = self.users(support).square().sum(dim=1) - own  # of all pairs, twice
+        own = sum_likes(squares, self._squared_lengths).squeeze(1)
+        between = self.users(support).square().sum(dim=1) - own  # every pair counts twice
         n_others = torch.from_numpy(np.maximum(support.n_likes - 1, 1).astype(np.float32))
         agreement = between / (n_others * own).clamp(min=_TINY)
         return 1 + _EMPHASIS * agreement.clamp(min=0)
+
+    @cached_property
+    def _squared_lengths(self) -> Tensor:
+        """(n_items, 1) float32."""
+        squared: Tensor = torch.linalg.vecdot(self.items, self.items)
+        return squared[:, None]
 
     def shares(self, support: Support) -> Shares:
         """What each like adds."""
         return sum_shares(support, self.items)
 
     def with_items(self, change: ItemChange) -> "Knowledge":
-        """New items have their own texts and links."""
+        """Gives new items the vectors of their texts and links."""
         return replace(self, items=change.carry(self.items, change.known @ self.basis, round_int8))
 
 

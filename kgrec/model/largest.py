@@ -7,8 +7,8 @@ from torch import Tensor
 def find_largest(values: Tensor, k: int) -> Tensor:
     """Finds the places of the k largest values of each row, the largest first; equal values in any order.
 
-    Columns are dealt out to groups. The k largest values lie in the k groups with the largest maxima, so that few
-    values are compared with each other.
+    Columns are split into groups. The k largest values lie in the k groups with the largest maxima, so only these
+    groups' values are compared.
 
     Args:
         values: (n, width) float32.
@@ -18,7 +18,7 @@ def find_largest(values: Tensor, k: int) -> Tensor:
         (n, k) int64.
     """
     n, width = values.shape
-    size = int((width / max(k, 1)) ** 0.5)  # of a group: maxima and members are then as many
+    size = int((width / max(k, 1)) ** 0.5)  # of a group: about as many maxima as candidates
     if size < 2:  # noqa: PLR2004  # groups of one are no groups
         return values.topk(k, dim=1).indices
     n_groups = width // size

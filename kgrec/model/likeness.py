@@ -1,19 +1,19 @@
-"""Which items are alike, by three sources: what is liked together beyond popularity, texts, and shared links.
+"""How alike items are, by three sources: likes of the same users beyond popularity, texts, and shared links.
 
-Each source gives every item one dense vector. A likeness is the cosine of these vectors side by side, so a vector index
-over them ranks exactly as `similar` does, and what each source adds to a likeness is known.
+Each source gives every item one dense vector. The likeness is the cosine of these vectors side by side, so a vector
+index over them ranks exactly as `similar` does, and the share of each source in a likeness is known.
 
-- likes: users and items are weighted down by their number of likes, what popularity alone explains is taken out, and
-  the rest is factorised (a randomised SVD; Halko et al. 2011), as correspondence analysis does. The factors are brought
-  to one length, and an item with few likes gets a shorter vector: it is known less well by them.
+- likes: users and items are weighted down by their number of likes, the direction of popularity is removed, and the
+  rest is factorised by a randomised SVD (Halko et al. 2011), as in correspondence analysis. The factors are scaled to
+  unit length, and shortened for items with few likes, whose factors are less certain.
 - text: text vectors are centred and partly whitened: what most texts of a catalogue have in common counts less.
-- links: each link weighs the more, the fewer items share its node (idf) and the fewer links of its relation the item
-  has. The weighted incidence is projected to random signs (Achlioptas 2003), which keep its inner products up to an
-  error of dim^-0.5, however many link features there are; up to `links_dim` of them are kept as they are. An item with
+- links: a link weighs more when few items share its node (idf) and when the item has few links of that relation. The
+  weighted incidence is projected onto random signs (Achlioptas 2003), which keep inner products up to an error of
+  dim^-0.5, however many link features there are. Up to `links_dim` link features are kept unprojected. An item with
   few links gets a shorter vector here, too.
 
-What likes do not say of an item with few of them is filled up by random signs of its own, which are like no other
-item's. Without them the cosine would favour items without likes: their vectors are shorter, and it divides by length.
+The vector of an item with few likes is filled up to unit length by random signs of its own, nearly orthogonal to all
+others. Otherwise the cosine, which divides by length, would favour items without likes.
 
 The cost is linear in likes and links.
 """
@@ -37,23 +37,23 @@ WEIGHTS: Mapping[str, float] = {LIKES: 0.5, TEXT: 1.0, LINKS: 0.7}
 LIKES_DIM, LINKS_DIM = 192, 256
 _USER_POWER = 0.5  # a like of a user with n likes weighs n^-0.5
 _ITEM_SHRINKAGE = 10.0  # likes-worth of doubt before an item's likes shape the factors
-_LIKES_CONFIDENCE = 1.0  # the number of likes at which they count half
-_LINKS_CONFIDENCE = 10.0  # the number of links at which they count half
+_LIKES_CONFIDENCE = 1.0  # likes at which an item's likes count half
+_LINKS_CONFIDENCE = 10.0  # links at which an item's links count half
 _WHITENING = 0.35  # 0: texts as they are, 1: every direction of the text vectors counts the same
-_LEAST_FILLED = 192  # in fewer dimensions random signs are too much alike
+_LEAST_FILLED = 192  # dimensions of random signs: with fewer they are too much alike
 _ITERATIONS, _OVERSAMPLES = 3, 20
-_ROUNDING = 1e-4  # relative to a vector's length: what is shorter is rounding
-_LEAST_CAPTURED = 1e-3  # of an item's squared length: below, its factors tell nothing of it
+_ROUNDING = 1e-4  # relative to a vector's length: shorter differences are rounding
+_LEAST_CAPTURED = 1e-3  # of an item's squared length: with less in its factors, they are noise
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """What items are compared by. Text vectors are passed in, since the model has them already.
+    """The vectors that items are compared by. Text vectors are passed in, since the model has them already.
 
     Attributes:
         likes: (n_items, likes_dim) float32, of length sqrt(n / (n + 1)) for n likes; zeros without likes.
         links: (n_items, links_dim) float32, of length about sqrt(n / (n + 10)) for n links that another item shares.
-        number: (n_items,) int64, the item's own: its random signs are drawn by it.
+        number: (n_items,) int64, a number of each item's own that seeds its random signs.
         text_mean: (text_dim,) float32, subtracted from text vectors.
         text_basis: (text_dim, text_dim) float32: centred text vectors times basis are whitened.
         idf: (n_codes,) float32, as in `ItemLinks`.
@@ -72,12 +72,12 @@ class Likeness:
 
     @cached_property
     def axes(self) -> NDArray[np.float32]:
-        """(n_codes, links_dim) float32: what a link feature adds to an item's vector before its weight."""
+        """(n_codes, links_dim) float32: each link feature's vector, before its weight."""
         return draw_axes(len(self.idf), self.links.shape[1], self.seed)
 
     @property
     def n_items(self) -> int:
-        """How many items there are."""
+        """The number of items."""
         return len(self.likes)
 
     def part(self, source: str, text: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -88,7 +88,7 @@ class Likeness:
             text: (n_items, text_dim) float32, as in `fit_likeness`; read for "text" alone.
 
         Returns:
-            (n_items, dim) float32, no longer than 1; zeros where the source knows nothing of an item.
+            (n_items, dim) float32, at most of length 1; zeros for an item without data from the source.
 
         Raises:
             ValueError: no such source.
@@ -105,14 +105,14 @@ class Likeness:
         """(n, text_dim) float32 unit vectors of texts, of items or of anything else; zeros where there is no text."""
         known = _has_content(text)
         centred = np.where(known[:, None] & np.isfinite(text), text - self.text_mean, 0).astype(np.float32)
-        told = np.linalg.norm(centred, axis=1) > _ROUNDING * np.linalg.norm(np.nan_to_num(text), axis=1)
-        return _to_unit(np.where(told[:, None], centred, 0) @ self.text_basis)
+        differs = np.linalg.norm(centred, axis=1) > _ROUNDING * np.linalg.norm(np.nan_to_num(text), axis=1)
+        return _to_unit(np.where(differs[:, None], centred, 0) @ self.text_basis)
 
     def place_links(self, incidence: csr_array) -> NDArray[np.float32]:
         """(n, links_dim) float32 vectors of items by their links, (n, n_codes) of 1s."""
         weights = weigh_links(incidence, self.idf, self.relation)
-        n_telling = incidence @ (self.idf > 0).astype(np.float32)  # (n,)
-        lengths = np.sqrt(n_telling / (n_telling + _LINKS_CONFIDENCE)).astype(np.float32)
+        n_shared = incidence @ (self.idf > 0).astype(np.float32)  # (n,)
+        lengths = np.sqrt(n_shared / (n_shared + _LINKS_CONFIDENCE)).astype(np.float32)
         return np.asarray((weights @ self.axes) * lengths[:, None], dtype=np.float32)
 
     def vectors(self, text: NDArray[np.float32], by: str | None = None) -> NDArray[np.float32]:
@@ -123,40 +123,63 @@ class Likeness:
             by: one of `SOURCES` alone; None: all of them by `WEIGHTS`.
 
         Returns:
-            (n_items, dim) float32; zeros for an item of which nothing is known.
+            (n_items, dim) float32; zeros for an item without any data.
 
         Raises:
             ValueError: no such source.
         """
+        return self.vectors_of(slice(None), text, by)
+
+    def vectors_of(
+        self, rows: slice | NDArray[np.int64], text: NDArray[np.float32], by: str | None = None
+    ) -> NDArray[np.float32]:
+        """Those of `vectors` of some items, from their texts, (n, text_dim)."""
+        few = self.select(rows)
         if by is not None:
-            return _to_unit(self.part(by, text))
-        parts = {name: self.part(name, text) for name in SOURCES}
+            return _to_unit(few.part(by, text))
+        parts = {name: few.part(name, text) for name in SOURCES}
         known = np.any([part.any(axis=1) for part in parts.values()], axis=0)
         if self._fills:
-            doubt = np.sqrt(np.maximum(1 - np.square(self.likes).sum(axis=1), 0)) * known
-            signs = _draw_signs(self.number, max(self.likes.shape[1], _LEAST_FILLED))
+            doubt = np.sqrt(np.maximum(1 - np.square(few.likes).sum(axis=1), 0)) * known
+            signs = _draw_signs(few.number, max(few.likes.shape[1], _LEAST_FILLED))
             parts[LIKES] = doubt[:, None] * signs
-            parts[LIKES][:, : self.likes.shape[1]] += self.likes
+            parts[LIKES][:, : few.likes.shape[1]] += few.likes
         return _to_unit(np.hstack([np.float32(WEIGHTS[name] ** 0.5) * part for name, part in parts.items()]))
 
     def shares(
         self, text: NDArray[np.float32], one: NDArray[np.int64], other: NDArray[np.int64]
     ) -> dict[str, NDArray[np.float32]]:
-        """What each source adds to the likeness of pairs of items.
+        """Splits the likeness of pairs of items by source.
 
         Args:
             text: (n_items, text_dim) float32, as in `fit_likeness`.
             one: (n,) int64 rows of items.
-            other: (n,) int64 rows of the items that they are compared with.
+            other: (n,) int64 rows of the items to compare them with.
 
         Returns:
-            Source -> (n,) float32; they add up to the inner product of the pair's `vectors`, but for what random signs
-            add to it.
+            Source -> (n,) float32; they add up to the inner product of the pair's `vectors`, apart from the random
+            signs' part.
         """
         rows, places = np.unique(np.concatenate([one, other]), return_inverse=True)
-        here, there = places[: len(one)], places[len(one) :]
+        return self.shares_of(rows, text[rows], places[: len(one)], places[len(one) :])
+
+    def shares_of(
+        self,
+        rows: NDArray[np.int64],
+        text: NDArray[np.float32],
+        here: NDArray[np.int64],
+        there: NDArray[np.int64],
+    ) -> dict[str, NDArray[np.float32]]:
+        """As `shares`, of pairs of some items.
+
+        Args:
+            rows: (n_some,) int64, the items' rows.
+            text: (n_some, text_dim) float32, their texts.
+            here: (n,) int64 places in `rows`.
+            there: (n,) int64 places in `rows` of the items to compare them with.
+        """
         few = self.select(rows)
-        parts = {name: np.float32(WEIGHTS[name] ** 0.5) * few.part(name, text[rows]) for name in SOURCES}
+        parts = {name: np.float32(WEIGHTS[name] ** 0.5) * few.part(name, text) for name in SOURCES}
         squares = {name: np.square(part).sum(axis=1) for name, part in parts.items()}  # (n_rows,) each
         if self._fills:
             squares[LIKES] = np.full(len(rows), WEIGHTS[LIKES])
@@ -175,22 +198,23 @@ class Likeness:
         codes: Sequence[NDArray[np.int64]],
         number: NDArray[np.int64] | None = None,
     ) -> "Likeness":
-        """What other items are compared by: some are gone, some new, some have other links.
+        """The likeness after a change: some items are gone, some new, some have other links.
 
-        New items are known by their links and texts alone; the others keep what likes say of them.
+        New items are compared by links and texts alone; the others keep the vectors from their likes.
 
         Args:
             kept: (n_kept,) int64, ascending: the rows of the items that stay; they become the first rows.
-            n_items: how many items there are then.
-            rows: (n,) int64: the rows, as they become, of the new items and of those with other links.
+            n_items: the number of items after the change.
+            rows: (n,) int64: the rows, after the change, of the new items and of those with other links.
             codes: the link codes of these.
-            number: (n_new,) int64 below 2^48: what random signs of the new items are drawn by; None: the next ones.
+            number: (n_new,) int64 below 2^48: seeds of the new items' random signs; None: the next numbers.
         """
         if number is None:
             number = self.number.max(initial=-1) + 1 + np.arange(n_items - len(kept))
         likes = np.zeros((n_items, self.likes.shape[1]), np.float32)
         links = np.zeros((n_items, self.links.shape[1]), np.float32)
-        likes[: len(kept)], links[: len(kept)] = self.likes[kept], self.links[kept]
+        stays = slice(None) if len(kept) == self.n_items else kept
+        likes[: len(kept)], links[: len(kept)] = self.likes[stays], self.links[stays]
         sizes = np.array([len(own) for own in codes], np.int64)
         indices = np.concatenate([np.zeros(0, np.int64), *codes])
         indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -200,11 +224,11 @@ class Likeness:
 
     @property
     def _fills(self) -> bool:
-        """Whether what an item's likes lack in length is filled with signs of its own."""
+        """Whether vectors of likes are filled up to unit length by random signs."""
         return bool(self.likes.any())
 
-    def select(self, rows: NDArray[np.int64]) -> "Likeness":
-        """What some items, (n,) rows, are compared by."""
+    def select(self, rows: slice | NDArray[np.int64]) -> "Likeness":
+        """The likeness of some items, (n,) rows."""
         return replace(self, likes=self.likes[rows], links=self.links[rows], number=self.number[rows])
 
 
@@ -217,14 +241,14 @@ def fit_likeness(
     links_dim: int = LINKS_DIM,
     seed: int = 0,
 ) -> Likeness:
-    """Fits what items are compared by.
+    """Fits the vectors that items are compared by.
 
     Args:
         likes: (n_users, n_items) likes, weights of 0 and more.
         text: (n_items, text_dim) float32 unit vectors, zeros for an item without a text. Vector columns go beside
             them, see `join_content`; None: no texts.
         links: the items' links.
-        likes_dim: the most directions that are kept of the likes.
+        likes_dim: the most directions of the likes to keep.
         links_dim: the width of the links' vectors.
         seed: of the random directions.
     """
@@ -244,14 +268,14 @@ def fit_likeness(
 
 
 def join_content(text: NDArray[np.float32] | None, columns: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Text vectors and vector columns side by side, each of length 1, as `fit_likeness` takes them for text.
+    """Puts text vectors and vector columns side by side, each of length 1, as `fit_likeness` expects `text`.
 
     Args:
         text: (n_items, text_dim) float32, zeros where an item has no text; None: no texts.
         columns: (n_items, width) float32 each, NaN where an item has none.
 
     Returns:
-        (n_items, text_dim + widths) float32, NaN in a part that an item has nothing of.
+        (n_items, text_dim + widths) float32, NaN in the parts that an item lacks.
 
     Raises:
         ValueError: neither texts nor columns.
@@ -276,7 +300,7 @@ def draw_axes(n_codes: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
 def weigh_links(incidence: csr_array, idf: NDArray[np.float32], relation: NDArray[np.int64]) -> csr_array:
     """Weighs each item's links by idf / sqrt(links of that relation the item has), each item's weights of length 1.
 
-    So one director weighs as much as a whole cast. Links that no other item shares (idf 0) do not count.
+    One director thus weighs as much as a whole cast. Links that no other item shares (idf 0) do not count.
 
     Args:
         incidence: (n_items, n_codes) of 1s.
@@ -297,7 +321,7 @@ def weigh_links(incidence: csr_array, idf: NDArray[np.float32], relation: NDArra
 
 
 def _factorise_likes(likes: csr_array, dim: int, seed: int) -> NDArray[np.float32]:
-    """(n_items, dim) float32: factors of the likes without popularity, their length by the number of likes."""
+    """(n_items, dim) float32: factors of the likes without popularity, longer for items with more likes."""
     n_users, n_items = likes.shape
     by_user, by_item = (np.asarray(likes.sum(axis=axis)).ravel().astype(np.float64) for axis in (1, 0))
     dim = min(dim, n_items - 1, n_users)
@@ -320,8 +344,8 @@ def _factorise_likes(likes: csr_array, dim: int, seed: int) -> NDArray[np.float3
     values, rotation = values[::-1][:dim], rotation[:, ::-1][:, :dim]
     factors = basis @ (rotation * np.sqrt(np.maximum(values, 0))).astype(np.float32)  # (n_items, dim)
     whole = np.asarray(transposed.multiply(transposed).sum(axis=1)).ravel()
-    told = np.square(factors).sum(axis=1) > _LEAST_CAPTURED * whole
-    lengths = np.sqrt(by_item / (by_item + _LIKES_CONFIDENCE)) * told
+    captured = np.square(factors).sum(axis=1) > _LEAST_CAPTURED * whole
+    lengths = np.sqrt(by_item / (by_item + _LIKES_CONFIDENCE)) * captured
     return np.asarray(_to_unit(factors) * lengths[:, None], np.float32)
 
 
@@ -341,13 +365,13 @@ def _project_out(vectors: NDArray[np.float32], direction: NDArray[np.float32]) -
 
 
 def _fit_text(text: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The mean of the text vectors and the basis that whitens them in part.
+    """The mean of the text vectors and the basis that partly whitens them.
 
-    The covariance is drawn towards that of a ball, the more so the fewer the texts.
+    The covariance is shrunk towards a multiple of the identity, the more so the fewer texts there are.
     """
     dim = text.shape[1]
     rows = text[_has_content(text)]
-    if len(rows) < 2 or not dim:  # noqa: PLR2004  # one text has nothing in common with others
+    if len(rows) < 2 or not dim:  # noqa: PLR2004  # one text has no covariance
         return np.zeros(dim, np.float32), np.eye(dim, dtype=np.float32)
     finite = np.isfinite(rows)
     mean = np.where(finite, rows, 0).sum(axis=0, dtype=np.float64) / np.maximum(finite.sum(axis=0), 1)

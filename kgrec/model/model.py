@@ -1,4 +1,4 @@
-"""The trained model: components that add up, a gate that blends them, and how items are placed later."""
+"""The trained model: components that add up, a gate that blends them, and the placing of new items."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,6 @@ from kgrec.model.component import (
     deviate,
     round_half,
     round_int8,
-    round_text,
 )
 from kgrec.model.gate import Gate
 from kgrec.model.item_item import ItemItem
@@ -30,20 +29,21 @@ from kgrec.model.knowledge import Knowledge, join_knowledge
 from kgrec.model.likeness import Likeness, join_content
 from kgrec.model.prior import ItemEncoder
 
-_BLOCK_SCORES = 1_600_000  # that are worked on at once
+_BLOCK_SCORES = 1_600_000  # scores computed at once
 _LEAST_BLOCK = 32  # users at once
-_READ = (Backbone.name, ItemItem.name, Knowledge.name)  # by the prior, by `Content`, where likes say nothing
-_LIKES_UNMET, _SENTENCE_ALONE = -1, -2  # users who like only what nobody liked in training; known by a sentence alone
+_BLOCK_ITEMS = 8192
+_READ = (Backbone.name, ItemItem.name, Knowledge.name)  # needed without a weight: by the prior, `Content`, new likes
+_LIKES_UNMET, _SENTENCE_ALONE = -1, -2  # kinds of users: with likes of cold items only; with a sentence only
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a component says of some users, by which its share in a score is centred and brought to a deviation of 1.
+    """A component's scores of some users in factors, with the means and deviations that standardise them.
 
     Attributes:
         users: (n_users, width) float32 factors.
-        added: (n_users, n_items) float32, what its neighbours add; None: nothing.
-        warm: the mean and one over the deviation of the users' scores over the items with likes, (n_users,) each.
+        added: (n_users, n_items) float32, what its neighbours add; None: it has none.
+        warm: the mean and 1 / deviation of each user's scores over the items with likes, (n_users,) each.
         cold: the same over items as the prior places them.
     """
 
@@ -55,14 +55,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Contributions:
-    """The scores of one user taken apart; their sum over all parts is the score.
+    """One user's scores split into parts that add up to them.
 
     Attributes:
         likes: (n_likes, n) float32, what each like adds to each item.
         sentence: (n,) float32, what the sentence adds.
-        rest: (n,) float32, what is there without either: popularity, and the level of all items.
-        known: (n_likes, n) float32: what of `likes` texts and links say.
-        sources: component name -> (n,) float32, its part of the whole.
+        rest: (n,) float32, the part that depends on neither: popularity, and the level of all items.
+        known: (n_likes, n) float32: the part of `likes` that comes from texts and links.
+        sources: component name -> (n,) float32, its part of the scores.
     """
 
     likes: NDArray[np.float32]
@@ -77,17 +77,17 @@ class Model:
     """Scores items for any support set.
 
     Attributes:
-        components: what adds up, in the order of the gate's weights.
-        gate: blends.
-        n_likes: (n_items,) int64: the likes that each item had in training. Items without are cold: they have the
-            gate's weights for cold items, and stand where the prior places them.
-        n_disliked: (n_items,) int64: how many met each item in training without liking it.
+        components: the components, in the order of the gate's weights.
+        gate: their weights.
+        n_likes: (n_items,) int64: the likes of each item in training. Items without are cold: they have the gate's
+            weights for cold items and the prior's vectors.
+        n_disliked: (n_items,) int64: how many users met each item in training without liking it.
         text: (n_items, text_dim) float32 unit vectors, zeros for an item without a text.
         columns: (n_items, width) float32, the items' vector columns side by side, NaN where an item has none.
-        likeness: what `similar` ranks by.
-        prior: places a new item.
-        item_head: places a cold item that some users like by now.
-        name: what reports call it.
+        likeness: the vectors that `similar` ranks by.
+        prior: places new items.
+        item_head: places cold items that users have liked since training.
+        name: its name in reports.
     """
 
     components: tuple[Component, ...]
@@ -108,7 +108,7 @@ class Model:
 
     @cached_property
     def cold(self) -> Tensor:
-        """(n_items,) bool: the items that nobody liked in training."""
+        """(n_items,) bool: the items without likes in training."""
         return self.n_likes == 0
 
     @cached_property
@@ -123,17 +123,17 @@ class Model:
 
     @property
     def backbone(self) -> Backbone:
-        """The component whose space the prior places items in."""
+        """The component in whose space the prior places items."""
         found = self.components[self.names.index(Backbone.name)]
         assert isinstance(found, Backbone)
         return found
 
     def component(self, name: str) -> Component | None:
-        """The component of a name; None: there is none."""
+        """The component with a name; None: there is none."""
         return self.components[self.names.index(name)] if name in self.names else None
 
     def weighed(self) -> "Model":
-        """The model without the components that the gate never weighs and no other part reads: it answers the same."""
+        """The model without components that have no weight and that nothing else reads; it scores the same."""
         gate = self.gate
         weights = np.concatenate([gate.warm, gate.cold, gate.sentence_warm[None], gate.sentence_cold[None]])
         kept = [place for place, name in enumerate(self.names) if weights[:, place].any() or name in _READ]
@@ -142,15 +142,23 @@ class Model:
         return replace(self, components=tuple(self.components[place] for place in kept), gate=gate.select(kept))
 
     def likeness_vectors(self, by: str | None = None) -> NDArray[np.float32]:
-        """(n_items, dim) unit vectors whose inner products say how alike items are; see `Likeness.vectors`; kept."""
+        """(n_items, dim) unit vectors whose inner products are the items' likeness; see `Likeness.vectors`; cached."""
         if by not in self._vectors:
-            self._vectors[by] = self.likeness.vectors(self.content, by)
+            none = np.zeros(0, np.int64)
+            width = self.likeness.vectors_of(none, self._content(none), by).shape[1]
+            self._vectors[by] = np.empty((self.n_items, width), np.float32)
+            for rows in np.split(np.arange(self.n_items), range(_BLOCK_ITEMS, self.n_items, _BLOCK_ITEMS)):
+                self._vectors[by][rows] = self.likeness.vectors_of(rows, self._content(rows), by)
         return self._vectors[by]
 
-    @property
-    def content(self) -> NDArray[np.float32]:
-        """(n_items, width): texts and vector columns, as `Likeness` takes them."""
-        return join_content(self.text.numpy(), [self.columns.numpy()])
+    def likeness_shares(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+        """Splits the likeness of pairs of items, (n,) rows each, by source; see `Likeness.shares`."""
+        rows, places = np.unique(np.concatenate([one, other]), return_inverse=True)
+        return self.likeness.shares_of(rows, self._content(rows), places[: len(one)], places[len(one) :])
+
+    def _content(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n, width): texts and vector columns of some items, as `Likeness` takes them."""
+        return join_content(self.text.numpy()[rows], [self.columns.numpy()[rows]])
 
     @cached_property
     def _vectors(self) -> dict[str | None, NDArray[np.float32]]:
@@ -169,19 +177,19 @@ class Model:
         return {}
 
     def _items_of_cold(self, component: Component) -> Tensor:
-        """A component's factors of the items without likes, (n_cold, width); kept."""
+        """A component's factors of the items without likes, (n_cold, width); cached."""
         if component.name not in self._cold_items:
             self._cold_items[component.name] = component.items[self._cold_rows]
         return self._cold_items[component.name]
 
     def part(self, component: Component, support: Support, *, warm: bool = True, cold: bool = True) -> Part:
-        """What a component says of some users.
+        """Scores users by one component.
 
         Args:
             component: one of the model's.
-            support: what is known of them.
-            warm: whether it is measured over the items with likes; 0 where it is not.
-            cold: likewise over the others.
+            support: the users.
+            warm: whether to measure scores over the items with likes; else `Part.warm` is 0.
+            cold: whether to measure scores over the others; else `Part.cold` is 0.
         """
         users = component.users(support)
         added: Tensor | None = None
@@ -213,7 +221,7 @@ class Model:
         return self._score(Support(support)).numpy()
 
     def _score(self, support: Support) -> Tensor:
-        """(n_users, n_items); users whose weights are the same are scored together, in blocks."""
+        """(n_users, n_items); users with the same weights are scored together, in blocks."""
         kinds, sizes = self._kinds(support), support.n_likes
         n_users, step = len(kinds), max(_BLOCK_SCORES // max(self.n_items, 1), _LEAST_BLOCK)
         if 0 < n_users <= step and (kinds == kinds[0]).all():
@@ -222,14 +230,14 @@ class Model:
         for kind in np.unique(kinds).tolist():
             weights = self._weights(kind, support)
             rows = np.flatnonzero(kinds == kind)
-            rows = rows[np.argsort(sizes[rows], kind="stable")]  # what is solved together is of like length
+            rows = rows[np.argsort(sizes[rows], kind="stable")]  # supports solved together have similar lengths
             for start in range(0, len(rows), step):
                 block = rows[start : start + step]
                 scores[torch.from_numpy(block)] = self._blend(support.select(block), *weights)
         return scores
 
     def _kinds(self, support: Support) -> NDArray[np.int64]:
-        """(n_users,): what a user's weights depend on: the bucket of the gate, or one of the kinds below 0."""
+        """(n_users,): the bucket of the gate that has a user's weights, or one of the kinds below 0."""
         kinds = self.gate.bucket(support.n_likes)
         kinds[self._likes_unmet(support.likes)] = _LIKES_UNMET
         if support.text is not None:
@@ -241,7 +249,7 @@ class Model:
 
         Args:
             kind: from `_kinds`.
-            support: of which it is read whether there are sentences.
+            support: the users; only whether they have sentences is read.
         """
         gate = self.gate
         if kind == _SENTENCE_ALONE:
@@ -256,10 +264,7 @@ class Model:
         return warm, cold, shift
 
     def _likes_unmet(self, support: csr_array) -> NDArray[np.bool_]:
-        """(n_users,) bool: whose likes are all of items that nobody liked in training.
-
-        Who likes what says nothing of these, so texts and links alone are asked.
-        """
+        """(n_users,) bool: the users with likes of cold items only, whom texts and links alone can score."""
         found: NDArray[np.bool_] = np.diff(support.indptr) > 0
         if not found.any() or not self._knowledge_alone.any():
             return np.zeros(len(found), np.bool_)
@@ -276,7 +281,7 @@ class Model:
 
     @cached_property
     def _knowledge_alone(self) -> NDArray[np.float32]:
-        """(n_components,) float32: a weight for texts and links alone; zeros where there are neither."""
+        """(n_components,) float32: 1 for `Knowledge`, 0 for the others."""
         return np.array([name == Knowledge.name for name in self.names], np.float32)
 
     def _blend(self, support: Support, warm: NDArray[np.float32], cold: NDArray[np.float32], shift: float) -> Tensor:
@@ -316,13 +321,13 @@ class Model:
 
     @cached_property
     def _penalty(self) -> NDArray[np.float32]:
-        """(n_cold,): what each item without likes loses for those who met it without liking it."""
+        """(n_cold,): subtracted from each item without likes, for the users who met it without liking it."""
         lost: NDArray[np.float32] = (self.gate.dislike * torch.log1p(self.n_disliked[self._cold_rows].float())).numpy()
         return lost
 
     @torch.inference_mode()
     def contributions(self, support: Support, items: NDArray[np.int64] | None = None) -> Contributions:
-        """Takes the scores of one user apart; their sum over all parts is the score.
+        """Splits the scores of one user into parts that add up to them.
 
         Args:
             support: of one user.
@@ -352,23 +357,23 @@ class Model:
                 of_each.data *= np.repeat(support.likes.data, np.diff(of_each.indptr))
                 dense = of_each.toarray() if items is None else of_each[:, items].toarray()
                 own = own + torch.from_numpy(np.asarray(dense, np.float32))
-            said, rest = (shares.sentence @ factors) * factor, shares.rest @ factors
+            of_text, rest = (shares.sentence @ factors) * factor, shares.rest @ factors
             rest = (rest - torch.where(is_cold, cold_mean, warm_mean)) * factor
             own *= factor
             of_likes += own
             of_known += own * (is_cold | (component.name == Knowledge.name))
-            of_sentence += said
+            of_sentence += of_text
             of_rest += rest
-            sources[component.name] = (own.sum(dim=0) + said + rest).numpy()
+            sources[component.name] = (own.sum(dim=0) + of_text + rest).numpy()
         return Contributions(of_likes.numpy(), of_sentence.numpy(), of_rest.numpy(), of_known.numpy(), sources)
 
     @torch.inference_mode()
     def score_sentence(self, support: Support) -> NDArray[np.float32]:
-        """Scores all items for users with a sentence, whatever else they are known by: (n_users, n_items) float32."""
+        """Scores all items for users with sentences, with or without likes: (n_users, n_items) float32."""
         return self._score(support).numpy()
 
     def hear(self, support: csr_array, sentence: NDArray[np.float32]) -> Support:
-        """What is known of users who say a sentence each: their likes, and unit vectors (n_users, text_dim)."""
+        """The support of users with a sentence each: their likes, and unit vectors (n_users, text_dim)."""
         none = np.zeros(0, np.int64)
         placed = np.stack([self.prior.place(one, none) for one in sentence])
         return Support(support, torch.from_numpy(sentence), torch.from_numpy(placed))
@@ -378,32 +383,31 @@ class Model:
         kept: NDArray[np.int64],
         text: Tensor,
         rows: NDArray[np.int64],
-        placed: NDArray[np.float32],
         codes: Sequence[NDArray[np.int64]],
         columns: Tensor | None = None,
         number: NDArray[np.int64] | None = None,
     ) -> "Model":
-        """The model of other items: some are gone, some new, some placed anew. What was learned stays as it is.
+        """The model after a change: some items are gone, some new, some placed anew. Nothing is trained.
 
-        What changes is rounded as a bundle stores it, so that a saved model answers as this one.
+        Changed values are rounded as a bundle stores them, so that the saved model answers the same.
 
         Args:
             kept: (n_kept,) int64, ascending: the rows of the items that stay; they become the first rows.
-            text: (n_items, text_dim) float32: the text vectors of the items that stay and of the new ones after them.
-            rows: (n,) int64: the rows, as they become, of all new items and of others that are placed anew.
-            placed: (n, dim) float32: the prior's vectors of these.
-            codes: their link codes.
+            text: (n_items, text_dim) float32: the text vectors of the items that stay and of the new ones after them,
+                as `round_text` makes them.
+            rows: (n,) int64: the rows, after the change, of all new items and of others that the prior places anew.
+            codes: the link codes of these.
             columns: (n_items, width) float32: the vector columns of all items; None: new items have none.
             number: (n_new,) int64: of the new items, see `Likeness.with_items`.
         """
         if columns is None:
             none = torch.full((len(text) - len(kept), self.columns.shape[1]), torch.nan)
             columns = torch.cat([self.columns[torch.from_numpy(kept)], none])
-        text, columns = round_text(text), round_half(columns)
+        columns = round_half(columns)
         likeness = self.likeness.with_items(kept, len(text), rows, codes, number)
         content = join_content(text.numpy()[rows], [columns.numpy()[rows]])
         known = torch.from_numpy(join_knowledge(likeness.select(rows), content))
-        placed = round_int8(torch.from_numpy(placed)).numpy()
+        placed = round_int8(torch.from_numpy(self._place(text[rows], codes, columns[rows]))).numpy()
         change = ItemChange(kept, len(text), rows, placed, text, tuple(codes), known)
         components: list[Component] = []
         for component in self.components:
@@ -421,23 +425,30 @@ class Model:
             item_head=self.item_head.with_items(change),
         )
 
-    def with_likes(self, rows: NDArray[np.int64], support: csr_array, liked: csr_array) -> "Model":
-        """The model with some items placed by who likes them, beside what their texts and links say.
+    def _place(self, text: Tensor, codes: Sequence[NDArray[np.int64]], columns: Tensor) -> NDArray[np.float32]:
+        """The prior's vectors of n items, (n, dim), by their texts, link codes and vector columns."""
+        placed = np.zeros((len(text), self.backbone.items.shape[1]), np.float32)
+        for place, (own, linked, vectors) in enumerate(zip(text, codes, columns, strict=True)):
+            placed[place] = self.prior.place(own.numpy() if own.any() else None, linked, vectors.numpy())
+        return placed
 
-        Only items without likes in training are moved: the others' vectors were learned. Whoever likes an item
-        is known by their likes of these others, so that it does not matter which item is placed first, and placing one
-        again undoes what was done before: without likes it is where the prior places it.
+    def with_likes(self, rows: NDArray[np.int64], support: csr_array, liked: csr_array) -> "Model":
+        """The model with some items placed by the users who like them, beside their texts and links.
+
+        Only items without likes in training are moved: the others' vectors were learned. The users' vectors come from
+        their likes of these others alone. So the order of placing does not matter, and an item that is placed again
+        without likes returns to the prior's vector.
 
         Args:
             rows: (n,) int64, the items' rows.
-            support: (n, n_users) of 1s: who likes each of them.
-            liked: (n_users, n_items): what all users like.
+            support: (n, n_users) of 1s: the users who like each of them.
+            liked: (n_users, n_items): all users' likes.
         """
         moved = np.flatnonzero(self.cold.numpy()[rows])
         if not len(moved):
             return self
         rows, support = rows[moved], support[moved]
-        known = np.unique(support.indices)  # nobody else's vector is needed
+        known = np.unique(support.indices)  # only these users' vectors are needed
         met = csr_array(liked[known].multiply(~self.cold.numpy()))
         met.eliminate_zeros()
         users = self.backbone.users(Support(met))
@@ -457,12 +468,12 @@ def _spread(added: Tensor, n_items: int) -> tuple[Tensor, Tensor]:
 
 
 def _measure(scale: Scale | None, users: Tensor, beside: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
-    """The mean and one over the deviation of users' scores; both 0 where the component says nothing.
+    """The mean and 1 / deviation of users' scores; both 0 without a scale.
 
     Args:
         scale: of the factors' reference items.
         users: (n_users, width) factors.
-        beside: mean and variance, (n_users,) each, of what neighbours add.
+        beside: mean and variance, (n_users,) each, of the neighbours' part.
     """
     if scale is None:
         return torch.zeros(len(users)), torch.zeros(len(users))

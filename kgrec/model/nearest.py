@@ -1,4 +1,4 @@
-"""The item-item ridge of many items: each is solved on its nearest, at a cost linear in likes, links and items."""
+"""The item-item ridge for many items, each solved on its nearest; the cost is linear in likes, links and items."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from torch import Tensor
 
 from kgrec.errors import KgrecError
 
-TEXT_SHARPNESS = 8.0  # of the texts' kernel exp(sharpness (cosine - 1))
-OVERSAMPLES = 32  # further directions of a randomised decomposition
+TEXT_SHARPNESS = 8.0  # of the texts' kernel, exp(sharpness (cosine - 1))
+OVERSAMPLES = 32  # extra directions of a randomised decomposition
 POWER_STEPS = 2
 TINY = 1e-12
-_PAIRS_PER_ENTRY = 200  # pairs of likes of a user, or of items of a link feature, for each like or link
-_BLOCK_PAIRS = 4_000_000  # entries of the Gram matrix held at once
+_PAIRS_PER_ENTRY = 200  # the most pairs of a user's likes, or of a link feature's items, per like or link
+_BLOCK_PAIRS = 4_000_000  # entries of the Gram matrix in memory at once
 _SOLVED_ENTRIES = 600_000  # entries of the Gram matrix looked up at once in the solves on the nearest items
-_LEAST_DIRECTIONS = 16  # that estimate what was cut from the Gram matrix
+_LEAST_DIRECTIONS = 16  # for estimating the entries that are cut from the Gram matrix
 _ROUNDING = 1e-4  # relative, added to the diagonal in the directions that all items share
-_GROWTH = 1.3  # of the diagonal of a system that is not positive definite, once more until it is
+_GROWTH = 1.3  # factor of the diagonal, applied until a system is positive definite
 _MOST_GROWTHS = 40
 
 
@@ -32,7 +32,7 @@ class NeighbourMatrix:
 
     Attributes:
         sparse: (n_items, n_items) float32 with int32 indices; row i is what a like of item i adds; 0 diagonal.
-        left: (n_items, rank) float32, with `right` what the sparse weights leave over; rank may be 0.
+        left: (n_items, rank) float32, with `right` the remainder beside the sparse weights; rank may be 0.
         right: (n_items, rank) float32. The diagonal of left @ right.T is not 0; it concerns liked items alone.
     """
 
@@ -82,8 +82,8 @@ def fit_nearest(
         text: (n_items, dim) float32 unit rows, zeros for an item without a text; None: there are none.
         text_weight: of the likeness of the items' texts, in mean diagonals of the likes' Gram matrix.
         ridges: (n_items,) float32 each, added to the diagonal.
-        nearest: how many items a ridge is solved on; all of their weights stay.
-        rank: of the factors; it is less if there are not `nearest` + rank items.
+        nearest: the number of items that a ridge is solved on; all of their weights are kept.
+        rank: of the factors; lower if there are fewer than `nearest` + rank items.
         seed: of the randomised eigenvectors.
 
     Raises:
@@ -99,12 +99,12 @@ def fit_nearest(
     if text is not None and text_weight:
         diagonal = diagonal + _add_near_texts(near, text, text_weight * gram.scale)
     shared = _Shared(gram, near, diagonal, directions, gram.times(directions))
-    with threadpool_limits(1, "blas"):  # more threads spend far longer on waiting for each other than on such systems
+    with threadpool_limits(1, "blas"):  # on systems this small, threads mostly wait for each other
         return _solve_nearest(shared, ridges, rank)
 
 
 def factor_gram(likes: csr_array, links: csr_array | None, user_exponent: float, link_weight: float) -> Gram:
-    """Stacks users and link features, weighted."""
+    """Builds the Gram matrix from weighted likes and links."""
     sizes = np.maximum(np.diff(likes.indptr), 1).astype(np.float32)
     weights = likes.data * np.repeat(sizes**-user_exponent, np.diff(likes.indptr))
     right = csr_array((weights, likes.indices, likes.indptr), shape=likes.shape)
@@ -127,7 +127,7 @@ def _diagonal(matrix: csr_array, weighted: csr_array) -> NDArray[np.float32]:
 
 
 def thin(likes: csr_array, seed: int) -> csr_array:
-    """Draws from the likes of the users with the most, rarely liked items first: pairs of likes are bounded.
+    """Bounds the pairs of likes: keeps a sample of the likes of users with very many, preferring rarely liked items.
 
     Weights stay as they are: pairs drawn on one side only, or weighed up, make the Gram matrix indefinite or noisy.
     """
@@ -145,7 +145,7 @@ def thin(likes: csr_array, seed: int) -> csr_array:
 
 
 def _leave_out_common(links: csr_array) -> csr_array:
-    """Leaves out the link features of the most items, which say least, so that pairs of links are bounded."""
+    """Bounds the pairs of links: leaves out the link features with the most items, which are the least informative."""
     counts = np.bincount(links.indices, minlength=links.shape[1])
     order = np.argsort(counts, kind="stable")
     few = np.cumsum(counts[order].astype(np.float64) ** 2) <= _PAIRS_PER_ENTRY * links.nnz
@@ -168,7 +168,7 @@ def _most_each(sizes: NDArray[np.int64], most_pairs: int) -> int:
 
 @dataclass(frozen=True)
 class Near:
-    """The strongest entries of each row of a Gram matrix, and one row more without entries, that of no item.
+    """The strongest entries of each row of a Gram matrix, and an empty last row, which stands for no item.
 
     Attributes:
         index: (n_items + 1, width) int32, the strongest first; n_items where there are fewer.
@@ -180,7 +180,7 @@ class Near:
 
 
 def prune(gram: Gram, width: int, size: NDArray[np.float32], shrinkage: float = 0.0) -> Near:
-    """The `width` entries of each row of A, but for the diagonal, that are largest over size_i size_j + shrinkage."""
+    """The `width` entries off the diagonal in each row of A that are largest over size_i size_j + shrinkage."""
     n_items = len(size)
     index = np.full((n_items + 1, width), n_items, np.int32)
     values = np.zeros((n_items + 1, width), np.float32)
@@ -215,7 +215,7 @@ def _blocks_of_pairs(gram: Gram) -> Iterator[slice]:
 
 
 def _add_near_texts(near: Near, text: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
-    """Adds the texts' kernel to the entries that are there; returns its diagonal, (n_items,) float32."""
+    """Adds the texts' kernel to the kept entries; returns its diagonal, (n_items,) float32."""
     has_text = np.append(np.abs(text).sum(axis=1) > 0, False)
     padded = np.vstack([text, np.zeros((1, text.shape[1]), np.float32)])
     factor = np.float32(weight / max(float(has_text[:-1].mean()), TINY))
@@ -230,7 +230,7 @@ def _add_near_texts(near: Near, text: NDArray[np.float32], weight: float) -> NDA
 
 
 def _directions(gram: Gram, rank: int, size: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """(n_items, rank) float32: leading eigenvectors of A_ij / (size_i size_j), divided by size once more.
+    """(n_items, rank) float32: leading eigenvectors of A_ij / (size_i size_j), divided by size.
 
     By subspace iteration (Halko et al. 2011).
     """
@@ -246,7 +246,7 @@ def _directions(gram: Gram, rank: int, size: NDArray[np.float32], seed: int) -> 
 
 @dataclass(frozen=True)
 class _Shared:
-    """What the ridges of all items share.
+    """The inputs that the ridges of all items share.
 
     Attributes:
         gram: A in factors.
@@ -263,7 +263,7 @@ class _Shared:
     onto: NDArray[np.float32]
 
     def imputed(self) -> NDArray[np.float32]:
-        """U, (n_items, dim) float32: U U' estimates A from its directions (Nystrom); 0 for a row that is not cut."""
+        """U, (n_items, dim) float32: U U' estimates A from its directions (Nyström); zeros for a row without cuts."""
         inner = (self.directions.T @ self.onto).astype(np.float64)
         size, axes = np.linalg.eigh((inner + inner.T) / 2)
         taken = size > _ROUNDING * max(size[-1], TINY)
@@ -292,7 +292,7 @@ def _solve_nearest(shared: _Shared, ridges: Sequence[NDArray[np.float32]], rank:
     width = nearest + rank
     places = torch.full((n_rows, n_items + 1), nearest)  # of each item among the nearest
     guessed = torch.empty((n_rows, nearest, nearest))
-    systems = torch.zeros((n_rows, width + 1, width + 1))  # one more row and column, where what is not nearest goes
+    systems = torch.zeros((n_rows, width + 1, width + 1))  # the last row and column collect all that is not nearest
     weights = [np.empty((n_items, nearest), np.float32) for _ in ridges]
     right = [np.empty((n_items, rank), np.float32) for _ in ridges]
     order = torch.arange(nearest)
@@ -333,14 +333,14 @@ def _solve_nearest(shared: _Shared, ridges: Sequence[NDArray[np.float32]], rank:
 
 
 def _with_none(values: NDArray[np.float32]) -> Tensor:
-    """Appends a row of zeros, that of no item."""
+    """Appends a row of zeros, which stands for no item."""
     return torch.from_numpy(np.concatenate([values, np.zeros((1, *values.shape[1:]), np.float32)]))
 
 
 def _solve(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Solves (n, k, k) symmetric systems for (n, k); where one is not positive definite its diagonal grows.
+    """Solves (n, k, k) symmetric systems for (n, k); the diagonal grows until a system is positive definite.
 
-    What is below the diagonal is not read.
+    Entries below the diagonal are not read.
 
     Raises:
         KgrecError: growth does not help, as with values that are not finite.
@@ -351,7 +351,7 @@ def _solve(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.
         for growth in range(_MOST_GROWTHS):
             np.copyto(scratch, system)
             scratch[diagonal] *= np.float32(_GROWTH**growth)
-            in_order = scratch.T  # Fortran's, whose lower triangle is the upper one here
+            in_order = scratch.T  # Fortran order: its lower triangle is the upper one here
             _, solved[place], failed = lapack.sposv(in_order, right[place], lower=True, overwrite_a=True)
             if not failed and np.isfinite(solved[place]).all():
                 break
@@ -362,7 +362,7 @@ def _solve(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.
 
 
 def from_columns(rows: NDArray[np.int32], weights: NDArray[np.float32]) -> csr_array:
-    """A square matrix from the rows and weights of each column, (n_items, k); a row of n_items or more is no entry."""
+    """A square matrix from the rows and weights of each column, (n_items, k); rows from n_items on are left out."""
     n_items = len(rows)
     taken = (weights != 0) & (rows < n_items)
     columns = np.repeat(np.arange(n_items, dtype=np.int32), taken.sum(axis=1))

@@ -1,8 +1,8 @@
 """Sparse item-item ridge with the graph in its Gram matrix: closed form, additive over a user's likes.
 
-Up to some thousand items the whole inverse is computed and cut to its largest weights and a low rank. Above that each
-item is solved on its nearest items and on a few directions that all items share, at a cost linear in likes, links and
-items. Both give the same form, sparse + left @ right.T.
+Up to some thousand items the whole inverse is computed and cut to its largest weights and a low rank. With more, each
+item is solved on its nearest items and on a few directions that all items share; the cost is linear in likes, links
+and items. Both give the same form, sparse + left @ right.T.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,15 +33,15 @@ _BLOCK_ITEMS = 1024
 
 @dataclass(frozen=True)
 class NeighbourSettings:
-    """How an item-item ridge is fitted; the defaults are good across catalogues.
+    """The settings of an item-item ridge; the defaults are good across catalogues.
 
     Attributes:
         regularisation: ridge, in mean diagonals of the likes' Gram matrix.
-        dropout: share of likes dropped, in [0, 1): p adds p / (1 - p) times an item's own diagonal.
-        link_weight: of the items' overlap in links, in mean diagonals.
-        text_weight: of the likeness of the items' texts, in mean diagonals.
+        dropout: share p of likes dropped, in [0, 1): adds p / (1 - p) times an item's own diagonal.
+        link_weight: weight of the items' overlap in links, in mean diagonals.
+        text_weight: weight of the likeness of the items' texts, in mean diagonals.
         user_exponent: a user with n likes weighs n^-user_exponent.
-        popularity_exponent: what is added to an item with n likes is divided by (n / mean)^popularity_exponent.
+        popularity_exponent: the column of an item with n likes is divided by (n / mean)^popularity_exponent.
     """
 
     regularisation: float = 2.5
@@ -102,10 +102,10 @@ def fit_many(
         text: (n_items, dim) float32 unit rows, zeros for an item without a text; None: there are none.
         settings: one for each matrix.
         exact_items: the most items with likes for the exact solution.
-        nearest: how many items a ridge is solved on above `exact_items`.
+        nearest: the number of items that a ridge is solved on above `exact_items`.
         kept: the most sparse weights of a column up to `exact_items`; 50 are enough with a rank of 128. Above, all
             `nearest` stay.
-        rank: of the factors; it is less if there are not `nearest` + rank items above `exact_items`.
+        rank: of the factors; above `exact_items` lower if there are fewer than `nearest` + rank items.
         seed: of the draws of likes, and of the randomised eigenvectors.
 
     Raises:
@@ -140,11 +140,11 @@ def co_likes(
 ) -> csr_array:
     """Shrunk cosines between items that the same users like (item kNN): G_ij / (sqrt(G_ii G_jj) + shrinkage).
 
-    The cost is linear in likes: of a user with very many, some are drawn to be paired with the others.
+    The cost is linear in likes: users with very many are sampled.
 
     Args:
         likes: (n_users, n_items) weights, most often 1s.
-        shrinkage: added to the divisor, in mean diagonals of G; it lowers pairs that few users support.
+        shrinkage: added to the divisor, in mean diagonals of G; it lowers pairs with few users in common.
         kept: the most weights of a column.
         user_exponent: a user with n likes weighs n^-user_exponent in G.
         seed: of the draws.
@@ -162,16 +162,16 @@ def co_likes(
 
 
 def invert(left: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The inverse of a symmetric positive definite matrix, (n, n) float32, in its place.
+    """Inverts a symmetric positive definite matrix, (n, n) float32, in place.
 
     Raises:
         KgrecError: it is not positive definite.
     """
-    factor, failed = lapack.spotrf(left.T, lower=True, overwrite_a=True, clean=False)  # .T: Fortran's order
+    factor, failed = lapack.spotrf(left.T, lower=True, overwrite_a=True, clean=False)  # .T gives Fortran order
     inverse, failed = lapack.spotri(factor, lower=True, overwrite_c=True) if not failed else (factor, failed)
     if failed:
         raise KgrecError("an item-item matrix is not positive definite; raise its regularisation")
-    whole: NDArray[np.float32] = inverse.T  # C order, and what is set is above the diagonal
+    whole: NDArray[np.float32] = inverse.T  # C order; only the upper triangle is set
     for rows in _blocks(len(whole)):
         below = whole[rows.start :, rows]
         below[np.tril_indices(rows.stop - rows.start, -1)] = whole[rows, rows].T[
@@ -211,12 +211,12 @@ def _fit_exact(
 
 
 def _cut(columns: NDArray[np.float32], gram: NDArray[np.float32], kept: int, rank: int, seed: int) -> NeighbourMatrix:
-    """The largest weights of each column, and factors of the others.
+    """Keeps the largest weights of each column and factorises the others.
 
     Args:
         columns: (n_items, n_items) float32, row j is column j of the matrix; the largest weights become 0.
         gram: (n_items, n_items) float32 of the likes.
-        kept: how many weights of a column stay.
+        kept: the number of weights to keep in a column.
         rank: of the factors.
         seed: of the randomised eigenvectors.
     """
@@ -254,7 +254,7 @@ def _temper(matrix: NeighbourMatrix, counts: NDArray[np.int64], exponent: float)
 
 
 def _spread(matrix: NeighbourMatrix, liked: NDArray[np.int64], n_items: int) -> NeighbourMatrix:
-    """Puts a matrix of the liked items in its place among all items."""
+    """Spreads a matrix of the liked items over all items."""
     if len(liked) == n_items:
         return matrix
     sizes = np.zeros(n_items, np.int32)
@@ -276,7 +276,7 @@ def _gram_key(settings: NeighbourSettings) -> tuple[float, float, float]:
 
 
 def _add_links(left: NDArray[np.float32], links: csr_array, weight: float) -> None:
-    """Adds W W', scaled to a mean diagonal of `weight`, in blocks."""
+    """Adds W W', scaled to a mean diagonal of `weight`, in place."""
     size = max(float(links.multiply(links).sum()) / links.shape[0], TINY)
     scaled, across = links * np.float32(weight / size), links.T.tocsc()
     for rows in _blocks(len(left)):
@@ -284,7 +284,7 @@ def _add_links(left: NDArray[np.float32], links: csr_array, weight: float) -> No
 
 
 def _add_texts(left: NDArray[np.float32], text: NDArray[np.float32], weight: float) -> None:
-    """Adds exp(8 (cosine - 1)) of the items that have texts, scaled to a mean diagonal of `weight`, in blocks."""
+    """Adds exp(8 (cosine - 1)) of items with texts, scaled to a mean diagonal of `weight`, in place."""
     has_text = np.abs(text).sum(axis=1) > 0
     factor = np.float32(weight / max(float(has_text.mean()), TINY))
     for rows in _blocks(len(left)):

@@ -1,4 +1,4 @@
-"""Popularity: the same for everybody, so the gate gives it little weight, or one against it."""
+"""Popularity: one score per item for all users; the gate gives it a small weight, or a negative one."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -30,23 +30,23 @@ class Popularity:
 
     @classmethod
     def fit(cls, inputs: FitInputs) -> "Popularity":
-        """Counts the likes."""
+        """Counts the likes in training."""
         return cls.of(torch.from_numpy(inputs.n_likes))
 
     @classmethod
     def of(cls, n_likes: Tensor) -> "Popularity":
-        """That of items with n_likes, (n_items,), in training."""
+        """Popularity from the number of likes of each item, (n_items,)."""
         items = torch.log1p(n_likes.float())[:, None]
         return cls(items, Scale.of(items[n_likes > 0]))
 
     def users(self, support: Support) -> Tensor:
-        """(n_users, 1) of 1s."""
+        """(n_users, 1) ones."""
         return torch.ones((support.likes.shape[0], 1))
 
     def shares(self, support: Support) -> Shares:
-        """Nothing of it is a like's."""
+        """Puts all of it into the rest."""
         return Shares(torch.zeros((support.likes.nnz, 1)), torch.zeros(1), torch.ones(1))
 
     def with_items(self, change: ItemChange) -> "Popularity":
-        """New items have no likes."""
+        """Gives new items 0."""
         return Popularity(change.carry(self.items), self.warm_scale)

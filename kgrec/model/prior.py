@@ -1,4 +1,4 @@
-"""The prior: from an item's channels to the backbone's vector space, for items that nobody has liked yet."""
+"""The prior: maps an item's channels to the backbone's vector space, for items without likes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,16 +16,16 @@ from kgrec.graph.propagation import LINKS, TASTES, TEXT, Channel, ItemLinks, uni
 from kgrec.model.component import HALF, INT8
 
 _BATCH = 512
-_BLOCK_ITEMS = 8192  # whose weighted features are held at once
+_BLOCK_ITEMS = 8192  # items whose weighted features are in memory at once
 
 
 @dataclass(frozen=True)
 class PriorSettings:
-    """What validation chose.
+    """The settings of the prior.
 
     Attributes:
         regularisation: of the ridge.
-        gates: a scale for each kind of channel: "text", "vector:<column>", "paths", "links", "tastes".
+        gates: a factor for each kind of channel: "text", "vector:<column>", "paths", "links", "tastes".
         steps: gradient steps of the hidden layer; 0: the ridge alone.
     """
 
@@ -35,7 +35,7 @@ class PriorSettings:
 
 
 def channel_kind(channel: Channel) -> str:
-    """The gate that a channel goes through: "text", "vector:<column>", "paths", "links" or "tastes"."""
+    """The kind of a channel, which names its gate: "text", "vector:<column>", "paths", "links" or "tastes"."""
     if channel.name.startswith(TASTES):
         return TASTES
     return "paths" if channel.relation is not None else channel.name
@@ -43,7 +43,7 @@ def channel_kind(channel: Channel) -> str:
 
 @dataclass(frozen=True)
 class RidgeProblem:
-    """The normal equations of channels -> backbone vectors, kept so that many settings are tried on one product.
+    """The normal equations of channels -> backbone vectors; many settings are tried on the same products.
 
     Attributes:
         features: (n_items, width) float32: the channels side by side.
@@ -101,10 +101,10 @@ def build_ridge_problem(
 
 
 class HiddenLayer(nn.Module):
-    """What the ridge cannot say: dim <- GELU(hidden) <- channels, starting at 0, trained on the ridge's residuals."""
+    """The non-linear part: dim <- GELU(hidden) <- channels, starting at 0, trained on the ridge's residuals."""
 
     def __init__(self, width: int, hidden: int, dim: int) -> None:
-        """Makes the layer with torch's current random state; its output starts at 0."""
+        """Draws the hidden weights from torch's current random state; the output weights are 0."""
         super().__init__()
         self.into = nn.Linear(width, hidden)
         self.out = nn.Linear(hidden, dim)
@@ -127,10 +127,10 @@ def fit_hidden_layer(
     steps: int,
     seed: int,
 ) -> HiddenLayer:
-    """Fits the hidden layer to what the ridge left over.
+    """Fits the hidden layer to the ridge's residuals.
 
-    The loss is the weighted mean of e' C e, e the error and C the users' Gram matrix: the squared error of the scores
-    that users would give, not of the vectors.
+    The loss is the weighted mean of e' C e, with e the error and C the users' Gram matrix: the squared error of the
+    users' scores, not of the vectors.
 
     Args:
         features: (n_items, width) float32, gated.
@@ -150,7 +150,7 @@ def fit_hidden_layer(
         weights, gram = torch.from_numpy(item_weights), torch.from_numpy(user_gram)
         for _ in range(steps):
             batch = rows[torch.randint(len(rows), (min(len(rows), _BATCH),))]
-            kept = nn.functional.dropout(torch.ones(x.shape[1]), 0.3)  # one mask a batch: as good, and far cheaper
+            kept = nn.functional.dropout(torch.ones(x.shape[1]), 0.3)  # one mask for a batch is as good and far cheaper
             error = layer(x[batch] * kept) - y[batch]  # (batch, dim)
             loss = (weights[batch] * ((error @ gram) * error).sum(dim=1)).mean()
             optimiser.zero_grad()
@@ -160,9 +160,9 @@ def fit_hidden_layer(
 
 
 class ItemEncoder(Protocol):
-    """Places any item in the backbone's space from its text vector and its links, at a cost of its links.
+    """Places any item in the backbone's space from its text vector and its links; the cost is linear in its links.
 
-    It does not depend on the order of links, and places a cold item of its training graph where it placed it then.
+    The order of links does not matter. A cold item of the training graph gets the vector that it got in training.
     """
 
     @property
@@ -177,8 +177,7 @@ class ItemEncoder(Protocol):
         Args:
             text: (text_dim,) float32 unit vector of its text; None: it has none.
             codes: (n,) int64, its link codes.
-            vectors: (vectors_dim,) float32 of its vector columns, NaN where a column has none; None: it has none at
-                all.
+            vectors: (vectors_dim,) float32: its vector columns side by side, NaN for a missing one; None: all missing.
 
         Returns:
             (dim,) float32.
@@ -189,8 +188,8 @@ class ItemEncoder(Protocol):
 class Prior:
     """The item encoder in closed form: relation paths and a ridge.
 
-    Everything up to the hidden layer's GELU is linear, so it is kept as what each link code adds: tables of width
-    `dim + hidden`.
+    Everything before the hidden layer's GELU is linear, so it is stored as tables of width `dim + hidden`: what each
+    link code adds.
 
     Attributes:
         bias: (width,) float32.
@@ -253,7 +252,7 @@ def build_prior(
 
     Args:
         channels: the channels that `problem` was built from.
-        links: the links that they were built from.
+        links: the links that the channels were built from.
         problem: the ridge.
         settings: its settings.
         layer: the hidden layer, or None.

@@ -1,4 +1,4 @@
-"""Sentence: how near an item's text is to what the user says."""
+"""Sentence: the cosine of an item's text and the user's sentence."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -18,7 +18,7 @@ class Sentence:
 
     Attributes:
         items: (n_items, text_dim) float32 unit vectors, zeros for an item without a text.
-        warm_scale: of the items with texts; cold items are measured by it too.
+        warm_scale: of the items with texts, whether they have likes or not.
     """
 
     name: ClassVar[str] = "sentence"
@@ -31,17 +31,17 @@ class Sentence:
 
     @classmethod
     def fit(cls, inputs: FitInputs) -> "Sentence | None":
-        """Takes the items' texts; None: there are none."""
+        """Keeps the items' texts; None: there are none."""
         return cls.of(inputs.text) if inputs.text.any() else None
 
     @classmethod
     def of(cls, text: Tensor) -> "Sentence":
-        """That of unit text vectors, (n_items, text_dim)."""
+        """Wraps unit text vectors, (n_items, text_dim)."""
         return cls(text, Scale.of(text[text.any(dim=1)]))
 
     @property
     def cold_scale(self) -> Scale:
-        """A text is a text, whoever has liked the item."""
+        """The scale of items with likes: texts do not depend on likes."""
         return self.warm_scale
 
     def users(self, support: Support) -> Tensor:
@@ -51,17 +51,17 @@ class Sentence:
         return support.text
 
     def shares(self, support: Support) -> Shares:
-        """All of it is the sentence's."""
+        """Puts all of it into the sentence's share."""
         width = self.items.shape[1]
         return Shares(torch.zeros((support.likes.nnz, width)), self.users(support)[0], torch.zeros(width))
 
     def with_items(self, change: ItemChange) -> "Sentence":
-        """New items have the texts that they are given."""
+        """Gives new items their texts."""
         return Sentence(change.text, self.warm_scale)
 
 
 def find_fitting(nearness: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which texts fit sentences: those nearer than half-way from the mean of the known texts to the nearest of them.
+    """Finds texts that fit sentences: at least as near as half-way between the known texts' mean and the nearest.
 
     Args:
         nearness: (n, n_items) float32, the cosines of n sentences and the items' texts.

@@ -1,4 +1,4 @@
-"""Items that a few people like by now: of cold items some likes are shown, and the others asked for."""
+"""New items with a few likes: some likes of cold items are known, and the others are to be found."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ N_SHOWN = (0, 1, 3, 10)
 
 @dataclass(frozen=True)
 class FewItems:
-    """Cold items of which n likes are known, and the question who else likes them.
+    """Cold items with n known likes each, and a slice of their other likes.
 
     Attributes:
         n_shown: n.
-        shown: (n_items, n_users) float32 of 1s: the n users that are known to like each item asked for.
-        slice: asks users of whom nothing is shown for these items, among each other: beside others the likes shown
-            would tell which are asked for.
+        shown: (n_items, n_users) float32 of 1s: the n users known to like each relevant item.
+        slice: its users have no known like of a cold item. Only the relevant items are candidates: among others, the
+            known likes would give them away.
     """
 
     n_shown: int
@@ -31,22 +31,21 @@ class FewItems:
 def show_few(
     likes: Likes, split: Split, rng: np.random.Generator, n_shown: Sequence[int] = N_SHOWN
 ) -> tuple[FewItems, ...]:
-    """Shows a few likes of each cold item, and asks for the same others whatever the number shown.
+    """Makes a few likes of each cold item known; the relevant likes are the same for every number of known likes.
 
-    The likes are those of known users, who have training likes. An item is asked for if it has more than the largest
-    number; its first likes, by time or else at random, are those that may be shown. Who shows a like of any item is
-    never asked: what they show would be the first to be recommended to them, and would count as a miss. Without times
-    the first are those of the first users in one random order, which is as random for each item, and leaves more users
-    to be asked.
+    Only likes of users with training likes count. An item is relevant if it has more likes than the largest number;
+    its first likes, by time or else at random, may become known. A user with a known like of a cold item is never a
+    test user: that item would be recommended first and count as a miss. Without times, the users of the first likes
+    come from one random order, which is as random for each item and leaves more test users.
 
     Args:
         likes: all likes.
         split: how they were held out.
-        rng: draws the order where likes have no times.
-        n_shown: the numbers of likes to show; of the largest ones those are left out that leave nothing to ask for.
+        rng: draws the order of likes without times.
+        n_shown: the numbers of known likes; the largest ones that leave nothing to find are skipped.
 
     Returns:
-        One for each number, ascending; none where nothing can be asked for.
+        One for each number, ascending; none if nothing is left to find.
     """
     n_users, n_items = likes.shape
     known = np.bincount(split.train.users, minlength=n_users) > 0
@@ -54,21 +53,21 @@ def show_few(
     order = rng.permutation(n_users)[held.users] if held.times is None else held.times
     by_item = np.lexsort((held.users, order, held.items))
     items, users = held.items[by_item], held.users[by_item]
-    place = np.arange(len(items)) - np.searchsorted(items, items)  # of each like among its item's
+    place = np.arange(len(items)) - np.searchsorted(items, items)  # of each like among the likes of its item
     n_likes = np.bincount(items, minlength=n_items)[items]
     sizes = sorted(set(n_shown))
     while sizes:
         enough = n_likes > sizes[-1]
         may_show = enough & (place < sizes[-1])
         shows = np.bincount(users[may_show], minlength=n_users) > 0
-        asked = enough & ~may_show & ~shows[users]
-        if asked.any():
+        relevant_likes = enough & ~may_show & ~shows[users]
+        if relevant_likes.any():
             break
         sizes.pop()
     else:
         return ()
-    wanted = np.bincount(items[asked], minlength=n_items) > 0
-    relevant = _to_matrix(users[asked], items[asked], likes.shape)
+    wanted = np.bincount(items[relevant_likes], minlength=n_items) > 0
+    relevant = _to_matrix(users[relevant_likes], items[relevant_likes], likes.shape)
     seen = split.train.to_matrix()
     found = []
     for size in sizes:
@@ -78,12 +77,12 @@ def show_few(
     return tuple(found)
 
 
-def find_not_asked(asked: Sequence[FewItems], n_shown: Sequence[int] = N_SHOWN) -> tuple[NotAsked, ...]:
-    """The numbers of likes that `show_few` left out, and why."""
-    reason = "no new item has a like of a known user to ask for"
+def find_not_asked(few_items: Sequence[FewItems], n_shown: Sequence[int] = N_SHOWN) -> tuple[NotAsked, ...]:
+    """The numbers of known likes that `show_few` skipped, and why."""
+    reason = "no new item has a like of a known user to find"
     return tuple(
-        NotAsked(f"few_items_n{size}", _title(size), f"{reason} beside the {size} shown" if size else reason)
-        for size in sorted(set(n_shown) - {few.n_shown for few in asked})
+        NotAsked(f"few_items_n{size}", _title(size), f"{reason} besides {size} known ones" if size else reason)
+        for size in sorted(set(n_shown) - {few.n_shown for few in few_items})
     )
 
 

@@ -1,4 +1,4 @@
-"""Slices of an evaluation (warm, cold items, cold users, tail) and how a scorer does on one, in bounded memory."""
+"""Slices of an evaluation (warm, cold items, cold users, tail), and the ranking of one in bounded memory."""
 
 import math
 from dataclasses import dataclass, replace
@@ -10,13 +10,10 @@ from scipy.sparse import csr_array
 
 from kgrec import metrics
 from kgrec.errors import KgrecError, RequestError
+from kgrec.questions.slice_results import SliceResult
 
-CURVE_LENGTH = 50  # quality is known at every k up to this
-METRICS = ("recall", "ndcg", "mrr")
-STRATIFIED = "stratified_recall"  # known only where popularity is
-OBJECTIVE = "objective"
-OBJECTIVE_METRICS = ("recall", "ndcg", STRATIFIED)  # choices maximise their geometric mean
-POPULAR_ITEMS, FIRST_PLACES = 20, 10  # how many items count as popular, and the places that are looked at for them
+CURVE_LENGTH = 50  # metrics are kept at every list length up to this
+POPULAR_ITEMS, FIRST_PLACES = 20, 10  # how many items count as popular, and among how many places they are counted
 
 
 class Scorer(Protocol):
@@ -24,14 +21,14 @@ class Scorer(Protocol):
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """The name shown in tables."""
         ...
 
     def score(self, support: csr_array) -> NDArray[np.float32]:
         """Scores all items for a block of users.
 
         Args:
-            support: (n_users, n_items) float32, 1 where a user is known to like an item.
+            support: (n_users, n_items) float32, 1 where a user likes an item, as far as the scorer may see.
 
         Returns:
             (n_users, n_items) float32, higher is better.
@@ -41,16 +38,16 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Slice:
-    """One question asked of every scorer: from the support, find the relevant items among the candidates.
+    """One question to every scorer: from the support, find the relevant items among the candidates.
 
     Attributes:
         name: for files and options: "warm", "cold_items", "cold_items_all", "cold_users_k1", ...
         title: for people.
-        support: (n_users, n_items) float32 of 1s: what the model may see; never recommended.
-        relevant: (n_users, n_items): what it should find; users without any are left out.
-        candidates: (n_items,) bool: what may be recommended; None: every item.
-        left_out: (n_users, n_items): what a user is not asked for and not recommended, though the model does not see
-            it either, such as the validation likes of a published split; None: nothing.
+        support: (n_users, n_items) float32 of 1s: the likes that the model sees; never recommended.
+        relevant: (n_users, n_items): the items to find; users without any are left out.
+        candidates: (n_items,) bool: the items that may be recommended; None: every item.
+        left_out: (n_users, n_items): items that the model does not see and that are neither relevant nor recommended,
+            such as the validation likes of a published split; None: nothing.
 
     Raises:
         KgrecError: the shapes differ, or a relevant item could never be found.
@@ -90,152 +87,17 @@ class Slice:
 
 @dataclass(frozen=True)
 class NotAsked:
-    """A slice that no user can be asked.
+    """A slice without users.
 
     Attributes:
         name: `Slice.name`.
         title: `Slice.title`.
-        reason: why, for people.
+        reason: why nobody has a relevant item, in words.
     """
 
     name: str
     title: str
     reason: str
-
-
-@dataclass(frozen=True)
-class SliceResult:
-    """How one scorer did on one slice.
-
-    Attributes:
-        slice_name: `Slice.name`.
-        slice_title: `Slice.title`.
-        scorer: `Scorer.name`.
-        k: list length of the metrics over lists and over items.
-        users: (n_users,) rows of the users that have relevant items, ascending; the users of all that follows.
-        hits: (n_users, depth) bool: which of the first `depth` recommendations are relevant; depth >= k.
-        n_relevant: (n_users,) int64.
-        candidates: (n_items,) bool.
-        recommended: (n_items,) int64: how many of the lists of length k an item is in.
-        item_hits: (n_items,) int64: how often an item is found in the first k by somebody it is relevant to.
-        item_relevant: (n_items,) int64: to how many users an item is relevant.
-        hit_weights: (n_users, depth) float32: popularity^-.5 of the item where `hits` is true, 0 elsewhere; None where
-            the popularity of items was not given.
-        relevant_weights: (n_users,) float64: the sum of popularity^-.5 over a user's relevant items; None likewise.
-        popular_in_first: (n_users,) int64: how many of the first 10 recommendations are among the 20 items most liked
-            in training; None likewise.
-    """
-
-    slice_name: str
-    slice_title: str
-    scorer: str
-    k: int
-    users: NDArray[np.int64]
-    hits: NDArray[np.bool_]
-    n_relevant: NDArray[np.int64]
-    candidates: NDArray[np.bool_]
-    recommended: NDArray[np.int64]
-    item_hits: NDArray[np.int64]
-    item_relevant: NDArray[np.int64]
-    hit_weights: NDArray[np.float32] | None = None
-    relevant_weights: NDArray[np.float64] | None = None
-    popular_in_first: NDArray[np.int64] | None = None
-
-    def curves(self, metric: str) -> NDArray[np.float64]:
-        """One metric per user at every length.
-
-        Args:
-            metric: "recall", "ndcg", "mrr" or "stratified_recall".
-
-        Returns:
-            (n_users, depth); column j is the metric at j + 1.
-
-        Raises:
-            RequestError: there is no such metric.
-            KgrecError: stratified recall is asked for and the popularity of items was not given.
-        """
-        if metric == STRATIFIED:
-            if self.hit_weights is None or self.relevant_weights is None:
-                raise KgrecError(
-                    f"stratified recall of {self.scorer} on {self.slice_name!r}: expected the popularity of items, "
-                    "got none; pass `popularity` to evaluate_slice"
-                )
-            return metrics.stratified_recall(self.hit_weights, self.relevant_weights)
-        if metric not in METRICS:
-            raise RequestError(f"expected a metric of {', '.join((*METRICS, STRATIFIED))}, got {metric!r}")
-        if metric == "mrr":
-            return metrics.mrr(self.hits)
-        return {"recall": metrics.recall, "ndcg": metrics.ndcg}[metric](self.hits, self.n_relevant)
-
-    def per_user(self, metric: str) -> NDArray[np.float64]:
-        """One metric at k per user, or "objective" for values whose mean is the objective: (n_users,)."""
-        if metric == OBJECTIVE:
-            return self.objective_per_user
-        return self.curves(metric)[:, self.k - 1]
-
-    @property
-    def objective(self) -> float:
-        """What choices maximise: the geometric mean of mean Recall@k, mean NDCG@k and mean stratified Recall@k."""
-        return metrics.geometric_mean(self._objective_values())
-
-    @property
-    def objective_per_user(self) -> NDArray[np.float64]:
-        """(n_users,): values whose mean is the objective; see `metrics.linearise_geometric_mean`."""
-        return metrics.linearise_geometric_mean(self._objective_values())
-
-    def _objective_values(self) -> NDArray[np.float64]:
-        return np.column_stack([self.per_user(metric) for metric in OBJECTIVE_METRICS])
-
-    @property
-    def overlap(self) -> float:
-        """The expected share of items that the lists of two random users have in common, 0 to 1."""
-        return metrics.list_overlap(self.recommended, self.users.size, self.k)
-
-    @property
-    def coverage(self) -> float:
-        """The share of candidates that are recommended to somebody."""
-        return metrics.coverage(self.recommended[self.candidates])
-
-    @property
-    def gini(self) -> float:
-        """How unequally the recommendations are shared among the candidates, 0 to 1."""
-        return metrics.gini(self.recommended[self.candidates])
-
-    def average_popularity(self, popularity: NDArray[np.int64]) -> float:
-        """The mean training popularity, (n_items,), of what is recommended."""
-        return metrics.average_popularity(self.recommended, popularity)
-
-
-def paired_difference(ours: SliceResult, other: SliceResult, metric: str = OBJECTIVE) -> tuple[float, float]:
-    """How much better one scorer is than another on the same users, and the standard error of that.
-
-    With x_u a metric of user u and d_u = x_u(ours) - x_u(other), the difference is mean_u d_u and its standard error
-    sqrt(sum_u (d_u - mean d)^2 / (n (n - 1))). For the objective, x_u is its linearised value
-    (`metrics.linearise_geometric_mean`): the difference is then objective(ours) - objective(other), and the error is
-    that of the delta method.
-
-    Args:
-        ours: how one scorer did.
-        other: how the other did on the same slice.
-        metric: "objective", or one of `SliceResult.curves` at k.
-
-    Returns:
-        The difference and its standard error; the error is infinite with fewer than two users.
-
-    Raises:
-        RequestError: there is no such metric.
-        KgrecError: the two were asked by different users, or the popularity of items was not given.
-    """
-    if not np.array_equal(ours.users, other.users):
-        raise KgrecError(
-            f"expected results over the same users, got {ours.scorer} on {ours.slice_name!r} ({ours.users.size} users) "
-            f"and {other.scorer} on {other.slice_name!r} ({other.users.size} users)"
-        )
-    differences = ours.per_user(metric) - other.per_user(metric)
-    n_users = differences.size
-    if n_users < 2:  # noqa: PLR2004
-        return float(differences.sum()), math.inf
-    return float(differences.mean()), float(differences.std(ddof=1) / math.sqrt(n_users))
 
 
 def evaluate_slice(
@@ -249,20 +111,20 @@ def evaluate_slice(
     """Ranks all candidates for every user of a slice, block by block.
 
     Memory is block_users x n_items for the scores, plus a few numbers per user and per item. Equal scores are put in
-    one fixed random order of the items: a catalogue's own order often follows popularity, and a scorer that cannot
-    tell items apart must not be credited with it.
+    one fixed random order of the items: a catalogue's own order often follows popularity, and a scorer that scores all
+    items alike must not profit from it.
 
     Args:
-        scorer: what ranks.
+        scorer: a model or a baseline.
         slice_: the users and the items to find.
         k: list length; curves go up to the larger of k and 50.
         block_users: how many users are scored at once.
         popularity: (n_items,) int64 likes of each item in training, for stratified recall, the objective and the count
-            of popular items; None: these are not known of the result.
+            of popular items; None: the result has none of these.
 
     Raises:
         RequestError: k or block_users is less than 1.
-        KgrecError: the scorer answers with another shape or with NaN, or popularity is not one number an item.
+        KgrecError: the scores have another shape or are NaN, or popularity is not one number per item.
     """
     if k < 1 or block_users < 1:
         raise RequestError(f"expected k and block_users of at least 1, got {k} and {block_users}")

@@ -1,4 +1,4 @@
-"""Likes as a matrix, and how they are held out: cold users, cold items, the latest (or random) likes of the rest."""
+"""Splits of likes: held-out users, held-out items, and the latest (or random) likes of the rest."""
 
 import math
 from dataclasses import dataclass, replace
@@ -13,20 +13,20 @@ from kgrec.config import SplitConfig
 from kgrec.errors import CatalogueError
 from kgrec.questions.slices import NotAsked, Slice
 
-_AFTER = 0.9  # of the likes lie before the date of the slice after one date
+_AFTER = 0.9  # share of the likes before the date of the slice "warm_date"
 
 
 @dataclass(frozen=True)
 class Likes:
-    """The interactions that count as positive, by row.
+    """The interactions that count as likes, by row.
 
     Attributes:
         users: (n,) int64 user rows.
         items: (n,) int64 item rows.
         times: (n,) int64 UTC seconds; None where interactions have no time.
         shape: (n_users, n_items).
-        disliked: (n_users, n_items) of 1s: who met which item without liking it, so that it is not recommended to them;
-            None: nobody.
+        disliked: (n_users, n_items) of 1s: items that a user met without liking them, never recommended to that user;
+            None: no such item.
     """
 
     users: NDArray[np.int64]
@@ -40,7 +40,7 @@ class Likes:
         return len(self.users)
 
     def select(self, kept: NDArray[np.bool_]) -> "Likes":
-        """The likes where `kept`, (n,) bool, says so."""
+        """The likes where `kept`, (n,) bool, is true."""
         times = None if self.times is None else self.times[kept]
         return replace(self, users=self.users[kept], items=self.items[kept], times=times)
 
@@ -89,7 +89,7 @@ def read_likes(data: HeteroData, schema: CatalogueSchema) -> Likes:
 
 
 def subtract(matrix: csr_array, other: csr_array) -> csr_array:
-    """The entries of a matrix of 1s where another, of the same shape, has none."""
+    """The entries of a matrix of 1s that another of the same shape does not have."""
     left = csr_array(matrix - matrix.multiply(other))
     left.eliminate_zeros()
     return left
@@ -97,17 +97,17 @@ def subtract(matrix: csr_array, other: csr_array) -> csr_array:
 
 @dataclass(frozen=True)
 class Split:
-    """Likes to learn from, and the questions about the rest.
+    """Training likes, and slices of the held-out likes.
 
     Attributes:
-        train: the likes that may be seen.
-        slices: the questions, by name: "warm" (its parts "warm_latest" and "warm_random", and "warm_date", what lies
-            after one date), "cold_items", "cold_items_all", "overall", "cold_users_k<n>", and
-            "cold_users_cold_items_k<n>"; only those that anybody can be asked.
+        train: the training likes.
+        slices: the slices with users, by name: "warm" (its parts "warm_latest" and "warm_random", and "warm_date", the
+            likes after one date), "cold_items", "cold_items_all", "overall", "cold_users_k<n>", and
+            "cold_users_cold_items_k<n>".
         cold_items: (n_items,) bool: held out whole.
         cold_users: (n_users,) bool: held out whole.
-        by_time: whether likes have times, so that half of the warm likes held out are each user's latest.
-        not_asked: the other slices, and why nobody can be asked.
+        by_time: whether likes have times; then half of the held-out warm likes are the latest of each user.
+        not_asked: the slices without users, and why.
     """
 
     train: Likes
@@ -121,15 +121,14 @@ class Split:
 def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> Split:
     """Holds out whole users, whole items, and a share of each other user's likes.
 
-    Where likes have times, half of the warm likes held out are each user's own latest, the others are drawn at random;
-    without times all are drawn. Of likes with the same time a draw decides which are a user's latest, and which lie
-    after the one date. A cold user shows the first likes (by time and then row, else random ones) and is asked for the
-    rest.
+    With times, half of the held-out warm likes are the latest of each user and the others are random; without times
+    all are random. Ties in time are broken at random. The support of a cold user is the first likes (by time, then
+    row; without times random ones); the other likes are relevant.
 
     Args:
         likes: all likes.
         config: the shares and the support sizes.
-        rng: draws the users, the items and the likes.
+        rng: for the random draws.
     """
     n_users, n_items = likes.shape
     cold_users = _draw(np.unique(likes.users), n_users, config.cold_users, rng)
@@ -150,17 +149,17 @@ def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> 
     warm = askable & ~of_cold_item & trained[likes.items]
     held_warm = likes.select(warm & later).to_matrix()
     held_cold = likes.select(askable & of_cold_item).to_matrix()
-    # Beside warm likes only the same part of the cold ones is asked for, or cold items would count too much.
+    # "overall" holds the same share of cold likes as of warm ones, or cold items would count too much.
     held = likes.select(askable & later).to_matrix()
     no_warm = (
-        "none of the likes held out has a user and an item that are known from the others"
+        "no held-out like has a user and an item with training likes"
         if config.warm
         else "`warm` is 0: no likes of known users are held out"
     )
     no_cold_items = _why_none("items", config.cold_items, cold_items)
-    no_cold = no_cold_items or "no known user likes an item held out"
+    no_cold = no_cold_items or "no known user likes a held-out item"
     all_warm = Slice("warm", "Known users, known items", seen, held_warm, trained, disliked)
-    slices = [  # each with what to say where nobody can be asked
+    slices = [  # each with the reason if it has no users
         (all_warm, no_warm),
         *_parts_of_warm(all_warm, no_warm, likes, warm, latest, random, after),
         (Slice("cold_items", "Cold items, among cold items", seen, held_cold, cold_items), no_cold),
@@ -177,7 +176,7 @@ def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> 
     asked = likes.select(of_cold_user & of_cold_item).to_matrix()
     rank = _rank_by_user(shown.users, place[of_cold_user & trained[likes.items]])
     n_shown = np.bincount(shown.users, minlength=n_users)[shown.users]
-    # In a catalogue of short histories whoever has a like left to ask for is asked.
+    # In a catalogue of short histories, every user with a relevant like counts.
     least = config.least_likes if (n_shown >= config.least_likes).any() else 0
     no_cold_users = _why_none("users", config.cold_users, cold_users)
     for size in config.support_sizes:
@@ -185,9 +184,9 @@ def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> 
         support = shown.select(enough & (rank < size)).to_matrix()
         rest = shown.select(enough & (rank >= size)).to_matrix()
         n_likes = f"{size} like{'' if size == 1 else 's'}"
-        few = no_cold_users or f"no user held out has more than {n_likes} of known items"
+        few = no_cold_users or f"no held-out user has more than {n_likes} of known items"
         title, of_cold = f"Cold users, {n_likes}", _rows_of(asked, rest)
-        no_like_of_cold = few if not rest.nnz else no_cold_items or "no user who is asked likes an item held out"
+        no_like_of_cold = few if not rest.nnz else no_cold_items or "no user of that slice likes a held-out item"
         slices += [
             (Slice(f"cold_users_k{size}", title, support, rest, trained, disliked), few),
             (
@@ -201,7 +200,7 @@ def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> 
 
 
 def _why_none(kind: str, share: float, held: NDArray[np.bool_]) -> str | None:
-    """Why no users, or items, are held out whole; None where some are."""
+    """Why no users (or items) are held out whole; None if some are."""
     if held.any():
         return None
     return f"too few {kind} to hold out {share:.0%} of them" if share else f"`cold_{kind}` is 0: none are held out"
@@ -216,8 +215,8 @@ def _parts_of_warm(
     random: NDArray[np.bool_],
     after: NDArray[np.bool_],
 ) -> list[tuple[Slice, str]]:
-    """The latest and the random likes apart, and the latest of them after one date; without the latest, no random."""
-    no_latest, no_late = no_warm, f"none of the latest likes held out is among the last {1 - _AFTER:.0%} of all likes"
+    """The latest likes, the random likes, and the latest likes after one date, as slices of their own."""
+    no_latest, no_late = no_warm, f"no held-out latest like is among the last {1 - _AFTER:.0%} of all likes"
     if likes.times is None:
         no_latest = no_late = "the likes have no times"
     parts = [("warm_latest", "Known users, their latest likes", latest, no_latest)]
@@ -240,9 +239,9 @@ def _draw(rows: NDArray[np.int64], size: int, share: float, rng: np.random.Gener
 def _hold_out(
     likes: Likes, held: NDArray[np.bool_], share: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Marks each user's latest likes and random others, of those that may be held, and the last of all likes by date.
+    """Marks likes to hold out, the latest of each user and random others, and the last of all likes by date.
 
-    Every user's share is rounded at random, so that users of two likes are asked too.
+    The share of each user is rounded at random, so that users with two likes count too.
 
     Returns:
         Three (n,) masks; without times the first and the third mark nothing.
@@ -262,16 +261,16 @@ def _hold_out(
 
 
 def _rank_by_user(users: NDArray[np.int64], place: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The rank of each like among its user's, by ascending place."""
+    """The rank of each like among the likes of its user, by ascending place."""
     order = np.lexsort((place, users))
-    starts = np.searchsorted(users[order], users[order])  # where each one's user begins
+    starts = np.searchsorted(users[order], users[order])  # the first like of the same user
     rank = np.empty(len(users), np.int64)
     rank[order] = np.arange(len(users)) - starts
     return rank
 
 
 def _rows_of(matrix: csr_array, like: csr_array) -> csr_array:
-    """`matrix` with the rows alone that have entries in `like`."""
+    """`matrix` without the rows that are empty in `like`."""
     pairs = matrix.tocoo()
     kept = (np.diff(like.indptr) > 0)[pairs.row]
     return csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=matrix.shape)

@@ -2,6 +2,7 @@
 
 from kgrec.recommend.answers import Explanation, Recommendation, Recommendations, Share
 from kgrec.recommend.new_items import NewItem
+from kgrec.recommend.new_users import NewUser
 from kgrec.recommend.recommender import Recommender
 
-__all__ = ["Explanation", "NewItem", "Recommendation", "Recommendations", "Recommender", "Share"]
+__all__ = ["Explanation", "NewItem", "NewUser", "Recommendation", "Recommendations", "Recommender", "Share"]

@@ -9,15 +9,19 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from graph_schema import CatalogueSchema
 from kgrec.bundle import Bundle
 from kgrec.errors import RequestError
 from kgrec.graph.paths import PathIndex
 from kgrec.graph.propagation import join_vectors
 from kgrec.ids import number_ids
 from kgrec.model.component import round_text
-from kgrec.model.model import Model
+from kgrec.recommend.links import add_edges, find_ends, find_far_end, read_link_codes, read_links
+from kgrec.recommend.requests import check_text, to_id
 from kgrec.recommend.state import check_words
+from kgrec.recommend.updates import place_linked
+from kgrec.text.node_texts import describe_node
+
+_MOST_AT_ONCE = 16_384  # items that are placed together: more need more memory and are no faster
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,44 @@ def check_items(items: Iterable[NewItem]) -> tuple[NewItem, ...]:
         if not isinstance(new, NewItem):
             raise RequestError(f"expected items as a list of NewItem, got {type(new).__name__} at place {place + 1}")
         with _naming(given, place):
-            _check_text(new.item, "an item's id")
+            item = to_id(new.item, "an item's id")
+            check_text(item, "an item's id")
             if new.name is not None:
-                _check_text(new.name, "an item's name")
+                check_text(new.name, "an item's name")
             if new.text is not None:
                 check_words(new.text)
-            checked.append(replace(new, links=_read_links(new.links)))
+            checked.append(replace(new, item=item, links=read_links(new.links)))
     return tuple(checked)
+
+
+def describe_items(bundle: Bundle, items: Sequence[NewItem]) -> list[str | None]:
+    """The text that places each item, as training reads it: its own, or its name, or the names of its neighbours.
+
+    Args:
+        bundle: what is known so far; neighbours are its nodes and the new items.
+        items: as `check_items` returns them.
+
+    Returns:
+        None for an item without any of these, and for all items where no item had a text in training.
+    """
+    if not bundle.model.text.shape[1]:
+        return [None] * len(items)
+    item_type, name_of = bundle.schema.item_type, dict[str, str | None]()  # of the new items so far
+    texts: list[str | None] = []
+    for place, new in enumerate(items):
+        named: dict[tuple[str, bool], list[tuple[str, str]]] = {}
+        for edge_type, far_id in () if new.text or new.name else new.links:
+            with _naming(items, place):
+                is_source, far_type = find_far_end(bundle.schema, edge_type, item_type)
+            row = bundle.ids[far_type].row(far_id)
+            name = None if row is None else bundle.names[far_type][row]
+            if row is None and far_type == item_type:
+                name = name_of.get(far_id)
+            if name is not None:
+                named.setdefault((edge_type, is_source), []).append((far_id, name))
+        texts.append(new.text or new.name or describe_node(bundle.schema, item_type, named))
+        name_of[new.item] = new.name
+    return texts
 
 
 def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[np.float32] | None]) -> AddedItems:
@@ -81,59 +116,72 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
     Args:
         bundle: what is known so far.
         items: at least one, as `check_items` returns them.
-        texts: (text_dim,) float32 for each: the vector of its text; None: it has none.
+        texts: (text_dim,) float32 for each: the vector of the text of `describe_items`; None: it has none.
 
     Raises:
-        RequestError: an id is taken, an edge type or a vector column is no item's, a vector does not fit, or nothing
-            known is said of an item.
+        RequestError: an id is taken, an edge type or a vector column is not one of the items', a vector does not fit,
+            or an item comes without text, name, known links and vectors.
     """
-    item_type = bundle.schema.item_type
-    rows: dict[str, int] = {}  # of the items before
+    model, item_type = bundle.model, bundle.schema.item_type
+    row_of: dict[str, int] = {}  # of the new items so far
     pairs: dict[str, list[tuple[int, int]]] = {}  # edge type -> the rows of both ends
-    codes, vectors = [], []
     links: dict[str, list[tuple[str, str]]] = {}
     unknown: dict[str, tuple[str, ...]] = {}
+    vectors = []
     for place, (new, text) in enumerate(zip(items, texts, strict=True)):
         with _naming(items, place):
-            if new.item in bundle.items or new.item in rows:
+            if new.item in bundle.items or new.item in row_of:
                 raise RequestError(f"item {new.item!r} is there already; expected a new id")
-            row = len(bundle.items) + place
-            known: list[tuple[str, str]] = []
-            ends: list[tuple[str, bool, int]] = []
-            not_found: list[str] = []
-            for relation, far_id in new.links:
-                is_source, other = _far_end(bundle.schema, relation)
-                far_row = bundle.ids[other].row(far_id)
-                if far_row is None and other == item_type:
-                    far_row = rows.get(far_id)
+            row, known, not_found = model.n_items + place, [], []
+            for edge_type, far_id in new.links:
+                is_source, far_type = find_far_end(bundle.schema, edge_type, item_type)
+                far_row = bundle.ids[far_type].row(far_id)
+                if far_row is None and far_type == item_type:
+                    far_row = row_of.get(far_id)
                 if far_row is None:
                     not_found.append(far_id)
                     continue
-                known.append((relation, far_id))
-                ends.append((relation, is_source, far_row))
-                pairs.setdefault(relation, []).append((row, far_row) if is_source else (far_row, row))
+                known.append((edge_type, far_id))
+                pairs.setdefault(edge_type, []).append((row, far_row) if is_source else (far_row, row))
             vectors.append(_join_vectors(bundle, new.vectors or {}))
-            if text is None and not known and not new.vectors:
+            if text is None and not new.text and not known and not new.vectors:
                 raise RequestError(
-                    f"nothing known is said of item {new.item!r}: expected a text, links to nodes of the catalogue, "
-                    f"or vectors" + (f"; unknown: {', '.join(map(repr, not_found))}" if not_found else "")
+                    f"nothing places item {new.item!r}: expected a text, a name, links to nodes of the "
+                    f"catalogue, or vectors" + (f"; unknown: {', '.join(map(repr, not_found))}" if not_found else "")
                 )
-        codes.append(_find_codes(bundle, ends))
-        rows[new.item] = row
+        row_of[new.item] = row
         links[new.item] = known
         if not_found:
             unknown[new.item] = tuple(not_found)
-    added = {name: np.hstack([bundle.edges[name], np.array(new, np.int64).T]) for name, new in pairs.items()}
-    shape = (len(bundle.users), len(bundle.items) + len(items))
+    ids, rows = list(row_of), np.array(list(row_of.values()), np.int64)
+    own = torch.zeros((len(ids), model.text.shape[1]))
+    for place, text in enumerate(texts):
+        if text is not None and model.text.shape[1]:
+            own[place] = torch.from_numpy(text)
+    own = round_text(own)
+    edges = add_edges(dict.fromkeys(pairs, np.zeros((2, 0), np.int64)), pairs)
+    shape = (len(bundle.users), model.n_items + len(ids))
     grown = replace(
         bundle,
-        ids={**bundle.ids, item_type: bundle.items.extended(list(rows))},
+        ids={**bundle.ids, item_type: bundle.items.extended(ids)},
         names={**bundle.names, item_type: [*bundle.names[item_type], *(new.name for new in items)]},
-        edges={**bundle.edges, **added},
-        model=_grow_model(bundle.model, list(rows), texts, codes, vectors),
+        edges=add_edges(bundle.edges, pairs),
         liked=_reshape(bundle.liked, shape),
         seen=_reshape(bundle.seen, shape),
     )
+    codes, columns, number = read_link_codes(grown, edges, rows), torch.from_numpy(np.stack(vectors)), number_ids(ids)
+    for start in range(0, len(ids), _MOST_AT_ONCE):
+        block = slice(start, start + _MOST_AT_ONCE)
+        model = model.with_items(
+            np.arange(model.n_items),
+            torch.cat([model.text, own[block]]),
+            rows[block],
+            codes[block],
+            torch.cat([model.columns, columns[block]]),
+            number[block],
+        )
+    linked = find_ends(bundle.schema, pairs)
+    grown = place_linked(replace(grown, model=model), linked[linked < len(bundle.items)])
     return AddedItems(grown, links, unknown)
 
 
@@ -149,37 +197,10 @@ def extend_paths(paths: PathIndex | None, items: Sequence[NewItem], added: Added
         return None
     (new,) = items
     links = added.links[new.item]
-    if any(far_id not in paths.ids[_far_end(paths.schema, relation)[1]] for relation, far_id in links):
+    item_type = paths.schema.item_type
+    if any(far_id not in paths.ids[find_far_end(paths.schema, name, item_type)[1]] for name, far_id in links):
         return None
     return paths.with_item(new.item, new.name, links)
-
-
-def _grow_model(
-    model: Model,
-    ids: Sequence[str],
-    texts: Sequence[NDArray[np.float32] | None],
-    codes: Sequence[NDArray[np.int64]],
-    vectors: Sequence[NDArray[np.float32]],
-) -> Model:
-    """The model with more items, placed by its prior; see `ItemEncoder.place`."""
-    rounded = [None if text is None else round_text(torch.from_numpy(text)[None])[0].numpy() for text in texts]
-    placed = [model.prior.place(*said) for said in zip(rounded, codes, vectors, strict=True)]  # each (dim,)
-    own = torch.zeros((len(ids), model.text.shape[1]))
-    for place, text in enumerate(rounded):
-        if text is not None and model.text.shape[1]:
-            own[place] = torch.from_numpy(text)
-    width = model.columns.shape[1]
-    columns = torch.from_numpy(np.stack(vectors)) if width else torch.zeros((len(ids), 0))
-    kept, rows = np.arange(model.n_items), model.n_items + np.arange(len(ids))
-    return model.with_items(
-        kept,
-        torch.cat([model.text, own]),
-        rows,
-        np.stack(placed),
-        codes,
-        torch.cat([model.columns, columns]),
-        number_ids(ids),
-    )
 
 
 @contextmanager
@@ -215,48 +236,6 @@ def _join_vectors(bundle: Bundle, vectors: Mapping[str, Sequence[float]]) -> NDA
         columns[column] = vector[None]
     joined: NDArray[np.float32] = join_vectors(columns, widths, 1)[0]
     return joined
-
-
-def _find_codes(bundle: Bundle, ends: Sequence[tuple[str, bool, int]]) -> NDArray[np.int64]:
-    """The model's link codes of an item's links; a link that no item had in training has none."""
-    places = {(edge_type, is_source): place for place, (edge_type, is_source, _) in enumerate(bundle.relations)}
-    codes = []
-    for edge_type, is_source, far_row in ends:
-        place = places.get((edge_type, is_source))
-        relation = bundle.model.prior.relation
-        codes.append(np.flatnonzero((relation == place) & (bundle.link_node == far_row)))
-    return np.unique(np.concatenate([np.zeros(0, np.int64), *codes]))
-
-
-def _far_end(schema: CatalogueSchema, relation: str) -> tuple[bool, str]:
-    """Whether an item is the source of a relation, and the node type at its other end."""
-    edge = schema.graph_edges.get(relation)
-    if edge is None or schema.item_type not in (edge.source, edge.target):
-        of_items = [name for name, e in schema.graph_edges.items() if schema.item_type in (e.source, e.target)]
-        raise RequestError(f"no edge type {relation!r} of a {schema.item_type}; expected one of {of_items}")
-    is_source = edge.source == schema.item_type
-    return is_source, edge.target if is_source else edge.source
-
-
-def _check_text(text: str, what: str) -> None:
-    """Refuses what a bundle cannot store as a text."""
-    if not isinstance(text, str) or not text.strip():
-        raise RequestError(f"expected {what} as a text with characters in it, got {text!r}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise RequestError(f"{what} is no valid Unicode: {text!r}; expected text without lone surrogates") from error
-
-
-def _read_links(links: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The links of an item, each once."""
-    found: dict[tuple[str, str], None] = {}
-    for link in links:
-        pair = tuple(link) if isinstance(link, tuple | list) else (link,)
-        if len(pair) != 2 or not all(isinstance(part, str) for part in pair):  # noqa: PLR2004
-            raise RequestError(f"expected each link as (edge type, id of the node at the other end), got {link!r}")
-        found[pair[0], pair[1]] = None
-    return list(found)
 
 
 def _reshape(matrix: csr_array, shape: tuple[int, int]) -> csr_array:

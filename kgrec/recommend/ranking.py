@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,8 @@ from kgrec.model.component import Support
 from kgrec.model.knowledge import Knowledge
 from kgrec.model.likeness import SOURCES
 from kgrec.recommend.answers import Recommendation, Recommendations
+from kgrec.recommend.blocks import to_blocks
+from kgrec.recommend.interactions import read_likes
 from kgrec.recommend.reasons import find_likeness_reasons, find_reasons
 from kgrec.recommend.requests import (
     Request,
@@ -23,8 +26,10 @@ from kgrec.recommend.requests import (
     find_item,
     find_items,
     find_user,
+    is_count,
     mask_items,
     select_row,
+    to_id,
     to_ids,
     to_matrix,
     to_request,
@@ -33,7 +38,9 @@ from kgrec.recommend.requests import (
 from kgrec.recommend.state import State, one_thread
 from kgrec.recommend.tail import check_dial
 
-BLOCK_USERS = 512
+if TYPE_CHECKING:
+    import pandas as pd
+
 _TIE = 1e-7  # scores that differ by less are alike
 _ITEMS_COMPARED = 64  # before all are
 _FEW_LIKES = 500  # in training: with fewer an answer says so
@@ -57,14 +64,11 @@ def recommend(
     check_dial(tail)
     unknown: list[str] = []
     notes: list[str] = []
+    support = _find_support(state, user, likes, unknown)
     user_row = None if user is None else find_user(state, user)
     if text is not None and not state.bundle.model.has_texts:
         notes.append("no item has a text to compare your words with: they say nothing here")
         text = None
-    liked = find_items(state, likes, "like", unknown)
-    support = select_row(state.bundle.liked, user_row)
-    if len(liked):
-        support = np.union1d(liked, support)
     masked = mask_items(state, candidates, exclude, unknown)
     if filter_seen:
         masked[support] = True
@@ -80,9 +84,7 @@ def recommend(
             + (", less what the user has seen" if filter_seen else "")
         )
     known_by = to_support(state, request)
-    model = state.bundle.model
-    with one_thread():  # (1, n_items)
-        scored = model.score(known_by.likes) if known_by.text is None else model.score_sentence(known_by)
+    scored = _score(state, known_by)  # (1, n_items)
     rests_on = _break_ties(state, scored, masked[None, :], known_by.likes)[0]
     notes += [rests_on] if rests_on else _note_basis(state, support)
     ranked = _rank(state, scored, masked[None, :], known_by.likes, k, tail, sentence=text is not None)
@@ -102,7 +104,7 @@ def recommend(
 def recommend_many(
     state: State,
     users: Sequence[str] | None,
-    likes: Mapping[str, Sequence[str]] | None,
+    likes: "Mapping[str, Sequence[str]] | pa.Table | pd.DataFrame | None",
     k: int,
     candidates: Iterable[str] | None,
     exclude: Iterable[str] | None,
@@ -121,23 +123,23 @@ def recommend_many(
     allowed = None if candidates is None else to_ids(candidates, "candidates")
     masked = mask_items(state, allowed, to_ids(exclude, "exclude"), unknown_items)
     if likes is not None:
-        keys, unknown_users = list(likes), []
-        given = [to_ids(likes[key], "likes") for key in keys]
+        by_user = likes if isinstance(likes, Mapping) else read_likes(likes)
+        keys, unknown_users = [to_id(key, "each key of likes") for key in by_user], []
+        given = [to_ids(ids, "likes") for ids in by_user.values()]
         wanted = [state.bundle.items.rows(ids) for ids in given]
         for ids, rows in zip(given, wanted, strict=True):
             unknown_items += [id_ for id_, row in zip(ids, rows, strict=True) if row < 0]
         found = [np.unique(rows[rows >= 0]) for rows in wanted]
         support = seen = to_matrix(found, len(state.bundle.items))
     else:
-        asked = list(dict.fromkeys(() if users is None else users))
+        asked = list(dict.fromkeys(to_ids(users, "users")))
         rows = state.bundle.users.rows(asked)
         unknown_users = [id_ for id_, row in zip(asked, rows, strict=True) if row < 0]
         keys = [id_ for id_, row in zip(asked, rows, strict=True) if row >= 0]
         support, seen = state.bundle.liked[rows[rows >= 0]], state.bundle.seen[rows[rows >= 0]]
     left_out = seen if filter_seen else csr_array(seen.shape, dtype=np.float32)
     parts = []
-    for start in range(0, len(keys), BLOCK_USERS):
-        block = slice(start, min(start + BLOCK_USERS, len(keys)))
+    for block in to_blocks(len(keys), len(state.bundle.items)):
         parts.append(
             _answer_block(state, keys[block], support[block], left_out[block], masked, k, tail, explain=explain)
         )
@@ -154,33 +156,90 @@ def recommend_many(
     return table.replace_schema_metadata({key: json.dumps(value) for key, value in about.items()})
 
 
-def find_similar(state: State, item: str, k: int, by: str | None, *, explain: bool) -> Recommendations:
-    """Finds the items that are most like one; see `Recommender.similar`."""
+def predict(
+    state: State, user: str | None, items: Sequence[str], likes: Sequence[str], text: str | None
+) -> NDArray[np.float32]:
+    """Scores given items for one user; see `Recommender.predict`."""
+    support = _find_support(state, user, likes, [])
+    if text is not None and not state.bundle.model.has_texts:
+        text = None
+    scores = _score(state, to_support(state, to_request(state, support, text)))[0]
+    rows = state.bundle.items.rows(items)
+    return np.where(rows >= 0, scores[rows], np.float32(np.nan))
+
+
+def find_similar_many(
+    state: State, items: Sequence[str], k: int, by: str | None, candidates: Sequence[str] | None, *, explain: bool
+) -> dict[str, Recommendations]:
+    """Finds the items that are most like each of several; see `Recommender.similar_many`."""
     check_k(state, k)
     if by is not None and by not in SOURCES:
         raise RequestError(f"expected `by` to be one of {', '.join(SOURCES)}, or left out, got {by!r}")
-    row = find_item(state, item)
-    model = state.bundle.model
-    vectors = model.likeness_vectors(by)
-    likeness = vectors @ vectors[row]  # (n_items,)
-    likeness[~vectors.any(axis=1)] = -np.inf
-    likeness[row] = -np.inf
-    rows = _top_rows(state, likeness[None, :], k)[0] if vectors[row].any() else np.zeros(0, np.int64)
-    rows = rows[rows >= 0]
-    rows = rows[likeness[rows] > _TIE]
+    rows = {to_id(item, "item"): find_item(state, item) for item in items}
+    masked = mask_items(state, candidates, (), [])
+    ids, vectors = list(rows), state.bundle.model.likeness_vectors(by)
+    masked |= ~vectors.any(axis=1)
+    answers = {}
+    for block in to_blocks(len(ids), len(vectors)):
+        asked = np.array([rows[id_] for id_ in ids[block]], np.int64)
+        likeness = vectors[asked] @ vectors.T  # (n, n_items)
+        likeness[:, masked] = -np.inf
+        likeness[np.arange(len(asked)), asked] = -np.inf
+        nearest = _top_rows(state, likeness, k)
+        for id_, own, found in zip(ids[block], likeness, nearest, strict=True):
+            near = found[found >= 0]
+            answers[id_] = _answer_similar(state, rows[id_], near[own[near] > _TIE], own, k, by, explain=explain)
+    return answers
+
+
+def find_similar_users(state: State, user: str, k: int) -> pa.Table:
+    """Finds the users who are most like one; see `Recommender.similar_users`."""
+    if not is_count(k):
+        raise RequestError(f"expected k of at least 1, a whole number, got {k!r}")
+    row, ids = find_user(state, user), state.bundle.users.ids
+    vectors = state.user_vectors
+    scores = vectors @ vectors[row]
+    others = np.flatnonzero(vectors.any(axis=1) & (np.arange(len(ids)) != row))
+    if not vectors[row].any():
+        others = others[:0]
+    if len(others) > k:  # those that may be among the first k, ties included
+        others = others[scores[others] >= np.partition(scores[others], -k)[-k]]
+    first = sorted(others.tolist(), key=lambda other: (-scores[other], ids[other]))[:k]
+    return pa.table(
+        {
+            "user": pa.array([ids[other] for other in first], pa.string()),
+            "rank": pa.array(range(1, len(first) + 1), pa.int64()),
+            "score": pa.array(scores[first].astype(np.float64)),
+        }
+    )
+
+
+def _answer_similar(
+    state: State,
+    row: int,
+    rows: NDArray[np.int64],
+    likeness: NDArray[np.float32],
+    k: int,
+    by: str | None,
+    *,
+    explain: bool,
+) -> Recommendations:
+    """The answer of `find_similar_many` for one item, from the rows of those that are like it."""
+    model, item = state.bundle.model, state.bundle.items.ids[row]
     reasons = find_likeness_reasons(state, row, rows, by) if explain else [None] * len(rows)
-    items = tuple(
-        Recommendation(state.bundle.items.ids[found], place + 1, float(likeness[found]), state.title(found), reason)
-        for place, (found, reason) in enumerate(zip(rows.tolist(), reasons, strict=True))
+    found = tuple(
+        Recommendation(state.bundle.items.ids[other], place + 1, float(likeness[other]), state.title(other), reason)
+        for place, (other, reason) in enumerate(zip(rows.tolist(), reasons, strict=True))
     )
     notes = []
-    if not vectors[row].any():
+    known = model.likeness_vectors(by)[row].any()
+    if not known:
         notes.append(f"nothing is known of {item!r} {_BY[by]}: it is like no other item")
-    elif len(items) < k:
-        notes.append(f"asked for {k}, {len(items)} other items are like it {_BY[by]}")
-    if by is None and vectors[row].any() and not int(model.n_likes[row]):
+    elif len(found) < k:
+        notes.append(f"asked for {k}, {len(found)} other items are like it {_BY[by]}")
+    if by is None and known and not int(model.n_likes[row]):
         notes.append(f"nobody liked {item!r} in training: this rests on its text and links")
-    return Recommendations(items, (), tuple(notes))
+    return Recommendations(found, (), tuple(notes))
 
 
 def note_few_likes(n_likes: int) -> str | None:
@@ -188,6 +247,20 @@ def note_few_likes(n_likes: int) -> str | None:
     if n_likes >= _FEW_LIKES:
         return None
     return f"only {n_likes} like{'' if n_likes == 1 else 's'} to learn from"
+
+
+def _find_support(state: State, user: str | None, likes: Sequence[str], unknown: list[str]) -> NDArray[np.int64]:
+    """The rows of what a user likes, and of further likes; unknown ones are added to `unknown`."""
+    own = select_row(state.bundle.liked, None if user is None else find_user(state, user))
+    given = find_items(state, likes, "like", unknown)
+    return np.union1d(own, given).astype(np.int64) if len(given) else own
+
+
+def _score(state: State, known_by: Support) -> NDArray[np.float32]:
+    """The scores of all items for one user, (1, n_items)."""
+    model = state.bundle.model
+    with one_thread():
+        return model.score(known_by.likes) if known_by.text is None else model.score_sentence(known_by)
 
 
 def _answer_block(

@@ -83,7 +83,7 @@ def find_likeness_reasons(state: State, row: int, rows: NDArray[np.int64], by: s
     if not len(rows):
         return []
     model, ids, liked = state.bundle.model, state.bundle.items.ids, state.bundle.liked
-    shares = model.likeness.shares(model.content, np.full(len(rows), row), rows)
+    shares = model.likeness_shares(np.full(len(rows), row), rows)
     people = np.unique(liked[:, [row]].nonzero()[0])
     by_them = np.asarray(liked[people].sum(axis=0)).ravel()  # (n_items,): how many of them like each item
     paths = _find_paths(state, {(ids[found], ids[row]) for found in rows.tolist()}, 1)

@@ -1,20 +1,25 @@
 """The Recommender: one object that answers every kind of request from a bundle."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from graph_schema import CatalogueSchema
 from kgrec.bundle import Bundle, load_bundle, save_bundle
-from kgrec.recommend import new_items, ranking, updates
+from kgrec.recommend import new_items, new_users, ranking, updates
 from kgrec.recommend.answers import Explanation, Recommendations
+from kgrec.recommend.interactions import read_interactions
 from kgrec.recommend.live import check_schema
 from kgrec.recommend.new_items import NewItem
+from kgrec.recommend.new_users import NewUser
 from kgrec.recommend.reasons import explain_item
-from kgrec.recommend.requests import check_k, find_user, to_ids
+from kgrec.recommend.requests import check_k, find_user, to_id, to_ids
 from kgrec.recommend.state import SentenceEncoder, State
 from kgrec.store.contract import GraphStore
 from kgrec.text.encoder import Encoder
@@ -29,9 +34,11 @@ class Recommender:
     """Answers requests; made by `kgrec.train` or `Recommender.load`.
 
     Everything it was trained with is in its bundle, so it needs neither the store nor, but for sentences, the text
-    encoder. `add_items`, `add_interactions` and `forget` change what it knows at once, without training; `save` keeps
-    the change. With a store given, the paths in reasons are read from the graph as it is now, and only from there.
-    Answers that are asked for again come from memory, but for reasons out of a store, which may have changed.
+    encoder. `add_items`, `add_users`, `add_interactions` and `forget` change what it knows at once, without training;
+    `save` keeps the change. With a store given, the paths in reasons are read from the graph as it is now, and only
+    from there. Repeated requests are answered from a cache. Reasons read from a store are not cached, because the store
+    may have changed. Threads may share a Recommender: each request is answered from one state, and a change makes the
+    next. Ids are texts; integers stand for their digits.
     """
 
     def __init__(self, bundle: Bundle, encoder: Encoder | None = None, store: GraphStore | None = None) -> None:
@@ -130,6 +137,7 @@ class Recommender:
         """
         state = self._state
         check_k(state, k)
+        user = None if user is None else to_id(user, "user")
         allowed = None if candidates is None else to_ids(candidates, "candidates")
         left_out, liked = to_ids(exclude, "exclude"), to_ids(likes, "likes")
 
@@ -147,7 +155,7 @@ class Recommender:
         self,
         users: Sequence[str] | None = None,
         *,
-        likes: Mapping[str, Sequence[str]] | None = None,
+        likes: "Mapping[str, Sequence[str]] | pa.Table | pd.DataFrame | None" = None,
         k: int = 10,
         candidates: Iterable[str] | None = None,
         exclude: Iterable[str] | None = None,
@@ -160,8 +168,9 @@ class Recommender:
 
         Args:
             users: ids of known users.
-            likes: instead of users: a key for each user, known or not, and the items that this user likes; alone these
-                count, not what the model knows of a user of that name.
+            likes: instead of users: a key for each user, known or not, and the items that this user likes: a mapping,
+                or a table or a DataFrame with the columns user and item. Only these likes count, not what the bundle
+                has of a user of that id.
             k: how many for each.
             candidates: item ids that may be recommended to anybody; None: all.
             exclude: item ids that may not.
@@ -192,7 +201,15 @@ class Recommender:
             on_users=on_users,
         )
 
-    def similar(self, item: str, k: int = 10, *, by: str | None = None, explain: bool = False) -> Recommendations:
+    def similar(
+        self,
+        item: str,
+        k: int = 10,
+        *,
+        by: str | None = None,
+        candidates: Iterable[str] | None = None,
+        explain: bool = False,
+    ) -> Recommendations:
         """Finds the items that are most alike: liked by the same people beyond popularity, in texts and in links.
 
         Args:
@@ -200,6 +217,7 @@ class Recommender:
             k: how many.
             by: "likes", "text" or "links": by this alone; None: by all of them, with weights that are the same in
                 every catalogue.
+            candidates: ids of items that may be listed; None: all.
             explain: whether to give reasons.
 
         Returns:
@@ -207,13 +225,19 @@ class Recommender:
             so there may be fewer than k, and a note says so.
 
         Raises:
-            RequestError: the item is unknown, `by` is none of these, or k is less than 1 or more than the catalogue
-                has items.
+            RequestError: the item is unknown, `by` is none of these, none of the candidates is known, or k is less than
+                1 or more than the catalogue has items.
         """
-        return ranking.find_similar(self._state, item, k, by, explain=explain)
+        return self.similar_many([item], k, by=by, candidates=candidates, explain=explain)[to_id(item, "item")]
 
     def similar_many(
-        self, items: Iterable[str], k: int = 10, *, by: str | None = None, explain: bool = False
+        self,
+        items: Iterable[str],
+        k: int = 10,
+        *,
+        by: str | None = None,
+        candidates: Iterable[str] | None = None,
+        explain: bool = False,
     ) -> dict[str, Recommendations]:
         """Finds the items that are most like each of several.
 
@@ -221,6 +245,7 @@ class Recommender:
             items: their ids.
             k: as in `similar`.
             by: as in `similar`.
+            candidates: as in `similar`.
             explain: as in `similar`.
 
         Returns:
@@ -229,8 +254,48 @@ class Recommender:
         Raises:
             RequestError: as in `similar`, for any of the items; or the items are no list.
         """
-        state = self._state
-        return {item: ranking.find_similar(state, item, k, by, explain=explain) for item in to_ids(items, "items")}
+        allowed = None if candidates is None else to_ids(candidates, "candidates")
+        return ranking.find_similar_many(self._state, to_ids(items, "items"), k, by, allowed, explain=explain)
+
+    def similar_users(self, user: str, k: int = 10) -> pa.Table:
+        """Finds the users who are most like one: for whom the model ranks items alike.
+
+        Args:
+            user: the user's id.
+            k: how many, at most.
+
+        Returns:
+            A pyarrow Table, whose `to_pandas()` is a DataFrame: columns user, rank and score, the cosine of both users'
+            vectors (see `user_vectors`); equal scores by ascending id. Users without likes are not in it.
+
+        Raises:
+            RequestError: the user is unknown, or k is less than 1.
+        """
+        return ranking.find_similar_users(self._state, user, k)
+
+    def predict(
+        self,
+        user: str | None,
+        items: Iterable[str],
+        *,
+        likes: Sequence[str] | None = None,
+        text: str | None = None,
+    ) -> NDArray[np.float32]:
+        """Scores given items for one user, known as in `recommend`. Scores of one user can be compared.
+
+        Args:
+            user: as in `recommend`; None: known by likes or text alone.
+            items: ids of items, liked and seen ones too.
+            likes: as in `recommend`.
+            text: as in `recommend`.
+
+        Returns:
+            (n,) float32 in the order of the items; NaN for an item that the catalogue does not have.
+
+        Raises:
+            RequestError: as in `recommend`.
+        """
+        return ranking.predict(self._state, user, to_ids(items, "items"), to_ids(likes, "likes"), text)
 
     def explain(
         self, item: str, *, user: str | None = None, likes: Sequence[str] | None = None, text: str | None = None
@@ -299,45 +364,100 @@ class Recommender:
         checked = new_items.check_items(items)
         if not checked:
             return {}
-        texts = [new.text for new in checked if new.text is not None]
+        said = new_items.describe_items(self._state.bundle, checked)
+        texts = [text for text in said if text is not None]
         encoded = iter(self._state.sentences.encode_all(texts, self._state.bundle) if texts else ())
-        vectors = [None if new.text is None else next(encoded) for new in checked]
+        vectors = [None if text is None else next(encoded) for text in said]
         with self._writing:
             state = self._state
             added = new_items.add_items(state.bundle, checked, vectors)
             self._state = state.after(added.bundle, new_items.extend_paths(state.known_paths, checked, added))
         return dict(added.unknown)
 
+    def add_user(
+        self,
+        user: str,
+        *,
+        likes: Iterable[str] = (),
+        links: Iterable[tuple[str, str]] = (),
+        name: str | None = None,
+    ) -> tuple[str, ...]:
+        """Adds a user, who can be asked for at once.
+
+        Args:
+            user: the user's id.
+            likes: ids of items.
+            links: (edge type, id of the node at the other end), such as the user's groups or friends.
+            name: what people call the user.
+
+        Returns:
+            The ids of items and of links' ends that the catalogue does not have; they have no effect.
+
+        Raises:
+            RequestError: the id is taken, or an edge type is not one of the users'.
+        """
+        return self.add_users([NewUser(user, likes=likes, links=links, name=name)]).get(to_id(user, "a user's id"), ())
+
+    def add_users(self, users: Iterable[NewUser]) -> dict[str, tuple[str, ...]]:
+        """Adds users, as `add_user` does, all at once: either all are added or none.
+
+        Args:
+            users: the new users; they may have links to each other.
+
+        Returns:
+            User -> the ids that the catalogue does not have. Users whose ids are all known are not in it.
+
+        Raises:
+            RequestError: as in `add_user`, for any of the users.
+        """
+        checked = new_users.check_users(users)
+        if not checked:
+            return {}
+        with self._writing:
+            bundle, unknown = new_users.add_users(self._state.bundle, checked)
+            has_links = any(new.links for new in checked)
+            self._state = self._state.after(bundle, None if has_links else self._state.known_paths)
+        return unknown
+
     def add_interactions(self, interactions: "pa.Table | pd.DataFrame") -> tuple[str, ...]:
         """Adds interactions, of known or new users; they count at once.
 
-        An item that nobody had met in training is placed anew: by its likes beside its text and its links.
+        An item that nobody liked in training is placed anew: by its likes beside its text and its links. Of several
+        interactions of a user with an item the latest counts, as in a store: a rating below the schema's `positive`
+        takes back an earlier like.
 
         Args:
             interactions: a table or a DataFrame with columns source (user id) and target (item id), or user and item,
-                and the weight if the schema says by it what a like is. Ids are texts or integers.
+                and the weight if the schema decides by it what a like is. Ids are texts or integers. A column of times,
+                as the schema names it, says which one is the latest; without it the last row is.
 
         Returns:
-            The ids of items that the catalogue does not know; these interactions had no effect.
+            The ids of items that the catalogue does not have; these interactions have no effect.
 
         Raises:
-            RequestError: it is neither table nor DataFrame, a column or an id is missing, an id is neither text nor
-                integer, or a weight is no number.
+            RequestError: it is neither table nor DataFrame, a column, an id or a weight is missing, an id is neither
+                text nor integer, or a weight is not a number.
         """
+        read = read_interactions(interactions, self._state.bundle.schema)
         with self._writing:
-            bundle, unknown = updates.add_interactions(self._state.bundle, interactions)
+            bundle, unknown = updates.add_interactions(self._state.bundle, read)
             self._state = self._state.after(bundle, self._state.known_paths)
         return unknown
 
-    def forget(self, user: str) -> None:
-        """Forgets a user: id, likes and all that was seen; no model parameter belongs to a user.
+    def forget(self, user: str | Iterable[str]) -> None:
+        """Forgets a user, or several at once: ids, links, likes and all that was seen; no parameter belongs to a user.
 
         An item that was placed by the user's like is placed without it. What training learned from many users together
         stays; to remove a user's part in that too, train again.
 
+        Args:
+            user: an id, or a list of ids.
+
         Raises:
-            RequestError: the user is unknown.
+            RequestError: a user is unknown; nobody is forgotten then.
         """
+        asked = [user] if isinstance(user, str | Integral) else to_ids(user, "users")
         with self._writing:
-            row = find_user(self._state, user)
-            self._state = self._state.after(updates.forget_user(self._state.bundle, user, row))
+            rows = [find_user(self._state, each) for each in asked]
+            if rows:
+                self._state = self._state.after(updates.forget_users(self._state.bundle, np.unique(rows)))

@@ -31,10 +31,15 @@ class Request:
 
 def check_k(state: State, k: int) -> None:
     """Refuses a number of items that is no whole number, less than 1 or more than there are."""
-    if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
+    if not is_count(k):
         raise RequestError(f"expected k of at least 1, a whole number, got {k!r}")
     if k > len(state.bundle.items):
         raise RequestError(f"asked for k = {k}, the catalogue has {len(state.bundle.items)} items; ask for fewer")
+
+
+def is_count(k: object) -> bool:
+    """Whether it is a whole number of at least 1."""
+    return isinstance(k, Integral) and not isinstance(k, bool) and int(k) >= 1
 
 
 def find_user(state: State, user: str) -> int:
@@ -43,6 +48,7 @@ def find_user(state: State, user: str) -> int:
     Raises:
         RequestError: there is none.
     """
+    user = to_id(user, "user")
     row = state.bundle.users.row(user)
     if row is None:
         raise RequestError(
@@ -58,6 +64,7 @@ def find_item(state: State, item: str) -> int:
     Raises:
         RequestError: there is none.
     """
+    item = to_id(item, "item")
     row = state.bundle.items.row(item)
     if row is None:
         raise RequestError(f"unknown item {item!r}: not among the {len(state.bundle.items)} items of this bundle")
@@ -140,11 +147,47 @@ def to_support(state: State, request: Request) -> Support:
     return Support(likes) if request.sentence is None else model.hear(likes, request.sentence[None])
 
 
-def to_ids(ids: Iterable[str] | None, what: str) -> tuple[str, ...]:
-    """The ids of a list, none for None; a text is one id, not a list of its letters."""
+def is_id(id_: object) -> bool:
+    """Whether it is a text or an integer."""
+    return isinstance(id_, str | Integral) and not isinstance(id_, bool)
+
+
+def to_id(id_: object, what: str) -> str:
+    """An id as the catalogue has it: text, or an integer, which becomes its digits.
+
+    Raises:
+        RequestError: it is neither.
+    """
+    if not is_id(id_):
+        raise RequestError(f"expected {what} as a text or an integer, got {id_!r}")
+    return id_ if isinstance(id_, str) else str(int(id_))  # type: ignore[call-overload]
+
+
+def to_ids(ids: Iterable[str | int] | None, what: str) -> tuple[str, ...]:
+    """The ids of a list, none for None; a text is one id, not a list of its letters.
+
+    Raises:
+        RequestError: it is not a list, or an id is neither a text nor an integer.
+    """
     if isinstance(ids, str):
-        raise RequestError(f"expected a list of item ids as {what}, got the text {ids!r}; give [{ids!r}]")
-    return () if ids is None else tuple(ids)
+        raise RequestError(f"expected a list of ids as {what}, got the text {ids!r}; give [{ids!r}]")
+    if ids is not None and not isinstance(ids, Iterable):
+        raise RequestError(f"expected a list of ids as {what}, got {ids!r}; give [{ids!r}]")
+    return () if ids is None else tuple(to_id(id_, f"each of {what}") for id_ in ids)
+
+
+def check_text(text: str, what: str) -> None:
+    """Refuses what a bundle cannot store as a text.
+
+    Raises:
+        RequestError: it is not a text, has no characters but spaces, or is not valid Unicode.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise RequestError(f"expected {what} as a text with characters in it, got {text!r}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(f"{what} is no valid Unicode: {text!r}; expected text without lone surrogates") from error
 
 
 def select_row(matrix: csr_array, row: int | None) -> NDArray[np.int64]:

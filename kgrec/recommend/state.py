@@ -13,6 +13,7 @@ from threadpoolctl import ThreadpoolController
 from kgrec.bundle import Bundle, load_bundle_encoder
 from kgrec.errors import RequestError
 from kgrec.graph.paths import PathIndex, build_path_index
+from kgrec.model.backbone import user_vectors
 from kgrec.recommend.recent import RecentAnswers
 from kgrec.recommend.tail import TailDial
 from kgrec.store.contract import GraphStore
@@ -95,6 +96,11 @@ class State:
         ids = self.bundle.items.ids
         order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
         return None if (order[:-1] < order[1:]).all() else order
+
+    @cached_property
+    def user_vectors(self) -> NDArray[np.float32]:
+        """(n_users, dim) float32; see `kgrec.model.backbone.user_vectors`."""
+        return user_vectors(self.bundle.model.backbone, self.bundle.liked)
 
     @cached_property
     def dial(self) -> TailDial:

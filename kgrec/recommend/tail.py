@@ -1,7 +1,7 @@
 """The tail dial: from what most likely pleases a user towards what fits them more than others, however few know it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from numbers import Real
 
@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from kgrec.errors import RequestError
 from kgrec.model.model import Model
 from kgrec.questions.slices import tail_items
+from kgrec.recommend.blocks import to_blocks
 
 TopK = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 
@@ -143,19 +144,23 @@ class TailDial:
     def _usual_of(self, size: int | None) -> Usual:
         """What is usual for users of so many likes; None: of a sentence."""
         if size not in self._usual:
-            scores = self._score_texts() if size is None else self._model.score(_draw_likes(self._likes, size))
-            self._usual[size] = measure_usual(scores)
+            blocks = self._score_texts() if size is None else self._score_likes(_draw_likes(self._likes, size))
+            self._usual[size] = measure_usual(blocks, self._model.n_items)
         return self._usual[size]
 
-    def _score_texts(self) -> NDArray[np.float32]:
-        """Scores for the texts of some items, each as a sentence."""
+    def _score_likes(self, likes: csr_array) -> Iterator[NDArray[np.float32]]:
+        """Scores for users with these likes, in blocks."""
+        for block in to_blocks(likes.shape[0], self._model.n_items):
+            yield self._model.score(likes[block])
+
+    def _score_texts(self) -> Iterator[NDArray[np.float32]]:
+        """Scores for the texts of some items, each as a sentence, in blocks."""
         texts = self._model.text.numpy()
         texts = texts[np.flatnonzero(texts.any(axis=1))]
         texts = texts[:: _stride(len(texts))]
-        if not len(texts):
-            return np.zeros((0, self._model.n_items), np.float32)
-        nothing = csr_array((len(texts), self._model.n_items), dtype=np.float32)
-        return self._model.score_sentence(self._model.hear(nothing, texts))
+        for block in to_blocks(len(texts), self._model.n_items):
+            nothing = csr_array((block.stop - block.start, self._model.n_items), dtype=np.float32)
+            yield self._model.score_sentence(self._model.hear(nothing, texts[block]))
 
 
 def check_dial(tail: float) -> None:
@@ -177,22 +182,28 @@ def draw_reference(liked: csr_array) -> csr_array:
     return liked[rows[np.diff(liked.indptr)[rows] > 0]]
 
 
-def measure_usual(scores: NDArray[np.float32]) -> Usual:
+def measure_usual(blocks: Iterable[NDArray[np.float32]], n_items: int) -> Usual:
     """Measures what an item's score usually is.
 
     Args:
-        scores: (n_users, n_items) of all items; without users nothing is usual.
+        blocks: (n_users, n_items) each, the scores of some users for all items; without users nothing is usual.
+        n_items: how many items there are.
     """
-    n_users, n_items = scores.shape
+    n_users, total, squares = 0, np.zeros(n_items), np.zeros(n_items)
+    for scores in blocks:
+        level, spread = _level(scores)
+        standardised = (scores - level) / spread
+        n_users += len(scores)
+        total += standardised.sum(axis=0, dtype=np.float64)
+        squares += np.einsum("ui,ui->i", standardised, standardised, dtype=np.float64)
     if not n_users:
         return Usual(np.zeros(n_items, np.float32), np.ones(n_items, np.float32))
-    level, spread = _level(scores)
-    standardised = (scores - level) / spread
-    deviation = standardised.std(axis=0)  # (n_items,)
+    mean = total / n_users
+    deviation = np.sqrt(np.maximum(squares / n_users - mean**2, 0))  # (n_items,)
     median = float(np.median(deviation))
     shrunk = deviation + _SHRINKAGE * median
-    gain = np.divide((1 + _SHRINKAGE) * median, shrunk, out=np.ones(n_items, np.float32), where=shrunk > 0)
-    return Usual(standardised.mean(axis=0), gain.astype(np.float32))
+    gain = np.divide((1 + _SHRINKAGE) * median, shrunk, out=np.ones(n_items), where=shrunk > 0)
+    return Usual(mean.astype(np.float32), gain.astype(np.float32))
 
 
 def correct_scores(scores: NDArray[np.float32], usual: Usual) -> NDArray[np.float32]:

@@ -1,155 +1,146 @@
-"""Changes of what a recommender knows, without training: from a bundle and what is new to the next bundle."""
+"""Changes of what a bundle knows about users, without training. Each is a pure function from bundle to bundle."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 
-from graph_schema import SOURCE, TARGET
-from graph_schema.columns import convert_ids
 from kgrec.bundle import Bundle
-from kgrec.errors import CatalogueError, RequestError
 from kgrec.model.model import Model
+from kgrec.recommend.interactions import Interactions
+from kgrec.recommend.links import read_link_codes
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-
-def add_interactions(bundle: Bundle, interactions: "pa.Table | pd.DataFrame") -> tuple[Bundle, tuple[str, ...]]:
+def add_interactions(bundle: Bundle, interactions: Interactions) -> tuple[Bundle, tuple[str, ...]]:
     """Adds interactions; see `Recommender.add_interactions`.
 
     Returns:
-        The bundle with them, and the ids of items that the catalogue does not know.
-
-    Raises:
-        RequestError: it is neither table nor DataFrame, a column or an id is missing, or a weight is no number.
+        The bundle with them, and the ids of items that the catalogue does not have.
     """
-    interactions = _to_table(interactions)
-    chosen = bundle.schema.interaction
-    columns = interactions.column_names
-    user_column, item_column = (SOURCE, TARGET) if SOURCE in columns else ("user", "item")
-    needed = [user_column, item_column]
-    if chosen.positive is not None and chosen.weight is not None:
-        needed.append(chosen.weight)
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        raise RequestError(f"interactions lack the column {missing[0]!r}; expected {needed}, got {columns}")
-    user_ids, item_ids = (_read_ids(interactions, column) for column in (user_column, item_column))
-    items = bundle.items.rows(item_ids)
+    items = bundle.items.rows(interactions.items)
     known = items >= 0
-    unknown = list(dict.fromkeys(id_ for id_, ok in zip(item_ids, known, strict=True) if not ok))
-    positive = known.copy()
-    if chosen.positive is not None and chosen.weight is not None:
-        weights = _read_weights(interactions, chosen.weight)
-        positive &= weights >= chosen.positive
-    new = [id_ for id_ in dict.fromkeys(user_ids) if id_ not in bundle.users]
-    users = bundle.users.extended(new) if new else bundle.users
-    rows = users.rows(user_ids)
+    unknown = dict.fromkeys(id_ for id_, ok in zip(interactions.items, known, strict=True) if not ok)
+    users = bundle.users.extended([id_ for id_ in dict.fromkeys(interactions.users) if id_ not in bundle.users])
+    rows, items = users.rows(interactions.users)[known], items[known]
     user_type = bundle.schema.user_type
-    liked = _with_pairs(bundle.liked, rows[positive], items[positive], len(users))
     grown = replace(
         bundle,
         ids={**bundle.ids, user_type: users},
-        names={**bundle.names, user_type: [*bundle.names[user_type], *[None] * len(new)]},
-        model=_place_liked(bundle.model, liked, np.unique(liked[np.unique(rows[positive])].indices)),
-        liked=liked,
-        seen=_with_pairs(bundle.seen, rows[known], items[known], len(users)),
+        names={**bundle.names, user_type: [*bundle.names[user_type], *[None] * (len(users) - len(bundle.users))]},
+        liked=set_pairs(bundle.liked, len(users), rows, items, interactions.positive[known]),
+        seen=set_pairs(bundle.seen, len(users), rows, items, np.ones(len(rows), np.bool_)),
     )
-    return grown, tuple(unknown)
+    return place_likes_of(grown, bundle, np.unique(rows)), tuple(unknown)
 
 
-def forget_user(bundle: Bundle, user: str, row: int) -> Bundle:
-    """Forgets a user; see `Recommender.forget`.
+def forget_users(bundle: Bundle, rows: NDArray[np.int64]) -> Bundle:
+    """Forgets users; see `Recommender.forget`.
 
     Args:
         bundle: what is known so far.
-        user: the user's id.
-        row: the user's row.
+        rows: (n,) the users' rows.
     """
-    kept = np.flatnonzero(np.arange(len(bundle.users)) != row)
-    user_type = bundle.schema.user_type
-    names, liked = bundle.names[user_type], bundle.liked[kept]
-    return replace(
+    stays = np.ones(len(bundle.users), np.bool_)
+    stays[rows] = False
+    kept, row_now = np.flatnonzero(stays), np.where(stays, np.cumsum(stays) - 1, -1)
+    user_type, item_type = bundle.schema.user_type, bundle.schema.item_type
+    edges, unlinked = {}, []
+    for name, ends in bundle.edges.items():
+        edge = bundle.schema.edges[name]
+        moved = np.stack(
+            [
+                row_now[own] if node_type == user_type else own
+                for own, node_type in zip(ends, (edge.source, edge.target), strict=True)
+            ]
+        )
+        gone = (moved < 0).any(axis=0)
+        unlinked += [own[gone] for own, end in zip(ends, (edge.source, edge.target), strict=True) if end == item_type]
+        edges[name] = moved[:, ~gone]
+    ids, names = bundle.users.ids, bundle.names[user_type]
+    shrunk = replace(
         bundle,
-        ids={**bundle.ids, user_type: type(bundle.users)(tuple(id_ for id_ in bundle.users.ids if id_ != user))},
-        names={**bundle.names, user_type: [names[place] for place in kept.tolist()]},
-        edges={name: _without_user(bundle, name, row) for name in bundle.edges},
-        model=_place_liked(bundle.model, liked, bundle.liked[[row]].indices.astype(np.int64)),
-        liked=liked,
+        ids={**bundle.ids, user_type: type(bundle.users)(tuple(ids[row] for row in kept.tolist()))},
+        names={**bundle.names, user_type: [names[row] for row in kept.tolist()]},
+        edges=edges,
+        link_node=_move_link_nodes(bundle, row_now),
+        liked=bundle.liked[kept],
         seen=bundle.seen[kept],
     )
+    liked = np.unique(bundle.liked[rows].indices).astype(np.int64)
+    shrunk = replace(shrunk, model=place_by_likes(shrunk.model, shrunk.liked, liked))
+    return place_linked(shrunk, np.concatenate([np.zeros(0, np.int64), *unlinked]))
 
 
-def _without_user(bundle: Bundle, edge_type: str, row: int) -> NDArray[np.int64]:
-    """The rows of an edge type's ends once a user's row is gone."""
-    edge, ends = bundle.schema.edges[edge_type], bundle.edges[edge_type]
-    kept = np.ones(ends.shape[1], np.bool_)
-    moved = ends.copy()
-    for side, node_type in ((0, edge.source), (1, edge.target)):
-        if node_type == bundle.schema.user_type:
-            kept &= ends[side] != row
-            moved[side] -= ends[side] > row
-    return moved[:, kept]
+def place_linked(bundle: Bundle, items: NDArray[np.int64]) -> Bundle:
+    """The bundle with some items whose links changed placed anew; those that are liked in training stay as they are.
+
+    Args:
+        bundle: with links and likes as they are now.
+        items: (n,) rows.
+    """
+    model = bundle.model
+    cold = np.unique(items[model.cold.numpy()[items]])
+    if not len(cold):
+        return bundle
+    codes = read_link_codes(bundle, bundle.edges, cold)
+    model = model.with_items(np.arange(model.n_items), model.text, cold, codes, model.columns)
+    return replace(bundle, model=place_by_likes(model, bundle.liked, cold))
 
 
-def _to_table(interactions: "pa.Table | pd.DataFrame") -> pa.Table:
-    if isinstance(interactions, pa.Table):
-        return interactions
-    import pandas as pd
+def place_by_likes(model: Model, liked: csr_array, items: NDArray[np.int64]) -> Model:
+    """The model with those of some items that nobody liked in training placed by who likes them now.
 
-    if not isinstance(interactions, pd.DataFrame):
-        raise RequestError(
-            f"expected interactions as a pyarrow table or a pandas DataFrame, got {type(interactions).__name__}"
-        )
-    try:
-        return pa.Table.from_pandas(interactions, preserve_index=False)
-    except (pa.ArrowException, ValueError) as error:
-        raise RequestError(
-            f"interactions: {error}; expected columns of one type each: convert the column or leave it out"
-        ) from error
+    Args:
+        model: with these items.
+        liked: (n_users, n_items), the likes as they are now.
+        items: (n,) rows; those that are liked in training stay as they are.
+    """
+    items = items[model.cold.numpy()[items]]
+    return model.with_likes(items, csr_array(liked[:, items].T.tocsr()), liked) if len(items) else model
 
 
-def _read_ids(interactions: pa.Table, column: str) -> list[str]:
-    """The ids in a column, as the catalogue's files have them: text, or integers."""
-    try:
-        ids, problems = convert_ids(interactions[column].combine_chunks())
-    except CatalogueError as error:
-        raise RequestError(f"interactions: {column}: {error}") from error
-    for rows, reason in problems:
-        if rows.any():
-            raise RequestError(f"interactions: in row {int(np.flatnonzero(rows)[0]) + 1} {column} {reason}")
-    if ids.null_count:
-        raise RequestError(f"interactions have rows without {column!r}; expected an id in every row")
-    found: list[str] = ids.to_pylist()
-    return found
+def place_likes_of(bundle: Bundle, before: Bundle, users: NDArray[np.int64]) -> Bundle:
+    """The bundle with the items placed anew that users, (n,) rows, like now or liked before."""
+    were = users[users < len(before.users)]
+    items = np.union1d(bundle.liked[users].indices, before.liked[were].indices).astype(np.int64)
+    return replace(bundle, model=place_by_likes(bundle.model, bundle.liked, items))
 
 
-def _read_weights(interactions: pa.Table, name: str) -> NDArray[np.float64]:
-    """The weights of interactions, (n,), NaN where there is none."""
-    try:
-        weights = interactions[name].cast(pa.float64())
-    except pa.ArrowException as error:
-        raise RequestError(f"interactions have a {name} that is no number: {error}; expected numbers alone") from error
-    found: NDArray[np.float64] = weights.to_numpy(zero_copy_only=False)
-    return found
+def _move_link_nodes(bundle: Bundle, row_now: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The node row of each link code once users have other rows, (n_users,), -1 for those that are gone."""
+    of_user = np.array([far_type == bundle.schema.user_type for _, _, far_type in bundle.relations], np.bool_)
+    moved = bundle.link_node.copy()
+    if of_user.any():
+        codes = of_user[bundle.model.prior.relation] & (moved >= 0)
+        moved[codes] = row_now[moved[codes]]
+    return moved
 
 
-def _place_liked(model: Model, liked: csr_array, rows: NDArray[np.int64]) -> Model:
-    """The model with those of some items that nobody had met in training placed by who likes them now."""
-    return model.with_likes(rows, csr_array(liked[:, rows].T.tocsr()), liked)
+def set_pairs(
+    matrix: csr_array, n_rows: int, rows: NDArray[np.int64], columns: NDArray[np.int64], there: NDArray[np.bool_]
+) -> csr_array:
+    """The matrix of 1s with more rows, and with an entry at each pair or, where `there` is False, none.
 
-
-def _with_pairs(matrix: csr_array, rows: NDArray[np.int64], columns: NDArray[np.int64], n_rows: int) -> csr_array:
-    """The matrix with more rows and entries."""
-    n_more = n_rows - matrix.shape[0]
-    taller = (
-        vstack([matrix, csr_array((n_more, matrix.shape[1]), dtype=np.float32)], format="csr") if n_more else matrix
+    Only the rows that change are worked on; the others are copied as they are.
+    """
+    changed, place = np.unique(rows, return_inverse=True)
+    shape = (len(changed), matrix.shape[1])
+    starts = np.concatenate([matrix.indptr, np.full(n_rows - matrix.shape[0], matrix.indptr[-1])])
+    own = csr_array(matrix[changed[changed < matrix.shape[0]]])
+    own.resize(shape)  # new rows come last
+    added, gone = (
+        csr_array((np.ones(int(of.sum()), np.float32), (place[of], columns[of])), shape=shape) for of in (there, ~there)
     )
-    added = csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=taller.shape)
-    total = (taller + added).tocsr()
-    total.data[:] = 1
-    total.sort_indices()
-    return total
+    now = csr_array(own - own.multiply(gone) + added)
+    now.eliminate_zeros()
+    now.sort_indices()
+    values, parts, end = now.indices.astype(matrix.indices.dtype), [], 0
+    for row, first, last in zip(changed.tolist(), now.indptr[:-1].tolist(), now.indptr[1:].tolist(), strict=True):
+        parts += [matrix.indices[end : starts[row]], values[first:last]]
+        end = starts[row + 1]
+    indices = np.concatenate([*parts, matrix.indices[end:]])
+    sizes = np.diff(starts)
+    sizes[changed] = np.diff(now.indptr)
+    indptr = np.concatenate([starts[:1], np.cumsum(sizes, dtype=starts.dtype)])
+    return csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=(n_rows, matrix.shape[1]))

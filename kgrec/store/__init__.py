@@ -6,7 +6,7 @@ from typing import Literal
 
 from graph_schema import CatalogueSchema
 from kgrec.errors import StoreError
-from kgrec.store.contract import WAIT_S, Counts, GraphPath, GraphStore, NodeRef, OnRows, Step
+from kgrec.store.contract import WAIT_S, Counts, GraphStore, NodeRef, OnRows
 from kgrec.store.load import LoadReport, load_staged, read_tables
 
 NEO4J_SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
@@ -23,13 +23,13 @@ def open_store(
     """Opens a store.
 
     Args:
-        url: "ladybug:PATH", a database in one file; PATH may be relative. Or "neo4j://HOST[:PORT][/DATABASE]", a
+        url: `ladybug:PATH`, a database in one file; PATH may be relative. Or `neo4j://HOST[:PORT][/DATABASE]`, a
             database of a Neo4j server (also neo4j+s, neo4j+ssc, bolt, bolt+s, bolt+ssc); user name and password come
             from NEO4J_USERNAME and NEO4J_PASSWORD, or a file with both that NEO4J_CREDENTIALS_FILE names.
         mode: "read", or "write" to change it too; a writer has the store to itself.
-        schema: the schema that it must have; None: any. In Neo4j also what a graph means that kgrec did not load.
+        schema: the schema that it must have; None: any. For Neo4j also the schema of a graph that kgrec did not load.
         wait_s: how long to wait for a server that does not answer yet.
-        on_wait: called with what is waited for.
+        on_wait: called with a sentence about what it waits for.
 
     Raises:
         StoreError: the url names no known kind of store, the store cannot be opened, or has another schema.
@@ -44,18 +44,16 @@ def open_store(
 
         return Neo4jStore(url, mode, schema=schema, wait_s=wait_s, on_wait=on_wait)
     raise StoreError(
-        f"{url!r} names no store; expected ladybug:PATH, such as ladybug:catalogue.db, or neo4j://HOST[:PORT][/DATABASE]"
+        f"{url!r} is not a store; expected ladybug:PATH, such as ladybug:catalogue.db, or neo4j://HOST[:PORT][/DATABASE]"
     )
 
 
 __all__ = [
     "Counts",
-    "GraphPath",
     "GraphStore",
     "LoadReport",
     "NodeRef",
     "OnRows",
-    "Step",
     "StoreError",
     "load_staged",
     "open_store",

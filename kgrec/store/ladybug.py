@@ -1,12 +1,12 @@
 """The embedded store: a graph in one file, in process, on ladybug.
 
-`layout.py` says how a catalogue lies in the database. The table `_kgrec` beside it keeps the schema, and a mark while
-a load is unfinished. What the engine does otherwise than one would think is noted where it matters.
+`ladybug_layout.py` has the tables of a catalogue. A further table, `_kgrec`, keeps the schema, and a mark while a load
+is unfinished. Surprises of the engine are noted where they matter.
 """
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -21,19 +21,17 @@ from pydantic import ValidationError
 
 from graph_schema import CatalogueSchema
 from kgrec.errors import StoreError
-from kgrec.store.contract import Counts, GraphPath, ItemLink, ItemLinks, NodeRef, Step, check_schema, choose_type
-from kgrec.store.layout import EdgeTable, Layout, NodeTable, lay_out
+from kgrec.store.contract import Counts, ItemLink, ItemLinks, NodeRef, check_schema, choose_type
+from kgrec.store.ladybug_layout import EdgeTable, Layout, NodeTable, lay_out
 from kgrec.store.lock import FileLock, Mode, in_use
 from kgrec.store.rows import ROW, equal_rows, to_inputs
-from kgrec.store.traversal import find_neighbours, find_paths
 
 META = "_kgrec"
 SCHEMA, LOADING = "schema", "loading"  # the entries of META
 BUFFER_POOL_BYTES = 1 << 30
-MAX_DATABASE_BYTES = 1 << 38  # what every handle reserves of the address space; left alone, ladybug reserves 8 TB
+MAX_DATABASE_BYTES = 1 << 38  # address space that each handle reserves; ladybug's default is 8 TB
 READ_ROWS = 100_000
-CHANGE_ROWS = 50_000  # rows changed per statement, all of which the buffer pool holds until it is done
-INDEXED_IDS = 500  # up to so many nodes are looked up one by one; beyond, all edges are read once
+CHANGE_ROWS = 50_000  # rows changed per statement; the buffer pool holds all of them until it is done
 
 
 class LadybugStore:
@@ -45,7 +43,7 @@ class LadybugStore:
         schema: the schema that it must have; None: any.
 
     Raises:
-        StoreError: the file is missing, is open elsewhere, or is no database that this version of ladybug can open.
+        StoreError: the file is missing, is open elsewhere, or is not a database that this version of ladybug can open.
     """
 
     def __init__(self, path: Path, mode: Mode, *, schema: CatalogueSchema | None = None) -> None:
@@ -222,8 +220,8 @@ class LadybugStore:
         attributes = {f"c{i}": column for i, column in enumerate(table.columns) if i >= table.n_keys}
         changed = rows.slice(0, 0)
         if self._count(table):
-            # Rows that are there already are found first: to add rows (COPY) takes a tenth of the time of a MERGE, and
-            # to leave alone what has not changed takes none.
+            # Known rows are found first: adding rows (COPY) takes a tenth of the time of a MERGE, and leaving unchanged
+            # rows alone takes none.
             outputs = ", ".join([ROW, *(f"{column} AS {name}" for name, column in attributes.items())])
             numbered = rows.append_column(ROW, pa.array(np.arange(len(rows))))
             known = self._query_arrow(f"LOAD FROM $rows {table.find} RETURN {outputs}", numbered)
@@ -246,27 +244,9 @@ class LadybugStore:
             if not found:
                 raise
             raise StoreError(
-                f"{self.url}: an edge of type {name!r} has the end {missing.strip().removesuffix('.')!r}, which is no "
-                "node of the store; expected both ends: load the nodes first, or leave the edge out"
+                f"{self.url}: an edge of type {name!r} has the end {missing.strip().removesuffix('.')!r}, which is not "
+                "a node of the store; expected both ends: load the nodes first, or leave the edge out"
             ) from error
-
-    def delete_nodes(self, node_type: str, ids: Sequence[str]) -> int:
-        """See GraphStore."""
-        return self._delete(self._node_table(node_type), [dict.fromkeys(ids)])
-
-    def delete_edges(self, edge_type: str, pairs: Sequence[tuple[str, str]]) -> int:
-        """See GraphStore."""
-        return self._delete(self._edge_table(edge_type), zip(*dict.fromkeys(pairs), strict=True))
-
-    def _delete(self, table: NodeTable | EdgeTable, keys: Iterable[Iterable[str]]) -> int:
-        columns = {f"c{i}": pa.array(list(values), pa.string()) for i, values in enumerate(keys)}
-        rows = pa.table(columns)
-        n_deleted = 0
-        for start in range(0, len(rows), CHANGE_ROWS):
-            batch = rows.slice(start, CHANGE_ROWS)
-            deleted = self._query_arrow(f"LOAD FROM $rows {table.find} {table.delete} RETURN count(*) AS n", batch)
-            n_deleted += deleted["n"][0].as_py()
-        return n_deleted
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -304,12 +284,6 @@ class LadybugStore:
     def _count(self, table: NodeTable | EdgeTable) -> int:
         ((n,),) = self._query(f"{table.match} RETURN count(*)")
         return int(n)
-
-    def neighbours(self, node: NodeRef, hops: int = 1) -> dict[NodeRef, int]:
-        """See GraphStore."""
-        self._check_whole()
-        self._node_table(node.type)
-        return find_neighbours(self._reach, node, hops)
 
     def item_links(self, items: Sequence[str]) -> ItemLinks:
         """See GraphStore."""
@@ -351,44 +325,11 @@ class LadybugStore:
         return ItemLinks(links, names)
 
     def _described(self, node_type: str, variable: str) -> str:
-        """What yields a node's id and its name."""
+        """The expressions for a node's id and its name."""
         node, table = self.read_schema().nodes[node_type], self._layout.nodes[node_type]
         columns = dict(zip(node.columns, table.properties, strict=True))
         name = "NULL" if node.name is None else f"{variable}.{columns[node.name]}"
         return f"{variable}.{table.key}, {name}"
-
-    def paths(self, start: NodeRef, end: NodeRef, max_length: int, k: int) -> list[GraphPath]:
-        """See GraphStore."""
-        self._check_whole()
-        for node in (start, end):
-            self._node_table(node.type)
-        return find_paths(self._reach, self._steps, start, end, max_length=max_length, k=k)
-
-    def _reach(self, node_type: str, ids: Sequence[str]) -> set[NodeRef]:
-        if len(ids) <= INDEXED_IDS:
-            return {step.node for id_ in ids for step in self._steps(NodeRef(node_type, id_))}
-        near = self._layout.nodes[node_type]
-        rows = pa.table({"c0": pa.array(ids, pa.string())})
-        found: set[NodeRef] = set()
-        for _, _, far_type, pattern in self._patterns(node_type):
-            far = self._query_arrow(
-                f"LOAD FROM $rows MATCH (n:{near.name} {{{near.key}: c0}}){pattern} "
-                f"RETURN DISTINCT m.{self._layout.nodes[far_type].key} AS id",
-                rows,
-            )
-            found.update(NodeRef(far_type, id_) for id_ in far["id"].to_pylist())
-        return found
-
-    def _steps(self, node: NodeRef) -> list[Step]:
-        near = self._layout.nodes[node.type]
-        return [
-            Step(edge_type, reverse, NodeRef(far_type, id_))
-            for edge_type, reverse, far_type, pattern in self._patterns(node.type)
-            for (id_,) in self._query(
-                f"MATCH (n:{near.name} {{{near.key}: $id}}){pattern} RETURN m.{self._layout.nodes[far_type].key}",
-                id=node.id,
-            )
-        ]
 
     def _patterns(self, node_type: str) -> Iterator[tuple[str, bool, str, str]]:
         """Every way to leave a node `n` for a node `m`: (edge type, reverse, type of m, pattern after n)."""
@@ -398,31 +339,6 @@ class LadybugStore:
                 yield edge_type, False, edge.target, f"-[:{table.name}]->(m:{table.target.name})"
             if edge.target == node_type:
                 yield edge_type, True, edge.source, f"<-[:{table.name}]-(m:{table.source.name})"
-
-    def co_liked(self, item: str, k: int) -> list[tuple[str, int]]:
-        """See GraphStore."""
-        self._check_whole()
-        if k < 1:
-            return []
-        schema = self.read_schema()
-        chosen = schema.interaction
-        table = self._layout.edges[chosen.edge]
-        user, items = table.source.name, table.target.name
-        key = table.target.key
-        liked, parameters = "", {}
-        if chosen.weight is not None and chosen.positive is not None:
-            weight = list(table.properties)[list(schema.edges[chosen.edge].attributes).index(chosen.weight)]
-            liked = f" AND r.{weight} >= $positive AND s.{weight} >= $positive"
-            parameters = {"positive": chosen.positive}
-        rows = self._query(
-            f"MATCH (i:{items} {{{key}: $item}})<-[r:{table.name}]-(u:{user})-[s:{table.name}]->(j:{items}) "
-            # an edge may be matched twice in one pattern, so the item itself is left out by its id
-            f"WHERE j.{key} <> $item{liked} RETURN j.{key} AS id, count(*) AS n ORDER BY n DESC, id LIMIT $k",
-            item=item,
-            k=int(k),  # numpy's numbers are refused
-            **parameters,
-        )
-        return [(id_, int(n)) for id_, n in rows]
 
     # -- closing -------------------------------------------------------------------------------------------------------
 

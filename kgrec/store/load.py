@@ -1,5 +1,6 @@
-"""Whole catalogues into a store and out of it."""
+"""Writes whole catalogues into a store and reads them back."""
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, GraphTables
-from graph_schema.staging import StagedTables, stage_tables
+from graph_schema.staged_tables import StagedTables
+from graph_schema.staging import stage_tables
 from kgrec.store.contract import Counts, GraphStore, OnRows
 
+_log = logging.getLogger(__name__)
 LOAD_ROWS = 1_000_000  # rows written at once: large, since a store adds a few large batches faster than many small
 BLOCK_ROWS = 250_000  # edges sorted at once
 
@@ -22,14 +25,14 @@ _ReadType = Callable[[str], Iterator[pa.RecordBatch]]
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a load did.
+    """The result of a load.
 
     Attributes:
         n_nodes: node type -> rows written.
         n_edges: edge type -> rows written.
         n_rejects: rows left out, with a reason.
-        n_repeats: edges left out since a later one has the same two ends.
-        counts: what the store holds now.
+        n_repeats: edges left out because a later one has the same two ends.
+        counts: the rows in the store after the load.
     """
 
     n_nodes: Mapping[str, int]
@@ -40,12 +43,12 @@ class LoadReport:
 
 
 def load_staged(store: GraphStore, staged: StagedTables, on_rows: OnRows | None = None) -> LoadReport:
-    """Writes a checked catalogue into a store: what it holds already is updated, nothing is deleted.
+    """Writes a checked catalogue into a store: known rows are updated, nothing is deleted.
 
-    A load that is stopped midway leaves the store marked as half-written; to load again makes it whole.
+    A load that is stopped midway leaves the store marked as half-written; loading again makes it whole.
 
     Args:
-        store: where to.
+        store: the store to write to.
         staged: the catalogue.
         on_rows: called with a type's name and how many of its rows were just written.
 
@@ -55,24 +58,25 @@ def load_staged(store: GraphStore, staged: StagedTables, on_rows: OnRows | None 
     store.ensure_schema(staged.schema)
     store.begin_load()
     for name in staged.schema.nodes:
-        for batch in _told_after(staged.iter_nodes(name, LOAD_ROWS), on_rows, name):
+        for batch in _report_after(staged.iter_nodes(name, LOAD_ROWS), on_rows, name):
             store.upsert_nodes(name, pa.Table.from_batches([batch]))
     for name in staged.schema.edges:
-        for batch in _told_after(staged.iter_edges(name, LOAD_ROWS), on_rows, name):
+        for batch in _report_after(staged.iter_edges(name, LOAD_ROWS), on_rows, name):
             store.upsert_edges(name, pa.Table.from_batches([batch]))
     store.finish_load()
+    _log.info("loaded nodes %s and edges %s", dict(staged.n_nodes), dict(staged.n_edges))
     return LoadReport(staged.n_nodes, staged.n_edges, staged.n_rejects, staged.n_repeats, store.counts())
 
 
 def read_tables(
     store: GraphStore, on_rows: OnRows | None = None, *, rejects: Path | None = None, max_rejects: float = 0.1
 ) -> GraphTables:
-    """Reads the whole catalogue, in the same order whatever order it was written in.
+    """Reads the whole catalogue, in an order that does not depend on how it was written.
 
-    The rows of a graph that kgrec did not load are checked as those of files are: bad ones are left out.
+    The rows of a graph that kgrec did not load are checked like those of files, and bad ones are left out.
 
     Args:
-        store: where from.
+        store: the store to read.
         on_rows: called with a type's name and how many of its rows were just read.
         rejects: CSV file for the bad rows of a graph that kgrec did not load; None writes none.
         max_rejects: the share of all rows that may be bad there, 0 to 1.
@@ -85,6 +89,7 @@ def read_tables(
         CatalogueError: more rows are bad than `max_rejects` allows.
     """
     schema = store.read_schema()
+    _log.info("reading the catalogue %r", schema.name)
     foreign = store.foreign_rows()
     if foreign is None:
         return _gather(schema, store.read_nodes, store.read_edges, on_rows)
@@ -98,21 +103,21 @@ def _gather(
 ) -> GraphTables:
     nodes, ids = {}, {}
     for name, node in schema.nodes.items():
-        rows = pa.Table.from_batches(_told_after(read_nodes(name), on_rows, name), node.arrow_schema)
+        rows = pa.Table.from_batches(_report_after(read_nodes(name), on_rows, name), node.arrow_schema)
         nodes[name] = rows.sort_by(node.key)
         ids[name] = nodes[name][node.key].combine_chunks()
     edges = {
-        name: _sort_edges(_told_after(read_edges(name), on_rows, name), edge, ids[edge.source], ids[edge.target])
+        name: _sort_edges(_report_after(read_edges(name), on_rows, name), edge, ids[edge.source], ids[edge.target])
         for name, edge in schema.edges.items()
     }
     return GraphTables(schema, nodes, edges)
 
 
 def _sort_edges(batches: Iterable[pa.RecordBatch], edge: EdgeType, sources: pa.Array, targets: pa.Array) -> pa.Table:
-    """The edges by source, then target, whose ends are both there: a node may have come since the nodes were read.
+    """Sorts edges by source, then target, and drops those with an unknown end: a node may be new since nodes were read.
 
-    Blocks that come in that order, as a store gives them that reads node by node, are sorted each by itself: so there
-    is never a second copy of all edges.
+    Blocks that come in that order, from a store that reads node by node, are sorted one by one, without a second
+    copy of all edges.
     """
     parts = []
     last, is_sorted = (-1, -1), True
@@ -133,13 +138,13 @@ def _sort_edges(batches: Iterable[pa.RecordBatch], edge: EdgeType, sources: pa.A
 
 
 def _find_ranks(rows: pa.Table, sources: pa.Array, targets: pa.Array) -> list[NDArray[np.int32]]:
-    """The places of both ends among the sorted ids, -1 for what is not there; faster to sort by than strings."""
+    """The places of both ends among the sorted ids, -1 for unknown ones; they sort faster than strings."""
     ends = ((SOURCE, sources), (TARGET, targets))
     return [pc.fill_null(pc.index_in(rows[end], value_set=ids), -1).to_numpy() for end, ids in ends]
 
 
 def _iter_blocks(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The batches put together to about `BLOCK_ROWS`, since to look ends up costs as much as there are ids."""
+    """Joins batches to blocks of about `BLOCK_ROWS`, since each look-up of ends costs time for all ids."""
     block: list[pa.RecordBatch] = []
     for batch in batches:
         block.append(batch)
@@ -150,8 +155,8 @@ def _iter_blocks(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterat
         yield pa.Table.from_batches(block, schema)
 
 
-def _told_after(batches: Iterable[pa.RecordBatch], on_rows: OnRows | None, name: str) -> Iterator[pa.RecordBatch]:
-    """The batches; `on_rows` is called when a batch has been dealt with."""
+def _report_after(batches: Iterable[pa.RecordBatch], on_rows: OnRows | None, name: str) -> Iterator[pa.RecordBatch]:
+    """The batches; `on_rows` is called when a batch has been processed."""
     for batch in batches:
         yield batch
         if on_rows is not None:

@@ -20,7 +20,7 @@ _held: dict[tuple[int, int], list[Mode]] = {}
 class FileLock:
     """Holds a file open for many readers or for one writer, until closed.
 
-    It is advisory (flock), beside the database's own lock: that one keeps out neither a reader while a writer
+    It is advisory (flock) and comes on top of the database's own lock, which keeps out neither a reader while a writer
     is at work nor a second writer in the same process. Where there is no flock (Windows) it guards one process.
 
     Args:

@@ -1,4 +1,4 @@
-"""Rows on their way into a store: in the columns of their type, one per key, and what of them is new."""
+"""Rows that are to be written: checked against the columns of their type, one per key, and compared with known rows."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ ROW = "c_row"  # the column that numbers rows
 
 
 def to_inputs(rows: pa.Table, schema: pa.Schema, n_keys: int, name: str) -> pa.Table:
-    """The rows as a store takes them in: columns c0, c1, ..., which no variable is named by; of equal keys the last.
+    """Renames the columns to c0, c1, ..., which no variable in a query is called, and keeps the last row of each key.
 
     Args:
         rows: nodes or edges.
@@ -21,7 +21,7 @@ def to_inputs(rows: pa.Table, schema: pa.Schema, n_keys: int, name: str) -> pa.T
         name: their type, for errors.
 
     Raises:
-        StoreError: the columns are others.
+        StoreError: the columns are not those of `schema`.
     """
     try:
         rows = rows.select(schema.names).cast(schema)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from kgrec.bundle import Bundle
 
 DAY_S = 86_400
-# Measured on MovieLens 100K beside a bundle trained again (scripts/benchmarks/staleness.py): with 10% of the likes new
+# Measured on MovieLens 100K beside a bundle trained again (scripts/benchmarks/sync_loss.py): with 10% of the likes new
 # at most 1% is lost, with 20% up to 5%; with 10% of the items placed 2%, with 20% 9%; with 10% of the likes withdrawn
 # 4%. Items that are gone cost nothing by themselves: they leave the lists.
 MOST_NEW_LIKES = 0.1

@@ -1,24 +1,28 @@
 """The bundle of a catalogue as it is now, made from one that was trained earlier."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from graph_schema import GraphTables
 from kgrec.bundle import Bundle, load_bundle_encoder
 from kgrec.errors import BundleError
-from kgrec.graph.propagation import build_item_links, join_vectors, read_item_vectors
+from kgrec.graph.propagation import join_vectors, read_item_vectors
 from kgrec.ids import number_ids
 from kgrec.model.component import round_text
+from kgrec.recommend.links import read_link_codes
+from kgrec.recommend.updates import place_by_likes
 from kgrec.sync.changes import Catalogue, Changes, find_changes
 from kgrec.sync.staleness import Staleness, measure_staleness
 from kgrec.text.cache import encode_cached
 from kgrec.text.encoder import Encoder, OnTexts
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,31 +80,34 @@ def sync_bundle(
     catalogue, changes = find_changes(bundle, tables)
     schema, report = bundle.schema, _report(bundle, catalogue, changes, now)
     text = _read_texts(bundle, catalogue, encoder, cache_dir, on_texts)
-    link_node = _move_link_nodes(bundle, catalogue)
-    rows = np.flatnonzero(catalogue.replaced)
-    placed, codes = _place_items(bundle, catalogue, link_node, rows, text)
     kept = catalogue.kept[schema.item_type]
-    columns = torch.from_numpy(_read_columns(bundle, catalogue))
-    number = number_ids(catalogue.ids[schema.item_type].ids[len(kept) :])
-    model = bundle.model.with_items(kept, text, rows, placed, codes, columns, number)
-    liked = np.bincount(catalogue.liked.indices, minlength=model.n_items) > 0
-    liked[: len(kept)] |= np.bincount(bundle.liked.indices, minlength=bundle.model.n_items)[kept] > 0
-    moved = np.flatnonzero(liked & model.cold.numpy())  # also to undo what likes that are gone did
-    liked_by = csr_array(catalogue.liked[:, moved].T.tocsr())
     lineage = replace(bundle.lineage, n_syncs=bundle.lineage.n_syncs + 1, synced_at=now) if changes else bundle.lineage
     synced = replace(
         bundle,
         ids=catalogue.ids,
         names=catalogue.names,
         edges={name: catalogue.data[schema.edge_triple(name)].edge_index.numpy() for name in schema.graph_edges},
-        model=model.with_likes(moved, liked_by, catalogue.liked),
-        link_node=link_node,
+        link_node=_move_link_nodes(bundle, catalogue),
         liked=catalogue.liked,
         seen=catalogue.seen,
         lineage=lineage,
         contents=catalogue.contents,
     )
-    return synced, report
+    replaced = np.flatnonzero(catalogue.replaced)
+    model = bundle.model.with_items(
+        kept,
+        text,
+        replaced,
+        read_link_codes(synced, synced.edges, replaced),
+        torch.from_numpy(_read_columns(bundle, catalogue)),
+        number_ids(catalogue.ids[schema.item_type].ids[len(kept) :]),
+    )
+    liked = np.bincount(catalogue.liked.indices, minlength=model.n_items) > 0
+    liked[: len(kept)] |= np.bincount(bundle.liked.indices, minlength=bundle.model.n_items)[kept] > 0
+    # also items that were liked, so that what likes that are gone did is undone
+    model = place_by_likes(model, catalogue.liked, np.flatnonzero(liked))
+    _log.info("synced: %d texts encoded, %d items placed", report.n_encoded, report.n_placed)
+    return replace(synced, model=model), report
 
 
 def _report(bundle: Bundle, catalogue: Catalogue, changes: Changes, now: int) -> SyncReport:
@@ -152,30 +159,3 @@ def _read_columns(bundle: Bundle, catalogue: Catalogue) -> NDArray[np.float32]:
     """The vector columns of all items, (n_items, width) float32, NaN where an item has none."""
     columns = read_item_vectors(catalogue.data, bundle.schema)
     return join_vectors(columns, bundle.vector_widths, len(catalogue.item_texts))
-
-
-def _place_items(
-    bundle: Bundle, catalogue: Catalogue, link_node: NDArray[np.int64], rows: NDArray[np.int64], text: Tensor
-) -> tuple[NDArray[np.float32], list[NDArray[np.int64]]]:
-    """The prior's vectors of items, (n, dim) float32, and the link codes of each."""
-    prior, schema = bundle.model.prior, bundle.schema
-    placed = np.zeros((len(rows), bundle.model.backbone.items.shape[1]), np.float32)
-    codes: list[NDArray[np.int64]] = []
-    if not len(rows):
-        return placed, codes
-    links = build_item_links(catalogue.data, schema)
-    vectors = _read_columns(bundle, catalogue)
-    trained = {
-        pair: code
-        for code, pair in enumerate(zip(prior.relation.tolist(), link_node.tolist(), strict=True))
-        if pair[1] >= 0
-    }
-    found = [trained.get(pair, -1) for pair in zip(links.relation.tolist(), links.node.tolist(), strict=True)]
-    code_now = np.array(found, np.int64)  # (codes of the links now,)
-    for place, row in enumerate(rows.tolist()):
-        start, end = links.incidence.indptr[row : row + 2]
-        found_now = code_now[links.incidence.indices[start:end]]
-        own = text[row].numpy() if catalogue.item_texts[row] is not None and text.shape[1] else None
-        codes.append(np.unique(found_now[found_now >= 0]))
-        placed[place] = prior.place(own, codes[-1], vectors[row])
-    return placed, codes

@@ -26,35 +26,38 @@ def encode_to_file(
 ) -> int:
     """Encodes a column of texts to a .npy file, float32 (n, dim) in the order of the rows, to be memory-mapped.
 
-    Memory does not grow with the texts. What is done stands in `TARGET.part` until all is; after an interrupt the same
-    call goes on from there, if the encoder and the texts so far are the same, and else begins anew. Equal texts are
-    encoded once, as far as the cache in `cache_dir` holds them.
+    Memory does not grow with the number of texts. The vectors go to `TARGET.part` until all are done; after an
+    interrupt the same call resumes there, unless the encoder or the texts so far have changed. The cache in `cache_dir`
+    saves encoding equal texts twice.
 
     Args:
         encoder: the encoder.
         source: a Parquet file, or a CSV file in UTF-8 with a header.
         column: its column of texts.
-        target: the file to write; one that is there is replaced when the new one is whole.
-        cache_dir: where vectors of texts seen before are kept.
+        target: the file to write; an old one is replaced when the new one is complete.
+        cache_dir: the folder of the text cache.
         on_texts: called with (rows done so far, rows in all).
 
     Returns:
-        How many rows have no text: null or blank; their vectors are 0.
+        The number of rows without text (null or blank); their vectors are 0.
 
     Raises:
         TextError: the source cannot be read, or a text cannot be encoded.
-        OSError: the target cannot be written; nothing broken is left under its name.
+        OSError: the target cannot be written; no incomplete file is left under its name.
     """
     n = sum(len(batch) for batch in _read_batches(source, column))
     target.parent.mkdir(parents=True, exist_ok=True)
     part, state_file = target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.part.json")
-    about = {"revision": encoder.revision, "n": n, "dim": encoder.dim, "rows_per_chunk": ROWS_PER_CHUNK}
+    about = {
+        "revision": encoder.revision, "computation": encoder.computation, "n": n, "dim": encoder.dim,
+        "rows_per_chunk": ROWS_PER_CHUNK,
+    }  # fmt: skip
     state = _read_state(part, state_file)
     done = state["done"] if about.items() <= state.items() else 0
     if done and state["texts_sha256"] != _hash_rows(source, column, done):
         done = 0
     if done == 0:
-        _make_room(part, n, encoder.dim)
+        _reserve(part, n, encoder.dim)
     vectors = np.lib.format.open_memmap(part, mode="r+")
     n_blank, digest = 0, hashlib.sha256()
     texts = chain.from_iterable(_read_batches(source, column))
@@ -66,17 +69,17 @@ def encode_to_file(
         n_blank += len(chunk) - len(places)
         if start < done:
             continue
-        tell = None if on_texts is None else partial(_tell, on_texts, end, n)
+        on_chunk = None if on_texts is None else partial(_report, on_texts, end, n)
         rows = np.zeros((len(chunk), encoder.dim), np.float32)
-        rows[places] = encode_cached(encoder, [str(chunk[place]) for place in places], cache_dir, tell)
+        rows[places] = encode_cached(encoder, [str(chunk[place]) for place in places], cache_dir, on_chunk)
         vectors[start:end] = rows
-        vectors.flush()  # before it is said to be done
+        vectors.flush()  # before the state counts them as done
         _write_state(
             state_file, {**about, "n_bytes": part.stat().st_size, "done": end, "texts_sha256": digest.hexdigest()}
         )
         if on_texts is not None:
             on_texts(end, n)
-    del vectors
+    del vectors  # Windows moves no file that is mapped
     part.replace(target)
     state_file.unlink(missing_ok=True)
     return n_blank
@@ -112,18 +115,21 @@ def _check_column(source: Path, column: str, schema: pa.Schema) -> None:
         raise TextError(f"the column {column!r} of {source} holds {kind}; expected texts: name another column")
 
 
-def _make_room(part: Path, n: int, dim: int) -> None:
-    """An array of zeros whose room on the disk is taken at once: writing to a memory map that finds none is fatal."""
-    with part.open("wb") as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (n, dim)}
-        np.lib.format.write_array_header_2_0(file, header)
-        file.flush()
-        try:
-            if n:
+def _reserve(part: Path, n: int, dim: int) -> None:
+    """Writes an array of zeros that occupies its room on the disk: a memory map crashes where the disk is full."""
+    try:
+        with part.open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (n, dim)}
+            np.lib.format.write_array_header_2_0(file, header)
+            file.flush()
+            if n and hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), file.tell(), n * dim * 4)
-        except OSError:
-            part.unlink()
-            raise
+            else:  # macOS and Windows
+                for start in range(0, n, ROWS_PER_CHUNK):
+                    file.write(bytes(min(ROWS_PER_CHUNK, n - start) * dim * 4))
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _hash_rows(source: Path, column: str, n: int) -> str:
@@ -134,8 +140,8 @@ def _hash_rows(source: Path, column: str, n: int) -> str:
 
 def _update(digest: "hashlib._Hash", texts: Iterable[str | None]) -> None:
     for text in texts:
-        told = b"\xff" if text is None else text.encode()  # no text in UTF-8 begins so
-        digest.update(len(told).to_bytes(8, "little") + told)
+        content = b"\xff" if text is None else text.encode()  # UTF-8 never has the byte 0xff
+        digest.update(len(content).to_bytes(8, "little") + content)
 
 
 def _read_state(part: Path, state_file: Path) -> dict[str, Any]:
@@ -143,7 +149,7 @@ def _read_state(part: Path, state_file: Path) -> dict[str, Any]:
         state = json.loads(state_file.read_text(encoding="utf-8"))
         return state if part.stat().st_size == state["n_bytes"] else {}
     except (OSError, ValueError, TypeError, KeyError):
-        return {}  # there is none, or it was half written: what it was about is encoded again
+        return {}  # missing or half written: encode everything again
 
 
 def _write_state(state_file: Path, state: dict[str, Any]) -> None:
@@ -152,6 +158,6 @@ def _write_state(state_file: Path, state: dict[str, Any]) -> None:
     new.replace(state_file)
 
 
-def _tell(on_texts: OnTexts, end: int, n: int, done: int, total: int) -> None:
-    """Tells of progress within a chunk that ends at a row: `done` of `total` texts that no cache held."""
+def _report(on_texts: OnTexts, end: int, n: int, done: int, total: int) -> None:
+    """Reports progress within a chunk that ends at row `end`, of whose uncached texts `done` of `total` are encoded."""
     on_texts(end - (total - done), n)

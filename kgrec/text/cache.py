@@ -1,4 +1,4 @@
-"""A cache of text vectors on disk, by the encoder's revision and the text: only texts never seen are encoded."""
+"""A cache of text vectors on disk, by encoder, computation and text: only new texts are encoded."""
 
 import hashlib
 import logging
@@ -12,13 +12,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec.text.encoder import Encoder, OnTexts, are_unit, check_texts, split_texts
+from kgrec.text.batching import split_texts
+from kgrec.text.encoder import Encoder, OnTexts, are_unit, check_texts
 
 Result = TypeVar("Result")
 
 CACHE_FILE = "text_vectors.sqlite"
 MOST_BYTES = 8 << 30
-_KEPT_SHARE = 0.9  # what stays when something has to go, so that not every call throws something out
+_KEPT_SHARE = 0.9  # stays when the cache is full, so that not every call evicts
 
 _LOG = logging.getLogger(__name__)
 _KEYS_PER_QUERY = 500
@@ -39,16 +40,17 @@ def encode_cached(
 ) -> NDArray[np.float32]:
     """Encodes texts, reading from `cache_dir` what was encoded before.
 
-    Each chunk of vectors is kept as soon as it is there, so an interrupt loses little; several processes may share
-    the folder, with one encoder or with several. What was used least recently goes when the cache is full. A cache
-    that cannot be read or written (the disk is full) is a warning, never an error: the texts are encoded anyway.
+    Vectors are stored chunk by chunk, so an interrupt loses little; several processes may share the folder, with one
+    encoder or with several. The least recently used vectors are evicted when the cache is full. A cache that cannot be
+    read or written (the disk is full) is a warning, never an error: the texts are encoded anyway.
 
     Args:
-        encoder: the encoder; its revision is part of each key.
+        encoder: the encoder; its revision and computation are part of each key, so vectors of another model, backend,
+            precision or library version are never mixed in.
         texts: n texts, none of them blank.
         cache_dir: a folder; it is made when it is missing.
-        on_texts: called with (texts encoded so far, texts to encode); what the cache holds does not count.
-        most_bytes: how much the cache may hold; the room of what goes is used again.
+        on_texts: called with (texts encoded so far, texts to encode); cached texts do not count.
+        most_bytes: the largest size of the cache.
 
     Returns:
         Float32 (n, dim), in the order of the texts.
@@ -59,12 +61,12 @@ def encode_cached(
     check_texts(texts)
     rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
     vectors = np.empty((len(rows), encoder.dim), dtype=np.float32)
-    keys = [hashlib.sha256(f"{encoder.revision}\0{text}".encode()).digest() for text in rows]
+    keys = [hashlib.sha256(f"{encoder.revision}\0{encoder.computation}\0{text}".encode()).digest() for text in rows]
 
     path = cache_dir / CACHE_FILE
     found = _use(path, lambda cache: _read(cache, keys, vectors, most_bytes)) if keys else None
     is_usable = found is not None
-    # Longest first, as an encoder batches them: texts of like length in a batch.
+    # Longest first, so that a chunk's texts are of like length.
     missing = sorted(
         (text for text, row in rows.items() if found is None or not found[row]), key=lambda text: (-len(text), text)
     )
@@ -82,34 +84,38 @@ def encode_cached(
 
 
 def _use(path: Path, action: Callable[[sqlite3.Connection], Result]) -> Result | None:
-    """Opens the cache, making it if need be, and acts on it; None when it cannot be used."""
+    """Opens the cache, or makes it, and runs an action on it; None when it cannot be used."""
     for _ in range(2):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(path, timeout=_WAIT_S)) as cache:
-                cache.execute("PRAGMA journal_mode = WAL")  # readers beside a writer; a killed one breaks nothing
+                cache.execute("PRAGMA journal_mode = WAL")  # readers and a writer at once; a kill breaks nothing
                 cache.execute("PRAGMA synchronous = NORMAL")
                 cache.executescript(_SCHEMA)
                 with cache:
                     return action(cache)
-        except (OSError, sqlite3.OperationalError) as error:  # no such folder, read-only, full, locked: not broken
+        except (OSError, sqlite3.OperationalError) as error:  # no folder, read-only, full or locked
             _LOG.warning("the text cache %s is not used: %s", path, error)
             return None
         except sqlite3.DatabaseError as error:
-            _LOG.warning("the text cache %s is broken (%s): it is thrown away and built anew", path, error)
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            _LOG.warning("the text cache %s is damaged (%s): it is deleted and built again", path, error)
+            try:
+                for suffix in ("", "-wal", "-shm"):
+                    path.with_name(path.name + suffix).unlink(missing_ok=True)
+            except OSError as held:  # Windows deletes no file that another process has open
+                _LOG.warning("the text cache %s is not used: %s", path, held)
+                return None
     return None
 
 
 def _read(
     cache: sqlite3.Connection, keys: list[bytes], vectors: NDArray[np.float32], most_bytes: int
 ) -> NDArray[np.bool_]:
-    """Fills the rows of `vectors` (n, dim) whose keys are there and says which, bool (n,)."""
+    """Fills the rows of `vectors` (n, dim) whose keys are cached, and returns which, bool (n,)."""
     found = np.zeros(len(keys), dtype=np.bool_)
     row = {key: i for i, key in enumerate(keys)}
     n_bytes = vectors.shape[1] * vectors.itemsize
-    # Uses are counted from when half the room is taken: until then nothing is about to go, and reading writes nothing.
+    # Uses are recorded once half the room is taken; before that no eviction is near, and reading need not write.
     use = _next_use(cache) if _size(cache) > most_bytes // 2 else None
     for start in range(0, len(keys), _KEYS_PER_QUERY):
         chunk = keys[start : start + _KEYS_PER_QUERY]

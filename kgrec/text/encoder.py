@@ -1,9 +1,9 @@
 """TextEncoder: texts -> unit vectors by a language model, each distinct text once, in batches of like length."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from kgrec.config import TrainConfig
 from kgrec.errors import TextError
-from kgrec.text.language_model import Embed, LanguageModel, Pooling, Precision, load_language_model
+from kgrec.text.adapter import Adapter
+from kgrec.text.batching import (
+    CPU_TOKENS_PER_BATCH,
+    CUDA_TOKENS_PER_BATCH,
+    batch_rows,
+    count_streams,
+    run_batches,
+    split_texts,
+)
+from kgrec.text.language_model import Embed, LanguageModel, Precision, load_language_model
+from kgrec.text.pooling import Pooling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,12 +30,7 @@ if TYPE_CHECKING:
 Backend = Literal["torch", "openvino"]
 OnTexts = Callable[[int, int], None]  # called with (texts encoded so far, texts to encode)
 
-TEXTS_PER_CALL, CHARACTERS_PER_CALL = 4096, 500_000  # how often progress is told: some seconds of a CPU's work
-CPU_TOKENS_PER_BATCH = 1024  # more leave a CPU's cache, fewer do not fill its matrix units
-CUDA_TOKENS_PER_BATCH = 65536
-_LEAST_TOKENS = 512  # of a batch: smaller ones are all overhead
-_MOST_STREAMS = 8  # Python's share of a batch is not worked at side by side
-LEAST_COSINE = 0.9995  # to fp32 on the probes: a margin over the .999 that every text shall have
+LEAST_COSINE = 0.9995  # to fp32 on the probes: with a margin over the .999 that every text must reach
 _EAGER_TOKENS = 512  # up to here attention written out in matrix products beats the fused kernel in bf16 on a CPU
 _NORM_TOLERANCE = 1e-2
 _PROBES = (
@@ -44,8 +49,10 @@ class Encoder(Protocol):
     Attributes:
         name: how a person names it.
         dim: the width of its vectors.
-        revision: a content hash: equal revisions give vectors alike to a cosine of .999, whatever the machine, and
-            whatever else is encoded with a text.
+        revision: a content hash of the model: vectors of equal revisions agree to a cosine of .999 on any machine,
+            whatever else is encoded in the same call.
+        computation: what else changes a vector, in its last digits: backend, precision, device, libraries, tokens read
+            of a text. Cached vectors are shared only where both are equal.
     """
 
     @property
@@ -54,6 +61,8 @@ class Encoder(Protocol):
     def dim(self) -> int: ...  # noqa: D102
     @property
     def revision(self) -> str: ...  # noqa: D102
+    @property
+    def computation(self) -> str: ...  # noqa: D102
 
     def encode(self, texts: Sequence[str], on_texts: OnTexts | None = None) -> NDArray[np.float32]:
         """Encodes texts to unit vectors.
@@ -77,20 +86,23 @@ class TextEncoder:
     Attributes:
         name, dim, revision: of the language model.
         precision: what it computes in.
+        computation: see `Encoder`.
 
     Args:
         model: the language model.
-        embed: tokens and mask as `LanguageModel.pad` gives them -> vectors.
+        embed: tokens and mask from `LanguageModel.pad` -> vectors.
         precision: what `embed` computes in.
+        backend: what `embed` computes by.
     """
 
-    def __init__(self, model: LanguageModel, embed: Embed, precision: Precision) -> None:
+    def __init__(self, model: LanguageModel, embed: Embed, precision: Precision, backend: Backend = "torch") -> None:
         self._model = model
         self._embed = embed
         self.name = model.name
         self.dim = model.dim
         self.revision = model.revision
         self.precision = precision
+        self.computation = _describe_computation(model, precision, backend)
         on_cpu = model.device.type == "cpu"
         self._tokens_per_batch = CPU_TOKENS_PER_BATCH if on_cpu else CUDA_TOKENS_PER_BATCH
         self._streams = count_streams() if on_cpu else 1
@@ -117,7 +129,8 @@ class TextEncoder:
         def embed(rows: list[int]) -> None:
             vectors[rows] = self._embed(*self._model.pad([tokens[row] for row in rows]))
 
-        _run(embed, _batch([len(row) for row in tokens], self._tokens_per_batch, self._streams), self._streams)
+        lengths = [len(row) for row in tokens]
+        run_batches(embed, batch_rows(lengths, self._tokens_per_batch, self._streams), self._streams)
         bad = np.flatnonzero(~are_unit(vectors))
         if bad.size:
             raise TextError(
@@ -132,7 +145,7 @@ def load_encoder(
     name: str | None = None,
     device: str = "cpu",
     *,
-    adapter: Path | None = None,
+    adapter: Path | Adapter | None = None,
     pooling: Pooling | None = None,
     prefix: str | None = None,
     backend: Backend = "torch",
@@ -145,17 +158,17 @@ def load_encoder(
         name: a folder with a sentence-transformers or a transformers model, or its name on the model hub; None is the
             default, see `load_language_model`.
         device: the torch device to encode on.
-        adapter: a folder that `kgrec adapt` wrote, for this model.
-        pooling: which tokens a vector is made of; None: as the adapter or the model's folder says.
-        prefix: put before each text, as an instruction; None: as the adapter or the model's folder says.
+        adapter: an adapter for this model, or the folder that `kgrec adapt` wrote it to.
+        pooling: which tokens a vector is made of; None: the adapter's or the model folder's choice.
+        prefix: put before each text, as an instruction; None: the adapter's or the model folder's choice.
         backend: "torch", or "openvino", which is faster on CPUs and needs the extra `kgrec[openvino]`.
-        precision: None: the fastest that the device computes in and the model's vectors bear, int8 ("openvino" alone),
-            bf16 or fp32.
+        precision: int8 ("openvino" alone), bf16 or fp32; None: the fastest that the device supports and that keeps
+            the model's vectors within a cosine of .9995 of fp32.
         trust_remote_code: whether the folder may bring Python code of its own that is run.
 
     Raises:
         TextError: no such folder or model, the hub cannot be reached, the model's files are incomplete or do not fit,
-            the extra is not installed, or the model does not bear the precision that is asked for.
+            the extra is not installed, or the requested precision is too coarse for the model.
     """
 
     def load() -> LanguageModel:
@@ -171,15 +184,15 @@ def load_encoder(
         make_embed = partial(compile_model, bf16=has_bf16(device), streams=count_streams(), probes=_PROBES)
     elif precision == "int8":
         raise TextError(
-            "int8 is for the backend 'openvino', got 'torch': name that backend, or leave the precision out"
+            "int8 needs the backend 'openvino', got 'torch': choose that backend, or leave the precision out"
         )
     model = load()
     plain = TextEncoder(model, _compute_in(model, "fp32"), "fp32")
-    exact = plain.encode(_PROBES)  # also tells of damaged weights
+    exact = plain.encode(_PROBES)  # raises where weights are damaged
     for wanted in _list_precisions(backend, device) if precision is None else (precision,):
         if wanted == "fp32" and backend == "torch":
             return plain
-        encoder = TextEncoder(model, make_embed(model, wanted), wanted)
+        encoder = TextEncoder(model, make_embed(model, wanted), wanted, backend)
         try:
             worst = float((encoder.encode(_PROBES) * exact).sum(axis=1).min())
         except TextError:
@@ -187,13 +200,27 @@ def load_encoder(
         if worst >= LEAST_COSINE:
             return encoder
         _LOG.info("the text encoder %s is off in %s by %s: cosine %.4f", model.name, wanted, backend, worst)
-        if backend == "torch":  # its weights were rounded where they are
+        if backend == "torch":  # its weights were rounded in place
             model = load()
             plain = TextEncoder(model, _compute_in(model, "fp32"), "fp32")
     raise TextError(
         f"the text encoder {model.name!r} in {wanted} by {backend} is off: cosine {worst:.4f} to fp32 by torch, "
-        f"expected {LEAST_COSINE} or more: leave the precision to kgrec, or use torch"
+        f"expected {LEAST_COSINE} or more: leave the precision out, or use torch"
     )
+
+
+def _describe_computation(model: LanguageModel, precision: Precision, backend: Backend) -> str:
+    import torch
+
+    device = model.device
+    unit = device.type
+    if device.type == "cpu":
+        unit += f" {torch.backends.cpu.get_cpu_capability()}"
+    elif device.type == "cuda":
+        unit += f" {torch.cuda.get_device_name(device)}"
+    libraries = [f"{name} {version(name)}" for name in dict.fromkeys(["torch", "transformers", backend])]
+    mode = f"float32 matmul {torch.get_float32_matmul_precision()}"
+    return ", ".join([backend, precision, unit, mode, f"{model.max_tokens} tokens", *libraries])
 
 
 def _list_precisions(backend: Backend, device: str) -> list[Precision]:
@@ -202,14 +229,19 @@ def _list_precisions(backend: Backend, device: str) -> list[Precision]:
     return ["int8", *found] if backend == "openvino" and has_int8() else found
 
 
-def load_config_encoder(config: TrainConfig) -> TextEncoder:
-    """Loads the text encoder that a training's settings name, onto CUDA where it is there; see `load_encoder`."""
+def load_config_encoder(config: TrainConfig, adapter: Adapter | None = None) -> TextEncoder:
+    """Loads the text encoder that a training's settings name, on CUDA where there is one; see `load_encoder`.
+
+    Args:
+        config: the settings.
+        adapter: an adapter in memory; None: the one that the settings name, if any.
+    """
     import torch
 
     return load_encoder(
         config.encoder,
         config.device or ("cuda" if torch.cuda.is_available() and config.encoder_backend == "torch" else "cpu"),
-        adapter=None if config.adapter is None else Path(config.adapter),
+        adapter=Path(config.adapter) if adapter is None and config.adapter is not None else adapter,
         pooling=config.encoder_pooling,
         prefix=config.encoder_prefix,
         backend=config.encoder_backend,
@@ -217,7 +249,7 @@ def load_config_encoder(config: TrainConfig) -> TextEncoder:
 
 
 def has_bf16(device: str) -> bool:
-    """Whether a device multiplies matrices in bf16 by instructions of its own: without, bf16 is slower than fp32."""
+    """Whether a device has bf16 matrix instructions; without them bf16 is slower than fp32."""
     import torch
 
     if torch.device(device).type == "cuda":
@@ -227,70 +259,15 @@ def has_bf16(device: str) -> bool:
 
 
 def has_int8() -> bool:
-    """Whether the CPU multiplies matrices in int8 faster than in anything else; with amx its bf16 is as fast."""
+    """Whether int8 is the CPU's fastest matrix arithmetic; with amx, bf16 is as fast."""
     import torch
 
     can = torch.cpu.get_capabilities()
     return bool((can.get("avx512_vnni") or can.get("avx_vnni")) and not can.get("amx_bf16"))
 
 
-def count_streams() -> int:
-    """How many batches a CPU works at side by side: a thread for each batch beats all threads at one batch."""
-    import torch
-
-    return min(torch.get_num_threads(), _MOST_STREAMS)
-
-
-def split_texts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Splits texts into chunks after each of which progress is told, and what is there may be kept."""
-    start = size = 0
-    for end, text in enumerate(texts):
-        size += len(text)
-        if end > start and (size > CHARACTERS_PER_CALL or end - start == TEXTS_PER_CALL):
-            yield texts[start:end]
-            start, size = end, len(text)
-    if start < len(texts):
-        yield texts[start:]
-
-
-def _batch(lengths: Sequence[int], tokens_per_batch: int, streams: int) -> list[list[int]]:
-    """Rows of texts in batches of like length, longest first; no stream is left without work if it can be helped.
-
-    A batch ends when it is full, or half full and the next text shorter: less is padded.
-    """
-    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    budget = min(tokens_per_batch, max(sum(lengths) // (2 * streams), _LEAST_TOKENS))
-    batches: list[list[int]] = []
-    longest = size = 0
-    for row in order:
-        if not batches or size + longest > budget or (2 * size >= budget and lengths[row] < longest):
-            batches.append([])
-            longest, size = lengths[row], 0
-        batches[-1].append(row)
-        size += longest
-    return batches
-
-
-def _run(embed: Callable[[list[int]], None], batches: list[list[int]], streams: int) -> None:
-    """Embeds batches, some side by side."""
-    import torch
-
-    if streams == 1 or len(batches) == 1:
-        for rows in batches:
-            embed(rows)
-        return
-    n_threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(streams, initializer=torch.set_num_threads, initargs=(max(1, n_threads // streams),))
-    try:
-        for _ in pool.map(embed, batches):
-            pass
-    finally:
-        pool.shutdown(cancel_futures=True)  # after an interrupt too, which need not wait for the rest
-        torch.set_num_threads(n_threads)  # threads made later take what was set last
-
-
 def _compute_in(model: LanguageModel, precision: Precision) -> Embed:
-    """Embedding by torch; in bf16 the model's weights are rounded where they are."""
+    """Embedding by torch; for bf16 the model's weights are rounded in place."""
     import torch
 
     if precision == "bf16":
@@ -307,12 +284,12 @@ def _compute_in(model: LanguageModel, precision: Precision) -> Embed:
 
 
 def are_unit(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Says which rows of `vectors` (n, dim) have length 1, bool (n,); a null vector or NaN is as wrong as any other."""
+    """Which rows of `vectors` (n, dim) have length 1, bool (n,); zeros and NaN do not."""
     return np.asarray(np.abs(np.linalg.norm(vectors, axis=1) - 1.0) < _NORM_TOLERANCE)
 
 
 def check_texts(texts: Sequence[str]) -> None:
-    """Checks that every text is one that can be encoded.
+    """Checks that every text can be encoded.
 
     Raises:
         TextError: a text is blank, is no string, or is not valid Unicode.

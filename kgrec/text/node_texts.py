@@ -1,5 +1,6 @@
-"""The text of each node: its own, or one told from its neighbours; never an invented one."""
+"""The text of each node: its own, or one built from its neighbours; never an invented one."""
 
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -7,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from graph_schema import SOURCE, TARGET, EdgeType, GraphTables
+from graph_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, GraphTables
 
 NEIGHBOURS_PER_EDGE = 5  # neighbours named in the text of a node that has none of its own
 LABEL_LENGTH = 100  # characters of a neighbour without a name that are quoted
@@ -41,13 +42,34 @@ def build_node_texts(tables: GraphTables) -> dict[str, list[str | None]]:
             edge = schema.edges[edge_type]
             for this, near_type, far_type in ((SOURCE, edge.source, edge.target), (TARGET, edge.target, edge.source)):
                 if near_type == node_type:
-                    lead = _lead(edge_type, edge, forward=this == SOURCE)
                     for row, named in _neighbours(tables, edge_type, this, missing, labels[far_type]):
-                        parts[row].append(f"{lead}: {'; '.join(named)}")
-        for row, told in parts.items():
-            described[row] = ". ".join(part.rstrip(".") for part in told) or None
+                        parts[row].append(_name_neighbours(edge_type, edge, named, forward=this == SOURCE))
+        for row, found in parts.items():
+            described[row] = _join_parts(found)
         texts[node_type] = described
     return texts
+
+
+def describe_node(
+    schema: CatalogueSchema, node_type: str, neighbours: Mapping[tuple[str, bool], Sequence[tuple[str, str]]]
+) -> str | None:
+    """The text of one node without a text of its own, as `build_node_texts` has it.
+
+    Args:
+        schema: the catalogue's schema.
+        node_type: the node's.
+        neighbours: (edge type, whether the node is its source) -> id and name of each neighbour.
+
+    Returns:
+        None where no neighbour counts.
+    """
+    parts = []
+    for edge_type in schema.nodes[node_type].text_from or schema.graph_edges:
+        for forward in (True, False):
+            named = [name for _, name in sorted(neighbours.get((edge_type, forward), ()))]
+            if named:
+                parts.append(_name_neighbours(edge_type, schema.edges[edge_type], named, forward=forward))
+    return _join_parts(parts)
 
 
 def _own_texts(tables: GraphTables, node_type: str) -> pa.Array:
@@ -73,9 +95,14 @@ def _stripped(table: pa.Table, column: str) -> pa.Array:
     return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
 
 
-def _lead(edge_type: str, edge: EdgeType, *, forward: bool) -> str:
+def _name_neighbours(edge_type: str, edge: EdgeType, names: Sequence[str], *, forward: bool) -> str:
     words = edge.phrase or edge_type.replace("_", " ")
-    return words if forward or not edge.phrase else f"{words} of"
+    lead = words if forward or not edge.phrase else f"{words} of"
+    return f"{lead}: {'; '.join(names[:NEIGHBOURS_PER_EDGE])}"
+
+
+def _join_parts(parts: Sequence[str]) -> str | None:
+    return ". ".join(part.rstrip(".") for part in parts) or None
 
 
 def _neighbours(
@@ -93,6 +120,6 @@ def _neighbours(
     found = found.filter(wanted).sort_by([("row", "ascending"), ("id", "ascending")])
     rows, named = found["row"].to_pylist(), found["label"].to_pylist()
     return [
-        (row, [label for _, label in group][:NEIGHBOURS_PER_EDGE])
+        (row, [label for _, label in group])
         for row, group in groupby(zip(rows, named, strict=True), key=lambda pair: pair[0])
     ]

@@ -1,4 +1,4 @@
-"""Embedding by OpenVINO, an extra: faster than torch on CPUs without amx; only this module imports it."""
+"""Embedding by OpenVINO, an extra that is faster than torch on CPUs without amx; only this module imports it."""
 
 import importlib.util
 import logging
@@ -16,16 +16,16 @@ from kgrec.text.language_model import Embed, LanguageModel, Precision, quiet
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_GROUP = 64  # inputs that share a scale in int8: of fewer the sums are slower, of more they are less exact
-_VALUES = 2  # which input of attention the values are
-_LEAST = np.float32(1e-6)  # of what is divided by
+_GROUP = 64  # inputs that share a scale in int8: smaller groups are slower, larger ones less exact
+_VALUES = 2  # the place of the values among the inputs of attention
+_LEAST = np.float32(1e-6)  # the least divisor
 
 
 def find_openvino(device: str) -> None:
-    """Checks that OpenVINO is installed and that the device is one it is for.
+    """Checks that OpenVINO is installed and that the device is a CPU.
 
     Raises:
-        TextError: it is not.
+        TextError: OpenVINO is missing, or the device is another.
     """
     if importlib.util.find_spec("openvino") is None:
         raise TextError(
@@ -33,7 +33,7 @@ def find_openvino(device: str) -> None:
             "install it with: pip install 'kgrec[openvino]', or use the backend 'torch'"
         )
     if device != "cpu":
-        raise TextError(f"the backend 'openvino' is for CPUs, got the device {device!r}: use the backend 'torch'")
+        raise TextError(f"the backend 'openvino' needs a CPU, got the device {device!r}: use the backend 'torch'")
 
 
 def compile_model(
@@ -43,10 +43,10 @@ def compile_model(
 
     Args:
         model: the model, in fp32.
-        precision: what to compute in; "int8" is for the linear layers, which are most of the work.
-        bf16: whether the CPU computes in bf16 what int8 is not for.
-        streams: how many batches are worked at side by side.
-        probes: texts that tell how large a network's numbers get.
+        precision: of the computation; "int8" applies to the linear layers, which are most of the work.
+        bf16: whether everything but the linear layers is computed in bf16 when the precision is int8.
+        streams: how many batches are computed in parallel.
+        probes: texts to measure the range of the network's inputs on.
 
     Raises:
         TextError: the model cannot be compiled.
@@ -66,7 +66,7 @@ def compile_model(
     logging.getLogger("openvino").setLevel(logging.ERROR)
     try:
         with quiet(), warnings.catch_warnings(), torch.inference_mode():
-            warnings.simplefilter("ignore")  # of tracing: which branches depend on the shape
+            warnings.simplefilter("ignore")  # tracing warns of branches that depend on the shape
             network = Network().eval()
             graph = openvino.convert_model(network, example_input={"ids": ids, "mask": mask})
             if precision == "int8":
@@ -77,21 +77,21 @@ def compile_model(
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP if precision == "int8" else 0,
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "NUM_STREAMS": streams,
-            "ENABLE_CPU_PINNING": False,  # a thread that is tied to a core waits for whoever else is on it
+            "ENABLE_CPU_PINNING": False,  # a pinned thread waits for other work on its core
         }
         compiled = openvino.Core().compile_model(graph, "CPU", settings)
-    except Exception as error:  # whatever tracing or compiling an unknown architecture raises
+    except Exception as error:  # an unknown architecture can make this raise anything
         raise TextError(
             f"OpenVINO cannot compile the text encoder {model.name!r}: {type(error).__name__}: {str(error)[:300]}; "
             f"use the backend 'torch'"
         ) from error
 
-    idle: list[Any] = []  # requests keep the memory that they work in
+    idle: list[Any] = []  # requests are reused with their memory
 
     def embed(ids: "Tensor", mask: "Tensor") -> NDArray[np.float32]:
         try:
             request = idle.pop()
-        except IndexError:  # every one is at work
+        except IndexError:  # all are in use
             request = compiled.create_infer_request()
         vectors: NDArray[np.float32] = request.infer([ids.numpy(), mask.numpy()])[0].copy()
         idle.append(request)
@@ -103,7 +103,7 @@ def compile_model(
 def _measure_inputs(
     network: "nn.Module", model: LanguageModel, probes: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """How large each input of each linear layer gets, by the name that OpenVINO gives the layer: (n_in,) each."""
+    """The largest absolute value of each input of each linear layer: (n_in,) by OpenVINO's name of the layer."""
     import torch
 
     largest: dict[str, NDArray[np.float32]] = {}
@@ -127,16 +127,16 @@ def _measure_inputs(
 
 
 def _round_weights(graph: Any, largest: Mapping[str, NDArray[np.float32]]) -> None:
-    """Rounds the weights of linear layers to 8 bits; then OpenVINO rounds what they multiply too, as it comes.
+    """Rounds the weights of linear layers to 8 bits; OpenVINO then rounds their inputs at run time.
 
-    Each group of inputs has a scale and a zero point of its own. Where a layer is wider than its input, inputs that get
-    far larger than others of their group are divided by what their weights are multiplied with (SmoothQuant, Xiao et
-    al. 2023). What attention takes the mean of stays exact: no softmax softens what would be rounded off there, and it
-    costs as much of the cosine as all the rest.
+    Each group of inputs has its own scale and zero point. Where a layer is wider than its input, inputs that are far
+    larger than others of their group are divided by a factor, and their weights multiplied by it (SmoothQuant, Xiao et
+    al. 2023). The values of attention stay exact: no softmax dampens their rounding error, which would cost as much of
+    the cosine as all other layers together.
 
     Args:
         graph: changed in place.
-        largest: of `_measure_inputs`.
+        largest: from `_measure_inputs`.
     """
     from openvino import opset13 as ops
 
@@ -167,7 +167,7 @@ def _round_weights(graph: Any, largest: Mapping[str, NDArray[np.float32]]) -> No
 
 
 def _find_linear(node: Any) -> Any:
-    """The product that a tensor comes from, behind what only adds to it or moves it."""
+    """Follows a tensor back to the matrix product that it comes from."""
     while node.get_type_name() != "MatMul" and node.get_input_size():
         node = node.input_value(0).get_node()
     return node

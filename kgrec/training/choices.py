@@ -1,4 +1,4 @@
-"""What training chose, and what it saw; kept in the bundle."""
+"""The choices of training and the figures that they were made by; stored in the bundle."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from kgrec.training.vectors import VectorSettings
 
 @dataclass(frozen=True)
 class Choices:
-    """What validation chose, and what it saw.
+    """The choices of validation.
 
     Attributes:
-        vectors: of the backbone and the prior.
-        quality: setting -> the objective that it reached, for all that was tried.
-        verdicts: for each number of likes, what was chosen beside the best baseline.
+        vectors: the settings of the backbone and the prior.
+        quality: setting -> the objective that it reached, for all that were tried.
+        verdicts: for each question, the objective of the chosen weights beside that of the best baseline.
     """
 
     vectors: VectorSettings

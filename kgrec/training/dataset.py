@@ -1,4 +1,4 @@
-"""From a catalogue's tables to the heterograph that a model is trained on: texts encoded, rows named."""
+"""From a catalogue's tables to the heterograph that a model is trained on, with its texts encoded."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ class CatalogueGraph:
     Attributes:
         schema: the catalogue's schema.
         data: the graph; `x` float32 text vectors and `has_text` bool for the node types that have texts, vector columns
-            as `to_hetero` has them, interactions with `weight` and `time` where the schema names them.
+            as `to_hetero` makes them, interactions with `weight` and `time` where the schema names them.
         ids: node type -> its ids and their rows, sorted by id.
         names: node type -> a name for people, or None, per row.
         encoder_name: the encoder of the texts.
@@ -50,10 +50,10 @@ def build_graph(
 
     Args:
         tables: the catalogue, in any order.
-        encoder: of the texts.
-        cache_dir: where vectors of texts seen before are kept.
+        encoder: encodes the texts.
+        cache_dir: where text vectors are cached.
         upto: leaves out the interactions after this time, UTC seconds.
-        on_texts: called with (texts encoded so far, texts to encode).
+        on_texts: called with (texts encoded so far, texts in total).
     """
     tables = sort_tables(tables)
     schema = tables.schema
@@ -66,7 +66,7 @@ def build_graph(
     for node_type, mask in known.items():
         end = start + int(mask.sum())
         if end > start:
-            # A node of which nothing is known gets the mean, and a mask that says so: it is read as missing.
+            # A node without a text gets the mean vector; `has_text` marks it as missing.
             x = np.tile(vectors[start:end].mean(axis=0), (len(mask), 1))
             x[mask] = vectors[start:end]
             features[node_type] = x
@@ -79,7 +79,7 @@ def build_graph(
 
 
 def read_names(tables: GraphTables) -> dict[str, list[str | None]]:
-    """Node type -> a name for people, or None, per row."""
+    """Reads node type -> a name for people, or None, per row."""
     return {
         node_type: table[node.name].to_pylist()
         if (node := tables.schema.nodes[node_type]).name
@@ -89,11 +89,11 @@ def read_names(tables: GraphTables) -> dict[str, list[str | None]]:
 
 
 def hash_contents(tables: GraphTables, item_texts: Sequence[str | None]) -> dict[str, NDArray[np.int64]]:
-    """Hashes what the model reads of each node, so that a later comparison tells which nodes changed.
+    """Hashes what the model reads of each node, so that a later comparison finds the nodes that changed.
 
-    That is a node's name, its own text columns and its vectors; of an item, its name, its vectors and the text that
-    the encoder reads, since an item without a text is told from its neighbours. Users are left out: nothing is read of
-    them but what they like.
+    Of a node, these are its name, its own text columns and its vectors; of an item, its name, its vectors and the text
+    that the encoder reads, since an item without a text is described by its neighbours. Users are left out: the model
+    reads only their likes.
 
     Args:
         tables: the catalogue.

@@ -1,4 +1,4 @@
-"""Chooses the gate: weights for each number of likes, where cold items stand among all, and those of a sentence."""
+"""Chooses the gate: weights for each number of likes and for sentences, and the level of cold items among all."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,20 +19,20 @@ from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
 from kgrec.training.questions import MOST_USERS, Judged, Question, ask, compare, draw_users, join, select_users
 from kgrec.training.selection import Verdict, Weights, choose_weights, is_clear, race
 
-_MANY = 21  # supports from here on are gated as known users are
-_OUT_OF_SIGHT = 10.0  # deviations: items without likes are not shown to users without likes
-_SHIFT, _SPREAD, _DISLIKE = -1.0, 0.5, 0.3  # of cold items, where too few can be asked and there are many likes
+_MANY = 21  # likes from which the last bucket begins
+_OUT_OF_SIGHT = 10.0  # deviations below the others: items without likes are not shown to users without likes
+_SHIFT, _SPREAD, _DISLIKE = -1.0, 0.5, 0.3  # of cold items, for catalogues with many likes but too few questions
 _SHIFTS, _SPREADS = (-1.5, -1.0, -0.5, -0.25, 0.0, 0.5, 1.0), (0.4, 0.5, 0.7, 1.0, 1.4)
 _DISLIKES = (0.0, 0.15, 0.3, 0.6, 1.0)
-_NEW_ITEMS = 0.1  # share of the items that are held out in a question over all items, at most
+_NEW_ITEMS = 0.1  # the largest share of items that are held out in a question over all items
 _ROOM_FOR_COLD = 0.015  # share of the objective on the other items that may be given up to show cold ones
 _ENOUGH_USERS = 100
-_ENOUGH_FOR_CAP = 5  # users, of fewer the mean says nothing, and popularity is left out
-_MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question that say how far texts and links are trusted
-_FULL_TRUST, _FULL_SHARE = 0.1, 0.4  # deviations, and the share of what likes say, at which trust is full
-_LEAST_TRUST = 0.02  # what likes do not tell apart texts and links do
+_ENOUGH_FOR_CAP = 5  # users; with fewer their mean is noise, and popularity is left out
+_MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question for measuring the trust in texts and links
+_FULL_TRUST, _FULL_SHARE = 0.1, 0.4  # full trust: a gain in deviations, or relative to the gain by likes
+_LEAST_TRUST = 0.02  # texts and links still order items that likes leave equal
 _ENOUGH_FOR_FEW, _ENOUGH_FOR_MANY = 40.0, 5.0  # likes of an item that count as much as its texts and links
-_ENOUGH_IN_ALL = 1000.0  # likes; of fewer, texts and links know more
+_ENOUGH_IN_ALL = 1000.0  # likes; with fewer, texts and links know more
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ def choose_gate(
 
     Args:
         model: its own gate is not read.
-        slices: the questions, named as `kgrec.questions.splits.Split` names them.
+        slices: the questions, named as in `kgrec.questions.splits.Split`.
         config: how popular a first list may be.
-        sizes: the support sizes that are asked about.
+        sizes: the support sizes of the questions.
         k: length of a list.
         rng: draws users.
-        n_likes: (n_items,): how many users like each item, held out or not.
+        n_likes: (n_items,): the number of likes of each item, held out or not.
 
     Returns:
-        The gate, and what was found for each bucket.
+        The gate, and a verdict for each question.
     """
     starts = bucket_starts(sizes, _MANY)
     shown = [*sorted({0, *sizes}), None]
@@ -103,12 +103,12 @@ def choose_gate(
 
 
 def _trust_in_knowledge(model: Model, slices: Mapping[str, Slice], rng: np.random.Generator) -> float:
-    """How far texts and links are to be trusted, up to 1: by how much more they speak for what users like.
+    """How far to trust texts and links, up to 1: by how much they prefer the items that users like.
 
-    That is the difference between what a user's own support and what somebody else's says of the items asked for, in
-    deviations: the mean over users less two standard errors, beside that of the likes alone, by the backbone. It needs
-    far fewer users than the quality of lists does. Where nobody can be asked texts and links are trusted: there is
-    little else.
+    The measure is the difference, in deviations, between the scores of the wanted items by the user's own support and
+    by another user's: the mean over users less two standard errors, relative to the same by likes alone, from the
+    backbone. It needs far fewer users than the quality of lists does. Without questions texts and links are trusted:
+    there is little else.
     """
     asked = [
         draw_users(slice_, rng, _MOST_TRUSTED)
@@ -117,35 +117,37 @@ def _trust_in_knowledge(model: Model, slices: Mapping[str, Slice], rng: np.rando
     ]
     of_knowledge = [component for component in model.components if component.weights.knows]
     known = np.concatenate(
-        [np.zeros(0), *(_speak_for(model, one, slice_, rng) for one in of_knowledge for slice_ in asked)]
+        [np.zeros(0), *(_measure_preference(model, one, slice_, rng) for one in of_knowledge for slice_ in asked)]
     )
     if len(known) < _LEAST_TRUSTED:
         return 1.0
-    by_likes = np.concatenate([_speak_for(model, model.backbone, slice_, rng) for slice_ in asked])
+    by_likes = np.concatenate([_measure_preference(model, model.backbone, slice_, rng) for slice_ in asked])
     sure = float(known.mean()) - 2 * float(known.std()) / np.sqrt(len(known))
     return float(np.clip(sure / max(_FULL_TRUST, _FULL_SHARE * float(by_likes.mean())), _LEAST_TRUST, 1))
 
 
-def _speak_for(model: Model, component: Component, slice_: Slice, rng: np.random.Generator) -> NDArray[np.float64]:
-    """By how much more a component speaks for a user's items by their own support than by somebody else's, each.
+def _measure_preference(
+    model: Model, component: Component, slice_: Slice, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Each user's mean score of wanted items by their own support, less that by another user's support, (n,).
 
-    An item that the other user likes is left out: it would speak for itself.
+    Items that the other user likes are left out: they would score high by themselves.
     """
     n_users = slice_.support.shape[0]
     if n_users < 2:  # noqa: PLR2004
         return np.zeros(0)
     order = rng.permutation(n_users)
     others = np.empty(n_users, np.int64)
-    others[order] = np.roll(order, 1)  # users who stand side by side may be alike
+    others[order] = np.roll(order, 1)  # neighbouring rows may be similar users
     part = model.part(component, Support(slice_.support))
     mean, unit = part.warm
     wanted = slice_.relevant - slice_.relevant.multiply(slice_.support[others])
     wanted.eliminate_zeros()
     pairs = csr_array(wanted).tocoo()
     owner, item = (torch.from_numpy(np.asarray(side, np.int64)) for side in (pairs.row, pairs.col))
-    said = part.users * unit[:, None]
+    scaled = part.users * unit[:, None]
     whose = torch.from_numpy(others)[owner]
-    own, other = ((said[who] * component.items[item]).sum(dim=1) - (mean * unit)[who] for who in (owner, whose))
+    own, other = ((scaled[who] * component.items[item]).sum(dim=1) - (mean * unit)[who] for who in (owner, whose))
     sums = np.bincount(pairs.row, (own - other).double().numpy(), n_users)
     counts = np.bincount(pairs.row, minlength=n_users)
     found: NDArray[np.float64] = sums[counts > 0] / counts[counts > 0]
@@ -153,16 +155,14 @@ def _speak_for(model: Model, component: Component, slice_: Slice, rng: np.random
 
 
 def _scarcity(model: Model, enough: float) -> float:
-    """How few likes an item has on average, 0 to 1: 0.5 where it has `enough`; up to three times as much where there
-    are few likes at all.
-    """
+    """How few likes an item has on average: 0.5 at `enough`, times up to 3 if there are few likes in all."""
     n_likes = model.n_likes.numpy()
     density = float(n_likes.sum()) / max(int((n_likes > 0).sum()), 1)
     return enough / (enough + density) * (1 + 2 * _lack_of_likes(model))
 
 
 def _lack_of_likes(model: Model) -> float:
-    """How little there is to learn from, 0 to 1."""
+    """How few likes there are to learn from, 0 to 1."""
     return _ENOUGH_IN_ALL / (_ENOUGH_IN_ALL + float(model.n_likes.sum()))
 
 
@@ -237,7 +237,7 @@ def _choose_bucket(
 def _asked(
     slices: Mapping[str, Slice], known: str, new: str, start: int, end: int | None, rng: np.random.Generator
 ) -> Slice | None:
-    """New users who show so many likes, and about as many known users with so many: both are to be served well."""
+    """New users with supports of a bucket's sizes, and about as many known users with them: both count."""
     of_known = slices.get(known)
     if of_known is not None:
         sizes, wanted = np.diff(of_known.support.indptr), np.diff(of_known.relevant.indptr) > 0
@@ -253,10 +253,10 @@ def _asked(
 def _thin_held_out(
     slice_: Slice | None, model: Model, n_likes: NDArray[np.int64], rng: np.random.Generator
 ) -> dict[str, Slice]:
-    """The question over all items, under its name, with few enough held-out items among them.
+    """The question over all items, under its name, with a bounded number of held-out items among them.
 
-    In a small catalogue many items are held out, so that enough can be asked for. Among all items they would be far
-    more worth showing than new items are.
+    In a small catalogue many items are held out to have enough questions. Among all items they would be far more
+    valuable to show than new items are.
     """
     if slice_ is None:
         return {}
@@ -273,18 +273,18 @@ def _thin_held_out(
 
 
 def _weighing(model: Model, bucket: _Bucket) -> list[str]:
-    """The names of the components that have any weight."""
+    """The names of the components with a weight."""
     used = (bucket.warm != 0) | (bucket.cold != 0)
     return [name for name, is_used in zip(model.names, used, strict=True) if is_used]
 
 
 def _usually_together(n_components: int) -> NDArray[np.float64]:
-    """What components have in common where nobody can be asked."""
+    """The usual correlations of components, for want of questions."""
     return 0.5 * np.eye(n_components) + 0.5
 
 
 def _normalise(weights: Weights, together: NDArray[np.float64]) -> Weights:
-    """Weights by which the blend has a deviation of 1."""
+    """Scales weights so that the blend has a deviation of 1."""
     variance = float(weights @ together @ weights)
     return weights / np.sqrt(variance) if variance > 0 else weights
 
@@ -300,9 +300,9 @@ def _level(
     rng: np.random.Generator,
     verdicts: list[Verdict],
 ) -> _Bucket:
-    """Gives cold items the spread and the level among all items that show the most of those that users like.
+    """Gives cold items the spread and the level among all items that show the most wanted ones.
 
-    It may cost little of the quality on the other items, or more where the quality over all items clearly gains.
+    The quality on the other items may drop a little, or more if the quality over all items clearly gains.
     """
     asked = _asked(slices, "overall", "", start, end, rng) if start else None
     if asked is None or len(asked.support.indptr) <= _ENOUGH_USERS or not bool(model.cold.any()):
@@ -337,7 +337,7 @@ def _choose_dislike(
     rng: np.random.Generator,
     verdicts: list[Verdict],
 ) -> float:
-    """How much it counts against an item that people met it without liking it."""
+    """Chooses the weight against items that users met without liking them."""
     met = model.cold & (model.n_disliked > 0)
     asked = _asked(slices, "overall", "", starts[-1], None, rng)
     if asked is None or len(asked.support.indptr) <= _ENOUGH_USERS or not bool(met.any()):
@@ -375,8 +375,8 @@ def _choose_sentence(
 
 
 def _keep_fitting(model: Model, slice_: Slice) -> tuple[Slice, NDArray[np.float32]] | None:
-    """Turns questions with one like into questions with a sentence: the like's text is the sentence, the answers are
-    the user's other likes that fit it.
+    """Turns questions with one like into questions with a sentence, the text of the like; wanted are the user's other
+    likes that fit it.
     """
     text = model.text.numpy()
     has_text: NDArray[np.bool_] = np.asarray(text.any(axis=1))

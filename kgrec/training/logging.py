@@ -1,5 +1,6 @@
-"""What a training run reports of itself: losses, qualities on validation, what its stages took."""
+"""What a training run reports: its stages and their times, losses, validation scores; to listeners and log files."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from kgrec.config import AdaptConfig, TrainConfig
 from kgrec.errors import RequestError
 
 OnMetric = Callable[[str, float, int], None]  # called with (name, value, step)
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -17,29 +19,37 @@ def time_stages(
     on_metric: OnMetric | None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Callable[[str], None]]:
-    """Gives what is to be told of each stage; a stage ends where the next begins, or with the block.
+    """Times and logs stages; a stage ends where the next begins, or with the block.
 
     Args:
-        on_stage: called with each stage.
+        on_stage: called with each stage as it begins.
         on_metric: called with ("seconds/<stage>", how long it took, its number from 0).
         clock: seconds.
+
+    Yields:
+        What to call with each stage as it begins.
     """
     n_stages, stage, started = 0, "", 0.0
 
     def end() -> None:
         nonlocal n_stages
-        if stage and on_metric is not None:
-            on_metric(f"seconds/{stage}", clock() - started, n_stages)
-            n_stages += 1
+        if not stage:
+            return
+        seconds = clock() - started
+        _log.debug("%s: %.2f s", stage, seconds)
+        if on_metric is not None:
+            on_metric(f"seconds/{stage}", seconds, n_stages)
+        n_stages += 1
 
-    def tell(name: str) -> None:
+    def begin(name: str) -> None:
         nonlocal stage, started
         end()
         stage, started = name, clock()
+        _log.info("%s", name)
         if on_stage is not None:
             on_stage(name)
 
-    yield tell
+    yield begin
     end()
 
 
@@ -47,24 +57,27 @@ def time_stages(
 def log_run(
     config: TrainConfig | AdaptConfig, log_dir: Path | None = None, wandb_project: str | None = None
 ) -> Iterator[OnMetric | None]:
-    """Gives what is to be told of each number, None where nobody listens; what was told is written when the block ends.
+    """Writes the metrics of a run to TensorBoard and to Weights & Biases.
 
     Args:
-        config: of the run, which is logged beside its numbers.
-        log_dir: the folder of TensorBoard's event file, one for each run.
-        wandb_project: the project in Weights & Biases.
+        config: the run's settings, written with its metrics.
+        log_dir: the folder for TensorBoard's event file, a new one for each run; None: no TensorBoard.
+        wandb_project: the project in Weights & Biases; None: no Weights & Biases.
+
+    Yields:
+        What to call with each metric; None where both are off.
 
     Raises:
-        RequestError: the package that is needed is not installed.
+        RequestError: the package for it is not installed.
     """
     with _log_to_tensorboard(config, log_dir) as to_tensorboard, _log_to_wandb(config, wandb_project) as to_wandb:
         listeners = [listener for listener in (to_tensorboard, to_wandb) if listener is not None]
 
-        def tell(name: str, value: float, step: int) -> None:
+        def report(name: str, value: float, step: int) -> None:
             for listener in listeners:
                 listener(name, value, step)
 
-        yield tell if listeners else None
+        yield report if listeners else None
 
 
 @contextmanager

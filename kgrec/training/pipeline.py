@@ -1,10 +1,9 @@
-"""Trains a model: settings are chosen on likes held out inside the training data, then all is fitted to everything."""
+"""Trains a model: settings are chosen on likes held out from the training data, then all likes are fitted."""
 
 import ctypes
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -35,11 +34,11 @@ from kgrec.training.vectors import (
     finish_vectors,
 )
 
-_ENOUGH_COLD = 300  # users or items to ask about, where so many can be had
-_STEADY_LENGTH = 20  # of the lists that choices are made by: the longer they are, the less is chance
+_ENOUGH_COLD = 300  # users or items to hold out, if there are enough
+_STEADY_LENGTH = 20  # least length of the lists that choices are made by: longer ones are less noisy
 _NONE = np.zeros((1, 0), np.float32)
 _UNSET = Gate(np.zeros(1, np.int64), _NONE, _NONE, np.zeros(1, np.float32), 0.0, _NONE[0], _NONE[0], 0.0)
-_MOST_HELD = 0.25  # share of users or items that are held out to ask about, at most
+_MOST_HELD = 0.25  # the largest share of users or items to hold out
 
 
 def fit_model(
@@ -50,34 +49,32 @@ def fit_model(
     on_stage: Callable[[str], None] | None = None,
     on_metric: OnMetric | None = None,
     validation: Mapping[str, Slice] | None = None,
-    cache_dir: Path | None = None,
 ) -> tuple[Model, Choices]:
     """Trains a model on a heterograph's texts and links and on likes.
 
     Args:
         data: the heterograph; its interactions are not read, `likes` are.
         schema: the catalogue's schema.
-        likes: what to learn from.
+        likes: the likes to learn from.
         config: the settings, and those to choose from.
-        on_stage: called with what is being done, a line each.
-        on_metric: called with (name, value, step): the loss of the head's epochs, the quality of everything tried.
-        validation: the questions to choose by, where a validation part is given beside the likes, named as `Split`
-            names them; then everything is fitted to all likes once. None: likes are held out, and put back at the end.
-        cache_dir: where propagated features are kept; None: nowhere.
+        on_stage: called with the name of each stage when it begins.
+        on_metric: called with (name, value, step): the loss of the head's epochs, the quality of every setting.
+        validation: the questions to choose by, named as in `Split`, if a validation part is given beside the likes;
+            then everything is fitted to all likes once. None: likes are held out, and put back at the end.
 
     Returns:
-        The model and what was chosen on the way.
+        The model and the choices.
     """
-    validated, choices = choose_model(data, schema, likes, config, on_stage, on_metric, validation, cache_dir)
+    validated, choices = choose_model(data, schema, likes, config, on_stage, on_metric, validation)
     if validation is not None:
         return validated, choices
     if on_stage is not None:
         on_stage("fitting everything to all likes")
-    catalogue = _open(data, schema, config, cache_dir)
+    catalogue = _open(data, schema, config)
     names, gate = validated.names, validated.gate
     start = validated.backbone.items * (~validated.cold)[:, None]
     start_from = {one.name: one for one in validated.components if isinstance(one, FewShot)}
-    del validated  # a model and what it is drafted from take most of the memory
+    del validated  # the model and the drafts take most of the memory
     _return_memory()
     drafted = draft_vectors(catalogue, likes, choices.vectors, start=start)
     vectors, channels = finish_vectors(catalogue, drafted, choices.vectors), drafted.channels
@@ -96,12 +93,11 @@ def choose_model(
     on_stage: Callable[[str], None] | None = None,
     on_metric: OnMetric | None = None,
     validation: Mapping[str, Slice] | None = None,
-    cache_dir: Path | None = None,
 ) -> tuple[Model, Choices]:
     """Holds likes out for validation, trains on the rest and makes every choice; see `fit_model`.
 
     Returns:
-        The model of the likes that were not held out, and what was chosen.
+        The model of the likes that were not held out, and the choices.
     """
     say = on_stage or (lambda _: None)
     if validation is None:
@@ -111,7 +107,7 @@ def choose_model(
         no_item, no_user = np.zeros(likes.shape[1], np.bool_), np.zeros(likes.shape[0], np.bool_)
         split = Split(likes, dict(validation), no_item, no_user, by_time=False)
     rng = np.random.default_rng([config.seed, 1])
-    catalogue, quality = _open(data, schema, config, cache_dir), dict[str, float]()
+    catalogue, quality = _open(data, schema, config), dict[str, float]()
     warm, cold = (split.slices.get(name) for name in ("warm", "cold_items"))
     cold = cold or split.slices.get("cold_users_cold_items_k10")
     say("choosing the backbone")
@@ -149,19 +145,19 @@ def _hold_out(likes: Likes, config: TrainConfig) -> Split:
         }
     )
     split = split_likes(likes, held, np.random.default_rng(config.seed))
-    if not len(split.train):  # a handful of likes: nothing is left to validate on
+    if not len(split.train):  # too few likes to hold any out
         split = replace(split, train=likes, slices={})
     return split
 
 
 def _enough(share: float, n: int) -> float:
-    """The share, or a larger one where it would be too few of n."""
+    """The share, or a larger one if it is too few of n."""
     return max(share, min(_MOST_HELD, _ENOUGH_COLD / max(n, 1))) if share else share
 
 
-def _open(data: HeteroData, schema: CatalogueSchema, config: TrainConfig, cache_dir: Path | None) -> Catalogue:
+def _open(data: HeteroData, schema: CatalogueSchema, config: TrainConfig) -> Catalogue:
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Catalogue(data, schema, build_item_links(data, schema), config, device, cache_dir)
+    return Catalogue(data, schema, build_item_links(data, schema), config, device)
 
 
 def _assemble(
@@ -196,16 +192,16 @@ def _assemble(
 
 
 def _keep_components(model: Model, names: Sequence[str]) -> Model:
-    """The model with the components alone that the validated one has too, `names`, and the gate's weights for these."""
+    """The model with only the components of the validated model, `names`, and the gate's weights of these."""
     fitted = {component.name: component for component in model.components}
     places = [place for place, name in enumerate(names) if name in fitted]
     return replace(model, components=tuple(fitted[names[place]] for place in places), gate=model.gate.select(places))
 
 
 def _return_memory() -> None:
-    """Gives memory that is free back to the system, or what one stage has freed adds to the peak of the next.
+    """Returns freed memory to the system; else what one stage frees adds to the peak of the next.
 
-    The C library keeps it in between arrays that are still there; glibc alone can be told to look for it.
+    The C library keeps free memory between arrays that are in use; glibc has a call that returns it.
     """
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -1,4 +1,4 @@
-"""The questions that choices are made by: users of a slice, and what each component says of the items in question."""
+"""The questions that choices are made by: users of a slice, and each component's scores of the items."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,21 +16,21 @@ from kgrec.model.largest import find_largest
 from kgrec.model.model import Model
 from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
 
-MOST_USERS = 800  # of a question
+MOST_USERS = 800  # in a question
 _BLOCK_SCORES = 3_000_000
 _SHORTLIST = 80  # items from the top of each part, and half as many of the cold ones
-_LEAST_COMPARED = 30  # users: fewer agree by chance
+_LEAST_COMPARED = 30  # users; fewer may agree by chance
 _METRICS = ("recall", "ndcg", "stratified", "popular")
 
 
 @dataclass(frozen=True)
 class Judged:
-    """How good lists are, one number a user.
+    """The quality of lists, one number for each user.
 
     Attributes:
         recall, ndcg, stratified: (n_users,) float64, at the length of the lists; in the last a hit weighs its item's
             popularity^-.5 (Steck, "Item popularity and recommendation accuracy", 2011).
-        popular: (n_users,) float64: how many of the first 10 are among the 20 most liked.
+        popular: (n_users,) float64: how many of the first 10 items are among the 20 most liked.
     """
 
     recall: NDArray[np.float64]
@@ -45,10 +45,10 @@ class Judged:
 
 
 def compare(a: Judged, b: Judged) -> tuple[float, float]:
-    """By how much the objective of `a` is above that of `b`, and the standard error of that over the same users.
+    """The objective of `a` less that of `b`, and the standard error of the difference over the same users.
 
-    The error is that of the objective's linear terms (the delta method): of a user it counts a third of each metric's
-    difference relative to the metric's mean, times the objective.
+    The error is that of the objective's linear terms (the delta method): each user contributes a third of each
+    metric's difference relative to the metric's mean, times the objective.
     """
     n_users = len(a.recall)
     if n_users < _LEAST_COMPARED:
@@ -67,15 +67,15 @@ class Question:
     """Users of a slice, with the items that any component ranks high for them.
 
     Attributes:
-        parts: (n_components, n_users, n_short) float32: what each component says, centred and with a deviation of 1.
+        parts: (n_components, n_users, n_short) float32: each component's scores, centred and with a deviation of 1.
         cold: (n_users, n_short) bool: items without likes.
-        disliked: (n_users, n_short) float32: log1p of how many met an item without liking it, of cold items.
-        barred: (n_users, n_short) bool: what may not be recommended, or is there twice.
+        disliked: (n_users, n_short) float32: for cold items, log1p of how many users met one without liking it.
+        barred: (n_users, n_short) bool: items that may not be recommended, and repeated ones.
         relevant: (n_users, n_short) bool.
         weight: (n_users, n_short) float32: popularity^-.5.
         popular: (n_users, n_short) bool: among the most liked items.
-        n_relevant: (n_users,) float32, in the list or not.
-        total_weight: (n_users,) float32: the weights of all that is relevant.
+        n_relevant: (n_users,) float32: the number of relevant items, in the short list or not.
+        total_weight: (n_users,) float32: the sum of the weights of all relevant items.
         together: (n_components, n_components) float64: mean products of parts over the items with likes.
         cold_together: the same over cold items.
         k: length of a list.
@@ -96,11 +96,11 @@ class Question:
 
     @property
     def n_users(self) -> int:
-        """How many are asked."""
+        """The number of users."""
         return len(self.n_relevant)
 
     def judge(self, scores: Tensor) -> Judged:
-        """Judges the lists that scores (n_users, n_short) give."""
+        """Judges the lists ranked by scores, (n_users, n_short)."""
         allowed = scores.masked_fill(self.barred, -torch.inf)
         top = allowed.topk(min(self.k, scores.shape[1]), dim=1).indices
         found = torch.isfinite(allowed.gather(1, top))
@@ -133,7 +133,7 @@ def _combine(parts: Tensor, weights: NDArray[np.float64]) -> Tensor:
 
 
 def draw_users(slice_: Slice, rng: np.random.Generator, most: int = MOST_USERS) -> Slice:
-    """The slice with the rows alone of users that have something to find, some of them where they are many."""
+    """The slice of the users with relevant items, or of a sample of them if there are many."""
     users = np.flatnonzero(np.diff(slice_.relevant.indptr))
     if len(users) > most:
         users = np.sort(rng.choice(users, most, replace=False))
@@ -141,7 +141,7 @@ def draw_users(slice_: Slice, rng: np.random.Generator, most: int = MOST_USERS) 
 
 
 def select_users(slice_: Slice, rows: NDArray[np.int64]) -> Slice:
-    """The slice with some rows alone."""
+    """The slice of some rows."""
     left_out = None if slice_.left_out is None else slice_.left_out[rows]
     return replace(slice_, support=slice_.support[rows], relevant=slice_.relevant[rows], left_out=left_out)
 
@@ -170,19 +170,19 @@ def ask(
     popular: NDArray[np.bool_] | None = None,
     sentences: NDArray[np.float32] | None = None,
 ) -> Question:
-    """Lets each component of a model say what it thinks, and keeps the items that matter.
+    """Scores the items of a slice by each component of a model, and keeps those that any of them ranks high.
 
     Args:
         model: its gate is not read.
-        slice_: all of its rows are asked.
+        slice_: all of its rows are users of the question.
         k: length of a list.
-        usable: the names of the components that say something; the others' parts are 0.
+        usable: the names of the components that score; the others' parts are 0.
         popular: (n_items,) bool: the most liked items; None: of the likes that the model was trained on.
         sentences: (n_users, text_dim) unit vectors; None: users are known by their likes.
     """
     counts = model.n_likes.numpy()
     columns = np.arange(model.n_items) if slice_.candidates is None else np.flatnonzero(slice_.candidates)
-    columns = columns[np.argsort(counts[columns] == 0, kind="stable")]  # those without likes last, in one piece
+    columns = columns[np.argsort(counts[columns] == 0, kind="stable")]  # items without likes last, in one block
     n_warm = int(np.count_nonzero(counts[columns]))
     popular = find_popular(counts, POPULAR_ITEMS) if popular is None else popular
     weight = popularity_weights(counts).astype(np.float32)
@@ -200,14 +200,14 @@ def ask(
     n_components, n_users = len(model.components), slice_.support.shape[0]
     blocks: list[dict[str, Tensor]] = []
     sums = [np.zeros((n_components, n_components)) for _ in range(2)]
-    heard = torch.empty((len(places), min(_block_users(len(columns)), n_users), len(columns)))  # each block's in turn
+    buffer = torch.empty((len(places), min(_block_users(len(columns)), n_users), len(columns)))  # reused by all blocks
     for rows in _blocks(n_users, len(columns)):
         block = select_users(slice_, rows)
         if sentences is None:
             support = Support(block.support)
         else:
             support = model.hear(csr_array(block.support.shape, dtype=np.float32), sentences[rows])
-        parts = listen(model, support, usable, columns, factors, heard[:, : len(rows)])
+        parts = listen(model, support, usable, columns, factors, buffer[:, : len(rows)])
         for total, of_kind in zip(sums, (parts[..., :n_warm], parts[..., n_warm:]), strict=True):
             if places and of_kind.shape[2]:
                 by_user = of_kind.transpose(0, 1)
@@ -227,8 +227,8 @@ def ask(
             }
         )
     joined = {name: _join_blocks([block[name] for block in blocks], fill=name == "barred") for name in blocks[0]}
-    said = joined["parts"]
-    joined["parts"] = torch.zeros((n_components, *said.shape[1:])).index_copy_(0, torch.tensor(places).long(), said)
+    scored = joined["parts"]
+    joined["parts"] = torch.zeros((n_components, *scored.shape[1:])).index_copy_(0, torch.tensor(places).long(), scored)
     together, cold_together = (total / max(n_users, 1) for total in sums)
     return Question(**joined, together=together, cold_together=cold_together, k=min(k, model.n_items))
 
@@ -242,13 +242,13 @@ def listen(
     factors: Sequence[Tensor] | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """What each usable component says of some items, centred and brought to a deviation of 1.
+    """Scores items by each usable component, centred and with a deviation of 1.
 
     Args:
         model: its gate is not read.
         support: of n_users.
-        usable: the names of the components that say something.
-        columns: (n_columns,) int64: the items' rows; it is fastest where those without likes stand together.
+        usable: the names of the components that score.
+        columns: (n_columns,) int64: the items' rows; it is fastest if those without likes are adjacent.
         factors: each usable component's factors of these items, (n_columns, width); None: they are looked up.
         out: (n_usable, n_users, n_columns) float32 to write to; None: new memory.
 
@@ -275,7 +275,7 @@ def listen(
 
 
 def _join_blocks(blocks: Sequence[Tensor], *, fill: bool) -> Tensor:
-    """Those of several blocks of users in one, (..., n_users, n_short) or (n_users,); `fill` ends the shorter lists."""
+    """Joins blocks of users, (..., n_users, n_short) or (n_users,); `fill` pads shorter lists."""
     if blocks[0].ndim == 1:
         return torch.cat(list(blocks))
     width = max(block.shape[-1] for block in blocks)
@@ -312,21 +312,21 @@ def _blocks(n_users: int, n_items: int) -> Iterator[NDArray[np.int64]]:
 
 
 def _shorten(parts: Tensor, barred: Tensor, cold: Tensor) -> tuple[Tensor, Tensor]:
-    """The items from the top of each part, (n_users, n_short), and which of them are there twice.
+    """The items from the top of each part, (n_users, n_short), and which of them are repeated.
 
     Args:
-        parts: (n_parts, n_users, n_items) float32. What is barred is set to -inf meanwhile, which saves a copy.
+        parts: (n_parts, n_users, n_items) float32. Barred entries are -inf for a while, which saves a copy.
         barred: (n_users, n_items) bool.
-        cold: (n_items,) bool; it is fastest where the items without likes stand together.
+        cold: (n_items,) bool; it is fastest if the items without likes are adjacent.
     """
     n_items = parts.shape[2]
     kinds = [(torch.nonzero(kind).squeeze(1), most) for kind, most in ((~cold, _SHORTLIST), (cold, _SHORTLIST // 2))]
-    telling = [[part for part in parts if _tells(_columns(part, rows))] for rows, _ in kinds]
+    ranking = [[part for part in parts if _differs(_columns(part, rows))] for rows, _ in kinds]
     users, items = barred.nonzero(as_tuple=True)
     before = parts[:, users, items]
     parts[:, users, items] = -torch.inf
     tops = []
-    for (rows, most), of_kind in zip(kinds, telling, strict=True):
+    for (rows, most), of_kind in zip(kinds, ranking, strict=True):
         depth = min(most, len(rows))
         if not depth:
             continue
@@ -337,18 +337,18 @@ def _shorten(parts: Tensor, barred: Tensor, cold: Tensor) -> tuple[Tensor, Tenso
     index = torch.cat(tops, dim=1).sort(dim=1).values
     twice = torch.nn.functional.pad(index[:, 1:] == index[:, :-1], (1, 0))
     width = int((~twice).sum(dim=1).max()) if len(index) else 1
-    index = index.masked_fill(twice, n_items).sort(dim=1).values[:, :width]  # without what is there twice
+    index = index.masked_fill(twice, n_items).sort(dim=1).values[:, :width]  # without repeated items
     return index.masked_fill(index == n_items, 0), index == n_items
 
 
 def _columns(part: Tensor, rows: Tensor) -> Tensor:
-    """Some columns, ascending, of (n_users, n_items): a view where they stand together."""
+    """Some columns, ascending, of (n_users, n_items): a view if they are adjacent."""
     together = len(rows) and int(rows[-1] - rows[0]) == len(rows) - 1
     return part[:, int(rows[0]) : int(rows[-1]) + 1] if together else part[:, rows]
 
 
-def _tells(part: Tensor) -> bool:
-    """Whether anybody's scores, (n_users, n), differ."""
+def _differs(part: Tensor) -> bool:
+    """Whether the scores, (n_users, n), of any user differ."""
     if not part.numel():
         return False
     return bool((part[0] != part[0, 0]).any() or (part != part[:, :1]).any())

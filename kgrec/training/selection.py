@@ -1,4 +1,4 @@
-"""How a choice is made: it starts from a default, and leaves it where the difference is clearer than its error."""
+"""How a choice is made: it keeps a default unless another is better by clearly more than the error."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ _STEPS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # weights, in deviation
 _SHARES = (0.0, 0.35, 0.7, 1.0, 1.4, 2.0)  # of a default weight
 _FIRST_STEPS = (0.0, 0.2, 0.5)  # of a weight that is 0 by default
 _AGAINST = (-0.1, -0.2, -0.3, -0.4, -0.5, -0.6, -0.8, -1.0)  # of popularity, which may count against an item
-_LITTLE_AGAINST = 3  # of these are tried without need: more gain stratified recall, and lose the plain figures
-_CLEARLY = 2.0  # standard errors that a difference must exceed: many are tried, and the best of them is lucky
+_LITTLE_AGAINST = 3  # of these are always tried: more would gain stratified recall at the cost of recall and NDCG
+_CLEARLY = 2.0  # standard errors that a difference must exceed: the best of many trials is partly luck
 _ROUNDS = 2
 
 Weights = NDArray[np.float64]
@@ -22,16 +22,16 @@ Weights = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was chosen for one question, beside the best that is simpler.
+    """The choice for one question, beside the best baseline.
 
     Attributes:
-        title: what was asked, for people.
-        n_users: how many users.
-        worth: the objective that the choice reaches.
-        baseline: the best of the simple ones; None: there is none.
-        baseline_worth: the objective that it reaches.
-        error: standard error of the difference; None: too few are asked to know.
-        popular: of the first 10, how many are among the 20 most liked, the mean over users.
+        title: the question in words.
+        n_users: the number of users.
+        worth: the objective of the choice.
+        baseline: the best baseline; None: there is none.
+        baseline_worth: its objective.
+        error: standard error of the difference; None: there are too few users to estimate it.
+        popular: the mean number, over users, of the first 10 items that are among the 20 most liked.
     """
 
     title: str
@@ -44,7 +44,7 @@ class Verdict:
 
 
 def is_clear(difference: tuple[float, float]) -> bool:
-    """Whether (difference, standard error) says that the first is better."""
+    """Whether a (difference, standard error) is clearly above 0."""
     return difference[0] > _CLEARLY * difference[1]
 
 
@@ -65,13 +65,13 @@ def choose_weights(
         names: the components'.
         default: (n_components,) where to begin.
         usable: the components whose weights may change.
-        less_popular: (n_components,) weights to add, by and by, where too many popular items are shown; None: none.
-        most_popular: of the first 10, at most so many may be among the most liked, the mean over users; None: no
-            matter how many.
-        cold: whether all the items in question are cold.
+        less_popular: (n_components,) weights to add in steps while too many popular items are shown; None: none.
+        most_popular: the most items of the first 10 that may be among the most liked, as a mean over users; None: any
+            number.
+        cold: whether all items of the question are cold.
 
     Returns:
-        (n_components,) weights, and how they do.
+        (n_components,) weights, and the judgement of their lists.
     """
 
     def judge(weights: Weights) -> Judged:
@@ -113,9 +113,9 @@ def choose_weights(
 
 
 def _steps_from(default: float, *, popularity: bool) -> tuple[float, ...]:
-    """The weights that are tried of a component: none of them far above its default, which many catalogues bear out.
+    """The weights to try for a component, at most twice its default, which is good across catalogues.
 
-    That of popularity is never above it, and may be a little below 0.
+    Weights of popularity are at most the default, and may be a little below 0.
     """
     if popularity:
         return (*(share * default for share in _SHARES if share <= 1), *_AGAINST[:_LITTLE_AGAINST])
@@ -123,7 +123,7 @@ def _steps_from(default: float, *, popularity: bool) -> tuple[float, ...]:
 
 
 def _less_popular(default: Weights, added: Weights | None, popularity: int | None) -> Iterator[Weights]:
-    """Weights that show fewer and fewer popular items: without popularity, then with others added, then against it."""
+    """Weights that show fewer and fewer popular items: less popularity, then others added, then negative popularity."""
     if popularity is None:
         return
     without = default.copy()
@@ -146,17 +146,17 @@ def _less_popular(default: Weights, added: Weights | None, popularity: int | Non
 def race(
     question: Question, chosen: Judged, rivals: Mapping[str, Tensor], most_popular: float | None
 ) -> tuple[str | None, str, Judged | None, float]:
-    """Sets a choice against simpler ones.
+    """Compares a choice with baselines.
 
     Args:
         question: the users and items to judge on.
-        chosen: how the choice does.
+        chosen: the judgement of the choice.
         rivals: name -> scores (n_users, n_short).
-        most_popular: as in `choose_weights`; who shows more is out of the race.
+        most_popular: as in `choose_weights`; rivals that show more are left out.
 
     Returns:
-        The rival that is clearly better than the choice, or None; the best rival, how it does, and the standard error
-        of the difference.
+        The rival that is clearly better than the choice, or None; the best rival, its judgement, and the standard
+        error of the difference.
     """
     best_name, best, error = "", None, float("nan")
     for name, scores in rivals.items():
@@ -178,14 +178,14 @@ def choose_setting(
     quality: dict[str, float],
     title: str,
 ) -> float:
-    """Chooses one setting: the best of the others where it is clearly better than the default.
+    """Chooses one setting: the best of the others if it is clearly better than the default.
 
     Args:
-        default: what stays unless another is clearly better.
-        others: what else to try.
-        measure: how a value does, always on the same questions.
-        quality: gets what was tried, with its objective.
-        title: begins the names in `quality`.
+        default: the value to keep otherwise.
+        others: the values to try.
+        measure: judges a value, always on the same questions.
+        quality: gets the objective of each value.
+        title: prefix of the names in `quality`.
     """
     kept = measure(default)
     quality[f"{title}={default:g}"] = kept.objective

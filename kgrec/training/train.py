@@ -12,6 +12,7 @@ from kgrec.bundle import Bundle, Lineage, round_model
 from kgrec.config import TrainConfig
 from kgrec.graph.propagation import build_item_links, read_item_vectors
 from kgrec.questions.splits import read_likes
+from kgrec.text.adapter import load_adapter
 from kgrec.text.encoder import Encoder, OnTexts
 from kgrec.training.dataset import CatalogueGraph, build_graph
 from kgrec.training.logging import OnMetric, time_stages
@@ -34,20 +35,20 @@ def train_bundle(
     Args:
         tables: the catalogue.
         config: the settings.
-        encoder: of the texts.
-        cache_dir: where vectors of texts seen before and propagated features are kept.
+        encoder: encodes the texts.
+        cache_dir: where text vectors are cached.
         trained_at: UTC seconds, written into the bundle.
-        on_stage: called with what is being done, a line each.
-        on_metric: called with (name, value, step): losses, the quality of everything tried, what each stage took.
-        on_texts: called with (texts encoded so far, texts to encode).
+        on_stage: called with each stage as it begins.
+        on_metric: called with (name, value, step): losses, validation scores, the seconds of each stage.
+        on_texts: called with (texts encoded so far, texts in total).
 
     Raises:
         CatalogueError: the catalogue has no likes.
     """
-    with time_stages(on_stage, on_metric) as say:
-        say("encoding texts")
+    with time_stages(on_stage, on_metric) as begin:
+        begin("encoding texts")
         graph = build_graph(tables, encoder, cache_dir, on_texts=on_texts)
-        return fit_bundle(graph, config, trained_at, say, on_metric, cache_dir)
+        return fit_bundle(graph, config, trained_at, begin, on_metric)
 
 
 def fit_bundle(
@@ -56,13 +57,12 @@ def fit_bundle(
     trained_at: int,
     on_stage: Callable[[str], None] | None = None,
     on_metric: OnMetric | None = None,
-    cache_dir: Path | None = None,
 ) -> Bundle:
     """Trains on a heterograph; see `train_bundle`."""
     schema, data = graph.schema, graph.data
     likes = read_likes(data, schema)
-    model, choices = fit_model(data, schema, likes, config, on_stage, on_metric, cache_dir=cache_dir)
-    model = round_model(model)  # so that it answers as it will when it is read back
+    model, choices = fit_model(data, schema, likes, config, on_stage, on_metric)
+    model = round_model(model)  # so that it answers as it does after saving and loading
     cold = np.flatnonzero(model.cold.numpy())
     model = model.with_likes(cold, csr_array((len(cold), likes.shape[0]), dtype=np.float32), likes.to_matrix())
     links = build_item_links(data, schema)
@@ -90,4 +90,5 @@ def fit_bundle(
         trained_at=trained_at,
         lineage=Lineage.of(model),
         contents=graph.contents,
+        adapter=None if config.adapter is None else load_adapter(Path(config.adapter)),
     )

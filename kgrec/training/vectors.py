@@ -1,9 +1,8 @@
-"""The backbone's vectors and the prior: implicit ALS, and a ridge from what texts and links say to its space."""
+"""The backbone's vectors and the prior: implicit ALS, and a ridge from texts and links to its space."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -37,12 +36,12 @@ _MOST_DRAFT_LIKES = 600_000  # of users drawn, while settings are chosen
 
 @dataclass(frozen=True)
 class VectorSettings:
-    """What validation chose.
+    """The settings of the backbone and the prior.
 
     Attributes:
         alpha: weight of all pairs in the backbone.
         regularisation: factor of (n + alpha N) in its ridge.
-        prior: of the prior.
+        prior: the settings of the prior.
     """
 
     alpha: float
@@ -52,11 +51,11 @@ class VectorSettings:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What is read of a catalogue, whatever the likes.
+    """The inputs of training that do not depend on the likes.
 
     Attributes:
         data: the heterograph; schema: its schema; links: the items' links.
-        config: the settings; device: where to compute; cache_dir: where propagated features are kept, or None.
+        config: the settings; device: where to compute.
     """
 
     data: HeteroData
@@ -64,7 +63,6 @@ class Catalogue:
     links: ItemLinks
     config: TrainConfig
     device: str
-    cache_dir: Path | None
 
     @property
     def text(self) -> Tensor:
@@ -84,7 +82,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Drafted:
-    """The backbone's vectors, and what the prior's ridge reads."""
+    """The backbone's vectors, and the inputs of the prior's ridge."""
 
     items: NDArray[np.float32]
     users: NDArray[np.float32]
@@ -106,10 +104,10 @@ def choose_backbone(
     """Chooses the backbone's settings on drafts of it, one after the other.
 
     Args:
-        catalogue: see there.
-        likes: what may be learned from.
+        catalogue: texts, links and settings.
+        likes: the likes to learn from.
         warm: known users' questions; None: the defaults stay.
-        quality: gets what was tried.
+        quality: gets the objective of each setting.
     """
     config = catalogue.config.backbone
     chosen = default_settings(catalogue.config)
@@ -147,10 +145,10 @@ def draft_vectors(catalogue: Catalogue, likes: Likes, settings: VectorSettings, 
     """Fits the backbone, and propagates texts and links.
 
     Args:
-        catalogue: see there.
-        likes: what to learn from.
+        catalogue: texts, links and settings.
+        likes: the likes to learn from.
         settings: of the backbone.
-        start: (n_items, dim) vectors to go on from.
+        start: (n_items, dim) vectors to start from.
     """
     config = catalogue.config
     found = fit_ials(
@@ -163,7 +161,6 @@ def draft_vectors(catalogue: Catalogue, likes: Likes, settings: VectorSettings, 
     weights = (n_likes / (n_likes + config.prior.half_weight)).astype(np.float32)
     channels = propagate(
         catalogue.data, catalogue.schema, catalogue.links, n_likes > 0, items, weights, config.prior, config.seed,
-        catalogue.cache_dir,
     )  # fmt: skip
     network = None
     if config.prior.encoder == ELSA:
@@ -191,12 +188,12 @@ def choose_prior(
     """Chooses the prior's ridge, and how much each kind of channel counts, on cold items.
 
     Args:
-        catalogue: see there.
-        drafted: the backbone that it is a prior of.
+        catalogue: texts, links and settings.
+        drafted: the backbone that the prior is for.
         cold: questions about cold items, among cold items; None: the defaults stay.
         settings: of the backbone.
         counts: (n_items,) int64, training likes.
-        quality: gets what was tried.
+        quality: gets the objective of each setting.
     """
     kinds = sorted(set(drafted.problem.kinds.tolist()))
     chosen = replace(settings.prior, gates=dict.fromkeys(kinds, 1.0))
@@ -246,7 +243,7 @@ def _with_gate(settings: PriorSettings, kind: str, gate: float) -> PriorSettings
 
 
 def finish_vectors(catalogue: Catalogue, drafted: Drafted, settings: VectorSettings) -> LearnedVectors:
-    """Fits the prior to the backbone, and places every item by it."""
+    """Fits the prior to the backbone, and places every item."""
     problem, prior = drafted.problem, settings.prior
     placed, layer = problem.predict(prior), _fit_layer(catalogue, drafted, prior)
     if layer is not None:

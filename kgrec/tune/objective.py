@@ -1,8 +1,7 @@
-"""What tuning measures: the quality that a training's own validation finds, on one validation split after another."""
+"""What tuning maximises: the quality that the validation of a training reaches, on several validation splits."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -16,33 +15,30 @@ from kgrec.training.pipeline import choose_model
 from kgrec.tune.space import Setting
 
 
-def measure_split(
-    graph: CatalogueGraph, likes: Likes, config: TrainConfig, seed: int, cache_dir: Path | None = None
-) -> dict[str, float]:
-    """Trains on what one validation split leaves, and measures what it holds out.
+def measure_split(graph: CatalogueGraph, likes: Likes, config: TrainConfig, seed: int) -> dict[str, float]:
+    """Trains with one validation split and measures on its held-out likes.
 
     Args:
         graph: the catalogue.
         likes: all likes.
-        config: the settings; `validation` says what is held out.
-        seed: of the split, and of all else that is drawn.
-        cache_dir: where propagated features are kept; None: nowhere.
+        config: the settings; `validation` says how likes are held out.
+        seed: of the split and of the training.
 
     Returns:
         Validation slice -> the geometric mean of NDCG@20 and Recall@20 that the gate reached.
     """
     seeded = config.model_copy(update={"seed": seed})
-    _, choices = choose_model(graph.data, graph.schema, likes, seeded, cache_dir=cache_dir)
+    _, choices = choose_model(graph.data, graph.schema, likes, seeded)
     return choices.slice_quality
 
 
 def to_quality(slices: Mapping[str, float]) -> float:
-    """One number of a split: the plain mean over its slices."""
+    """The quality of a split: the mean over its slices."""
     return fmean(slices.values())
 
 
 def read_tunable_likes(graph: CatalogueGraph, config: TrainConfig) -> Likes:
-    """The likes of a catalogue, of which enough can be held out.
+    """Reads the likes of a catalogue, and checks that some can be held out.
 
     Raises:
         CatalogueError: there are none.
@@ -51,20 +47,20 @@ def read_tunable_likes(graph: CatalogueGraph, config: TrainConfig) -> Likes:
     likes = read_likes(graph.data, graph.schema)
     if not split_likes(likes, config.validation, np.random.default_rng(config.seed)).slices:
         raise RequestError(
-            f"nothing to tune on: of {len(likes):,} likes none could be held out whose user and item are known from "
-            f"the others; expected more likes, or larger shares to hold out than {config.validation}"
+            f"nothing to tune on: none of {len(likes):,} likes can be held out with a user and an item that other "
+            f"likes have; expected more likes, or larger shares to hold out than {config.validation}"
         )
     return likes
 
 
 def fingerprint(graph: CatalogueGraph, config: TrainConfig, space: Sequence[Setting], n_splits: int) -> dict[str, str]:
-    """What must be the same for qualities to be comparable, each part with a hash or a plain value.
+    """What must be equal for qualities to be comparable: each part with a hash or a plain value.
 
     Args:
         graph: the catalogue, its nodes, edges and texts.
-        config: the settings that are not tuned.
-        space: the settings that are, with their ranges.
-        n_splits: how many splits a quality is the mean of.
+        config: the settings to start from, with all that are not tuned.
+        space: the tuned settings, with their ranges.
+        n_splits: the number of splits behind a quality.
     """
     contents = hashlib.blake2b(digest_size=8)
     contents.update(f"{graph.encoder_name} {graph.encoder_revision}".encode())

@@ -1,4 +1,4 @@
-"""What is tuned: a table of the training's settings, each with the range that is searched."""
+"""The tuned settings of the training, each with its range."""
 
 import json
 import math
@@ -18,15 +18,15 @@ Value = float | int | bool | str
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting that is tuned; what kind of number it is, the configuration says.
+    """A tuned setting; its type is that of its field in `TrainConfig`.
 
     Attributes:
-        name: its path in `TrainConfig`. A field that holds several values, from which training chooses on validation,
-            is given a single one.
-        low, high: the range, both ends in it.
-        log: whether the range is searched by ratio.
-        step: of whole numbers, from `low` on.
-        choices: instead of a range.
+        name: its path in `TrainConfig`. A field with several values, from which training chooses on validation, gets a
+            single one.
+        low, high: the range, both included.
+        log: whether the range is searched on a log scale.
+        step: between whole numbers, from `low`.
+        choices: the values, instead of a range.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Setting:
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
     def near(self, config: TrainConfig) -> Value:
-        """The value in the range that is nearest to a configuration's; to the middle of several."""
+        """The value in the range nearest to that of a configuration, or to the middle of several values."""
         found = read_setting(config, self.name)
         values = list(found) if isinstance(found, tuple) else [found]
         if self.choices:
@@ -88,35 +88,35 @@ SPACE = (
     Setting("head.batch_size", 64, 512, log=True),
 )
 LEFT_OUT = {
-    "seed": "says which splits are drawn, not how good the model is",
+    "seed": "chooses the splits, not the quality of the model",
     "encoder": "texts are encoded once, before the first trial",
     "encoder_pooling": "texts are encoded once, before the first trial",
     "encoder_prefix": "texts are encoded once, before the first trial",
-    "encoder_backend": "changes nothing but the time",
+    "encoder_backend": "changes only the time",
     "adapter": "texts are encoded once, before the first trial",
-    "device": "changes nothing but the time",
-    "validation": "what settings are measured on must be the same for all",
-    "backbone.draft_dim": "of vectors that only choose settings, which tuning does itself",
-    "backbone.more_epochs": "of the last fit, which no trial makes",
-    "backbone.alphas": "tried beside the tuned one inside every training",
-    "backbone.regularisations": "tried beside the tuned one inside every training",
+    "device": "changes only the time",
+    "validation": "all trials must be measured on the same likes",
+    "backbone.draft_dim": "of draft vectors that only choose settings, which tuning does itself",
+    "backbone.more_epochs": "of the final fit, which no trial makes",
+    "backbone.alphas": "every training tries them next to the tuned value",
+    "backbone.regularisations": "every training tries them next to the tuned value",
     "item_item.exact_items": "a bound on time",
-    "item_item.nearest": "the more the better, and the slower",
-    "item_item.kept": "the more the better, and the larger",
-    "item_item.rank": "the more the better, and the larger",
-    "item_item.shrinkage": "of the item kNN, which counts little beside the others",
-    "content.kept": "the more the better, and the larger",
-    "gate.most_popular": "says how popular a first list may be, not how good it is",
-    "prior.regularisations": "tried beside the tuned one inside every training",
-    "list_length": "says what lists are asked for",
-    "content.nearest": "the more the better, and the slower",
-    "head.more_epochs": "of the last fit, which no trial makes",
-    "prior.encoder": "which of them is best is a table in docs/benchmarks.md, and message passing costs much",
+    "item_item.nearest": "more is better, and slower",
+    "item_item.kept": "more is better, and larger",
+    "item_item.rank": "more is better, and larger",
+    "item_item.shrinkage": "of the item kNN, which matters little",
+    "content.kept": "more is better, and larger",
+    "gate.most_popular": "limits the popularity of a first list, not its quality",
+    "prior.regularisations": "every training tries them next to the tuned value",
+    "list_length": "the list length of the metrics",
+    "content.nearest": "more is better, and slower",
+    "head.more_epochs": "of the final fit, which no trial makes",
+    "prior.encoder": "docs/benchmarks.md compares them; message passing is slow",
     "prior.network": "of message passing, which is off",
     "prior.gates": "searched for each channel inside every training",
-    "prior.hidden": "costs much, and did no better on MovieLens",
+    "prior.hidden": "slow, and no better on MovieLens",
     "prior.steps": "of the hidden layer, which is off",
-    "head.support_sizes": "says what kind of users count, not how well they are served",
+    "head.support_sizes": "says which users count, not how well they are served",
 }
 
 
@@ -131,10 +131,10 @@ def nearest_params(config: TrainConfig, space: Sequence[Setting]) -> dict[str, V
 
 
 def apply_params(config: TrainConfig, params: Mapping[str, Value]) -> TrainConfig:
-    """A configuration with other values; fractions are rounded to three digits, so that people can read them.
+    """A configuration with other values; fractions are rounded to three digits for readability.
 
     Args:
-        config: the settings that are not tuned.
+        config: the other settings.
         params: setting -> value.
     """
     settings = config.model_dump()
@@ -162,7 +162,7 @@ def find_field(name: str) -> FieldInfo:
     """The field of `TrainConfig` that a setting's path leads to.
 
     Raises:
-        KgrecError: there is none: it was renamed or removed, and the space is not up to date.
+        KgrecError: there is none; it was renamed or removed, and the space is outdated.
     """
     model: object = TrainConfig
     field: FieldInfo | None = None
@@ -202,7 +202,7 @@ def to_toml(config: TrainConfig) -> str:
 def _to_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_to_value, value))}]"
-    # JSON's numbers, booleans and escapes are TOML's; it leaves DEL alone, which TOML wants escaped
+    # JSON and TOML share numbers, booleans and escapes, but TOML wants DEL escaped
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 

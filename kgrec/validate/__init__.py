@@ -1,9 +1,9 @@
-"""What is wrong with a catalogue's data: `validate_store`, and the report of what it found."""
+"""Finds problems in a catalogue's data: `validate_store`, and the report of its findings."""
 
 from kgrec.validate.checks import validate_tables
 from kgrec.validate.findings import CHECKS, Example, Finding, Severity, Validation
-from kgrec.validate.report import print_validation, to_json
-from kgrec.validate.store import validate_store
+from kgrec.validate.stored_catalogue import validate_store
+from kgrec.validate.validation_report import print_validation, to_json
 
 __all__ = [
     "CHECKS",

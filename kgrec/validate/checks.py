@@ -1,6 +1,6 @@
 """The checks of a catalogue's data: what would hurt recommendations.
 
-All of it is computed on `GraphTables`, in time linear in the edges, so that it is the same for every store.
+They run on `GraphTables`, in time linear in the edges, and so are the same for every store.
 """
 
 from collections.abc import Iterator
@@ -14,30 +14,32 @@ from scipy.sparse.csgraph import connected_components
 from graph_schema import GraphTables
 from graph_schema.rejects import Fault, RejectLog
 from kgrec.validate.findings import AT_LOADING, CHECKS, Finding, Severity, Validation
-from kgrec.validate.graph import N_EXAMPLES, IndexedGraph, Rows, tell, to_date
-from kgrec.validate.leakage import find_co_leaks, find_leaks
-from kgrec.validate.queries import Words
+from kgrec.validate.indexed_graph import N_EXAMPLES, IndexedGraph, Rows, report_finding, to_date
+from kgrec.validate.leak_findings import find_co_leaks, find_leaks
+from kgrec.validate.queries import QueryDialect
 from kgrec.validate.rejected import find_rejected
 
-HUB_SHARE, HUB_ITEMS = 0.25, 100  # a hub is linked to more than this share of the items, and to at least so many
+HUB_SHARE, HUB_ITEMS = 0.25, 100  # a hub has more than this share of the items, and at least this many
 FAR_LEAST, FAR_SHARE, FAR_GAP_S = 100, 0.01, 30 * 86_400  # interactions, the share at either end, shortest gap
 YEAR_1990 = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp())
 TIMES = ("interactions_in_future", "interactions_before_1990", "interactions_far_off")
 
 
-def validate_tables(tables: GraphTables, words: Words, *, now: int, rejects: RejectLog | None = None) -> Validation:
+def validate_tables(
+    tables: GraphTables, dialect: QueryDialect, *, now: int, rejects: RejectLog | None = None
+) -> Validation:
     """Looks for what would hurt recommendations.
 
     Args:
         tables: the catalogue.
-        words: in which database's words queries are written.
-        now: UTC seconds; what is later is in the future.
-        rejects: of the staging that the tables went through; None where they were checked when they were loaded.
+        dialect: of the database, for the queries that findings show.
+        now: UTC seconds; later times are in the future.
+        rejects: the log of staging; None where the rows were checked when they were loaded.
     """
     if rejects is not None:
         keyless = {table for table, reason in rejects.counts if reason.fault == Fault.MISSING_KEY}
-        words = words.leaving_out(keyless)
-    graph = IndexedGraph(tables, words, now)
+        dialect = dialect.leaving_out(keyless)
+    graph = IndexedGraph(tables, dialect, now)
     found = [] if rejects is None else list(find_rejected(graph, rejects))
     for find in _FINDERS:
         found += find(graph)
@@ -65,7 +67,7 @@ def _find_without_text(graph: IndexedGraph) -> Iterator[Finding]:
     for column in columns:
         text = pc.utf8_trim_whitespace(pc.fill_null(table[column], ""))
         is_blank &= pc.equal(text, "").to_numpy()
-    query = graph.words.list_nodes(item_type, [graph.words.is_blank(item_type, column) for column in columns])
+    query = graph.dialect.list_nodes(item_type, [graph.dialect.is_blank(item_type, column) for column in columns])
     message = f"{item_type} nodes without text" + ("" if columns else ": the schema names no text column")
     yield from graph.find_nodes("items_without_text", item_type, np.flatnonzero(is_blank), query, message)
 
@@ -78,7 +80,7 @@ def _find_without_links(graph: IndexedGraph) -> Iterator[Finding]:
         if item_type in (edge.source, edge.target) and graph.schema.user_type not in (edge.source, edge.target)
     ]
     rows = np.flatnonzero(~graph.touched(item_type, relations))
-    query = graph.words.list_nodes(item_type, graph.words.is_without(item_type, relations))
+    query = graph.dialect.list_nodes(item_type, graph.dialect.is_without(item_type, relations))
     message = f"{item_type} nodes without links" + ("" if relations else ": the schema has no relation of them")
     yield from graph.find_nodes("items_without_links", item_type, rows, query, message)
 
@@ -90,7 +92,7 @@ def _find_without_interactions(graph: IndexedGraph) -> Iterator[Finding]:
         ("items_without_interactions", schema.item_type),
     ):
         rows = np.flatnonzero(~graph.touched(node_type, [schema.interaction.edge]))
-        query = graph.words.list_nodes(node_type, graph.words.is_without(node_type, [schema.interaction.edge]))
+        query = graph.dialect.list_nodes(node_type, graph.dialect.is_without(node_type, [schema.interaction.edge]))
         yield from graph.find_nodes(check, node_type, rows, query, f"{node_type} nodes without interactions")
 
 
@@ -98,7 +100,7 @@ def _find_no_likes(graph: IndexedGraph) -> Iterator[Finding]:
     chosen, table = graph.schema.interaction, graph.tables.interactions
     if chosen.weight is None or chosen.positive is None or graph.tables.likes.num_rows:
         return
-    query = graph.words.list_edges_by_value(chosen.edge, chosen.weight, f"number < {chosen.positive!r}")
+    query = graph.dialect.list_edges_by_value(chosen.edge, chosen.weight, f"number < {chosen.positive!r}")
     message = f"{chosen.edge} edges, none with a {chosen.weight} of {chosen.positive:g} or more"
     yield from graph.find_edges("no_likes", chosen.edge, np.arange(table.num_rows), query, message)
 
@@ -127,7 +129,7 @@ def _find_odd_times(graph: IndexedGraph) -> Iterator[Finding]:
             f"long after all others, which end {to_date(last)}",
         ),
     ):
-        query = graph.words.list_edges_by_value(chosen.edge, chosen.at, condition)
+        query = graph.dialect.list_edges_by_value(chosen.edge, chosen.at, condition)
         yield from graph.find_edges(
             check,
             chosen.edge,
@@ -139,10 +141,10 @@ def _find_odd_times(graph: IndexedGraph) -> Iterator[Finding]:
 
 
 def find_main_span(times: Rows) -> tuple[int, int]:
-    """The first and the last time of those that are not far from the rest.
+    """Finds the first and the last of the times that are not far from the rest.
 
-    Far are times at either end, at most 1% of all at each, that are parted from the rest by a gap without any time
-    which is longer than the middle 98% of all times take, and than 30 days. Of fewer than 100 times none is far.
+    Times at either end, at most 1% of all at each, are far if the gap between them and the rest is longer than 30 days
+    and longer than the span of the middle 98% of all times. Of fewer than 100 times none is far.
 
     Args:
         times: int64 (n,), UTC seconds.
@@ -163,7 +165,7 @@ def _find_self_loops(graph: IndexedGraph) -> Iterator[Finding]:
     for name, edge in graph.schema.edges.items():
         if edge.source == edge.target:
             source, target = graph.ends(name)
-            query = graph.words.list_self_loops(name)
+            query = graph.dialect.list_self_loops(name)
             message = f"{name} edges from a node to itself"
             yield from graph.find_edges("self_loops", name, np.flatnonzero(source == target), query, message)
 
@@ -195,8 +197,10 @@ def _find_hubs(graph: IndexedGraph) -> Iterator[Finding]:
         found = found[np.argsort(-counts[found], kind="stable")]
         examples = [graph.example(hub_type, int(row), f"{counts[row] / n_items:.0%}") for row in found[:N_EXAMPLES]]
         message = f"{hub_type} nodes with over {HUB_SHARE:.0%} of all {item_type} nodes ({name})"
-        query = graph.words.list_hubs(name, hub_is_source=hub_is_source, least=least)
-        yield from tell("hubs", name, message, len(found), graph.size(hub_type), f"{hub_type} nodes", examples, query)
+        query = graph.dialect.list_hubs(name, hub_is_source=hub_is_source, least=least)
+        yield from report_finding(
+            "hubs", name, message, len(found), graph.size(hub_type), f"{hub_type} nodes", examples, query
+        )
 
 
 def _find_orphans(graph: IndexedGraph) -> Iterator[Finding]:
@@ -204,14 +208,14 @@ def _find_orphans(graph: IndexedGraph) -> Iterator[Finding]:
     for node_type in schema.nodes:
         if node_type not in (schema.user_type, schema.item_type):
             rows = np.flatnonzero(~graph.touched(node_type, schema.edges))
-            query = graph.words.list_nodes(node_type, graph.words.is_without(node_type, schema.edges))
+            query = graph.dialect.list_nodes(node_type, graph.dialect.is_without(node_type, schema.edges))
             message = f"{node_type} nodes without any relationship"
             yield from graph.find_nodes("orphans", node_type, rows, query, message)
 
 
 def _find_parts(graph: IndexedGraph) -> Iterator[Finding]:
     schema = graph.schema
-    # items first, so that one of them stands for its part if there is any
+    # items first, so that an item is the example of a part that has one
     node_types = sorted(schema.nodes, key=lambda name: name != schema.item_type)
     starts = np.cumsum([0, *map(graph.size, node_types)])
     start = dict(zip(node_types, starts.tolist(), strict=False))
@@ -224,7 +228,7 @@ def _find_parts(graph: IndexedGraph) -> Iterator[Finding]:
     _, parts = connected_components(links, directed=False)
     sizes = np.bincount(parts)
     sizes[sizes.argmax()] = 0
-    others = np.flatnonzero(sizes > 1)  # a node by itself is told by other checks
+    others = np.flatnonzero(sizes > 1)  # other checks report single nodes
     if not len(others):
         return
     others = others[np.argsort(-sizes[others], kind="stable")]
@@ -233,10 +237,12 @@ def _find_parts(graph: IndexedGraph) -> Iterator[Finding]:
         node = int(np.argmax(parts == part))
         place = int(np.searchsorted(starts, node, side="right")) - 1
         examples.append(graph.example(node_types[place], node - int(starts[place]), f"a part of {sizes[part]:,} nodes"))
-    query = graph.words.show_surroundings(examples[0].nodes[0], schema.edges)
+    query = graph.dialect.show_surroundings(examples[0].nodes[0], schema.edges)
     apart = "a part that is" if len(others) == 1 else f"{len(others):,} parts that are"
     message = f"nodes in {apart} not connected to the largest"
-    yield from tell("disconnected_parts", None, message, sizes[others].sum(), n_nodes, "nodes", examples, query)
+    yield from report_finding(
+        "disconnected_parts", None, message, sizes[others].sum(), n_nodes, "nodes", examples, query
+    )
 
 
 _FINDERS = (

@@ -1,4 +1,4 @@
-"""What is looked for, what was found, and how bad it is."""
+"""The checks, their findings, and how bad a finding is."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ class Check:
     """What one kind of finding means.
 
     Attributes:
-        title: what is looked for.
+        title: what the check looks for.
         effect: what it does to recommendations.
         advice: what to do.
         error_from: the share from which a finding is an error; None: it never is.
-        warning_from: likewise, a warning; what is neither is a note.
+        warning_from: likewise, a warning; a finding that is neither is a note.
     """
 
     title: str
@@ -44,20 +44,20 @@ class Check:
 CHECKS: Mapping[str, Check] = {
     "missing_key": Check(
         "nodes without the key",
-        "They have no id to be recommended or asked by: kgrec leaves them and their edges out.",
+        "They have no id: kgrec leaves them and their edges out.",
         "Give each its key, or delete them; a uniqueness constraint keeps them findable.",
         error_from=0,
     ),
     "duplicate_key": Check(
         "nodes with a key that another node has",
-        "One of each is kept, the interactions of all come together under it, and the others' texts are lost.",
+        "One of each is kept. It gets the interactions of all of them; the texts of the others are lost.",
         "Merge them, then add a uniqueness constraint on the key.",
         error_from=0,
     ),
     "unfit_value": Check(
         "values that do not fit their declared type",
-        "A row with such a value is left out whole: a node with all its edges, an interaction with its like.",
-        "Mend the values, or declare the type that the schema's attribute really has.",
+        "The whole row is left out: a node with all its edges, an interaction with its like.",
+        "Correct the values, or declare the attribute's true type in the schema.",
         error_from=0.01,
         warning_from=0,
     ),
@@ -70,46 +70,46 @@ CHECKS: Mapping[str, Check] = {
     ),
     "lost_edges": Check(
         "edges with an end that is not among the nodes",
-        "They are left out, and what they said of the node at their other end with them.",
-        "Mend the nodes at their ends first: most are the edges of nodes that other findings here name.",
+        "They are left out, and the node at their other end loses what they say about it.",
+        "Correct the nodes at their ends first: most belong to nodes that other findings list.",
         error_from=0.01,
         warning_from=0,
     ),
     "no_likes": Check(
-        "interactions, none of which counts as a like",
-        "There is nothing to learn from: training refuses such a catalogue.",
+        "interactions of which none counts as a like",
+        "There is nothing to learn from, and training refuses such a catalogue.",
         "Lower positive under [interaction], or name the weight's true attribute.",
         error_from=0,
     ),
     "items_without_text": Check(
         "items without text",
-        "A new one among them cannot be placed by what it is about, and no sentence finds it.",
+        "A new item without text cannot be placed by what it is about, and no sentence finds it.",
         "Fill in the text, or name further text columns of the item in the schema.",
         warning_from=0.05,
     ),
     "items_without_links": Check(
         "items without links to entities",
-        "The graph says nothing of them: while they have few interactions they rest on their text alone, and no reason "
-        "can be given for them but likes.",
+        "The graph says nothing about them. With few interactions they rest on their text alone, and reasons for them "
+        "can name only likes.",
         "Link them to what they have in common with others (makers, people, categories).",
         warning_from=0.05,
     ),
     "users_without_interactions": Check(
         "users without interactions",
-        "They are given what is liked most until they have a first like; they cost nothing otherwise.",
-        "Nothing where they are new. Where they should have some, look for interactions on another label or key.",
+        "They get popular items until they have a first like, and do no other harm.",
+        "Nothing, if they are new. If they should have some, look for interactions on another label or key.",
         warning_from=0.5,
     ),
     "items_without_interactions": Check(
         "items without interactions",
         "They are recommended by their text and links alone; with neither they are never recommended.",
-        "Nothing where they are new and have text or links. Retired ones are better deleted than ranked.",
+        "Nothing, if they are new and have text or links. Delete items that are no longer offered.",
         warning_from=0.5,
     ),
     "interactions_in_future": Check(
         "interactions in the future",
-        "A split by time takes them for the latest likes and tests on them; the newest likes count as old beside them.",
-        "Mend the clock, the time zone or the unit that they were written with.",
+        "A split by time takes them for the latest likes and tests on them, and true new likes look old by comparison.",
+        "Correct the clock, the time zone or the unit that they were written with.",
         warning_from=0,
     ),
     "interactions_before_1990": Check(
@@ -121,12 +121,12 @@ CHECKS: Mapping[str, Check] = {
     "interactions_far_off": Check(
         "interactions far from all others in time",
         "Most often a default date, or an import from elsewhere; a split by time puts them together on one side.",
-        "See whether their times are meant.",
+        "Check whether these times are right.",
         warning_from=0,
     ),
     "self_loops": Check(
         "nodes linked to themselves",
-        "Such a link says nothing, and a node's own text counts twice in what is made of its neighbours.",
+        "Such a link carries no information, and the node's own text counts twice among its neighbours'.",
         "Delete these relationships.",
         warning_from=0,
     ),
@@ -138,24 +138,24 @@ CHECKS: Mapping[str, Check] = {
     ),
     "hubs": Check(
         "nodes linked to a large share of the items",
-        "To share one says nothing: it makes items alike that are not, and reasons that name it persuade nobody.",
-        "Where it is a default or a catch-all, delete it or split it; else leave it, kgrec weighs links by rarity.",
+        "Sharing one means nothing: it makes unlike items look alike, and a reason that names it convinces nobody.",
+        "If it is a default or a catch-all, delete it or split it. Otherwise leave it: kgrec weighs links by rarity.",
     ),
     "orphans": Check(
         "entities without any relationship",
-        "Nothing: no item is reached by them.",
+        "None: no item is linked to them.",
         "Delete them, or find out which links were lost.",
     ),
     "disconnected_parts": Check(
         "nodes in parts of the graph that are not connected to the largest",
-        "What is liked in one part says nothing of items in another: only text goes from one to the other.",
-        "See whether links between them were lost; parts that are catalogues of their own are better trained apart.",
+        "Likes in one part say nothing about items in another; only their texts can be compared.",
+        "Check whether links between them were lost. Train separate catalogues separately.",
         warning_from=0.05,
     ),
     "label_leakage": Check(
         "a relation between users and items that repeats the interaction",
-        "It tells the answer: likes held out for evaluation are still in the graph, so that every figure is too good, "
-        "and what the model learns from it is not there for a new user.",
+        "It leaks the answer: likes held out for evaluation are still in the graph, so every figure is too good, "
+        "and a new user lacks what the model learns from it.",
         "Leave the relation out of the schema, or make it part of the interaction.",
         error_from=0,
     ),
@@ -163,7 +163,7 @@ CHECKS: Mapping[str, Check] = {
         "a relation between items that repeats which items are interacted with together",
         "It was most likely computed from the interactions (also bought, similar): likes held out for evaluation are "
         "in it, and new items have none.",
-        "Leave it out of the schema, unless it is known to come from elsewhere.",
+        "Leave it out of the schema, unless you know that it comes from elsewhere.",
         warning_from=0,
     ),
 }  # fmt: skip
@@ -176,7 +176,7 @@ class Example:
 
     Attributes:
         nodes: the node, or the two ends of an edge; empty where a node has no id.
-        about: what else tells it apart: a name, a value, a time, a size.
+        about: what else identifies it: a name, a value, a time, a size.
     """
 
     nodes: tuple[NodeRef, ...]
@@ -196,7 +196,7 @@ class Finding:
         total: out of how many.
         of: what `total` counts.
         examples: at most three.
-        query: the Cypher that shows them all; None where Cypher cannot tell them.
+        query: the Cypher that lists them all; None where Cypher cannot express it.
     """
 
     check: str

@@ -1,38 +1,33 @@
-"""The Cypher that shows what a check found, for people to run and to change: one row per finding.
+"""The Cypher that lists what a check found, a row each, for people to run and to change.
 
-Names go in quoted and ids as literals, so nothing in a schema or in data can become Cypher. The text is for both
-databases: each clause here is one that both understand. What differs is in `Words`.
+Names are quoted and ids are literals, so nothing in a schema or in data can become Cypher. Both databases understand
+every clause here; `QueryDialect` has what differs between them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from graph_schema import SOURCE, CatalogueSchema, EdgeType, NodeType
-from graph_schema.catalogue import AttributeType
-from graph_schema.columns import FINER_THAN_SECONDS
 from kgrec.store.contract import NodeRef
+from kgrec.validate.value_conditions import bind_value
 
 _BLANK = r"'[\\s\\p{Z}]*'"
-_BOOLS = "['true', 't', 'yes', 'y', '1', '1.0', 'false', 'f', 'no', 'n', '0', '0.0']"
-IS_MISSING = r"(value IS NULL OR text =~ '[\\s\\p{Z}]*|(?i)nan')"  # what staging takes for no value
-_IS_INFINITE = r"(coalesce(abs(number), 0) = Infinity OR text =~ '(?i)[+-]?inf(inity)?')"
-_ISO_TIME = r"'\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\\d|3[01])([T ]\\d.*)?'"
 _ESCAPES = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def to_literal(text: str) -> str:
-    """A text as a Cypher string; what cannot be seen is written as its number."""
+    """A text as a Cypher string; characters that cannot be seen are written by their numbers."""
     return "'" + "".join(_ESCAPES.get(letter) or show_letter(letter) for letter in text) + "'"
 
 
 def show_letter(letter: str) -> str:
-    """A letter, or its number where it cannot be seen; those beyond four digits are harmless."""
+    """A character, or its number where it cannot be seen; those beyond four digits are harmless."""
     return letter if letter.isprintable() or ord(letter) > 0xFFFF else f"\\u{ord(letter):04x}"  # noqa: PLR2004
 
 
 @dataclass(frozen=True)
-class Words:
-    """A catalogue in the words of one database, all names quoted.
+class QueryDialect:
+    """The names of a catalogue in one database, quoted, and the queries made of them.
 
     Attributes:
         schema: the catalogue.
@@ -41,7 +36,7 @@ class Words:
         types: edge type -> relationship type.
         edge_columns: edge type -> attribute -> property.
         turned: the edge types whose relationships point from target to source.
-        is_foreign: the graph was not written by kgrec: values may be of other types than the schema's, keys integers.
+        is_foreign: kgrec did not write the graph: values may be of other types than the schema's, keys integers.
         keyless: node types with nodes that have no key, which the other checks leave out.
     """
 
@@ -55,8 +50,8 @@ class Words:
     keyless: frozenset[str] = frozenset()
 
     @classmethod
-    def of_neo4j(cls, schema: CatalogueSchema, *, is_foreign: bool = False) -> "Words":
-        """The words of Neo4j."""
+    def of_neo4j(cls, schema: CatalogueSchema, *, is_foreign: bool = False) -> "QueryDialect":
+        """The dialect of Neo4j."""
         from kgrec.store.neo4j.connection import quote
 
         return cls(
@@ -70,10 +65,10 @@ class Words:
         )
 
     @classmethod
-    def of_ladybug(cls, schema: CatalogueSchema) -> "Words":
-        """The words of the embedded database."""
+    def of_ladybug(cls, schema: CatalogueSchema) -> "QueryDialect":
+        """The dialect of the embedded database."""
         from kgrec.store.ladybug import META
-        from kgrec.store.layout import lay_out
+        from kgrec.store.ladybug_layout import lay_out
 
         layout = lay_out(schema, taken=[META])
         return cls(
@@ -90,8 +85,8 @@ class Words:
             },
         )
 
-    def leaving_out(self, keyless: Iterable[str]) -> "Words":
-        """The same words for a graph in which some node types have nodes without a key."""
+    def leaving_out(self, keyless: Iterable[str]) -> "QueryDialect":
+        """The same dialect for a graph in which some node types have nodes without a key."""
         return replace(self, keyless=frozenset(keyless))
 
     # -- parts of queries ----------------------------------------------------------------------------------------------
@@ -164,7 +159,7 @@ class Words:
         )
 
     def list_nodes_by_value(self, node_type: str, column: str, condition: str) -> str:
-        """The nodes of a type with a value for which a condition holds; `_bind` says on what."""
+        """The nodes of a type with a value for which a condition holds; see `bind_value` for its names."""
         bound, kept = self._bind("n", f"n.{self.node_columns[node_type][column]}", self.schema.nodes[node_type], column)
         return _join(
             f"MATCH (n:{self.labels[node_type]})",
@@ -187,35 +182,7 @@ class Words:
         )
 
     def _bind(self, carried: str, value: str, declared: NodeType | EdgeType, column: str) -> tuple[list[str], str]:
-        """Names for a value, for conditions: `at`, epoch seconds, where it is a time, else `number`.
-
-        In a foreign graph also `value` as it is, and `text`, "?" where it has none.
-
-        Returns:
-            The clauses that name it, and the name of what is worth showing.
-        """
-        is_time = declared.columns[column] == "time"
-        if not self.is_foreign:
-            name = "at" if is_time else "number"
-            return [f"WITH {carried}, {value} AS {name}"], name
-        clauses = [
-            f"WITH {carried}, {value} AS value",
-            f"WITH {carried}, value, toFloatOrNull(value) AS number, coalesce(toStringOrNull(value), '?') AS text",
-        ]
-        if is_time:  # as `kgrec.store.neo4j.foreign` and staging read it
-            finer = [
-                f"WHEN value IS :: INTEGER AND abs(value) >= {least} THEN value / {unit}"
-                for least, unit in FINER_THAN_SECONDS
-            ]
-            if column in declared.milliseconds:  # also where they are written as text
-                finer.append(f"WHEN number >= {FINER_THAN_SECONDS[-1][0]} THEN floor(number / 1000)")
-            cases = [
-                *finer,
-                "WHEN number IS NOT NULL THEN floor(number)",
-                f"WHEN text =~ {_ISO_TIME} THEN datetime(replace(text, ' ', 'T')).epochSeconds",
-            ]
-            clauses.append("\n    ".join([f"WITH {carried}, value, number, text, CASE", *cases]) + "\n  END AS at")
-        return clauses, "value"
+        return bind_value(carried, value, declared, column, is_foreign=self.is_foreign)
 
     def list_keyless(self, node_type: str) -> str:
         """The nodes of a type without a key."""
@@ -264,7 +231,7 @@ class Words:
         )
 
     def list_hubs(self, edge_type: str, *, hub_is_source: bool, least: int) -> str:
-        """The nodes linked to at least so many items by an edge type."""
+        """The nodes that an edge type links to at least `least` items."""
         declared, item_type = self.schema.edges[edge_type], self.schema.item_type
         hub_type = declared.source if hub_is_source else declared.target
         if declared.source == declared.target:
@@ -281,7 +248,7 @@ class Words:
         )
 
     def show_surroundings(self, node: NodeRef, edge_types: Iterable[str], hops: int = 3) -> str:
-        """What is around one node."""
+        """The surroundings of a node."""
         types = "|".join(dict.fromkeys(self.types[name] for name in edge_types))
         return _join(
             f"MATCH (n:{self.labels[node.type]})-[:{types}*1..{hops}]-(other)",
@@ -291,7 +258,7 @@ class Words:
         )
 
     def list_leaks(self, edge_types: Sequence[str]) -> str:
-        """The pairs of a user and an item that a relation, or two by way of one node, repeat."""
+        """The pairs of a user and an item that are linked by a relation, or by two in a row, and by the interaction."""
         user_type, item_type, chosen = self.schema.user_type, self.schema.item_type, self.schema.interaction.edge
         if len(edge_types) == 1:
             patterns = [self._between(edge_types[0], "user", user_type, "item")]
@@ -318,7 +285,7 @@ class Words:
         return self.edge(edge_type, near, far) if starts else self.edge(edge_type, far, near)
 
     def show_co_interaction(self, edge_type: str, item: NodeRef) -> str:
-        """Whose users one item shares most, and which of these the relation links it to."""
+        """The items that share most users with one item, and whether the relation links them to it."""
         chosen, key = self.schema.interaction.edge, self.key("b", item.type)
         linked = f"(a)-[:{self.types[edge_type]}]-(b)"
         return _join(
@@ -329,29 +296,6 @@ class Words:
             "ORDER BY users DESC",
             "LIMIT 20",
         )
-
-
-def is_unfit(kind: AttributeType, problem: str, time_range: tuple[int, int]) -> str | None:
-    """The condition under which staging takes a value for unfit, in `Words._bind`'s names; None: Cypher cannot tell.
-
-    Args:
-        kind: the value's type in the schema.
-        problem: what staging says of it.
-        time_range: the epoch seconds that a time may have, from the first on and below the second.
-    """
-    if problem.endswith("is infinite"):
-        return _IS_INFINITE
-    if problem.endswith("has a NUL character"):
-        return r"text CONTAINS '\u0000'"
-    if problem.endswith("is out of range"):
-        return f"NOT {time_range[0]} <= at < {time_range[1]}"
-    is_wrong = {
-        "float": f"number IS NULL AND NOT {_IS_INFINITE}",
-        "int": f"(number IS NULL OR number <> floor(number) OR abs(number) >= {2.0**63})",
-        "bool": f"NOT toLower(text) IN {_BOOLS}",
-        "time": "number IS NULL AND at IS NULL",
-    }
-    return f"NOT {IS_MISSING}\n  AND {is_wrong[kind]}" if kind in is_wrong and " is not a" in problem else None
 
 
 def _has_no(key: str) -> str:

@@ -1,4 +1,4 @@
-"""What staging left out of a graph that was not checked when it was loaded: findings made of its log."""
+"""Findings about the rows that staging rejected, in a graph that was not checked when it was loaded."""
 
 import json
 import re
@@ -9,8 +9,8 @@ from graph_schema.columns import time_range
 from graph_schema.rejects import Fault, Reason, RejectLog
 from kgrec.store.contract import NodeRef
 from kgrec.validate.findings import Example, Finding
-from kgrec.validate.graph import IndexedGraph, tell
-from kgrec.validate.queries import IS_MISSING, is_unfit
+from kgrec.validate.indexed_graph import IndexedGraph, report_finding
+from kgrec.validate.value_conditions import IS_MISSING, is_unfit
 
 ABOUT_LENGTH = 100  # characters of a rejected row or value that are shown
 
@@ -19,7 +19,7 @@ def find_rejected(graph: IndexedGraph, log: RejectLog) -> Iterator[Finding]:
     """The rows that were rejected, by kind, and the edges that were there more than once."""
     together: dict[tuple[str, Fault, str | None, str], list[Reason]] = {}
     for table, reason in log.counts:
-        # of a time out of range the unit that it looks like does not count; names hold neither comma nor colon
+        # times out of range are one finding, whatever unit they look like; names hold neither comma nor colon
         problem = re.split("[,:]", reason.text)[0]
         together.setdefault((table, reason.fault, reason.column, problem), []).append(reason)
     for (table, fault, column, problem), reasons in together.items():
@@ -30,7 +30,7 @@ def find_rejected(graph: IndexedGraph, log: RejectLog) -> Iterator[Finding]:
         ]
         check, message, query = _read_fault(graph, table, fault, column or "", problem, reasons[0].text)
         of = f"{table} {'edges' if _is_edge(graph, table, column) else 'nodes'}"
-        yield from tell(check, table, message, count, log.n_rows[table], of, examples, query)
+        yield from report_finding(check, table, message, count, log.n_rows[table], of, examples, query)
     for edge_type, repeats in log.repeats.items():
         edge = graph.schema.edges[edge_type]
         examples = [
@@ -43,19 +43,19 @@ def _read_fault(
     graph: IndexedGraph, table: str, fault: Fault, column: str, problem: str, text: str
 ) -> tuple[str, str, str | None]:
     """The check that a kind of reason belongs to, the message, and the query."""
-    words = graph.words
+    dialect = graph.dialect
     match fault:
         case Fault.MISSING_KEY:
-            return "missing_key", f"{table} nodes without {column}", words.list_keyless(table)
+            return "missing_key", f"{table} nodes without {column}", dialect.list_keyless(table)
         case Fault.REPEATED_KEY:
             message = f"{table} nodes with a {column} that another has"
-            return "duplicate_key", message, words.list_repeated_keys(table)
+            return "duplicate_key", message, dialect.list_repeated_keys(table)
         case Fault.MISSING_END:
-            return "lost_edges", f"{table} edges whose {column} has no key", words.list_endless(table, column)
+            return "lost_edges", f"{table} edges whose {column} has no key", dialect.list_endless(table, column)
         case Fault.UNKNOWN_END:
             return "lost_edges", f"{table} edges whose {column} was left out", None
         case Fault.MISSING_VALUE:
-            query = words.list_edges_by_value(table, column, IS_MISSING)
+            query = dialect.list_edges_by_value(table, column, IS_MISSING)
             return "missing_value", f"{table} edges without {column}", query
     return "unfit_value", f"{table}: {text}", _show_unfit(graph, table, column, problem)
 
@@ -68,7 +68,7 @@ def _show_unfit(graph: IndexedGraph, table: str, column: str, problem: str) -> s
         return None
     is_interaction = is_edge and (table, column) == (schema.interaction.edge, schema.interaction.at)
     condition = is_unfit(declared.columns[column], problem, time_range(interaction=is_interaction))
-    list_rows = graph.words.list_edges_by_value if is_edge else graph.words.list_nodes_by_value
+    list_rows = graph.dialect.list_edges_by_value if is_edge else graph.dialect.list_nodes_by_value
     return None if condition is None else list_rows(table, column, condition)
 
 
@@ -78,7 +78,7 @@ def _is_edge(graph: IndexedGraph, table: str, column: str | None) -> bool:
 
 
 def _raw_example(graph: IndexedGraph, table: str, reason: Reason, row: object) -> Example:
-    """A rejected row: its ids, and the value that it was rejected for; where it has no id, all that it holds."""
+    """A rejected row: its ids and the value that it was rejected for; where it has no id, all its values."""
     if not isinstance(row, dict):
         return Example((), str(row)[:ABOUT_LENGTH])
     if _is_edge(graph, table, reason.column):
@@ -92,7 +92,7 @@ def _raw_example(graph: IndexedGraph, table: str, reason: Reason, row: object) -
         about = f"{reason.column} = {_to_json(row.get(reason.column or ''))}"
     elif len(nodes) < len(ids):
         rest = {name: value for name, value in row.items() if value not in (None, "")}
-        about = _to_json(rest) if rest else "one that holds nothing"
+        about = _to_json(rest) if rest else "an empty one"
     return Example(nodes, about[:ABOUT_LENGTH] or None)
 
 

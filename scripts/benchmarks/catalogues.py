@@ -1,10 +1,10 @@
 """Every catalogue of the benchmarks: its graph, the likes that may be learned from, and the questions.
 
     ml-latest-small/temporal, /cold_users, /cold_items     a user's own catalogue with times, test sets as given
-    ml-100k, ml-1m          the latest 20% of each user's ratings are held out, and the likes among them asked for
+    ml-100k, ml-1m          the latest 20% of each user's ratings are held out; the likes among them are relevant
     ml-100k/cold, ml-1m/cold, beauty/cold   a tenth of the users and of the items are held out whole as well
-    beauty                  the last item of each user is asked for; the one before is shown, but not learned from
-    kgrs, lastfm, citeulike the published splits, see splits.py
+    beauty                  the last item of each user is relevant; the one before is known, but not trained on
+    kgrs, lastfm, citeulike the published splits, see published_splits.py
 
 Training sees the interactions of the graph alone, with their times where a set has them (the place in a user's own
 order where it has no better), and with ratings below 4 as met but not liked. What a user met in training, liked or
@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from ml1m import read_ml1m
 from numpy.typing import NDArray
+from published_splits import DATA_DIR, PublishedSplit, read_citeulike, read_kgrs, read_lastfm
 from scipy.sparse import csr_array
-from splits import DATA_DIR, PublishedSplit, read_citeulike, read_kgrs, read_lastfm
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
 from graph_schema.staging import build_tables, stage_tables
@@ -38,7 +38,7 @@ from kgrec.training.dataset import CatalogueGraph, build_graph, read_names
 LATEST, COLD = 0.2, 0.1  # shares held out: of each user's interactions; of users and of items
 LIKED = 4.0  # the least rating of a like
 SUPPORT_SIZES = (1, 3, 5, 10)
-LEAST_LIKES = 20  # of a new user who is asked for
+LEAST_LIKES = 20  # of a new test user
 SMALL_RELATIONS = {
     "starring": "person",
     "writer": "person",
@@ -286,7 +286,7 @@ def _hold_out(tables: GraphTables, *, texts: bool, cold: bool, seed: int) -> Pub
 
 
 def _hold_out_last(tables: GraphTables, *, texts: bool) -> PublishedSplit:
-    """Holds out each user's last two interactions: the last is asked for, the one before is shown."""
+    """Holds out each user's last two interactions: the last is relevant, the one before is known."""
     ratings = _read_ratings(tables)
     rank, size = _rank_in_user(ratings)
     train, last = rank < size - 2, rank == size - 1

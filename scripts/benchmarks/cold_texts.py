@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 
-from kgrec.adapt.run import encode
+from kgrec.adapt.adaptation_run import encode
 from kgrec.adapt.text_graph import TextGraph, read_text_graph
 from kgrec.config import SplitConfig
 from kgrec.questions.slices import Slice, evaluate_slice
@@ -27,7 +27,7 @@ _SHARPNESS, _REGULARISATION, _POPULARITY_EXPONENT = 8.0, 1.0, 0.3
 
 @dataclass(frozen=True)
 class ColdTexts:
-    """A catalogue's texts, the likes to learn from, and the questions about items that nobody had met."""
+    """The texts of a catalogue, the training likes, and slices of new items."""
 
     graph: TextGraph
     likes: Likes

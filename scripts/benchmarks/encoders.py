@@ -1,10 +1,10 @@
-"""Item encoders beside each other on MovieLens 1M: quality on cold items, and cost.
+"""Item encoders compared on MovieLens 1M: quality on cold items, and cost.
 
     python scripts/benchmarks/encoders.py --seed 0
 
 The seed draws the split. All encoders end in the same ridge towards the same backbone vectors (the default settings,
 all gates open): nothing is chosen. The likes autoencoder that the encoder "elsa" is trained in can rank by itself: a
-second table has it beside the backbone. Times are seconds of processor time of one thread.
+second table compares it with the backbone. Times are seconds of processor time of one thread.
 """
 
 import argparse
@@ -170,7 +170,7 @@ def to_encoder_table(measured: dict[str, dict[str, Any]]) -> Table:
 
 
 def to_own_table(measured: dict[str, dict[str, Any]]) -> Table:
-    """The likes autoencoder by itself, beside the backbone in which the encoders place the cold items."""
+    """The likes autoencoder by itself, and the backbone in which the encoders place the cold items."""
     table = Table(title="By itself, Recall@20/NDCG@20", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("scores", *SLICES.values()):
         table.add_column(heading, no_wrap=True)

@@ -1,4 +1,4 @@
-"""Quality, time and memory beside other recommenders, on the fixed split of MovieLens 1M, in one run.
+"""Quality, time and memory compared with other recommenders, on the fixed split of MovieLens 1M, in one run.
 
     python scripts/benchmarks/peers.py --out runs/peers
 
@@ -66,7 +66,7 @@ class Peer:
     environment: str
     runner: str
     model: str
-    limited: bool = False  # told how long it may train
+    limited: bool = False  # takes a limit on its training time
 
 
 PEERS = {

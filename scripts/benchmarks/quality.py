@@ -1,4 +1,4 @@
-"""Quality on MovieLens 1M: every slice, seed by seed, beside the baselines and the figures to reach.
+"""Quality on MovieLens 1M: every slice for each seed, with the baselines and the figures to reach.
 
     python scripts/benchmarks/quality.py --seeds 1 2 3
 
@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kgrec.config import SplitConfig, TrainConfig
-from kgrec.evaluate.run import describe_choices, evaluate_scorers, tune_baselines
+from kgrec.evaluate.evaluation import describe_choices, evaluate_scorers, tune_baselines
 from kgrec.questions.few_items import show_few
 from kgrec.questions.splits import read_likes, split_likes
 from kgrec.training.pipeline import fit_model
@@ -96,7 +96,7 @@ def average(runs: Sequence[dict[str, Any]]) -> Figures:
 
 
 def to_table(title: str, figures: Figures, ours: str) -> Table:
-    """Recall@20/NDCG@20 by slice and scorer, the best of a slice in bold; what ours misses is red."""
+    """Recall@20/NDCG@20 by slice and scorer, the best of a slice in bold, missed figures of ours in red."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Recall@20/NDCG@20", no_wrap=True)
     scorers = list(next(iter(figures.values())))
@@ -134,7 +134,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--path", type=Path, default=DEFAULT_DIR, help="the folder of ml-1m")
-    parser.add_argument("--adapter", type=Path, help="a folder of `adapt.py --catalogue ml1m`, of the one seed")
+    parser.add_argument(
+        "--adapter", type=Path, help="an adapter of `adapter_quality.py --catalogue ml1m`, for one seed"
+    )
     parser.add_argument("--out", type=Path, help="JSON file to write everything to")
     options = parser.parse_args()
     if options.adapter is not None and len(options.seeds) > 1:

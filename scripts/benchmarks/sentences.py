@@ -1,10 +1,10 @@
-"""Sentences as users: who says three liked films in words, what else do they like?
+"""Sentences as users: find the other likes of a user from a sentence about three liked films.
 
     python scripts/benchmarks/sentences.py --adapter runs/adapter
 
-The users are those that the split of `kgrec evaluate` holds out whole, three of their likes shown; the sentence is
-these films' titles, or their genres. What is asked for are their other likes among the films of the training;
-Recall@20. Popularity and the cosine of the texts need no training; `--train` adds the answers of
+The users are those that the split of `kgrec evaluate` holds out whole, with three known likes; the sentence lists the
+titles of these films, or their genres. The relevant items are their other likes among the training films; the metric
+is Recall@20. Popularity and the cosine of the texts need no training; `--train` adds the answers of
 `recommend(text=...)`, of bundles trained without and with the adapter.
 """
 
@@ -54,7 +54,7 @@ def main() -> None:
     words = {name: movies[name].to_pylist() for name in ("title", "genres")}
     encoders = {"frozen": None} | ({"adapted": given.adapter} if given.adapter else {})
     found: dict[str, dict[str, float]] = {kind: {} for kind in words}
-    said = {
+    by_kind = {
         kind: ["; ".join(column[item] or "" for item in items) for items in shown] for kind, column in words.items()
     }
     ranked = {(kind, "popularity"): _by_popularity(split.train, shown, candidates) for kind in words}
@@ -62,7 +62,7 @@ def main() -> None:
         encoder = load_encoder(adapter=adapter)
         items = encoder.encode([graph.texts[place] for place in graph.item_text])  # every film has a text
         recommender = _train(tables, split.train, adapter, given.seed) if given.train else None
-        for kind, sentences in said.items():
+        for kind, sentences in by_kind.items():
             ranked[kind, f"cosine of texts, {name}"] = _top(encoder.encode(sentences) @ items.T, shown, candidates)
             if recommender is not None:
                 ids = tables.ids("movie").to_pylist()

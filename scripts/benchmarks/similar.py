@@ -1,4 +1,4 @@
-"""Likeness: the first 10 items like each item, judged by what was never read, beside the simple single ways.
+"""Similar items: the first 10 of each item, judged by held-out relations, compared with simple methods.
 
     python scripts/benchmarks/similar.py --sets beauty ml-100k --lists "Toy Story" "Fargo"
 
@@ -26,11 +26,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from ml1m import read_ml1m
 from numpy.typing import NDArray
+from published_splits import DATA_DIR, PublishedSplit, read_citeulike, read_lastfm
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from scipy.sparse import csr_array, diags_array
-from splits import DATA_DIR, PublishedSplit, read_citeulike, read_lastfm
 from torch_geometric.data import HeteroData
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
@@ -239,8 +239,8 @@ def print_lists(console: Console, judged: Judged, vectors: NDArray[np.float32], 
         for row, found in zip(
             rows, find_first(vectors, np.array(rows, np.int64)).tolist() if rows else [], strict=True
         ):
-            told = "; ".join(f"{judged.names[other]} [dim]{popularity[other]:.0f}[/]" for other in found)
-            console.print(f"[bold]{judged.names[row]}[/] ({popularity[row]:.0f} likes): {told}")
+            names = "; ".join(f"{judged.names[other]} [dim]{popularity[other]:.0f}[/]" for other in found)
+            console.print(f"[bold]{judged.names[row]}[/] ({popularity[row]:.0f} likes): {names}")
 
 
 def main() -> None:

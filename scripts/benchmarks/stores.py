@@ -1,4 +1,4 @@
-"""Both stores on MovieLens 1M: load, load again, export, and, for Neo4j, the server's own LOAD CSV beside them.
+"""Both stores on MovieLens 1M: load, load again, export, and for Neo4j the LOAD CSV of the server.
 
     ../shared/neo4j/serve --home /tmp/neo4j &
     NEO4J_PASSWORD=kgrec-test python scripts/benchmarks/stores.py --to bolt://localhost:7687
@@ -33,7 +33,8 @@ from rich.table import Table
 
 from graph_schema import SOURCE, GraphTables
 from graph_schema.sources import MemorySource
-from graph_schema.staging import StagedTables, stage_tables
+from graph_schema.staged_tables import StagedTables
+from graph_schema.staging import stage_tables
 from kgrec import cache_dir
 from kgrec.store import load_staged, open_store, read_tables
 from kgrec.store.neo4j.connection import Connection, quote
@@ -190,7 +191,7 @@ def copy_users(tables: GraphTables, copies: int) -> GraphTables:
 
 
 def compare(urls: Sequence[str], *, trained: bool) -> list[str]:
-    """What is identical in both stores: tables, heterographs and, where asked for, recommendations."""
+    """Which parts are identical in both stores: tables, heterographs and, with `trained`, recommendations."""
     tables = []
     for url in urls:
         with open_store(url, mode="read") as store:
@@ -198,12 +199,12 @@ def compare(urls: Sequence[str], *, trained: bool) -> list[str]:
     first, second = tables
     equal = all(first.nodes[name].equals(second.nodes[name]) for name in first.nodes)
     equal &= all(first.edges[name].equals(second.edges[name]) for name in first.edges)
-    said = [f"tables: {_equal(equal)}"]
+    lines = [f"tables: {_equal(equal)}"]
     graphs = [build_graph(found, load_encoder(), cache_dir()) for found in tables]
     equal = all(a.ids == b.ids for a, b in ((graphs[0].ids[name], graphs[1].ids[name]) for name in graphs[0].ids))
     stores = [graph.data.to_dict() for graph in graphs]
     equal &= _same(stores[0], stores[1])
-    said.append(f"heterographs (ids, edges, features): {_equal(equal)}")
+    lines.append(f"heterographs (ids, edges, features): {_equal(equal)}")
     if trained:
         from kgrec.config import TrainConfig
         from kgrec.recommend import Recommender
@@ -213,8 +214,8 @@ def compare(urls: Sequence[str], *, trained: bool) -> list[str]:
         for graph in graphs:
             recommender = Recommender(fit_bundle(graph, TrainConfig(seed=1), 0, _say))
             lists.append(recommender.recommend_many(recommender.bundle.users.ids, k=20))
-        said.append(f"recommendations to all users after training with one seed: {_equal(lists[0].equals(lists[1]))}")
-    return said
+        lines.append(f"recommendations to all users after training with one seed: {_equal(lists[0].equals(lists[1]))}")
+    return lines
 
 
 def _same(first: object, second: object) -> bool:

@@ -73,7 +73,7 @@ class TrainingCost:
 
 
 def read_tables(folder: Path) -> GraphTables:
-    """Reads the tables of a folder by the schema that lies beside them."""
+    """Reads the tables of a folder by the schema in the same folder."""
     schema = CatalogueSchema.from_toml(folder / "catalogue.toml")
     source = open_source("tabular", path=folder, schema=schema, cache_dir=cache_dir())
     with TemporaryDirectory(prefix="kgrec-") as staged:

@@ -3,7 +3,7 @@
     python scripts/benchmarks/transfer.py --steps 300
 
 Two catalogues are made of the papers by 2-means of their title vectors. Adaptation learns from all likes of the first
-and a share of those of the second; what is asked for are new papers of the second, with the downstream of
+and a share of those of the second; the relevant items are new papers of the second, with the downstream of
 `cold_texts.py` fitted to its likes, the same for every row.
 """
 
@@ -24,7 +24,7 @@ from rich.table import Table
 from scipy.sparse import csr_array, diags_array
 from sklearn.cluster import KMeans
 
-from kgrec.adapt.run import adapt_texts
+from kgrec.adapt.adaptation_run import adapt_texts
 from kgrec.config import AdaptConfig
 from kgrec.questions.slices import Slice
 from kgrec.text.language_model import load_language_model

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from unit.shop import CONFIG, N_ITEMS, WordEncoder, make_tables
 
-from kgrec.bundle import Bundle, disk, load_bundle, save_bundle
+from kgrec.bundle import Bundle, load_bundle, save_bundle, serialisation
 from kgrec.bundle.arrays import from_arrays, round_stored, to_arrays
 from kgrec.errors import BundleError
 from kgrec.graph.propagation import build_item_links
@@ -80,7 +80,7 @@ WITH_TOY = (*COMPONENTS, Parity)
 def register(patch: pytest.MonkeyPatch) -> None:
     """Adds the toy as one line of `kgrec.model.registry` would."""
     patch.setattr(pipeline, "COMPONENTS", WITH_TOY)
-    patch.setitem(disk._KINDS, Parity.name, Parity)
+    patch.setitem(serialisation._KINDS, Parity.name, Parity)
 
 
 @cache
@@ -255,8 +255,7 @@ def change_items() -> tuple[Model, NDArray[np.int64]]:
     incidence = links_of(NEW)
     text = torch.cat([model.text[torch.from_numpy(kept)], model.text[[NEW]]])
     rows = np.array([len(kept)])
-    placed = model.prior.place(model.text[NEW].numpy(), incidence)[None]
-    return model.with_items(kept, text, rows, placed, [incidence]), kept
+    return model.with_items(kept, text, rows, [incidence]), kept
 
 
 @cache

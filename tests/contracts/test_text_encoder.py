@@ -1,4 +1,4 @@
-"""What every text encoder must do, on the default one and on a tiny one made on the spot; what a folder must hold."""
+"""The contract of text encoders, checked on the default one and on a tiny one; and what a model's folder must hold."""
 
 import json
 import shutil
@@ -11,7 +11,10 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from kgrec.errors import TextError
-from kgrec.text.encoder import TEXTS_PER_CALL, Encoder, load_encoder
+from kgrec.text.batching import TEXTS_PER_CALL
+from kgrec.text.encoder import Encoder, load_encoder
+
+pytestmark = pytest.mark.slow
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", *(f"##{c}" for c in "aeioudnrst")]
 
@@ -62,11 +65,11 @@ def test_rows_are_in_the_order_of_the_texts(encoder: Encoder) -> None:
 
 
 def test_equal_texts_have_equal_rows_and_are_encoded_once(encoder: Encoder) -> None:
-    told: list[tuple[int, int]] = []
-    vectors = encoder.encode(["heat", "speed", "heat"], lambda done, total: told.append((done, total)))
+    reported: list[tuple[int, int]] = []
+    vectors = encoder.encode(["heat", "speed", "heat"], lambda done, total: reported.append((done, total)))
     assert (vectors[0] == vectors[2]).all()
     assert not (vectors[0] == vectors[1]).all()
-    assert told == [(2, 2)]
+    assert reported == [(2, 2)]
 
 
 def test_no_texts_is_an_empty_array(encoder: Encoder) -> None:
@@ -74,7 +77,7 @@ def test_no_texts_is_an_empty_array(encoder: Encoder) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "  \n\t", "\ud800", None, 3])
-def test_what_is_no_text_is_an_error_that_says_where(encoder: Encoder, bad: object) -> None:
+def test_a_bad_text_is_an_error_with_its_place(encoder: Encoder, bad: object) -> None:
     with pytest.raises(TextError, match="place 1 of 2"):
         encoder.encode(["heat", bad])  # type: ignore[list-item]
 
@@ -82,7 +85,7 @@ def test_what_is_no_text_is_an_error_that_says_where(encoder: Encoder, bad: obje
 def test_a_revision_is_the_same_each_time(encoder: Encoder) -> None:
     name = None if encoder.name == "all-MiniLM-L6-v2" else encoder.name
     again = load_encoder(name)
-    assert again.revision == encoder.revision
+    assert (again.revision, again.computation) == (encoder.revision, encoder.computation)
     assert (again.encode(["heat"]) == encoder.encode(["heat"])).all()
 
 
@@ -95,11 +98,11 @@ def test_the_default_encoder_knows_what_is_alike() -> None:
     assert load_encoder("all-MiniLM-L6-v2").revision == encoder.revision
 
 
-def test_progress_is_told_chunk_by_chunk(tiny_model: Path) -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_is_reported_chunk_by_chunk(tiny_model: Path) -> None:
+    reported: list[tuple[int, int]] = []
     n = TEXTS_PER_CALL + 5
-    load_encoder(str(tiny_model)).encode([f"a {i}" for i in range(n)], lambda *done: told.append(done))
-    assert told == [(TEXTS_PER_CALL, n), (n, n)]
+    load_encoder(str(tiny_model)).encode([f"a {i}" for i in range(n)], lambda *done: reported.append(done))
+    assert reported == [(TEXTS_PER_CALL, n), (n, n)]
 
 
 def test_a_revision_goes_with_the_content_not_the_place(tiny_model: Path, tmp_path: Path) -> None:

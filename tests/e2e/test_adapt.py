@@ -8,9 +8,12 @@ import pytest
 import torch
 from conftest import RunCommand, Shop
 
-from kgrec.adapt.tuning import save_adapter, tune_few
+from kgrec.adapt.adapter_folder import save_adapter
+from kgrec.adapt.tuned_weights import tune_few
 from kgrec.config import AdaptConfig
-from kgrec.text.language_model import ADAPTER_FILE, ADAPTER_VERSION, load_language_model
+from kgrec.recommend import Recommender
+from kgrec.text.adapter import ADAPTER_FILE, ADAPTER_VERSION
+from kgrec.text.language_model import load_language_model
 
 SETTINGS = """
 steps = 2
@@ -36,18 +39,20 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 weight.add_(0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
     described = {
         "base_revision": model.base_revision, "pooling": model.pooling, "prefix": model.prefix, "kept": True,
-        "version": ADAPTER_VERSION, "beside": 0.0, "report": {"split_seed": 0},
+        "version": ADAPTER_VERSION, "ensemble_weight": 0.0, "report": {"split_seed": 0},
     }  # fmt: skip
     save_adapter(tuned, described, out)
     return out
 
 
-def test_adapt_says_what_it_did_and_train_uses_what_is_kept(shop: Shop, tmp_path: Path, run: RunCommand) -> None:
+def test_adapt_reports_its_result_and_train_uses_only_a_kept_adapter(
+    shop: Shop, tmp_path: Path, run: RunCommand
+) -> None:
     (tmp_path / "adapt.toml").write_text(SETTINGS)
     out = tmp_path / "adapter"
     ran = run("adapt", shop.store, "--out", out, "--config", tmp_path / "adapt.toml")
     assert ran.code == 0, ran
-    assert "the model as it was" in ran.out
+    assert "the frozen model" in ran.out
     described = json.loads((out / ADAPTER_FILE).read_text())
     report = described["report"]
     kept = "yes" if described["kept"] else "no"
@@ -71,23 +76,22 @@ def test_a_bundle_answers_sentences_in_the_adapted_space(
     assert trained.code == 0, trained
     revisions = [json.loads((path / "bundle.json").read_text())["encoder"]["revision"] for path in (plain, adapted)]
     assert revisions[0] != revisions[1] == load_language_model(adapter=moved).revision
-    said = run("recommend", adapted, "--text", "something to drink", "--format", "json")
-    assert said.code == 0, said
-    assert len(json.loads(said.out)) > 0
+    answer = run("recommend", adapted, "--text", "something to drink", "--format", "json")
+    assert answer.code == 0, answer
+    assert len(json.loads(answer.out)) > 0
     shutil.rmtree(moved)  # the bundle has its own copy
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(adapted, elsewhere)
     shutil.rmtree(adapted)
     assert str(tmp_path) not in (elsewhere / "bundle.json").read_text()
     again = run("recommend", elsewhere, "--text", "something to drink", "--format", "json")
-    assert json.loads(again.out) == json.loads(said.out)
+    assert json.loads(again.out) == json.loads(answer.out)
     synced = run("sync", shop.store, elsewhere)
     assert synced.code == 0, synced
-    (own,) = elsewhere.glob("adapter-*")
-    shutil.rmtree(own)
-    gone = run("recommend", elsewhere, "--text", "something to drink")
-    assert gone.code == 2
-    assert f"no adapter in {own}" in gone.err
+    loaded = Recommender.load(elsewhere)  # its encoder is loaded by the first text
+    expected = [one["item"] for one in json.loads(answer.out)]
+    shutil.rmtree(elsewhere)
+    assert [one.item for one in loaded.recommend(text="something to drink", k=len(expected))] == expected
 
 
 def test_an_adapter_that_has_seen_the_test_likes_is_not_evaluated(
@@ -98,7 +102,7 @@ def test_an_adapter_that_has_seen_the_test_likes_is_not_evaluated(
         "--seed", 1,
     )  # fmt: skip
     assert ran.code == 2
-    assert "run both with the same --seed" in ran.err
+    assert "run both commands with the same --seed" in ran.err
     assert not (tmp_path / "report").exists()
 
 
@@ -109,11 +113,11 @@ def test_what_is_no_adapter_is_an_error(shop: Shop, tmp_path: Path, run: RunComm
     (tmp_path / "wrong.toml").write_text("[objectives]\nclicks = 1.0\n")
     ran = run("adapt", shop.store, "--out", tmp_path / "a", "--config", tmp_path / "wrong.toml")
     assert ran.code == 2
-    assert "wrong setting objectives.clicks" in ran.err
+    assert "wrong setting: objectives.clicks" in ran.err
 
 
 def test_an_ablation_takes_no_adapter(shop: Shop, adapter: Path, tmp_path: Path, run: RunCommand) -> None:
     (tmp_path / "adapted.toml").write_text(f'adapter = "{adapter}"\n')
     ran = run("ablate", shop.store, "--out", tmp_path / "ablation", "--config", tmp_path / "adapted.toml")
     assert ran.code == 2
-    assert "has learned from likes that some of these splits hold out" in ran.err
+    assert "was trained on likes that some of these splits hold out" in ran.err

@@ -176,7 +176,7 @@ def test_recommend_many_users_to_a_file(run: RunCommand, shop: Shop, tmp_path: P
     out = tmp_path / "results" / f"found.{ending}"
     ran = run("recommend", shop.bundle, "--users", tmp_path / "who.csv", "-k", 4, "--out", out)
     assert ran.code == 0
-    assert "unknown users, left aside: 'nobody'" in ran.err
+    assert "unknown users, ignored: 'nobody'" in ran.err
     assert "'c-cold'" in ran.err  # without likes
     if ending == "csv":
         header, *rows = read_csv(out)
@@ -202,7 +202,7 @@ def test_recommend_many_by_likes_with_candidates_and_exclusions(run: RunCommand,
         "--exclude", tmp_path / "not.csv", "-k", 6, "--explain", "--format", "csv",
     )  # fmt: skip
     assert ran.code == 0
-    assert "unknown items, left aside: 'sku-??'" in ran.err
+    assert "unknown items, ignored: 'sku-??'" in ran.err
     header, *rows = csv.reader(ran.out.splitlines())
     assert header == ["user", "item", "rank", "score", "title", "reason"]
     found = {user: {row[1] for row in rows if row[0] == user} for user in ("new 1", "new, 2")}
@@ -326,7 +326,7 @@ def test_a_percent_of_broken_rows_goes_to_the_reject_file(run: RunCommand, shop:
     store = f"ladybug:{tmp_path / 'fresh.db'}"
     ran = run(*shop.load_args(to=store), "--rejects", tmp_path / "bad.csv")
     assert ran.code == 0
-    assert f"5 rows were rejected: see {tmp_path / 'bad.csv'}" in ran.err
+    assert f"5 rows rejected: see {tmp_path / 'bad.csv'}" in ran.err
     header, *rows = read_csv(tmp_path / "bad.csv")
     assert header == ["file", "row", "table", "reason", "content"]
     assert [int(row[1]) for row in rows] == broken
@@ -370,7 +370,7 @@ def test_a_bad_row_is_rejected_and_the_rest_loads(
     change_rows(shop.folder / f"{name}.csv", more=[row])
     ran = run(*shop.load_args())
     assert ran.code == 0
-    assert "1 rows were rejected" in ran.err
+    assert "1 row rejected" in ran.err
     (rejected,) = read_csv(Path(f"{shop.database}.rejects.csv"))[1:]
     assert rejected[2] == name
     assert reason in rejected[3]
@@ -426,7 +426,7 @@ def test_an_interrupted_load_is_told_and_mended(run: RunCommand, shop: Shop, tmp
     clean = read_store(shop.store)
     store = f"ladybug:{tmp_path / 'stopped.db'}"
     with started("-c", LOAD_AND_WAIT, *shop.load_args(to=store), until="halfway") as process:
-        assert_fails(interrupt(process), "interrupted", "after an interrupted load", "run the same again")
+        assert_fails(interrupt(process), "interrupted", "to finish an interrupted load", "run the same command again")
     assert_fails(run("train", store, "--out", tmp_path / "b"), "half-written", "load again")
     assert run(*shop.load_args(to=store)).code == 0
     assert_same_tables(read_store(store), clean)
@@ -487,7 +487,7 @@ def test_an_interrupted_training_leaves_the_old_bundle(shop: Shop) -> None:
     before = {file.name: file.read_bytes() for file in shop.bundle.iterdir()}
     args = ("train", shop.store, "--out", shop.bundle, "--config", shop.config)
     with started("-m", "kgrec.cli", *args, until="choosing the backbone") as process:
-        assert_fails(interrupt(process), "interrupted", "written only when they are whole")
+        assert_fails(interrupt(process), "interrupted", "written whole or not at all")
     assert {file.name: file.read_bytes() for file in shop.bundle.iterdir()} == before
     assert len(Recommender.load(shop.bundle).recommend(user="c-000", k=3)) == 3
 
@@ -568,17 +568,30 @@ def test_options_that_do_not_go_together(run: RunCommand, shop: Shop, tmp_path: 
     write_csv(tmp_path / "who.csv", [["user"], ["c-000"]])
     ran = run("recommend", shop.bundle, "--users", tmp_path / "who.csv", "--user", "c-000")
     assert_fails(ran, "expected one of --users, --likes", "got several")
-    assert_fails(run("recommend", shop.bundle, "--user", "c-000", "--format", "parquet"), "give --out FILE")
+    assert_fails(run("recommend", shop.bundle, "--user", "c-000", "--format", "parquet"), "expected --out FILE")
     assert_fails(run("recommend", shop.bundle, "--user", "c-000", "--out", tmp_path / "x.xls"), "x.xls", "--format")
     assert_fails(run("recommend", shop.bundle, "--text", "  "), "a text with words in it")
     assert_fails(run("explain", shop.bundle, "--item", "sku-00"), "--user, --like or --text")
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (("--like", "sku-00, sku-02"), "expected --like sku-00 --like sku-02, an option for each id"),
+        (("--like", "sku-00", "--like", " sku-02"), "' sku-02', which is no id; expected --like sku-02"),
+        (("--user", "c-000 "), "expected --user c-000"),
+    ],
+)
+def test_ids_that_are_nearly_there(run: RunCommand, shop: Shop, args: tuple[str, ...], expected: str) -> None:
+    assert_fails(run("recommend", shop.bundle, *args), expected)
+    assert_fails(run("explain", shop.bundle, "--item", "sku-01", *args), expected)
 
 
 def test_a_config_with_an_unknown_setting(run: RunCommand, shop: Shop) -> None:
     before = {file.name: file.read_bytes() for file in shop.bundle.iterdir()}
     shop.config.write_text("epochen = 3")
     ran = run("train", shop.store, "--out", shop.bundle, "--config", shop.config)
-    assert_fails(ran, "tiny.toml", "epochen", "expected settings of")
+    assert_fails(ran, "tiny.toml", "wrong setting: epochen is unknown: expected one of: seed")
     shop.config.write_text("epochs: 3")
     assert_fails(run("train", shop.store, "--out", shop.bundle, "--config", shop.config), "cannot read the config")
     assert {file.name: file.read_bytes() for file in shop.bundle.iterdir()} == before

@@ -11,7 +11,7 @@ def test_texts_of_a_file_become_a_file_of_vectors(run: RunCommand, tmp_path: Pat
     source, target = tmp_path / "plots.csv", tmp_path / "plots.npy"
     source.write_text('id,plot\n1,"A thief, and a cop."\n2,\n3,Two friends.\n4,"A thief, and a cop."\n')
     done = run("encode", source, "--column", "plot", "--out", target)
-    assert (done.code, done.err) == (0, f"vectors written to {target}; 1 rows without a text are 0\n")
+    assert (done.code, done.err) == (0, f"vectors written to {target}; 1 row without a text: zeros\n")
     vectors = np.load(target, mmap_mode="r")
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 0, 1, 1], atol=1e-5)
     np.testing.assert_array_equal(vectors[0], vectors[3])

@@ -1,10 +1,10 @@
-"""`kgrec inspect` on the command line: the draft goes where it can be used, and what is guessed is told."""
+"""`kgrec inspect` on the command line: the draft goes where it can be used, and its guesses are shown."""
 
 import pytest
 from conftest import RunCommand, make_shop
 
 from graph_schema import CatalogueSchema
-from graph_schema.draft import to_toml
+from graph_schema.schema_toml import to_toml
 from kgrec.store.neo4j.connection import Connection
 
 GRAPH = (
@@ -39,11 +39,11 @@ def test_a_draft_can_be_redirected_and_never_overwrites(run: RunCommand, tmp_pat
     assert "how sure" in ran.err
     file.write_text("mended = 'by hand'")
     again = run("inspect", shop, "--out", file)
-    assert again.code == 2 and "is there already" in again.err
+    assert again.code == 2 and "exists and may have been edited" in again.err
     assert file.read_text() == "mended = 'by hand'"
 
 
-def test_a_folder_without_interactions_has_status_1_and_says_what_to_add(run: RunCommand, tmp_path) -> None:
+def test_a_folder_without_interactions_has_status_1_and_shows_what_to_add(run: RunCommand, tmp_path) -> None:
     shop = make_shop(tmp_path / "shop")
     (shop / "bought.csv").unlink()
     ran = run("inspect", shop, "--out", tmp_path / "draft.toml")

@@ -125,6 +125,7 @@ def test_a_graph_made_by_hand_is_inspected_trained_validated_explained_and_publi
         )
         assert answer.code == 0, answer.err
         found = json.loads(answer.out)
+        assert len(found) == 3
         assert all(int(row["item"]) % 2 == 0 for row in found)  # of the same kind
         assert any(re.search("tea", row["reason"]) for row in found)
 

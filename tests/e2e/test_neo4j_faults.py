@@ -24,7 +24,10 @@ from kgrec.store.neo4j import export, writing
 from kgrec.store.neo4j import store as stores
 from kgrec.store.neo4j.connection import Connection
 
-pytestmark = pytest.mark.skipif(not SERVE.exists(), reason="no ../shared/neo4j beside the project")
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(not SERVE.exists(), reason="no ../shared/neo4j beside the project"),
+]
 
 SCHEMA = CatalogueSchema.parse("""
 name = "faults"
@@ -123,7 +126,7 @@ def loader(tmp_path: Path, frail: Server) -> Iterator[subprocess.Popen[str]]:
     stage(make_tables(), tmp_path / "staged")
     code = SLOW + (
         "import sys; from pathlib import Path; from graph_schema import CatalogueSchema;"
-        "from graph_schema.staging import StagedTables; from kgrec.store import open_store, load_staged;"
+        "from graph_schema.staged_tables import StagedTables; from kgrec.store import open_store, load_staged;"
         "import json; schema = CatalogueSchema.model_validate_json(sys.argv[2]);"
         "staged = StagedTables(schema, Path(sys.argv[1]), {}, {}, 0, 0);"
         "load_staged(open_store(sys.argv[3], mode='write'), staged)"
@@ -162,11 +165,11 @@ def test_the_client_is_killed_in_a_load_and_the_next_load_waits_and_makes_it_who
 ) -> None:
     loader.send_signal(signal.SIGKILL)
     loader.wait()
-    said: list[str] = []
-    with pytest.MonkeyPatch.context() as patch, open_store(frail.url, mode="write", on_wait=said.append) as store:
+    messages: list[str] = []
+    with pytest.MonkeyPatch.context() as patch, open_store(frail.url, mode="write", on_wait=messages.append) as store:
         patch.setattr(stores, "LEASE_S", 1.0)
         load_staged(store, stage(make_tables(), tmp_path / "again"))
-    assert "did not finish; waiting" in said[0]
+    assert "did not finish; waiting" in messages[0]
     assert_whole(frail.url, make_tables(), tmp_path)
 
 
@@ -229,12 +232,12 @@ def test_an_export_fails_whole_when_the_server_stays_away(frail: Server, tmp_pat
                     frail.kill()
                     killed.append(name)
 
-            with pytest.raises(StoreError, match=r"was lost: .*do the same again"):
+            with pytest.raises(StoreError, match=r"was lost: .*try again"):
                 read_tables(store, kill_at_edges)
     assert killed
 
 
-def test_a_load_that_begins_amid_an_export_is_told(frail: Server, tmp_path: Path) -> None:
+def test_a_load_that_begins_during_an_export_is_an_error(frail: Server, tmp_path: Path) -> None:
     with open_store(frail.url, mode="write") as writer, open_store(frail.url, mode="read") as reader:
         load_staged(writer, stage(make_tables(2000), tmp_path / "staged"))
         batches = reader.read_edges("liked")
@@ -246,22 +249,22 @@ def test_a_load_that_begins_amid_an_export_is_told(frail: Server, tmp_path: Path
 
 def test_a_server_that_is_not_up_yet_is_waited_for(frail_server: Server) -> None:
     frail_server.kill()
-    said: list[str] = []
+    messages: list[str] = []
     frail_server.start(wait=False)
-    with Connection(frail_server.url, "read", wait_s=90, on_wait=said.append) as connection:
+    with Connection(frail_server.url, "read", wait_s=90, on_wait=messages.append) as connection:
         assert connection.read("RETURN 1") == [[1]]
-    assert len(said) == 1
-    assert "does not answer yet; waiting for it, up to 90 s" in said[0]
+    assert len(messages) == 1
+    assert "does not answer yet; waiting for it, up to 90 s" in messages[0]
 
 
 def test_a_server_that_never_comes_is_waited_for_so_long_and_no_longer() -> None:
     start = time.monotonic()
-    with pytest.raises(StoreError, match=r"did not answer within 1 s.*start it, mend the address, or wait longer"):
+    with pytest.raises(StoreError, match=r"did not answer within 1 s.*start it, correct the address, or wait longer"):
         open_store(f"neo4j://127.0.0.1:{find_free_port()}", mode="read", wait_s=1)
     assert time.monotonic() - start < 15
 
 
-def test_a_read_only_database_says_so(frail_server: Server, tmp_path: Path) -> None:
+def test_a_read_only_database_is_an_error(frail_server: Server, tmp_path: Path) -> None:
     frail_server.kill()
     frail_server.conf = tmp_path / "read-only.conf"
     frail_server.conf.write_text("server.databases.default_to_read_only=true\n")

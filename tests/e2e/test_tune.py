@@ -62,7 +62,7 @@ def test_what_cannot_be_tuned_is_one_error(shop: Shop, tmp_path: Path, run: RunC
         wrong = run(*tune_args(shop, tmp_path / "a.toml", option, value))
         assert wrong.code == 2
         assert f"Invalid value for '{option}'" in wrong.err
-    assert_fails(run(*tune_args(shop, shop.config)), "tiny.toml is there and is not of `kgrec tune`")
+    assert_fails(run(*tune_args(shop, shop.config)), "tiny.toml exists and was not written by `kgrec tune`")
     assert_fails(run(*tune_args(shop, taken / "a.toml")), str(taken))
     assert_fails(run(*tune_args(shop, tmp_path / "a.toml", "--storage", taken)), "taken is no study of trials")
     assert taken.read_text() == "mine"
@@ -90,7 +90,7 @@ def test_two_processes_share_a_study_and_an_interrupted_one_keeps_its_trials(
     assert ran.code == 0, ran
     assert ended_trials(ran) == [2, 3]
     assert other.returncode == 2
-    assert "tuned.trials: the same command goes on from there\nkgrec: error: interrupted" in rest
+    assert "tuned.trials; run the same command again to continue\nkgrec: error: interrupted" in rest
     assert "Traceback" not in rest
     assert not (tmp_path / "other.toml").exists()
     after = run(*tune_args(shop, out, "--trials", 4))

@@ -84,9 +84,8 @@ def add_item(model: Model, text: NDArray[np.float32] | None, codes: NDArray[np.i
     """The model with one item more, placed by the prior."""
     n_items = model.n_items
     own = np.zeros(model.text.shape[1], np.float32) if text is None else text
-    placed = model.prior.place(text, codes)[None]
     grown = torch.cat([model.text, torch.from_numpy(own)[None]])
-    return model.with_items(np.arange(n_items), grown, np.array([n_items]), placed, [codes])
+    return model.with_items(np.arange(n_items), grown, np.array([n_items]), [codes])
 
 
 def to_support(rows: list[list[int]], n_items: int = N_ITEMS, weights: list[float] | None = None) -> csr_array:

@@ -74,6 +74,7 @@ class WordEncoder:
 
     name = "words"
     revision = "words-1"
+    computation = "sums"
     dim = 16
 
     def encode(self, texts: Sequence[str], on_texts: OnTexts | None = None) -> NDArray[np.float32]:
@@ -118,6 +119,11 @@ def make_tables() -> GraphTables:
             "bought": to_table(edges["bought"].arrow_schema, *zip(*bought, strict=True)),
         },
     )
+
+
+def read_unpacked(bundle: Path) -> bytes:
+    """All that a saved bundle's files hold, unpacked."""
+    return b"".join(pa.input_stream(file).read() for file in sorted(bundle.iterdir()) if file.name != ".lock")
 
 
 @cache

@@ -37,5 +37,20 @@ def test_ascending_support_sizes_are_taken(sizes: tuple[int, ...]) -> None:
 def test_a_config_file_with_a_wrong_split_is_named_with_the_setting(tmp_path: Path) -> None:
     file = tmp_path / "train.toml"
     file.write_text("[validation]\nsupport_sizes = [5, 3]\n")
-    with pytest.raises(RequestError, match=r"train\.toml has a wrong setting validation\.support_sizes: .*got 5, 3"):
+    with pytest.raises(RequestError, match=r"train\.toml has a wrong setting: validation\.support_sizes: .*got 5, 3"):
+        TrainConfig.from_toml(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("embeding_dim = 8", r"a wrong setting: embeding_dim is unknown: did you mean 'embedding_dim'\?"),
+        ("[item_item]\nshrinkages = 1", r"item_item\.shrinkages is unknown: did you mean 'shrinkage'\?"),
+        ("[head]\nxyz = 1", r"head\.xyz is unknown: expected one of: epochs, more_epochs, learning_rate"),
+    ],
+)
+def test_an_unknown_setting_comes_with_a_near_one(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "train.toml"
+    file.write_text(text)
+    with pytest.raises(RequestError, match=message):
         TrainConfig.from_toml(file)

@@ -7,8 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from shop import train_shop
 
 import kgrec
+from kgrec.bundle import save_bundle
 
 ROOT = Path(__file__).parents[2]
 HEAVY = (
@@ -41,6 +43,20 @@ def test_importing_is_light(module: str, needed: set[str]) -> None:
         check=True,
     )
     assert set(found.stdout.split()) == needed
+
+
+def test_a_cold_recommend_imports_only_what_it_computes_with(tmp_path: Path) -> None:
+    save_bundle(train_shop(), tmp_path / "bundle")
+    code = f"""
+import sys
+from kgrec.cli import app
+app(["recommend", {str(tmp_path / "bundle")!r}, "--like", "sku-00", "-k", "2"], standalone_mode=False)
+names = {(*HEAVY, "pyarrow.csv", "pyarrow.dataset", "rich.progress", "torch._dynamo")}
+print(*(name for name in names if name in sys.modules), file=sys.stderr)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.count("sku-") == 3
+    assert set(ran.stderr.splitlines()[-1].split()) == {"torch", "scipy"}
 
 
 def test_the_version_is_stated_once() -> None:

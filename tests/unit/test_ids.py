@@ -37,3 +37,17 @@ def test_an_id_twice_is_an_error_that_counts_them() -> None:
         IdMap(("a", "b", "a"))
     with pytest.raises(KgrecError):
         IdMap(("a",)).extended(["a"])
+
+
+@given(ids, st.lists(st.tuples(st.integers(0, 5), st.lists(st.text(), max_size=3)), max_size=8))
+def test_each_map_that_extends_another_has_its_own_ids(names: list[str], steps: list[tuple[int, list[str]]]) -> None:
+    maps = [IdMap(tuple(names))]  # each step extends an earlier one, so some extend the same one
+    for place, more in steps:
+        earlier = maps[place % len(maps)]
+        maps.append(earlier.extended([name for name in dict.fromkeys(more) if name not in earlier]))
+    everything = {name for one in maps for name in one.ids}
+    for one in maps:
+        rows = {name: row for row, name in enumerate(one.ids)}
+        assert one.rows(everything).tolist() == [rows.get(name, -1) for name in everything]
+        assert [one.row(name) for name in everything] == [rows.get(name) for name in everything]
+        assert {name for name in everything if name in one} == set(rows)

@@ -50,6 +50,32 @@ def test_mrr_golden():
     np.testing.assert_allclose(metrics.mrr(late), [[0, 0.5, 0.5], [0, 0, 0], [1, 1, 1]])
 
 
+# Hits at places 1 and 3 of four relevant items; a short list without a hit; a user without relevant items.
+LISTS = [["d", "x", "a"], ["y"], ["a", "b", "c"]]
+WANTED = [{"a", "d", "e", "h"}, ["z"], []]
+
+
+def test_metrics_of_plain_lists_golden():
+    second, third = 1 / math.log2(3), 1 / math.log2(4)
+    np.testing.assert_allclose(metrics.recall_at_k(LISTS, WANTED, 3), [0.5, 0, 0])
+    np.testing.assert_allclose(metrics.recall_at_k(LISTS, WANTED, 2), [0.25, 0, 0])
+    np.testing.assert_allclose(metrics.ndcg_at_k(LISTS, WANTED, 3), [(1 + third) / (1 + second + third), 0, 0])
+    np.testing.assert_allclose(metrics.reciprocal_rank_at_k([["x", "a"], ["b", "a"]], [["a"], ["a", "b"]], 2), [0.5, 1])
+    # Weights: a 1/2, d 1/3, e and h, of unknown popularity, 1 each: (1/2 + 1/3) / (1/2 + 1/3 + 2).
+    found = metrics.stratified_recall_at_k(LISTS, WANTED, {"a": 4, "d": 9, "x": 100}, 3)
+    np.testing.assert_allclose(found, [(5 / 6) / (17 / 6), 0, 0])
+
+
+def test_metrics_of_plain_lists_refuse_what_they_cannot_count():
+    for metric in (metrics.recall_at_k, metrics.ndcg_at_k, metrics.reciprocal_rank_at_k):
+        with pytest.raises(RequestError, match="expected k of at least 1, got 0"):
+            metric(LISTS, WANTED, 0)
+        with pytest.raises(RequestError, match="of the same users, got 3 and 2"):
+            metric(LISTS, WANTED[:2], 3)
+        with pytest.raises(RequestError, match=r"each recommended item once, got .* for the user in place 0"):
+            metric([["a", "a"]], [["a"]], 2)
+
+
 @pytest.mark.parametrize("k", [1, 5, 20])
 def test_agrees_with_an_independent_library(k: int):
     rng = np.random.default_rng(k)

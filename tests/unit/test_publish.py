@@ -1,4 +1,4 @@
-"""From a bundle into a real graph: the published queries answer what the Recommender says, and no publish is half."""
+"""From a bundle into a real graph: the published queries answer as the Recommender does, and no publish is partial."""
 
 import math
 import os
@@ -28,14 +28,14 @@ KILLED = """
 import sys, time
 from kgrec.publish import publish_bundle
 from kgrec.recommend import Recommender
-from kgrec.store.neo4j import release
+from kgrec.store.neo4j import publish_lease, release
 from kgrec.store.neo4j.connection import Connection
 
-release.LEASE_S = 0.5
+publish_lease.LEASE_S = 0.5
 
 def stop(what, n_rows):
     if what == release.SIMILAR_TO:
-        time.sleep(release.LEASE_S)
+        time.sleep(publish_lease.LEASE_S)
         print(what, flush=True)
         time.sleep(60)
 
@@ -101,16 +101,16 @@ def test_user_vectors_are_the_cosines_of_what_is_predicted() -> None:
 # -- on a server -------------------------------------------------------------------------------------------------------
 
 
-def test_the_queries_answer_what_the_recommender_says(shop: Recommender, graph: Connection) -> None:
-    told: dict[str, int] = {}
+def test_the_queries_answer_what_the_recommender_does(shop: Recommender, graph: Connection) -> None:
+    counts: dict[str, int] = {}
 
     def count(what: str, n: int) -> None:
-        told[what] = told.get(what, 0) + n
+        counts[what] = counts.get(what, 0) + n
 
     report = publish_bundle(shop, graph, published_at=0, neighbours=10, recommend=4, on_rows=count)
     for item in (ITEMS[0], ITEMS[7], ITEMS[-1]):
         similar = [found for found in shop.similar(item, 10) if found.score > 0]
-        answer = ask(graph, report, "in stock", item=item, k=10)
+        answer = ask(graph, report, "similar items", item=item, k=10)
         assert [other for other, _ in answer] == [found.item for found in similar]
         assert [score for _, score in answer] == pytest.approx([found.score for found in similar])
     wanted = shop.recommend_many(USERS, k=4).to_pylist()
@@ -126,23 +126,34 @@ def test_the_queries_answer_what_the_recommender_says(shop: Recommender, graph: 
         assert user not in alike and len(alike) == 10
         assert {kind_of(other.replace("c", "sku-")) for other in alike} == {kind}
     assert ask(graph, report, "people like you", user=NEWCOMER, k=10) == []  # no likes, no taste
-    assert told["SIMILAR_TO"] == report.version.n_published["similar"] > N_ITEMS
-    assert told["RECOMMENDED"] == report.version.n_published["recommended"] == 4 * len(USERS)
+    assert counts["SIMILAR_TO"] == report.version.n_published["similar"] > N_ITEMS
+    assert counts["RECOMMENDED"] == report.version.n_published["recommended"] == 4 * len(USERS)
     assert report.items == replace(report.items, n_both=N_ITEMS, n_not_in_graph=0, n_not_in_bundle=0)
 
 
 def test_the_vector_index_agrees_with_similar(shop: Recommender, graph: Connection) -> None:
     report = publish_bundle(shop, graph, published_at=0)
     assert report.agreement == 1
+    assert all("in_stock" not in query for query in report.queries.values())
     for item in ITEMS:
         similar = [found.item for found in shop.similar(item, 5)]
         assert [other for other, _ in ask(graph, report, "vector index", item=item, k=5)] == similar
+
+
+def test_items_that_are_not_in_stock_are_filtered_where_the_schema_has_in_stock(graph: Connection) -> None:
+    item_type = BUNDLE.schema.item_type
+    product = BUNDLE.schema.nodes[item_type]
+    product = product.model_copy(update={"attributes": {**product.attributes, "in_stock": "bool"}})
+    schema = BUNDLE.schema.model_copy(update={"nodes": {**BUNDLE.schema.nodes, item_type: product}})
+    shop = Recommender(replace(BUNDLE, schema=schema), WordEncoder())
+    report = publish_bundle(shop, graph, published_at=0)
     graph.write("MATCH (p:Product) WHERE p.sku ENDS WITH '2' SET p.in_stock = false")
     in_stock = [found.item for found in shop.similar(ITEMS[0], N_ITEMS) if not found.item.endswith("2")]
-    assert [other for other, _ in ask(graph, report, "vector index", item=ITEMS[0], k=5)] == in_stock[:5]
+    for what in ("that are in stock", "vector index"):
+        assert [other for other, _ in ask(graph, report, what, item=ITEMS[0], k=5)] == in_stock[:5]
 
 
-def test_items_that_only_one_side_has_are_told_and_leave_no_gaps(shop: Recommender, neo4j_url: str) -> None:
+def test_items_that_only_one_side_has_are_reported_and_leave_no_gaps(shop: Recommender, neo4j_url: str) -> None:
     absent = set(ITEMS[::3])
     present = tuple(item for item in ITEMS if item not in absent)
     with Connection(neo4j_url, "write") as connection:
@@ -158,7 +169,7 @@ def test_items_that_only_one_side_has_are_told_and_leave_no_gaps(shop: Recommend
         assert any(note.startswith("2 items of the graph are not in the bundle") for note in report.notes)
         similar = [found.item for found in shop.similar(ITEMS[1], N_ITEMS) if found.score > 0]
         expected = [item for item in similar if item not in absent][:5]
-        assert [item for item, _ in ask(connection, report, "in stock", item=ITEMS[1], k=9)] == expected
+        assert [item for item, _ in ask(connection, report, "similar items", item=ITEMS[1], k=9)] == expected
         wanted = shop.recommend_many([USERS[0]], k=3, candidates=present)["item"].to_pylist()
         assert [item for item, _ in ask(connection, report, "recommended", user=USERS[0], k=9)] == wanted
 
@@ -171,7 +182,7 @@ def test_a_graph_that_was_there_before_has_integer_keys(neo4j_url: str) -> None:
         connection.write("UNWIND range(1000, 1029) AS id CREATE (:Product:Thing {sku: id})")
         report = publish_bundle(foreign, connection, published_at=0)
         similar = [int(found.item) for found in foreign.similar("1002", 5)]
-        assert [item for item, _ in ask(connection, report, "in stock", item=1002, k=5)] == similar
+        assert [item for item, _ in ask(connection, report, "similar items", item=1002, k=5)] == similar
 
 
 def test_a_graph_of_something_else_is_refused(shop: Recommender, neo4j_url: str) -> None:
@@ -186,7 +197,7 @@ def test_a_graph_of_something_else_is_refused(shop: Recommender, neo4j_url: str)
 
 def test_a_publish_that_is_killed_leaves_what_is_live(shop: Recommender, graph: Connection, tmp_path: Path) -> None:
     report = publish_bundle(shop, graph, published_at=0, neighbours=5)
-    before = ask(graph, report, "in stock", item=ITEMS[0], k=5)
+    before = ask(graph, report, "similar items", item=ITEMS[0], k=5)
     shop.save(tmp_path / "bundle")
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, tmp_path / "bundle", graph.url],
@@ -201,7 +212,7 @@ def test_a_publish_that_is_killed_leaves_what_is_live(shop: Recommender, graph: 
     found = read_release(graph)
     assert found.live == report.version and len(found.versions) == 2
     assert graph.read("MATCH ()-[s:SIMILAR_TO]->() RETURN count(DISTINCT s.version)") == [[2]]
-    assert ask(graph, report, "in stock", item=ITEMS[0], k=5) == before
+    assert ask(graph, report, "similar items", item=ITEMS[0], k=5) == before
     again = publish_bundle(shop, graph, published_at=0, neighbours=3)
     assert [version.name for version in again.release.versions] == [report.version.name, again.version.name]
     versions = {row[0] for row in graph.read("MATCH ()-[s:SIMILAR_TO]->() RETURN DISTINCT s.version")}
@@ -240,7 +251,7 @@ def test_the_command_line(shop: Recommender, graph: Connection, tmp_path: Path) 
     assert run()[0] == 2
 
 
-def test_notes_say_how_far_the_vectors_agree() -> None:
+def test_notes_state_how_far_the_vectors_agree() -> None:
     from kgrec.publish import Coverage
     from kgrec.store.neo4j.release import Release, Version
 

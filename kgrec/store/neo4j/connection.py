@@ -1,7 +1,7 @@
-"""A connection to a Neo4j server: its address, credentials, transactions with retries, errors in our words.
+"""A connection to a Neo4j server: its address, credentials, transactions with retries, errors that help.
 
-This is the one module that imports the driver. What a query holds is passed as parameters; names of labels, types and
-properties, which Cypher takes no parameters for, go through `quote`.
+This is the only module that imports the driver. Values go into a query as parameters; names of labels, types and
+properties, for which Cypher has no parameters, go through `quote`.
 """
 
 import logging
@@ -32,36 +32,36 @@ RETRY_S = 30.0  # how long a transaction that failed for a passing reason is tri
 _FORM = "neo4j://HOST[:PORT][/DATABASE]"
 _CONNECT_S = 5.0
 _POLL_S = 0.5
-_UNCOMMITTED = 1  # so often a transaction that ran and could not be committed is tried again
-_TIMEOUTS = 2  # so often a transaction that took too long is tried again as it is
+_UNCOMMITTED = 1  # how often a transaction that ran and could not be committed is tried again
+_TIMEOUTS = 2  # how often a transaction that took too long is tried again unchanged
 _OUT_OF_TIME = ("TransactionTimedOut", "LockClientStopped", "Transaction.Terminated")  # parts of errors' codes
 _TOO_LARGE = ("MemoryPoolOutOfMemory", "TransactionMemoryLimit", "OutOfMemory", *_OUT_OF_TIME)
-# the driver itself tries again what is transient, but for what only comes back when the server does
+# the driver itself retries transient errors, but not those that last until the server is back
 _UNREACHABLE = (neo4j_errors.ServiceUnavailable, neo4j_errors.SessionExpired, ConnectionError, TimeoutError)
 
 _REFUSED = f"set {USERNAME} and {PASSWORD}, or name a file that holds them by {CREDENTIALS_FILE}"
 _READ_ONLY = "expected a database that is not read-only and a user who may write to it"
-_IN_THE_WAY = "mend it or drop the constraint, or load into another database"
-_SAID = {  # part of an error's code -> what we say
+_IN_THE_WAY = "correct it or drop the constraint, or load into another database"
+_MESSAGES = {  # part of an error's code -> our message
     "Security.Unauthorized": "{url} refused the user {user!r}: {error}; " + _REFUSED,
     "AuthError": "{url} refused the user {user!r}: {error}; " + _REFUSED,
-    "AuthenticationRateLimit": "{url} refuses the user {user!r} for a while: {error}; mend the password, then wait",
+    "AuthenticationRateLimit": "{url} refuses the user {user!r} for a while: {error}; correct the password, then wait",
     "DatabaseNotFound": "{url}: there is no database {database!r}; expected one that `SHOW DATABASES` lists, as in "
     "neo4j://HOST/DATABASE",
     "ReadOnly": "{url} may not be changed: {error}; " + _READ_ONLY,
     "Forbidden": "{url} may not be changed: {error}; " + _READ_ONLY,
-    "ConstraintValidation": "{url}: data that is there already is in the way: {error}; " + _IN_THE_WAY,
-    "ConstraintCreation": "{url}: data that is there already is in the way: {error}; " + _IN_THE_WAY,
+    "ConstraintValidation": "{url}: existing data is in the way: {error}; " + _IN_THE_WAY,
+    "ConstraintCreation": "{url}: existing data is in the way: {error}; " + _IN_THE_WAY,
 }
 
 _SILENT = logging.NullHandler()
-OnWait = Callable[[str], None]  # called once with what is waited for
+OnWait = Callable[[str], None]  # called once, with a sentence about what it waits for
 Parameters = Mapping[str, object]
 Result = TypeVar("Result")
 
 
 class TransactionTooLarge(StoreError):  # noqa: N818 - it is an answer to the size of a batch, and caught as such
-    """The server ran out of memory or of time for one transaction: ask for less at once."""
+    """The server ran out of memory or of time for one transaction: the batch must be smaller."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Takes a url such as "neo4j://host:7687/database" apart.
+        """Parses a url such as "neo4j://host:7687/database".
 
         Raises:
             StoreError: it has no host, or holds credentials or options.
@@ -87,7 +87,7 @@ class Address:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError as error:
-            raise StoreError(f"a Neo4j url is not understood: {error}; expected {_FORM}") from error
+            raise StoreError(f"the Neo4j url is not understood: {error}; expected {_FORM}") from error
         if "@" in parts.netloc:
             raise StoreError(
                 f"a Neo4j url may not hold a user name or a password (got one for the host {host}); give them as "
@@ -95,13 +95,13 @@ class Address:
             )
         database = parts.path.strip("/")
         if not host or parts.query or parts.fragment or "/" in database:
-            raise StoreError(f"{url!r} is no address of a database; expected {_FORM}")
+            raise StoreError(f"{url!r} is not the address of a database; expected {_FORM}")
         host = f"[{host}]" if ":" in host else host
         return cls(f"{parts.scheme}://{host}{f':{port}' if port else ''}", database or None)
 
 
 def quote(name: str) -> str:
-    """A label, relationship type or property name as a query holds it, whatever is in the name.
+    """A label, relationship type or property name for a query, whatever characters it has.
 
     Cypher ends a quoted name at a backtick and reads a backslash with `u` as a character's number, in names too.
     """
@@ -118,7 +118,7 @@ class Connection:
         on_wait: called once, where it has to wait.
 
     Raises:
-        StoreError: the url is no address, the server does not answer in time, refuses the credentials, has no such
+        StoreError: the url is not an address, the server does not answer in time, refuses the credentials, has no such
             database, or is of a version that is not supported.
     """
 
@@ -128,7 +128,7 @@ class Connection:
         self.mode = mode
         self._database = address.database
         self._user, password = read_credentials()
-        logging.getLogger("neo4j").addHandler(_SILENT)  # what it logs of failures, the errors here say
+        logging.getLogger("neo4j").addHandler(_SILENT)  # the errors here report what it logs
         try:
             self._driver = neo4j.GraphDatabase.driver(
                 address.server,
@@ -150,20 +150,24 @@ class Connection:
 
     def _wait_for_server(self, wait_s: float, on_wait: OnWait | None) -> None:
         deadline = time.monotonic() + wait_s
-        told = False
+        has_reported = False
         while True:
             try:
                 with self._session() as session:
                     session.run("RETURN 1").consume()
             except Exception as error:
                 # a server that has come up just now may not know its users yet
-                passing = (*_UNREACHABLE, neo4j_errors.TransientError, *([neo4j_errors.AuthError] if told else []))
+                passing = (
+                    *_UNREACHABLE,
+                    neo4j_errors.TransientError,
+                    *([neo4j_errors.AuthError] if has_reported else []),
+                )
                 if not isinstance(error, passing) and not _is_timeout(error):
-                    raise self._say(error) from error
+                    raise self._translate(error) from error
                 if (refused := _find_cause(error, ssl.SSLError)) is not None:
                     raise StoreError(
                         f"{self.url}: no encrypted connection: {refused}; expected a certificate for that host by a "
-                        "known authority (SSL_CERT_FILE names a file with one's own), or, for one that signed itself, "
+                        "known authority (SSL_CERT_FILE names a file with your own), or, for a self-signed one, "
                         "the scheme bolt+ssc or neo4j+ssc"
                     ) from error
                 reason = error
@@ -171,14 +175,14 @@ class Connection:
                 return
             if time.monotonic() + _POLL_S > deadline:
                 if isinstance(reason, neo4j_errors.AuthError):
-                    raise self._say(reason) from reason
+                    raise self._translate(reason) from reason
                 raise StoreError(
                     f"{self.url} did not answer within {wait_s:g} s: {_first_line(reason)}; expected a running Neo4j: "
-                    "start it, mend the address, or wait longer by --wait SECONDS"
+                    "start it, correct the address, or wait longer by --wait SECONDS"
                 ) from reason
-            if on_wait is not None and not told:
+            if on_wait is not None and not has_reported:
                 on_wait(f"{self.url} does not answer yet; waiting for it, up to {wait_s:g} s")
-            told = True
+            has_reported = True
             # after three refusals in a row a server refuses everything for five seconds
             time.sleep(_POLL_S * (4 if isinstance(reason, neo4j_errors.AuthError) else 1))
 
@@ -215,7 +219,7 @@ class Connection:
             with self._session() as session:
                 return session.run(query, dict(parameters or {})).values()
         except Exception as error:
-            raise self._say(error) from error
+            raise self._translate(error) from error
 
     def _run_managed(self, how: str, query: str, parameters: Parameters | None) -> list[list[Any]]:
         n_run = 0
@@ -251,12 +255,12 @@ class Connection:
         except Exception as error:
             if any(part in str(getattr(error, "code", "")) for part in _TOO_LARGE):
                 raise self._too_large(_first_line(error)) from error
-            raise self._say(error) from error
+            raise self._translate(error) from error
 
     def _too_large(self, reason: str) -> TransactionTooLarge:
         return TransactionTooLarge(
-            f"{self.url} has not the memory or the time for one transaction: {reason}; raise db.transaction.timeout, "
-            "dbms.memory.transaction.total.max or the server's heap"
+            f"{self.url} does not have the memory or the time for one transaction: {reason}; raise "
+            "db.transaction.timeout, dbms.memory.transaction.total.max or the server's heap"
         )
 
     def _session(self) -> neo4j.Session:
@@ -269,23 +273,30 @@ class Connection:
         if self.mode == "read":
             raise StoreError(f"{self.url} was opened to read; open it to write")
 
-    def _say(self, error: Exception) -> Exception:
-        """The error in our words; those that are ours already, and bugs of ours, stay as they are."""
+    def _translate(self, error: Exception) -> Exception:
+        """The error with our message; our own errors, and bugs, stay unchanged."""
         if isinstance(error, _UNREACHABLE):
             return StoreError(
-                f"{self.url} was lost: {_first_line(error)}; nothing half-done was kept: see that the server runs, and "
-                "do the same again"
+                f"{self.url} was lost: {_first_line(error)}; nothing was half-written: check that the server runs, and "
+                "try again"
+            )
+        if isinstance(error, neo4j_errors.BrokenRecordError):
+            return StoreError(
+                f"{self.url} holds a value that the driver cannot read: {_first_line(error.__cause__ or error)}; "
+                "expected dates of the years 1 to 9999: correct or remove the value"
             )
         if not isinstance(error, neo4j_errors.Neo4jError | neo4j_errors.DriverError):
             return error
         code = getattr(error, "code", None) or ("AuthError" if isinstance(error, neo4j_errors.AuthError) else "")
-        said = next((text for part, text in _SAID.items() if part in code), None)
-        if said is None:
+        message = next((text for part, text in _MESSAGES.items() if part in code), None)
+        if message is None:
             return StoreError(f"{self.url} failed: {_first_line(error)}{f' ({code})' if code else ''}")
-        return StoreError(said.format(url=self.url, user=self._user, database=self._database, error=_first_line(error)))
+        return StoreError(
+            message.format(url=self.url, user=self._user, database=self._database, error=_first_line(error))
+        )
 
     def close(self) -> None:
-        """Lets go of the server; a second call does nothing."""
+        """Closes the connection; a second call does nothing."""
         if not self._is_closed:
             self._is_closed = True
             self._driver.close()
@@ -302,11 +313,11 @@ class Connection:
 
 
 def work_in_halves(work: Callable[[Any], Result], rows: Any) -> Iterator[Result]:
-    """What `work` gives for some rows, or for their halves where they are too much for one transaction.
+    """Works on some rows in one transaction, or on their halves where they are too many for one.
 
     Args:
         work: one transaction.
-        rows: a sequence or an Arrow table; nothing is done for none.
+        rows: a sequence or an Arrow table; none are no work.
 
     Raises:
         TransactionTooLarge: a single row is too much.
@@ -328,7 +339,7 @@ def work_in_halves(work: Callable[[Any], Result], rows: Any) -> Iterator[Result]
 
 
 def read_credentials() -> tuple[str, str | None]:
-    """The user name, and the password if there is one: from the environment, else from the file that it names.
+    """Reads the user name, and the password if there is one, from the environment or from the file that it names.
 
     The file has lines `NEO4J_USERNAME=...` and `NEO4J_PASSWORD=...`, as hosted Neo4j hands them out.
 
@@ -353,7 +364,7 @@ def read_credentials() -> tuple[str, str | None]:
 
 
 def to_plain(value: object) -> object:
-    """A property's value without the driver's own types: times become Python's, points and durations their text."""
+    """A property's value without the driver's types: times become Python's, points and durations become text."""
     if isinstance(value, list):
         return [to_plain(one) for one in value]
     if isinstance(value, neo4j_time.DateTime | neo4j_time.Date | neo4j_time.Time):
@@ -374,7 +385,7 @@ def _find_cause(error: BaseException | None, kind: type[BaseException]) -> BaseE
     return error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     message = getattr(error, "message", None) or str(error) or type(error).__name__
     first, _, rest = str(message).partition("\n")
     return (f"{first} {rest.partition(chr(10))[0]}" if first.endswith(":") else first).rstrip(".")

@@ -1,9 +1,8 @@
-"""Whole node and edge types out of a database, in pieces of bounded size.
+"""Reads whole node and edge types from a database, in pieces of bounded size.
 
-A record costs the driver as much as twenty values in a list, so that a piece is one record: of every node the list of
-what its edges hold. A piece is a transaction: it is tried again where the connection was cut,
-and halved where the server's memory or time limit is too small for it. Nodes are found by their element ids, since a
-database that was there before may have no index on the key.
+A record costs the driver as much as twenty values in a list, so a piece is one record with lists of values. A piece is
+one transaction: it is tried again where the connection was cut, and halved where the server's memory or time limit is
+too small for it. Nodes are found by their element ids, since a database of others may have no index on the key.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,10 +27,17 @@ class _Near:
     start: int = 0
 
 
-def iter_node_columns(connection: Connection, place: NodePlace) -> Iterator[Columns]:
-    """The properties of all nodes of a type, piece by piece: one list per property of `place`."""
-    ids = [element_id for element_id, _ in _read_sorted(connection, place, [])]
-    values = ", ".join(f"[n IN ns | n.{name}]" for name in place.properties)
+def iter_node_columns(connection: Connection, place: NodePlace, *, times_as_text: bool = False) -> Iterator[Columns]:
+    """The properties of all nodes of a type, piece by piece: one list per property of `place`.
+
+    Args:
+        connection: to the database.
+        place: the type.
+        times_as_text: read dates and times as ISO 8601 text: the driver cannot read years before 1 or after 9999.
+    """
+    read_value = _to_readable if times_as_text else str
+    ids = [element_id for element_id, _ in _read_sorted(connection, place, [], times_as_text=times_as_text)]
+    values = ", ".join(f"[n IN ns | {read_value(f'n.{name}')}]" for name in place.properties)
     query = f"UNWIND $ids AS id MATCH (n) WHERE elementId(n) = id WITH collect(n) AS ns RETURN {values}"
 
     for start in range(0, len(ids), PIECE_NODES):
@@ -41,24 +47,31 @@ def iter_node_columns(connection: Connection, place: NodePlace) -> Iterator[Colu
             yield from rows
 
 
-def iter_edge_columns(connection: Connection, place: EdgePlace) -> Iterator[Columns]:
+def iter_edge_columns(connection: Connection, place: EdgePlace, *, times_as_text: bool = False) -> Iterator[Columns]:
     """The edges of a type, piece by piece: the keys of both ends and a list per property of `place`.
 
     Edges come by source where no source has more than a piece holds, else by the end whose longest list is shorter.
+
+    Args:
+        connection: to the database.
+        place: the type.
+        times_as_text: see `iter_node_columns`.
     """
-    near = _read_degrees(connection, place, from_source=True)
+    read_value = _to_readable if times_as_text else str
+    near = _read_degrees(connection, place, from_source=True, times_as_text=times_as_text)
     from_source = True
     if max((node.n_edges for node in near), default=0) > PIECE_EDGES:
-        others = _read_degrees(connection, place, from_source=False)
+        others = _read_degrees(connection, place, from_source=False, times_as_text=times_as_text)
         if max(node.n_edges for node in others) < max(node.n_edges for node in near):
             near, from_source = others, False
     ends = ("a", "b") if from_source else ("b", "a")
     near_key, far_key = (place.source.key, place.target.key) if from_source else (place.target.key, place.source.key)
-    properties = "".join(f", [r IN rs[node[1]..node[2]] | r.{name}]" for name in place.properties)
+    properties = "".join(f", [r IN rs[node[1]..node[2]] | {read_value(f'r.{name}')}]" for name in place.properties)
+    near_value, far_value = read_value(f"{ends[0]}.{near_key}"), read_value(f"n.{far_key}")
     query = (
         f"UNWIND $nodes AS node MATCH ({ends[0]}) WHERE elementId({ends[0]}) = node[0] "
         f"CALL ({ends[0]}) {{ {place.match} RETURN collect({ends[1]}) AS ends, collect(r) AS rs }} "
-        f"RETURN collect([{ends[0]}.{near_key}, [n IN ends[node[1]..node[2]] | n.{far_key}]{properties}])"
+        f"RETURN collect([{near_value}, [n IN ends[node[1]..node[2]] | {far_value}]{properties}])"
     )
 
     def read(piece: Sequence[_Near]) -> Iterator[Columns]:
@@ -84,20 +97,29 @@ def iter_edge_columns(connection: Connection, place: EdgePlace) -> Iterator[Colu
         yield from read(piece)
 
 
-def _read_degrees(connection: Connection, place: EdgePlace, *, from_source: bool) -> list[_Near]:
+def _to_readable(value: str) -> str:
+    """The expression for a value, with dates and times as ISO 8601 text without the name of a time zone."""
+    text = f"split(toString({value}), '[')[0]"
+    return f"CASE WHEN {value} IS :: DATE | LOCAL DATETIME | ZONED DATETIME THEN {text} ELSE {value} END"
+
+
+def _read_degrees(connection: Connection, place: EdgePlace, *, from_source: bool, times_as_text: bool) -> list[_Near]:
     """The nodes at one end of a type's edges, by key, with no fewer than the number of their edges."""
     node, pattern = (place.source, place.pattern()) if from_source else (place.target, place.pattern_from_target())
-    # without the other end's label the server need not look at the edges
-    found = _read_sorted(connection, node, [f"COUNT {{ (n){pattern}() }}"])
+    # without the other end's label the server does not read the edges
+    found = _read_sorted(connection, node, [f"COUNT {{ (n){pattern}() }}"], times_as_text=times_as_text)
     return [_Near(element_id, degree) for element_id, _, degree in found if degree]
 
 
-def _read_sorted(connection: Connection, place: NodePlace, values: Sequence[str]) -> list[tuple[Any, ...]]:
+def _read_sorted(
+    connection: Connection, place: NodePlace, values: Sequence[str], *, times_as_text: bool
+) -> list[tuple[Any, ...]]:
     """(element id, key, values) of each node `n` of a type: by key where keys are strings, as UTF-8 sorts them.
 
     That is Arrow's order. The nodes come in lists, since a record for each would cost twenty times as much.
     """
-    lists = ", ".join(f"[n IN part | {value}]" for value in ("elementId(n)", f"n.{place.key}", *values))
+    key = _to_readable(f"n.{place.key}") if times_as_text else f"n.{place.key}"
+    lists = ", ".join(f"[n IN part | {value}]" for value in ("elementId(n)", key, *values))
     pieces = connection.read(
         f"MATCH (n:{place.label}) WITH collect(n) AS ns UNWIND range(0, size(ns) - 1, {PIECE_NODES}) AS start "
         f"WITH ns[start..start + {PIECE_NODES}] AS part RETURN {lists}"

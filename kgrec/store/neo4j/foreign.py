@@ -1,4 +1,4 @@
-"""A graph that was there before kgrec, as a source of raw rows: `graph_schema.staging` checks them as it does files.
+"""A graph that kgrec did not load, as a source of raw rows: `graph_schema.staging` checks them like those of files.
 
 Its keys may be integers, its lists texts, its times dates, epoch seconds or finer, and any of them may be missing.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from graph_schema import CatalogueSchema
-from graph_schema.catalogue import AttributeType
+from graph_schema.catalogue_schema import AttributeType
 from graph_schema.columns import FINER_THAN_SECONDS
 from graph_schema.sources import RawBatch
 from kgrec.store.neo4j.connection import Connection, to_plain
@@ -23,11 +23,11 @@ from kgrec.store.neo4j.layout import Layout
 
 @dataclass(frozen=True)
 class ForeignGraph:
-    """The nodes and relationships that a schema speaks of, under the names that the schema gives them.
+    """The nodes and relationships that a schema declares, with the schema's names.
 
     Attributes:
         connection: the database.
-        schema: what its graph means.
+        schema: the schema of its graph.
     """
 
     connection: Connection
@@ -36,14 +36,16 @@ class ForeignGraph:
     def read_nodes(self, node_type: str) -> Iterator[RawBatch]:
         """The raw rows of a node type."""
         node = self.schema.nodes[node_type]
-        pieces = iter_node_columns(self.connection, Layout(self.schema).nodes[node_type])
+        place = Layout(self.schema).nodes[node_type]
+        pieces = iter_node_columns(self.connection, place, times_as_text=True)
         return _to_batches(pieces, node.columns, f"(:{node.label})")
 
     def read_edges(self, edge_type: str) -> Iterator[RawBatch]:
         """The raw rows of an edge type."""
         edge = self.schema.edges[edge_type]
         start, end = (self.schema.nodes[node_type].label for node_type in edge.ends)
-        pieces = iter_edge_columns(self.connection, Layout(self.schema).edges[edge_type])
+        place = Layout(self.schema).edges[edge_type]
+        pieces = iter_edge_columns(self.connection, place, times_as_text=True)
         return _to_batches(pieces, edge.columns, f"(:{start})-[:{edge.type}]->(:{end})")
 
 
@@ -62,16 +64,30 @@ def _to_array(values: Sequence[Any], kind: AttributeType) -> pa.Array:
         values = [_to_seconds(value) for value in values]
     if kind != "string":
         try:
-            return pa.array(values)
-        except (pa.ArrowException, TypeError, OverflowError):  # of several kinds: as text, each is judged by itself
+            found = pa.array(values)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
             pass
-    return pa.array([_to_text(value) for value in values], pa.string())
+        else:
+            is_nested = pa.types.is_nested(found.type)  # points and durations are tuples
+            if kind == "vector" or (not is_nested and (kind == "bool" or not pa.types.is_boolean(found.type))):
+                return found
+    # of several types, or of one that no column has: as text, so that each value is checked by itself
+    return pa.array([_to_text_of(value, kind) for value in values], pa.string())
 
 
 def _to_seconds(value: object) -> object:
     if isinstance(value, int):
         return next((value // unit for least, unit in FINER_THAN_SECONDS if abs(value) >= least), value)
-    return value if value is None else _to_text(value)
+    return value
+
+
+def _to_text_of(value: object, kind: AttributeType) -> str | None:
+    """The text of a value in a column of some type, such that it is read as what it is and not as something else."""
+    if kind == "time" and isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:+d}"  # eight digits without a sign are a date
+    if kind not in ("string", "vector") and isinstance(value, list):
+        return f"[{_to_text(value)}]"  # a list of one number is not a number
+    return _to_text(value)
 
 
 def _to_text(value: object) -> str | None:
@@ -80,6 +96,6 @@ def _to_text(value: object) -> str | None:
         return value
     if isinstance(value, list):
         return ", ".join(text for one in value if (text := _to_text(one)) is not None)
-    if isinstance(value, date | time):  # a datetime is a date
+    if isinstance(value, date | time):  # in a list; a datetime is a date
         return value.isoformat()
     return str(value)

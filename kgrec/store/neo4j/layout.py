@@ -1,4 +1,4 @@
-"""How a catalogue lies in Neo4j: a node type is a label, an edge type a relationship type between two labels.
+"""A catalogue in Neo4j: a node type is a label, an edge type is a relationship type between two labels.
 
 Columns are properties of the same names. A key is a string where kgrec wrote it; in a graph that was there before it
 may be an integer, so that nodes are found by either (`to_keys`).
@@ -11,7 +11,7 @@ from functools import cached_property
 from graph_schema import CatalogueSchema
 from kgrec.store.neo4j.connection import quote
 
-# What kgrec keeps in the database beside the catalogue
+# What kgrec keeps in the database besides the catalogue
 META_LABEL = "_Kgrec"  # nodes with `name` and `value`: the schema, the mark and the lease of a load
 RELEASE_LABEL = "KgrecRelease"  # one node: which of the published versions is live
 RELEASE_TYPES = ("SIMILAR_TO", "RECOMMENDED")
@@ -21,7 +21,7 @@ _MAX_INT = 2**63
 
 @dataclass(frozen=True)
 class NodePlace:
-    """A node type in Cypher's words.
+    """A node type, for Cypher.
 
     Attributes:
         label: its label, quoted.
@@ -39,7 +39,7 @@ class NodePlace:
 
 @dataclass(frozen=True)
 class EdgePlace:
-    """An edge type in Cypher's words.
+    """An edge type, for Cypher.
 
     Attributes:
         type: its relationship type, quoted.

@@ -1,7 +1,7 @@
-"""The store on a Neo4j server: a catalogue that kgrec loaded, or a graph that was there before, used as it is.
+"""The store on a Neo4j server: a catalogue that kgrec loaded, or a graph of others, which it leaves unchanged.
 
-`layout.py` says how a catalogue lies in the database. Nodes labelled `_Kgrec` beside it keep the schema and, while a
-load is unfinished, a mark that is the load's lease too: its owner adds to the `beat` with every batch.
+`layout.py` has the labels and relationship types of a catalogue. Nodes labelled `_Kgrec` keep the schema and, while a
+load is unfinished, a mark that is also the load's lease: its owner adds to the `beat` with every batch.
 """
 
 import time
@@ -18,19 +18,18 @@ from pydantic import ValidationError
 from graph_schema import CatalogueSchema
 from graph_schema.sources import Source
 from kgrec.errors import StoreError
-from kgrec.store.contract import WAIT_S, Counts, GraphPath, ItemLinks, NodeRef, Step, check_schema, choose_type
+from kgrec.store.contract import WAIT_S, Counts, ItemLinks, check_schema, choose_type
 from kgrec.store.lock import Mode
 from kgrec.store.neo4j import writing
 from kgrec.store.neo4j.connection import Connection, OnWait
 from kgrec.store.neo4j.export import iter_edge_columns, iter_node_columns
 from kgrec.store.neo4j.foreign import ForeignGraph
-from kgrec.store.neo4j.layout import META_LABEL, EdgePlace, Layout, NodePlace, to_keys
-from kgrec.store.neo4j.links import read_item_links
+from kgrec.store.neo4j.item_links import read_item_links
+from kgrec.store.neo4j.layout import META_LABEL, EdgePlace, Layout, NodePlace
 from kgrec.store.rows import to_inputs
-from kgrec.store.traversal import find_neighbours, find_paths
 
 SCHEMA, LOADING = "schema", "loading"  # the entries of META_LABEL
-LEASE_S = 20.0  # a load that writes nothing for so long is taken for dead
+LEASE_S = 20.0  # a load that writes nothing for this long counts as dead
 INDEX_WAIT_S = 300
 
 
@@ -45,9 +44,9 @@ class Neo4jStore:
     Args:
         url: see `Connection`.
         mode: "read", or "write" to change it too; one load at a time.
-        schema: the schema that it must have or, where kgrec has loaded nothing, what the graph that is there means.
+        schema: the schema that it must have or, where kgrec has loaded nothing, the schema of the graph that is there.
         wait_s: how long to wait for a server that does not answer yet.
-        on_wait: called with what is waited for.
+        on_wait: called with a sentence about what it waits for.
 
     Raises:
         StoreError: see `Connection`.
@@ -97,8 +96,8 @@ class Neo4jStore:
             if self.connection.read(f"MATCH (n:{place.label}) RETURN 1 LIMIT 1"):
                 raise StoreError(
                     f"{self.url} holds nodes labelled {place.label} that kgrec did not load; expected none of the "
-                    "catalogue's labels: use that graph as it is (kgrec inspect, then kgrec train --schema FILE.toml), "
-                    "or load into another database"
+                    "catalogue's labels: use that graph unchanged (kgrec inspect, then kgrec train --schema "
+                    "FILE.toml), or load into another database"
                 )
 
     def read_schema(self) -> CatalogueSchema:
@@ -112,7 +111,7 @@ class Neo4jStore:
             if self._given is None:
                 raise StoreError(
                     f"{self.url} holds no catalogue that kgrec loaded; load one (kgrec load SOURCE --to {self.url}), "
-                    f"or say what its graph means: kgrec inspect {self.url} --out FILE.toml, then --schema FILE.toml"
+                    f"or draft a schema of its graph: kgrec inspect {self.url} --out FILE.toml, then --schema FILE.toml"
                 )
             return self._given
         held = self._parse(text)
@@ -180,7 +179,7 @@ class Neo4jStore:
         self._guard = writing.Guard(owner)
 
     def _mark(self, owner: str) -> tuple[str | None, int]:
-        """Marks the store as half-written; whose the mark is, and how often that load has written."""
+        """Marks the store as half-written; returns the owner of the mark, and how often that load has written."""
         ((held, beat),) = self.connection.write(
             f"MERGE (m:{META_LABEL} {{name: $name}}) ON CREATE SET m.owner = $owner, m.beat = 0 RETURN m.owner, m.beat",
             {"name": LOADING, "owner": owner},
@@ -188,7 +187,7 @@ class Neo4jStore:
         return held, beat
 
     def _take_over(self, owner: str, seen: tuple[str | None, int]) -> tuple[str | None, int]:
-        """Makes the mark one's own, unless it has changed since it was seen."""
+        """Takes the mark over, unless it has changed since it was seen."""
         ((held, beat),) = self.connection.write(
             # SET waits for the lock, and only then is the mark read
             f"MATCH (m:{META_LABEL} {{name: $name}}) SET m.beat = m.beat + 1 "
@@ -223,28 +222,16 @@ class Neo4jStore:
             missing = writing.find_missing(self.connection, end, inputs[column].unique())
             if missing is not None:
                 raise StoreError(
-                    f"{self.url}: an edge of type {edge_type!r} has the end {missing!r}, which is no node of the "
-                    "store; expected both ends: load the nodes first, or leave the edge out"
+                    f"{self.url}: an edge of type {edge_type!r} has the end {missing!r}, which is not a "
+                    "node of the store; expected both ends: load the nodes first, or leave the edge out"
                 )
         writing.upsert_edges(self.connection, self._guard, place, inputs)
-
-    def delete_nodes(self, node_type: str, ids: Sequence[str]) -> int:
-        """See GraphStore."""
-        place = self._node_place(node_type)
-        self._check_loaded()
-        return writing.delete_nodes(self.connection, self._guard, place, list(dict.fromkeys(map(str, ids))))
-
-    def delete_edges(self, edge_type: str, pairs: Sequence[tuple[str, str]]) -> int:
-        """See GraphStore."""
-        place = self._edge_place(edge_type)
-        self._check_loaded()
-        return writing.delete_edges(self.connection, self._guard, place, list(dict.fromkeys(pairs)))
 
     def _check_loaded(self) -> None:
         if not has_catalogue(self.connection):
             self.read_schema()
             raise StoreError(
-                f"{self.url} holds a graph that kgrec did not load, and is left as it is; to change it, use Cypher"
+                f"{self.url} holds a graph that kgrec did not load and does not change; to change it, use Cypher"
             )
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -272,7 +259,7 @@ class Neo4jStore:
         for columns in pieces:
             try:
                 arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
-            except (pa.ArrowException, TypeError) as error:
+            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
                 raise StoreError(
                     f"{self.url} holds a value that is not as loaded: {error}; expected {schema.to_string()!r}: load "
                     "the catalogue again"
@@ -292,77 +279,9 @@ class Neo4jStore:
         ((n,),) = self.connection.read(f"{match} RETURN count(*)")
         return int(n)
 
-    def neighbours(self, node: NodeRef, hops: int = 1) -> dict[NodeRef, int]:
-        """See GraphStore."""
-        self._check_whole()
-        self._node_place(node.type)
-        return find_neighbours(self._reach, node, hops)
-
-    def paths(self, start: NodeRef, end: NodeRef, max_length: int, k: int) -> list[GraphPath]:
-        """See GraphStore."""
-        self._check_whole()
-        for node in (start, end):
-            self._node_place(node.type)
-        return find_paths(self._reach, self._steps, start, end, max_length=max_length, k=k)
-
-    def _reach(self, node_type: str, ids: Sequence[str]) -> set[NodeRef]:
-        near = self._layout.nodes[node_type]
-        found: set[NodeRef] = set()
-        for _, _, far_type, pattern in self._patterns(node_type):
-            far = self._layout.nodes[far_type]
-            ((far_ids,),) = self.connection.read(
-                f"MATCH (n:{near.label}){pattern} WHERE n.{near.key} IN $keys AND m.{far.key} IS NOT NULL "
-                f"RETURN collect(DISTINCT toString(m.{far.key}))",
-                {"keys": to_keys(ids)},
-            )
-            found.update(NodeRef(far_type, id_) for id_ in far_ids)
-        return found
-
-    def _steps(self, node: NodeRef) -> list[Step]:
-        near = self._layout.nodes[node.type]
-        steps: set[Step] = set()
-        for edge_type, reverse, far_type, pattern in self._patterns(node.type):
-            far = self._layout.nodes[far_type]
-            ((far_ids,),) = self.connection.read(
-                f"MATCH (n:{near.label}){pattern} WHERE n.{near.key} IN $keys AND m.{far.key} IS NOT NULL "
-                f"RETURN collect(toString(m.{far.key}))",
-                {"keys": to_keys([node.id])},
-            )
-            steps.update(Step(edge_type, reverse, NodeRef(far_type, id_)) for id_ in far_ids)
-        return list(steps)
-
-    def _patterns(self, node_type: str) -> Iterator[tuple[str, bool, str, str]]:
-        """Every way to leave a node `n` for a node `m`: (edge type, reverse, type of m, pattern after n)."""
-        for edge_type, edge in self._schema.edges.items():
-            place = self._layout.edges[edge_type]
-            if edge.source == node_type:
-                yield edge_type, False, edge.target, f"{place.pattern()}(m:{place.target.label})"
-            if edge.target == node_type:
-                yield edge_type, True, edge.source, f"{place.pattern_from_target()}(m:{place.source.label})"
-
     def item_links(self, items: Sequence[str]) -> ItemLinks:
         """See GraphStore."""
         return read_item_links(self.connection, self._layout, items)
-
-    def co_liked(self, item: str, k: int) -> list[tuple[str, int]]:
-        """See GraphStore."""
-        self._check_whole()
-        if k < 1:
-            return []
-        chosen = self._schema.interaction
-        place = self._layout.edges[chosen.edge]
-        target = place.target
-        is_like = "true"
-        if chosen.weight is not None and chosen.positive is not None:
-            weight = place.properties[list(self._schema.edges[chosen.edge].attributes).index(chosen.weight)]
-            is_like = f"r.{weight} >= $positive AND s.{weight} >= $positive"
-        rows = self.connection.read(
-            f"MATCH (i:{target.label}){place.pattern_from_target('r')}(u:{place.source.label}){place.pattern('s')}"
-            f"(j:{target.label}) WHERE i.{target.key} IN $keys AND j <> i AND {is_like} "
-            f"RETURN toString(j.{target.key}) AS id, count(DISTINCT u) AS n ORDER BY n DESC, id LIMIT $k",
-            {"keys": to_keys([item]), "k": int(k), "positive": chosen.positive},
-        )
-        return [(id_, int(n)) for id_, n in rows]
 
     # -- closing -------------------------------------------------------------------------------------------------------
 

@@ -1,14 +1,15 @@
-"""Rows into a database: what is there is read first, what is new is created, and only what has changed is written.
+"""Writes rows into a database: reads the known rows first, creates the new ones and writes only those that changed.
 
-To create an edge takes half the time of a MERGE, and to leave it alone takes a tenth of that. A batch is one
-transaction, whole or not at all; a load that was cut off between two of them finds, when it is run again, what it
-had written. That two loads do not create the same edge is seen to by `Guard`.
+Creating an edge takes half the time of a MERGE, and leaving it alone takes a tenth of that. A batch is one transaction;
+a load that was cut off finds what it had written when it is run again. `Guard` prevents that two loads create the same
+edge.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,9 +20,11 @@ from kgrec.store.rows import equal_rows
 
 BATCH_NODES = 10_000
 BATCH_EDGES = 20_000
-# To read an edge takes a fifteenth of the time to create one: where nodes have far more edges than are to be written,
-# reading them all would make writing slower than linear, and a MERGE, which needs no reading, is the better way.
+# Reading an edge takes a fifteenth of the time of creating one. Where nodes have far more edges than are to be written,
+# reading them all would make writing slower than linear; a MERGE, which reads nothing, is faster then.
 MOST_READ_PER_ROW = 10
+_FITS = "c_fits"  # the column that says whether a row's values are of the declared types
+_UNFIT = (pa.ArrowException, TypeError, ValueError, OverflowError)  # what Arrow raises for a value of another type
 
 
 class LeaseLostError(StoreError):
@@ -54,7 +57,7 @@ class Guard:
         )
         if not connection.write(held, {**parameters, "owner": self.owner}):
             raise LeaseLostError(
-                f"{connection.url}: another load took this one over, since nothing was heard of it for a while; "
+                f"{connection.url}: another load took this one over, since it wrote nothing for a while; "
                 "nothing is lost: let that one finish, then load again"
             )
 
@@ -83,7 +86,8 @@ def _read_known_nodes(connection: Connection, place: NodePlace, keys: Sequence[s
         (columns,) = connection.read(query, {"keys": part})
         return _to_table(columns, schema)
 
-    return pa.concat_tables([schema.empty_table(), *work_in_halves(read, keys)])
+    nothing = _to_table([[] for _ in schema], schema)
+    return pa.concat_tables([nothing, *work_in_halves(read, keys)])
 
 
 def _write_nodes(connection: Connection, guard: Guard, place: NodePlace, rows: pa.Table) -> None:
@@ -145,36 +149,6 @@ def find_missing(connection: Connection, place: NodePlace, keys: pa.ChunkedArray
     return None
 
 
-def delete_nodes(connection: Connection, guard: Guard, place: NodePlace, keys: Sequence[str]) -> int:
-    """Deletes nodes with all their edges; returns how many there were."""
-    find = f"UNWIND $keys AS key MATCH (n:{place.label} {{{place.key}: key}})"
-    ((n_edges,),) = connection.read(f"{find} RETURN sum(COUNT {{ (n)--() }})", {"keys": keys})
-    while n_edges > BATCH_EDGES:  # too many to go with their nodes in one transaction
-        guard.write(connection, f"{find} MATCH (n)-[r]-() WITH r LIMIT {BATCH_EDGES} DELETE r", {"keys": keys})
-        n_edges -= BATCH_EDGES
-    return _delete(connection, guard, find, "DETACH DELETE n", keys)
-
-
-def delete_edges(connection: Connection, guard: Guard, place: EdgePlace, pairs: Sequence[tuple[str, str]]) -> int:
-    """Deletes edges by the keys of their ends; returns how many there were."""
-    source, target = place.source, place.target
-    find = (
-        f"UNWIND $keys AS key MATCH (:{source.label} {{{source.key}: key[0]}}){place.pattern('r')}"
-        f"(:{target.label} {{{target.key}: key[1]}})"
-    )
-    return _delete(connection, guard, find, "DELETE r", [list(pair) for pair in pairs])
-
-
-def _delete(connection: Connection, guard: Guard, find: str, delete: str, keys: Sequence[Any]) -> int:
-    def write(part: Sequence[Any]) -> int:
-        ((n_found,),) = connection.read(f"{find} RETURN count(*)", {"keys": part})
-        guard.write(connection, f"{find} {delete}", {"keys": part})
-        return int(n_found)
-
-    batches = (keys[start : start + BATCH_NODES] for start in range(0, len(keys), BATCH_NODES))
-    return sum(n_found for batch in batches for n_found in work_in_halves(write, batch))
-
-
 def _write_in_halves(write: Callable[[Any], None], rows: Any) -> None:
     for _ in work_in_halves(write, rows):
         pass
@@ -204,7 +178,8 @@ def _read_known_edges(connection: Connection, place: EdgePlace, sources: Sequenc
         columns = [[value for row in rows for value in row[i]] for i in range(1, 2 + len(place.properties))]
         return _to_table([keys, *columns], schema)
 
-    return pa.concat_tables([schema.empty_table(), *work_in_halves(read, sources)])
+    nothing = _to_table([[] for _ in schema], schema)
+    return pa.concat_tables([nothing, *work_in_halves(read, sources)])
 
 
 def _split(rows: pa.Table, known: pa.Table, n_keys: int) -> tuple[pa.Table, pa.Table]:
@@ -212,7 +187,8 @@ def _split(rows: pa.Table, known: pa.Table, n_keys: int) -> tuple[pa.Table, pa.T
     places = pc.index_in(_key(rows, n_keys), value_set=_key(known, n_keys))
     is_new = pc.is_null(places)
     there = rows.filter(pc.invert(is_new))
-    same = equal_rows(there, known.take(places.drop_null()), rows.column_names[n_keys:])
+    known = known.take(places.drop_null())
+    same = pc.and_(equal_rows(there, known, rows.column_names[n_keys:]), known[_FITS].combine_chunks())
     return rows.filter(is_new), there.filter(pc.invert(same))
 
 
@@ -239,8 +215,27 @@ def _group_by_source(rows: pa.Table) -> list[list[Any]]:
 
 
 def _to_table(columns: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    """The rows that are in the database, and whether all values of each are of its columns' types.
+
+    Others may have changed values since they were loaded: one of another type is null here, and its row does not fit.
+    """
+    arrays, fits = [], np.ones(len(columns[0]), dtype=bool)
+    for values, field in zip(columns, schema, strict=True):
+        try:
+            arrays.append(pa.array(values, field.type))
+        except _UNFIT:
+            kept = [_fit(value, field.type) for value in values]
+            fits &= [one is not None or value is None for one, value in zip(kept, values, strict=True)]
+            arrays.append(pa.array(kept, field.type))
+    return pa.table([*arrays, pa.array(fits)], names=[*schema.names, _FITS])
+
+
+def _fit(value: object, kind: pa.DataType) -> object:
+    try:
+        pa.array([value], kind)
+    except _UNFIT:
+        return None
+    return value
 
 
 def _to_lists(rows: pa.Table) -> list[list[Any]]:

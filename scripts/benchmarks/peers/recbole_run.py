@@ -36,7 +36,7 @@ SETTINGS = {
     "metrics": ["Recall"],
     "topk": [10],
     "valid_metric": "Recall@10",
-}  # RecBole's, but for the metric that it is asked for, the number of epochs and the size of a block
+}  # RecBole's own, except the metric, the number of epochs and the block size
 TRIALS = (
     {"train_batch_size": 2048, "learning_rate": 0.001},  # RecBole's defaults
     {"train_batch_size": 4096, "learning_rate": 0.002},

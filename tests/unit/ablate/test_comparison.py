@@ -88,7 +88,7 @@ def test_a_few_items_that_everybody_is_asked_for_are_but_a_few():
         ]
     change = compare([figures], ["warm"], [OTHER], N_USERS, rng).changes["warm", "ndcg", OTHER]
     assert change.mean < -0.1
-    assert change.high > 0  # 2 of 8 items tell little of the next 8
+    assert change.high > 0  # 2 of 8 items say little about the next 8
     spread = run({WHOLE: found, AGAIN[0]: found, AGAIN[1]: found, OTHER: found & ~np.isin(items, (1, 5))})
     assert spread.changes["warm", "ndcg", OTHER].high < 0  # the same users, each with an item of their own
 

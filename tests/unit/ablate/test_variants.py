@@ -66,14 +66,16 @@ def test_shuffled_links_keep_every_nodes_number_of_links_of_every_relation():
 def test_what_is_left_out_is_in_no_text_either():
     tables = make_library()
     before = build_node_texts(tables)
-    assert "printed by: printer-" not in str(before)  # printers have no name: nothing can be told of them
-    assert any(text is not None and "about: title 0" in text for text in before["thing"])  # a topic, told from books
+    assert "printed by: printer-" not in str(before)  # printers have no name to show
+    assert any(
+        text is not None and "about: title 0" in text for text in before["thing"]
+    )  # a topic, described by its books
     left = leave_out(tables, {"about"})
     assert len(left.edges["about"]) == 0
     assert left.edges["printed_by"].equals(tables.edges["printed_by"])
-    told = build_node_texts(left)
-    assert not any(text is not None and "about" in text for texts in told.values() for text in texts)
-    assert any(text is not None and "printed by: title" in text for text in told["thing"])  # a printer still is
+    texts_left = build_node_texts(left)
+    assert not any(text is not None and "about" in text for texts in texts_left.values() for text in texts)
+    assert any(text is not None and "printed by: title" in text for text in texts_left["thing"])
 
 
 def test_without_texts_leaves_links_and_the_graph_it_is_made_of(tmp_path: Path):

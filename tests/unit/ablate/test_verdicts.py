@@ -1,12 +1,12 @@
 from kgrec.ablate.verdicts import (
     Change,
     Verdict,
+    describe_part,
+    describe_relation,
+    describe_shuffled,
+    describe_together,
+    describe_undecided,
     judge,
-    tell_part,
-    tell_relation,
-    tell_shuffled,
-    tell_together,
-    tell_undecided,
 )
 from kgrec.evaluate.intervals import Interval
 
@@ -28,18 +28,18 @@ def test_a_verdict_needs_proof_either_way():
 
 def test_what_carries_a_slice():
     changes = [change(WARM, 0, 0.001), change(COLD, -0.03, 0.01), change(TAIL, -0.003, 0.002)]
-    assert tell_relation("has_genre", changes, 0.005, 20) == (
+    assert describe_relation("has_genre", changes, 0.005, 20) == (
         "`has_genre` carries “Cold items”: without it NDCG@20 falls by 0.030 [0.020, 0.040] (10%); “Tail” loses too"
     )
 
 
-def test_recall_is_told_where_ndcg_is_not_sure():
+def test_recall_is_reported_where_ndcg_is_not_sure():
     changes = [
         change(COLD, -0.03, 0.04),
         change(COLD, -0.02, 0.01, whole=0.4, metric="recall"),
         change(WARM, 0.02, 0.01),
     ]
-    assert tell_relation("won", changes, 0.02, 10) == (
+    assert describe_relation("won", changes, 0.02, 10) == (
         "`won` carries “Cold items”: without it Recall@10 falls by 0.020 [0.010, 0.030] (5%); "
         "NDCG@10 rises by 0.020 [0.010, 0.030] (7%) in “Warm users, warm items”"
     )
@@ -47,49 +47,49 @@ def test_recall_is_told_where_ndcg_is_not_sure():
 
 def test_what_can_go():
     nothing = [change(WARM, 0, 0.003), change(COLD, 0.001, 0.004)]
-    assert tell_relation("produced_by", nothing, 0.02, 20) == (
+    assert describe_relation("produced_by", nothing, 0.02, 20) == (
         "drop `produced_by`: without it no slice loses (more than 1.0% is ruled out in each)"
     )
-    assert tell_together(["a", "b"], nothing, 0.02, 20) == (
+    assert describe_together(["a", "b"], nothing, 0.02, 20) == (
         "`a`, `b` can go together: without them no slice loses (more than 1.0% is ruled out in each)"
     )
-    assert tell_together(["a", "b"], [change(COLD, -0.03, 0.01)], 0.02, 20) == (
-        "`a`, `b` can go one by one but not together (drop one, then ask again): without them NDCG@20 falls by 0.030 "
-        "[0.020, 0.040] (10%) in “Cold items”"
+    assert describe_together(["a", "b"], [change(COLD, -0.03, 0.01)], 0.02, 20) == (
+        "`a`, `b` can go one by one but not together (drop one, then run `kgrec ablate` again): without "
+        "them NDCG@20 falls by 0.030 [0.020, 0.040] (10%) in “Cold items”"
     )
-    assert tell_together(["a", "b"], [change(COLD, 0, 0.03)], 0.02, 20) == (
-        "`a`, `b` can go one by one; whether they can together is undecided: without them no slice is shown to lose, "
-        "but “Cold items” may, by up to 10%"
+    assert describe_together(["a", "b"], [change(COLD, 0, 0.03)], 0.02, 20) == (
+        "`a`, `b` can go one by one; whether they can go together is undecided: without them no slice is shown to "
+        "lose, but “Cold items” may, by up to 10%"
     )
 
 
-def test_what_cannot_be_told():
-    assert tell_relation("won", [change(WARM, 0, 0.003), change(COLD, 0, 0.03)], 0.02, 20) == (
+def test_undecided_relations():
+    assert describe_relation("won", [change(WARM, 0, 0.003), change(COLD, 0, 0.03)], 0.02, 20) == (
         "undecided about `won`: without it no slice is shown to lose, but “Cold items” may, by up to 10%"
     )
-    assert tell_undecided({"won": 0.1, "made_in": 0.061}) == (
-        "undecided: `won` (10%), `made_in` (6%): no slice is shown to lose, but one may, by up to as much; more splits "
-        "tell more"
+    assert describe_undecided({"won": 0.1, "made_in": 0.061}) == (
+        "undecided: `won` (10%), `made_in` (6%): no slice is shown to lose, but one may, by up to this share; "
+        "more splits narrow it"
     )
 
 
-def test_a_graph_beside_a_shuffled_one():
+def test_a_graph_and_a_shuffled_one():
     bare = [change(COLD, -0.2, 0.02), change(WARM, 0, 0.001)]
-    assert tell_shuffled([change(COLD, -0.1, 0.02), change(WARM, 0, 0.001)], bare, 0.02, 20) == (
+    assert describe_shuffled([change(COLD, -0.1, 0.02), change(WARM, 0, 0.001)], bare, 0.02, 20) == (
         "your graph helps: with its links shuffled NDCG@20 falls by 0.100 [0.080, 0.120] (33%) in “Cold items”; "
-        "50% of what the links add there is how many an item has, which shuffling keeps"
+        "50% of the gain there comes from the number of links of an item, which shuffling keeps"
     )
-    assert tell_shuffled([change(COLD, -0.2, 0.02)], bare, 0.02, 20) == (
+    assert describe_shuffled([change(COLD, -0.2, 0.02)], bare, 0.02, 20) == (
         "your graph helps: with its links shuffled NDCG@20 falls by 0.200 [0.180, 0.220] (67%) in “Cold items”"
     )
-    assert tell_shuffled([change(COLD, 0.001, 0.004)], bare, 0.02, 20) == (
+    assert describe_shuffled([change(COLD, 0.001, 0.004)], bare, 0.02, 20) == (
         "your graph helps no more than a shuffled one: with its links shuffled no slice loses (more than 1.0% "
         "is ruled out in each)"
     )
-    assert tell_shuffled([change(COLD, 0, 0.03)], bare, 0.02, 20) == (
-        "as far as this can tell, your graph helps no more than a shuffled one: with its links shuffled no slice is "
+    assert describe_shuffled([change(COLD, 0, 0.03)], bare, 0.02, 20) == (
+        "your graph is not shown to help more than a shuffled one: with its links shuffled no slice is "
         "shown to lose, but “Cold items” may, by up to 10%"
     )
-    assert tell_part("texts", bare, 0.02, 20) == (
+    assert describe_part("texts", bare, 0.02, 20) == (
         "texts: without them NDCG@20 falls by 0.200 [0.180, 0.220] (67%) in “Cold items”"
     )

@@ -1,4 +1,4 @@
-"""What the frozen layers made of a text stands in for them: vectors and gradients are the same."""
+"""Frozen layers can be skipped: vectors and gradients stay the same."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import nn
 
 from kgrec.adapt import frozen_layers
 from kgrec.adapt.frozen_layers import compute_frozen_states
-from kgrec.adapt.tuning import list_layers, tune_few
+from kgrec.adapt.tuned_weights import list_layers, tune_few
 from kgrec.config import AdaptConfig
 from kgrec.text.language_model import LanguageModel, load_language_model
 

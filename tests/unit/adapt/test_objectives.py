@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from kgrec.adapt.objectives import autoencode, contrast, distil, fit_temperature, tell_relations
+from kgrec.adapt.objectives import autoencode, classify_relations, contrast, distil, fit_temperature
 
-# two equal vectors, and one that stands upright to them
+# two equal vectors, and one orthogonal to them
 VECTORS = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
 
 
@@ -30,7 +30,7 @@ def test_nothing_alike_has_no_gradient() -> None:
     assert not vectors.grad.any()
 
 
-def test_a_temperature_is_raised_only_where_chance_tells_better() -> None:
+def test_a_temperature_is_raised_only_where_chance_is_better() -> None:
     vectors = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     same = torch.eye(2).repeat_interleave(2, 0).repeat_interleave(2, 1)
     assert fit_temperature(vectors, same, 0.05) == 0.05
@@ -42,15 +42,15 @@ def test_a_temperature_is_raised_only_where_chance_tells_better() -> None:
 
 
 def test_autoencode_by_hand() -> None:
-    alike = torch.tensor([[1.0, 1.0, 0.0]])  # told as (2, 2, 0) - (1, 1, 0)
+    alike = torch.tensor([[1.0, 1.0, 0.0]])  # predicted as (2, 2, 0) - (1, 1, 0)
     assert float(autoencode(VECTORS, alike)) == pytest.approx(0, abs=1e-6)
-    unlike = torch.tensor([[1.0, 0.0, 1.0]])  # told as (1, 1, 1) - (1, 0, 1): all that is not liked
+    unlike = torch.tensor([[1.0, 0.0, 1.0]])  # predicted as (1, 1, 1) - (1, 0, 1): everything that is not liked
     assert float(autoencode(VECTORS, unlike)) == pytest.approx(2, rel=1e-6)
     one_like = torch.tensor([[0.0, 1.0, 0.0]])
     assert float(autoencode(VECTORS, torch.cat([alike, unlike, one_like]))) == pytest.approx(1, rel=1e-6)
 
 
-def test_distillation_rests_where_the_texts_are_as_the_teacher() -> None:
+def test_distillation_has_no_gradient_where_texts_match_the_teacher() -> None:
     teacher = unit_rows(6, 4)
     same, other = teacher.clone().requires_grad_(), unit_rows(6, 4, seed=1).requires_grad_()
     distil(same, teacher, 0.5).backward()
@@ -71,10 +71,10 @@ def test_distillation_reads_no_item_without_a_vector() -> None:
     assert float((target.grad[6] @ target[6]).detach()) >= 0  # and is only ever pushed away
 
 
-def test_an_untrained_teller_knows_nothing() -> None:
-    teller = nn.Linear(4, 5)
-    nn.init.zeros_(teller.weight)
-    nn.init.zeros_(teller.bias)
+def test_an_untrained_relation_head_is_at_chance() -> None:
+    head = nn.Linear(4, 5)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
     rows = torch.tensor([0, 1])
-    loss = tell_relations(VECTORS, rows, rows + 1, torch.tensor([0, 4]), teller)
+    loss = classify_relations(VECTORS, rows, rows + 1, torch.tensor([0, 4]), head)
     assert float(loss.detach()) == pytest.approx(math.log(5), rel=1e-6)

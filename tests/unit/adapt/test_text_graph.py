@@ -18,11 +18,11 @@ def test_texts_are_distinct_and_links_join_texts() -> None:
     graph = build_text_graph(BOOKS, texts, edges)
     assert list(graph.texts) == ["ann", "bob", "cold", "heat", "here"]
     assert graph.item_text.tolist() == [3, 3, -1, 2]
-    told = {
+    linked = {
         (graph.relations[relation], graph.texts[a], graph.texts[b])
         for a, b, relation in zip(*graph.links, graph.relation, strict=True)
     }
-    assert told == {
+    assert linked == {
         ("written_by", "heat", "ann"),
         ("written_by", "cold", "bob"),
         ("cites", "heat", "cold"),

@@ -1,5 +1,6 @@
-"""What tests of bundles share: they compare bundles, and read and change the files of one."""
+"""Helpers for tests of bundles: compare bundles, and read and change their files."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -11,7 +12,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from kgrec.bundle import Bundle
-from kgrec.bundle.packing import unpack_tensors
+from kgrec.bundle.packing import pack_tensors, unpack_tensors
 
 
 def flatten(value: Any, path: str = "bundle") -> Iterator[tuple[str, Any]]:
@@ -47,7 +48,7 @@ def assert_equal(found: Bundle, expected: Bundle) -> None:
 
 
 def saved_of(bundle: Bundle) -> Bundle:
-    """What is written of a bundle: all that it answers from."""
+    """The parts of a bundle that a save writes."""
     return replace(bundle, model=bundle.model.weighed())
 
 
@@ -62,11 +63,24 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def names_in(path: Path) -> list[str]:
-    """The names of a bundle's files; the lock, which may stay, is none of them."""
+    """The names of a bundle's files, without the lock, which may stay."""
     return sorted(entry.name for entry in path.iterdir() if entry.name != ".lock")
 
 
 def change_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes a manifest and updates its hash, as an attacker would."""
     described = json.loads((path / "bundle.json").read_text(encoding="utf-8"))
     change(described)
+    described.pop("sha256", None)
+    described["sha256"] = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
     (path / "bundle.json").write_text(json.dumps(described), encoding="utf-8")
+
+
+def change_tensors(path: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
+    """Changes the tensors of a bundle, and signs them again."""
+    tensors = read_tensors(path)
+    change(tensors)
+    content, layout = pack_tensors(tensors)
+    tensors_of(path).write_bytes(content)
+    about = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "layout": layout}
+    change_json(path, lambda described: described["tensors"].update(about))

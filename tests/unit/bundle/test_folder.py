@@ -1,12 +1,10 @@
 """A bundle's folder under kills, rivals, foreign files and other accounts."""
 
 import hashlib
-import json
 import os
-import select
+import shutil
 import stat
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,100 +16,63 @@ import numpy as np
 import pytest
 from bundle_files import assert_equal, change_json, names_in, saved_of, tensors_of
 from filelock import FileLock
+from saver_process import answer, ask, is_at_work, start_savers
 from shop import train_shop
 
 from kgrec.bundle import Bundle, check_folder, disk, load_bundle, save_bundle
 from kgrec.errors import BundleError
-from kgrec.text.language_model import ADAPTER_FILE, ADAPTER_FILES, ADAPTER_VERSION
+from kgrec.text.adapter import Adapter
 
-SAVERS = Path(__file__).with_name("savers.py")
 NOBODY = 65534
 has_modes = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no modes that keep an account out")
 
 
-def make_adapter(folder: Path, content: str) -> Path:
-    """A folder with the files of an adapter; none is read as one."""
-    folder.mkdir()
-    (folder / ADAPTER_FILE).write_text(json.dumps({"version": ADAPTER_VERSION, "base_revision": "0"}))
-    for name in ADAPTER_FILES:
-        (folder / name).write_text(content)
-    return folder
-
-
-def with_adapter(bundle: Bundle, adapter: str | None) -> Bundle:
-    return replace(bundle, config=bundle.config.model_copy(update={"adapter": adapter}))
-
-
-def make_bundle(folder: Path, number: int) -> Bundle:
-    """A bundle of its own tensors, time and adapter, which is in a folder of its name."""
+def make_bundle(number: int) -> Bundle:
+    """A bundle with tensors, a time and an adapter of its own."""
     bundle = train_shop()
     model = replace(bundle.model, n_likes=bundle.model.n_likes + number)
-    adapter = make_adapter(folder / f"adapter {number}", f"adapter {number}")
-    return with_adapter(replace(bundle, model=model, trained_at=number), str(adapter))
+    adapter = Adapter("memory", {"base_revision": str(number)}, b"config %d" % number, b"weights %d" % number)
+    return replace(bundle, model=model, trained_at=number, adapter=adapter)
 
 
 def assert_whole(found: Bundle, expected: Bundle) -> None:
-    """All of the one bundle, the adapter's files included."""
-    assert found.config.adapter is not None
-    assert expected.config.adapter is not None
-    for name in (ADAPTER_FILE, *ADAPTER_FILES):
-        assert (Path(found.config.adapter) / name).read_bytes() == (Path(expected.config.adapter) / name).read_bytes()
-    assert_equal(with_adapter(found, None), with_adapter(saved_of(expected), None))
+    """Compares everything, the adapter included, but where the adapter was read."""
+    assert found.adapter is not None
+    assert expected.adapter is not None
+    found = replace(found, adapter=replace(found.adapter, source=expected.adapter.source))
+    assert_equal(found, saved_of(expected))
 
 
 def assert_clean(path: Path) -> None:
     """One bundle's files, and nothing else."""
-    kinds = [name.partition("-")[0].partition(".")[0] for name in names_in(path)]
-    assert kinds == ["adapter", "bundle", "tensors"]
+    assert [name.partition("-")[0].partition(".")[0] for name in names_in(path)] == ["bundle", "tensors"]
 
 
 @pytest.fixture(scope="module")
 def savers() -> Iterator[subprocess.Popen[str]]:
-    """A process that forks savers; see `savers.py`."""
-    if not hasattr(os, "fork"):
-        pytest.skip("the savers are forked")
-    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # what is forked has no other
-    with subprocess.Popen(
-        [sys.executable, SAVERS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | one_thread
-    ) as started:
-        ask(started, "at once", "", 0, [])
-        assert answer(started) == "done"  # it has its modules
+    with start_savers() as started:
         yield started
-
-
-def ask(savers: subprocess.Popen[str], *what: object) -> None:
-    assert savers.stdin is not None
-    savers.stdin.write(json.dumps(what, default=str) + "\n")
-    savers.stdin.flush()
-
-
-def is_at_work(savers: subprocess.Popen[str]) -> bool:
-    return not select.select([savers.stdout], [], [], 0)[0]
-
-
-def answer(savers: subprocess.Popen[str]) -> str:
-    assert savers.stdout is not None
-    return savers.stdout.readline().strip()
 
 
 @pytest.fixture
 def adapted(tmp_path: Path) -> Path:
     """A saved bundle that has an adapter."""
-    save_bundle(make_bundle(tmp_path, 1), tmp_path / "bundle")
+    save_bundle(make_bundle(1), tmp_path / "bundle")
     return tmp_path / "bundle"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over_old", [True, False], ids=["over a bundle", "in a new folder"])
 def test_a_save_that_is_killed_at_any_step_leaves_a_whole_bundle(
     tmp_path: Path, savers: subprocess.Popen[str], over_old: bool
 ) -> None:
-    old, new, last = (make_bundle(tmp_path, number) for number in (1, 2, 3))
+    old, new, last = (make_bundle(number) for number in (1, 2, 3))
     save_bundle(old, tmp_path / "old")
     save_bundle(new, tmp_path / "new")
     (tmp_path / "out").mkdir()
-    ask(savers, "killed", tmp_path / "out", tmp_path / "new", tmp_path / "old" if over_old else None)
+    ask(savers, "killed", "bundle", tmp_path / "out", tmp_path / "new", tmp_path / "old" if over_old else None)
     assert answer(savers) == "done"
-    left = sorted((tmp_path / "out").iterdir(), key=lambda path: int(path.name))
+    left = sorted((tmp_path / "out").glob("[0-9]*"), key=lambda path: int(path.name))
     n_whole = []  # per step, whether it left the new bundle
     for path in left:
         if over_old or (path / "bundle.json").exists():
@@ -132,18 +93,20 @@ def test_a_save_that_is_killed_at_any_step_leaves_a_whole_bundle(
     assert sum(n_whole) > 1  # killed after the new bundle was there too
 
 
+@pytest.mark.slow
 def test_two_savers_and_a_reader_at_once(tmp_path: Path, savers: subprocess.Popen[str]) -> None:
-    bundles = {number: make_bundle(tmp_path, number) for number in (1000, 2000)}
+    bundles = {number: make_bundle(number) for number in (1000, 2000)}
     for number, bundle in bundles.items():
         save_bundle(bundle, tmp_path / str(number))
     path = tmp_path / "bundle"
     save_bundle(bundles[1000], path)
-    ask(savers, "at once", path, 8, [tmp_path / str(number) for number in bundles])
+    ask(savers, "at once", "bundle", path, 8, [tmp_path / str(number) for number in bundles])
     while is_at_work(savers):
         found = load_bundle(path)
         expected = bundles[found.trained_at // 1000 * 1000]
         np.testing.assert_array_equal(found.model.n_likes, expected.model.n_likes)
-        assert found.config.adapter is not None
+        assert found.adapter is not None
+        assert found.adapter.weights == b"weights %d" % (found.trained_at // 1000 * 1000)
     assert answer(savers) == "done"
     found = load_bundle(path)
     assert found.trained_at % 1000 == 7  # what one of them saved last
@@ -169,7 +132,7 @@ def replace_meanwhile(monkeypatch: pytest.MonkeyPatch, path: Path, bundles: Iter
 def test_a_reader_whose_bundle_is_replaced_reads_the_new_one(
     adapted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newer = [make_bundle(tmp_path, number) for number in (2, 3)]
+    newer = [make_bundle(number) for number in (2, 3)]
     replace_meanwhile(monkeypatch, adapted, iter(newer))
     assert_whole(load_bundle(adapted), newer[-1])
 
@@ -177,8 +140,7 @@ def test_a_reader_whose_bundle_is_replaced_reads_the_new_one(
 def test_a_reader_whose_bundle_is_back_when_it_looks_again_reads_it(
     adapted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old, newer = load_bundle(adapted), make_bundle(tmp_path, 2)
-    old = with_adapter(old, str(tmp_path / "adapter 1"))
+    old, newer = load_bundle(adapted), make_bundle(2)
     opens, n_opened = disk.open_tensors, 0
 
     @contextmanager
@@ -198,7 +160,7 @@ def test_a_reader_whose_bundle_is_back_when_it_looks_again_reads_it(
 
 
 def test_a_reader_does_not_try_for_ever(adapted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = [make_bundle(tmp_path, number) for number in (2, 3)]
+    pair = [make_bundle(number) for number in (2, 3)]
     n_saved = 0
 
     def without_end() -> Iterator[Bundle]:
@@ -213,7 +175,7 @@ def test_a_reader_does_not_try_for_ever(adapted: Path, tmp_path: Path, monkeypat
     assert n_saved > 5
 
 
-def test_a_saver_that_waits_too_long_names_whom_it_waits_for(saved: Path) -> None:
+def test_a_saver_that_waits_too_long_names_the_other_saver(saved: Path) -> None:
     (saved / ".writing-box-two-71").mkdir()
     with (
         FileLock(saved / ".lock"),
@@ -241,29 +203,19 @@ def test_files_of_others_in_the_folder_stay(saved: Path) -> None:
     assert {"README.md", "tensors-of-mine.safetensors.zst", "adapter-mine"} < set(names_in(saved))
 
 
-def test_adapters_that_differ_in_their_description_alone_are_two(adapted: Path, tmp_path: Path) -> None:
-    newer = make_bundle(tmp_path / "bundle", 1)
-    assert newer.config.adapter is not None
-    described = {"version": ADAPTER_VERSION, "base_revision": "0", "beside": 0.5}
-    (Path(newer.config.adapter) / ADAPTER_FILE).write_text(json.dumps(described))
-    save_bundle(newer, adapted)
-    assert_whole(load_bundle(adapted), newer)
-
-
-def test_a_copy_of_an_adapter_that_is_damaged_is_written_anew(adapted: Path, tmp_path: Path) -> None:
-    (own,) = adapted.glob("adapter-*")
-    (own / ADAPTER_FILES[0]).write_text("damaged")
-    bundle = with_adapter(replace(train_shop(), trained_at=1), str(tmp_path / "adapter 1"))
-    save_bundle(bundle, adapted)
-    assert_whole(load_bundle(adapted), bundle)
-    save_bundle(load_bundle(adapted), adapted)  # its source is its own copy
-    assert_whole(load_bundle(adapted), bundle)
-    assert_clean(adapted)
+def test_a_loaded_bundle_keeps_its_adapter_when_a_later_save_replaces_or_removes_the_folder(adapted: Path) -> None:
+    loaded = load_bundle(adapted)
+    save_bundle(make_bundle(2), adapted)
+    assert load_bundle(adapted).adapter != loaded.adapter
+    shutil.rmtree(adapted)
+    assert_whole(loaded, make_bundle(1))
+    save_bundle(loaded, adapted)
+    assert_whole(load_bundle(adapted), make_bundle(1))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be flushed")
 def test_all_is_on_the_disk_before_the_manifest_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bundle, path = make_bundle(tmp_path, 1), tmp_path / "new" / "bundle"
+    bundle, path = make_bundle(1), tmp_path / "new" / "bundle"
     flush, rename = os.fsync, Path.replace
     flushed: list[int] = []  # inodes, since the last rename
     renamed: dict[str, list[int]] = {}
@@ -284,18 +236,15 @@ def test_all_is_on_the_disk_before_the_manifest_names_it(tmp_path: Path, monkeyp
     def inodes(*places: Path) -> set[int]:
         return {place.stat().st_ino for place in places}
 
-    (adapter,) = path.glob("adapter-*")
-    assert list(renamed) == ["tensors", "adapter", "bundle.json"]
+    assert list(renamed) == ["tensors", "bundle.json"]
     assert inodes(tmp_path, tmp_path / "new", tensors_of(path)) <= set(renamed["tensors"])
-    assert inodes(adapter, *adapter.iterdir()) <= set(renamed["adapter"])
     assert inodes(path, path / "bundle.json") <= set(renamed["bundle.json"])
     assert inodes(path) <= set(flushed)
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])
 def test_modes_are_those_of_the_umask(tmp_path: Path, umask: int) -> None:
-    bundle = make_bundle(tmp_path, 1)
-    (tmp_path / "adapter 1" / ADAPTER_FILES[0]).chmod(0o600)
+    bundle = make_bundle(1)
     before = os.umask(umask)
     try:
         save_bundle(bundle, tmp_path / "new" / "bundle")
@@ -310,18 +259,11 @@ def set_tensors(name: object) -> Callable[[dict[str, Any]], object]:
     return lambda described: described["tensors"].update(file=name)
 
 
-def set_adapter(name: object) -> Callable[[dict[str, Any]], object]:
-    return lambda described: described["config"].update(adapter=name)
-
-
-@pytest.mark.parametrize("change", [set_tensors, set_adapter])
 @pytest.mark.parametrize(
     "name", ["../../../etc", "/etc/passwd", "..", ".", "", "bundle.json", "adapter-x/../..", "a\0b", "\n"]
 )
-def test_names_outside_the_folder_are_refused(
-    adapted: Path, name: str, change: Callable[[object], Callable[[dict[str, Any]], object]]
-) -> None:
-    change_json(adapted, change(name))
+def test_names_outside_the_folder_are_refused(adapted: Path, name: str) -> None:
+    change_json(adapted, set_tensors(name))
     with pytest.raises(BundleError, match=r"incomplete: bundle\.json names .*, expected a name such as"):
         load_bundle(adapted)
 
@@ -333,10 +275,7 @@ def test_what_is_no_name_is_refused(saved: Path, name: object) -> None:
         load_bundle(saved)
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    ["bundle.json", "tensors-*", "adapter-*", *(f"adapter-*/{name}" for name in (ADAPTER_FILE, *ADAPTER_FILES))],
-)
+@pytest.mark.parametrize("pattern", ["bundle.json", "tensors-*"])
 def test_links_are_refused(adapted: Path, tmp_path: Path, pattern: str) -> None:
     (entry,) = adapted.glob(pattern)
     entry.rename(tmp_path / "elsewhere")
@@ -371,7 +310,7 @@ Layout = dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda layout: layout.update(unpacked_bytes=2**50), "tensors of 1125899906842624 bytes; expected"),
         (lambda layout: layout.update(unpacked_bytes=-1), "tensors of -1 bytes"),
@@ -385,9 +324,11 @@ Layout = dict[str, Any]
         (lambda layout: layout["tensors"].update(catalogue=["V999999", [3]]), "catalogue has the type"),
     ],
 )
-def test_a_layout_that_does_not_add_up_is_refused(saved: Path, change: Callable[[Layout], object], said: str) -> None:
+def test_a_layout_that_does_not_add_up_is_refused(
+    saved: Path, change: Callable[[Layout], object], message: str
+) -> None:
     change_json(saved, lambda described: change(described["tensors"]["layout"]))
-    with pytest.raises(BundleError, match=rf"is damaged: ValueError: .*{said}"):
+    with pytest.raises(BundleError, match=rf"is damaged: ValueError: .*{message}"):
         load_bundle(saved)
 
 
@@ -408,10 +349,10 @@ def replace_tensors(path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", FRAMES)
 def test_a_frame_of_another_size_is_refused(saved: Path, name: str) -> None:
-    header, said = FRAMES[name]
+    header, message = FRAMES[name]
     rest = b"" if name == "cut" else tensors_of(saved).read_bytes()[7:]
     replace_tensors(saved, header + (b"" if name == "no size" else rest))
-    with pytest.raises(BundleError, match=rf"is damaged: ValueError: .*{said}"):
+    with pytest.raises(BundleError, match=rf"is damaged: ValueError: .*{message}"):
         load_bundle(saved)
 
 
@@ -432,7 +373,7 @@ def test_a_manifest_of_an_absurd_size_is_not_read(saved: Path) -> None:
 
 @contextmanager
 def acting_as_nobody(path: Path) -> Iterator[None]:
-    """Gives up the rights of root, whom no mode keeps out; skips where another account cannot come near the path."""
+    """Gives up root's rights, which ignore modes; skips where another account cannot reach the path."""
     if os.geteuid() != 0:
         yield
         return
@@ -446,11 +387,11 @@ def acting_as_nobody(path: Path) -> Iterator[None]:
 
 
 @has_modes
-@pytest.mark.parametrize("pattern", ["bundle.json", "tensors-*", f"adapter-*/{ADAPTER_FILES[1]}", "adapter-*"])
+@pytest.mark.parametrize("pattern", ["bundle.json", "tensors-*"])
 def test_what_may_not_be_read_is_named(tmp_path: Path, pattern: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bundle"
-        save_bundle(make_bundle(tmp_path, 1), path)
+        save_bundle(make_bundle(1), path)
         load_bundle(path)  # all modules that it needs are there
         for entry in [path.parent, *path.parent.rglob("*")]:
             entry.chmod(0o755 if entry.is_dir() else 0o644)
@@ -465,7 +406,7 @@ def test_what_may_not_be_read_is_named(tmp_path: Path, pattern: str) -> None:
 
 @has_modes
 def test_a_folder_that_may_not_be_read_or_written(tmp_path: Path) -> None:
-    bundle = make_bundle(tmp_path, 1)
+    bundle = make_bundle(1)
     with tempfile.TemporaryDirectory() as folder:
         parent = Path(folder)
         save_bundle(bundle, parent / "bundle")
@@ -473,7 +414,7 @@ def test_a_folder_that_may_not_be_read_or_written(tmp_path: Path) -> None:
         (parent / "bundle").chmod(0o555)
         with acting_as_nobody(parent):
             with pytest.raises(BundleError, match=r"cannot write the bundle .*Permission denied"):
-                save_bundle(with_adapter(bundle, None), parent / "bundle")
+                save_bundle(bundle, parent / "bundle")
             assert load_bundle(parent / "bundle").trained_at == 1  # which takes no lock
         (parent / "bundle").chmod(0)
         with acting_as_nobody(parent):

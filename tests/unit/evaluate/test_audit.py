@@ -12,9 +12,9 @@ from scipy.sparse import csr_array
 from graph_schema import CatalogueSchema, GraphTables
 from kgrec.config import SplitConfig
 from kgrec.evaluate.audit import CHECKS, Audit, Finding, audit_split, measure_without
-from kgrec.evaluate.baselines import fit_item_knn, fit_popularity
-from kgrec.evaluate.leaks import quote_popularity
-from kgrec.evaluate.run import report_slices
+from kgrec.evaluate.baseline_scorers import fit_item_knn, fit_popularity
+from kgrec.evaluate.evaluation import report_slices
+from kgrec.evaluate.hindsight import quote_popularity
 from kgrec.graph.hetero import sort_tables, to_hetero
 from kgrec.questions.slices import Scorer, Slice, evaluate_slice
 from kgrec.questions.splits import Split, read_likes, split_likes
@@ -169,14 +169,12 @@ def test_a_clean_catalogue_is_quiet() -> None:
     assert found.skipped == {}
 
 
-def test_what_is_later_cannot_be_told_without_times() -> None:
+def test_nothing_is_newer_without_times() -> None:
     library = make_library()
     library.prize_years = [2022] * 3 + [2010] * 9
     found, _ = audit(library, timed=False)
     assert found.findings == ()
-    assert found.skipped == dict.fromkeys(
-        ("later_nodes", "later_texts"), "likes have no times: nothing can be told to be later"
-    )
+    assert found.skipped == dict.fromkeys(("later_nodes", "later_texts"), "the likes have no times")
 
 
 def test_an_item_under_two_ids_is_found_and_measured_without() -> None:
@@ -196,21 +194,21 @@ def test_an_item_under_two_ids_is_found_and_measured_without() -> None:
     assert finding.examples[0].nodes == (NodeRef("book", f"b{most:03}"), NodeRef("book", f"b{most + 1:03}"))
     assert finding.examples[0].about == f"{library.titles[most]}: {n_likes[most]} and {n_likes[most]} likes"
     effects = {effect.slice_name: effect for effect in finding.effects}
-    # By hand: a warm test like is told when the user's support holds the twin.
+    # By hand: a warm test like leaks when the user's support holds the twin.
     twin = np.arange(N_BOOKS)
     twin[:40] ^= 1
     for name in ("warm", "cold_users_k3"):
         slice_ = split.slices[name]
         users, items = slice_.relevant.nonzero()
         support = slice_.support.toarray() > 0
-        told = support[users, twin[items]] & (twin[items] != items)
-        assert (effects[name].n_told, effects[name].n_relevant) == (told.sum(), len(told))
+        leaked = support[users, twin[items]] & (twin[items] != items)
+        assert (effects[name].n_leaked, effects[name].n_relevant) == (leaked.sum(), len(leaked))
         assert effects[name].n_by_chance is None
     # A cold item whose twin is trained on is known by it, whoever the user.
     slice_ = split.slices["cold_items"]
     trained = split.train.to_matrix().sum(axis=0) > 0
     items = slice_.relevant.nonzero()[1]
-    assert effects["cold_items"].n_told == (trained[twin[items]] & (twin[items] != items)).sum() > 0
+    assert effects["cold_items"].n_leaked == (trained[twin[items]] & (twin[items] != items)).sum() > 0
     # Item kNN lives off the twins: what it finds without them is what it finds of other books.
     warm = effects["warm"]
     assert list(warm.recall) == ["item kNN", "popularity"]
@@ -228,7 +226,7 @@ def test_a_user_under_two_ids_is_found() -> None:
     assert finding.examples[0].nodes == (NodeRef("reader", "r000"), NodeRef("reader", "r001"))
     assert finding.examples[0].about == f"{n_likes} likes in common, of {n_likes} and {n_likes}"
     assert finding.effects
-    assert all(0 < effect.n_told <= n_likes * 2 for effect in finding.effects)
+    assert all(0 < effect.n_leaked <= n_likes * 2 for effect in finding.effects)
 
 
 def test_a_relation_that_repeats_the_likes_is_found() -> None:
@@ -240,13 +238,13 @@ def test_a_relation_that_repeats_the_likes_is_found() -> None:
     assert finding.message == "pairs that both read and viewed link"
     assert finding.examples[0].nodes == (NodeRef("reader", f"r{pairs[0][0]:03}"), NodeRef("book", f"b{pairs[0][1]:03}"))
     warm = next(effect for effect in finding.effects if effect.slice_name == "warm")
-    assert warm.n_told == pytest.approx(warm.n_relevant / 2, rel=0.2)
+    assert warm.n_leaked == pytest.approx(warm.n_relevant / 2, rel=0.2)
     assert warm.n_by_chance is not None
-    assert warm.n_by_chance < warm.n_told / 2
+    assert warm.n_by_chance < warm.n_leaked / 2
 
 
 def link_co_read(read: NDArray[np.bool_], n_links: int = 5) -> list[tuple[int, int]]:
-    """Each book to those that most of its readers read too."""
+    """Links each book to those with most readers in common."""
     common = read.T.astype(float) @ read
     np.fill_diagonal(common, 0)
     return [(book, int(other)) for book in range(N_BOOKS) for other in np.argsort(-common[book])[:n_links]]
@@ -258,11 +256,9 @@ def test_also_read_is_found_when_it_was_made_with_the_test_likes() -> None:
     finding = find(library, "relations_from_likes")
     assert (finding.total, finding.of) == (5 * N_BOOKS, "links looked at")
     assert finding.count > 0.7 * finding.total  # the others are ties
-    assert finding.message.startswith(
-        "similar links that go to the items with most users in common, counting all likes"
-    )
+    assert finding.message.startswith("similar links that go to the items with most users in common by all likes")
     cold = next(effect for effect in finding.effects if effect.slice_name == "cold_items")
-    assert cold.n_told > (cold.n_by_chance or 0) > 0
+    assert cold.n_leaked > (cold.n_by_chance or 0) > 0
 
 
 def test_also_read_made_from_training_likes_alone_is_no_leak() -> None:
@@ -296,14 +292,14 @@ def test_what_came_after_the_split_is_found(plant: Callable[[Library], tuple[str
     assert finding.message.startswith(message)
     assert (finding.count, finding.total, finding.of) == (count, total, of)
     assert finding.examples[0].about == about
-    told = [row for row, prize in library.won if prize == 3] if plant is later_prize else [9]
+    winners = [row for row, prize in library.won if prize == 3] if plant is later_prize else [9]
     _, split = audit(library)
     for effect in finding.effects:
         slice_ = next(found for found in report_slices(split) if found.name == effect.slice_name)
-        assert effect.n_told == np.isin(slice_.relevant.indices, told).sum() > 0
+        assert effect.n_leaked == np.isin(slice_.relevant.indices, winners).sum() > 0
 
 
-def test_the_time_of_an_import_tells_nothing() -> None:
+def test_the_time_of_an_import_is_no_leak() -> None:
     library = make_library()
     library.updated_at = [START + 400 * DAY] * N_BOOKS
     assert audit(library)[0].findings == ()
@@ -336,7 +332,7 @@ def test_texts_that_quote_popularity_are_found() -> None:
     correlation = float(finding.message.split("rank correlation ")[1].split(" ")[0])
     assert correlation > 0.4
     warm = next(effect for effect in finding.effects if effect.slice_name == "warm")
-    assert warm.n_told < warm.n_relevant
+    assert warm.n_leaked < warm.n_relevant
 
 
 @pytest.mark.parametrize(
@@ -374,8 +370,8 @@ def test_recall_without_some_test_likes_is_what_it_is_by_hand() -> None:
     result = evaluate_slice(Fixed(), slice_, 2)
     assert result.per_user("recall").tolist() == [0.5, 1.0, 0.0]  # pairs (0, 0) (0, 3) (1, 1) (3, 2)
 
-    def without(*told: bool) -> float | None:
-        return measure_without(Fixed(), slice_, np.array(told), result)
+    def without(*leaked: bool) -> float | None:
+        return measure_without(Fixed(), slice_, np.array(leaked), result)
 
     assert without(False, False, False, False) == pytest.approx(1.5 / 3)
     assert without(True, False, False, False) == pytest.approx((0 + 1 + 0) / 3)
@@ -423,4 +419,4 @@ def test_a_test_like_that_is_shown_is_found() -> None:
         ("test_likes_in_training", 1, warm.relevant.nnz)
     ]
     assert found.findings[0].examples[0].nodes == (NodeRef("reader", f"r{user:03}"), NodeRef("book", f"b{item:03}"))
-    assert found.findings[0].effects[0].n_told == 1
+    assert found.findings[0].effects[0].n_leaked == 1

@@ -1,208 +1,15 @@
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
-import pytest
-import torch
-from checkerboard import Board, to_csr
+from checkerboard import Board
 from scipy.sparse import csr_array
 
-from kgrec.errors import RequestError
-from kgrec.evaluate.baselines import (
-    FEW_LIKES,
-    KNOWN_USERS,
-    NEW_USERS,
-    Blend,
-    Ials,
-    Popularity,
-    build_grids,
-    combine,
-    family_of,
-    fit_baselines,
-    fit_blend,
+from kgrec.evaluate.baseline_scorers import (
     fit_ease,
-    fit_ials,
-    fit_item_knn,
-    fit_popularity,
-    fit_text_cosine,
-    is_rival,
-    tune,
 )
-from kgrec.questions.slices import Scorer, Slice, evaluate_slice
-
-# Three users: {0, 1}, {0, 1}, {1, 2}.
-LIKES = to_csr([[1, 1, 0], [1, 1, 0], [0, 1, 1]])
-ONLY_ITEM_0 = to_csr([[1, 0, 0]])
-
-
-def test_popularity_golden():
-    np.testing.assert_array_equal(fit_popularity(LIKES).score(ONLY_ITEM_0), [[2, 3, 1]])
-
-
-def test_item_knn_golden():
-    # n = 2, 3, 1; together: (0, 1) twice, (1, 2) once.
-    knn = fit_item_knn(LIKES, neighbours=2)
-    first, second = 2 / np.sqrt(6), 1 / np.sqrt(3)
-    np.testing.assert_allclose(knn.similarity.toarray(), [[0, first, 0], [first, 0, second], [0, second, 0]], rtol=1e-6)
-    shrunk = fit_item_knn(LIKES, neighbours=2, shrinkage=1.0)
-    assert shrunk.similarity.toarray()[0, 1] == pytest.approx(2 / (np.sqrt(6) + 1))
-
-
-def test_item_knn_keeps_the_nearest_of_the_item_that_is_scored():
-    knn = fit_item_knn(LIKES, neighbours=1)
-    first, second = 2 / np.sqrt(6), 1 / np.sqrt(3)
-    # Item 1 keeps item 0 alone, item 2 keeps item 1: item 2 in the support says nothing for item 1.
-    np.testing.assert_allclose(knn.similarity.toarray(), [[0, first, 0], [first, 0, second], [0, 0, 0]], rtol=1e-6)
-    expected = [[0, first, 0]] + 1e-6 * np.log1p([[2, 3, 1]])
-    np.testing.assert_allclose(knn.score(ONLY_ITEM_0), expected, rtol=1e-5)
-
-
-def test_item_knn_of_many_items_equals_the_formula_whole():
-    likes = to_csr(np.random.default_rng(0).random((40, 700)) < 0.1)  # more items than one block
-    together = (likes.T @ likes).toarray()
-    lengths = np.sqrt(np.diag(together))
-    cosine = together / np.maximum(np.outer(lengths, lengths), 1e-12)
-    np.fill_diagonal(cosine, 0)
-    np.testing.assert_allclose(fit_item_knn(likes, neighbours=700).similarity.toarray(), cosine, rtol=1e-5)
-
-
-def test_ease_golden_two_items():
-    # G + I = [[3, 1], [1, 2]], P = [[2, -1], [-1, 3]] / 5, so B_01 = -P_01 / P_11 = 1/3 and B_10 = -P_10 / P_00 = 1/2.
-    ease = fit_ease(to_csr([[1, 1], [1, 0]]), regularisation=1.0)
-    np.testing.assert_allclose(ease.weights, [[0, 1 / 3], [1 / 2, 0]], rtol=1e-6)
-
-
-def test_ease_solves_ridge_regression_of_each_item_on_the_others():
-    likes = (np.random.default_rng(1).random((30, 8)) < 0.4).astype(np.float64)
-    weights = fit_ease(to_csr(likes), regularisation=2.0).weights
-    for item in range(8):
-        others = np.delete(likes, item, axis=1)
-        ridge = np.linalg.solve(others.T @ others + 2.0 * np.eye(7), others.T @ likes[:, item])
-        np.testing.assert_allclose(np.delete(weights[:, item], item), ridge, atol=1e-5)
-
-
-def test_ease_with_dropout_golden():
-    # G = [[2, 1], [1, 1]], lambda 1 and p = 1/2, which adds diag G: [[5, 1], [1, 3]], P ~ [[3, -1], [-1, 5]], so
-    # B_01 = 1/5 and B_10 = 1/3.
-    ease = fit_ease(to_csr([[1, 1], [1, 0]]), regularisation=1.0, dropout=0.5)
-    np.testing.assert_allclose(ease.weights, [[0, 1 / 5], [1 / 3, 0]], rtol=1e-6)
-
-
-def test_ease_of_many_items_solves_each_on_its_nearest(board: Board):
-    # 20 items of a colour, each with 19 neighbours: the 100 nearest are all, so both forms are nearly one.
-    exact = fit_ease(board.train, regularisation=50.0)
-    sparse = fit_ease(board.train, regularisation=50.0, exact_items=10)
-    assert isinstance(sparse.weights, csr_array)
-    assert np.corrcoef(sparse.score(board.train).ravel(), exact.score(board.train).ravel())[0, 1] > 0.999
-    result = evaluate_slice(sparse, board.warm, k=20)
-    assert result.per_user("ndcg").min() == pytest.approx(1.0)
-
-
-def test_ease_leaves_items_out_that_nobody_likes():
-    ease = fit_ease(to_csr([[1, 0, 1], [1, 0, 0]]), regularisation=1.0)
-    np.testing.assert_array_equal(ease.items, [0, 2])
-    np.testing.assert_allclose(ease.score(ONLY_ITEM_0)[0, 1], 0)
-    assert ease.score(ONLY_ITEM_0)[0, 2] > 0.3
-    assert not fit_ease(csr_array((2, 3), dtype=np.float32)).score(csr_array((1, 3), dtype=np.float32)).any()
-
-
-def test_ease_says_why_it_cannot():
-    with pytest.raises(RequestError, match="above 0 and a dropout"):
-        fit_ease(LIKES, regularisation=0)
-    with pytest.raises(RequestError, match="got 1, 1"):
-        fit_ease(LIKES, regularisation=1, dropout=1)
-
-
-def test_blend_golden():
-    # Scores (0, 1, 2) and (2, 2, 5), standardised: (-1, 0, 1) sqrt(3/2) and (-1, -1, 2) / sqrt 2.
-    class Part:
-        def __init__(self, scores: list[float]) -> None:
-            self.scores = np.array([scores], np.float32)
-
-        def score(self, support: csr_array) -> np.ndarray:
-            return self.scores.copy()
-
-    blend = Blend(Part([0, 1, 2]), Part([2, 2, 5]), weight=2.0)
-    expected = np.array([-1, 0, 1]) * np.sqrt(1.5) + 2 * np.array([-1, -1, 2]) / np.sqrt(2)
-    np.testing.assert_allclose(blend.score(ONLY_ITEM_0)[0], expected, rtol=1e-5)
-
-
-def test_ials_golden_fold_in():
-    # One dimension, vectors 1 and 2: w (1 + alpha (1 + 4) + ridge) = 1 for a like of the first, with alpha .1 and the
-    # ridge .5 (1 + .1 * 2) = .6, so w = 1 / 2.1; without likes w = 0 and popularity alone orders.
-    fitted = Ials(torch.tensor([[1.0], [2.0]]), 0.1, 0.5, np.array([0.0, 1.0], np.float32), popularity_weight=0.01)
-    scores = fitted.score(to_csr([[1, 0], [0, 0]]))
-    np.testing.assert_allclose(scores, [[1 / 2.1, 2 / 2.1 + 0.01], [0, 0.01]], rtol=1e-5)
-
-
-def test_text_cosine_golden():
-    vectors = np.array([[2, 0], [0, 3], [1, 1], [0, 0]], dtype=np.float32)
-    half = np.sqrt(0.5)
-    scores = fit_text_cosine(vectors).score(to_csr([[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]]))
-    np.testing.assert_allclose(scores, [[1, 0, half, 0], [half, half, 1, 0], [0, 0, 0, 0]], atol=1e-6)
-
-
-@pytest.mark.parametrize("fit", [fit_item_knn, fit_ease, partial(fit_ials, dim=2), partial(fit_blend, dim=2)])
-def test_checkerboard_is_recovered(fit: type, board: Board):
-    # 60 users and 40 items in two colours: nothing but the hidden half of the own colour is to be found first.
-    result = evaluate_slice(fit(board.train), board.warm, k=20)
-    assert result.per_user("ndcg").min() == pytest.approx(1.0)
-    assert evaluate_slice(fit_popularity(board.train), board.warm, k=20).per_user("ndcg").mean() < 0.7
-
-
-@pytest.mark.parametrize("fit", [fit_item_knn, fit_ease, fit_ials])
-def test_an_empty_support_gets_what_is_popular(fit: type, board: Board):
-    scores = fit(board.train).score(csr_array((1, board.n_items), dtype=np.float32))
-    np.testing.assert_allclose(scores[0], 1e-6 * np.log1p(board.popularity), rtol=1e-5)
-
-
-def test_tune_takes_the_best_on_validation_of_each_family_and_reports_all(board: Board):
-    backwards = Popularity(-fit_popularity(board.train).popularity)
-    unpopular = Slice("unpopular", "What is not popular", csr_array(board.train.shape, dtype=np.float32), board.test)
-    candidates: list[tuple[dict[str, float], Scorer]] = [
-        ({"regularisation": 1}, backwards),
-        ({"regularisation": 2}, fit_ease(board.train)),
-        ({"regularisation": 3}, fit_ease(board.train)),
-    ]
-    tuned = tune(iter(candidates), {"supported": [board.warm], "blind": [unpopular]}, board.popularity)
-    assert tuned["supported"].settings == {"regularisation": 2}  # the first of equals
-    assert tuned["supported"].objective == pytest.approx(1.0)
-    assert [settings["regularisation"] for settings, _ in tuned["supported"].tried] == [1, 2, 3]
-    assert tuned["supported"].tried[0][1] < 1.0
-    assert str(tuned["supported"]) == "regularisation 2 (best of 3 on validation: 1.000)"
-    popularity = board.popularity
-    blind = [evaluate_slice(scorer, unpopular, popularity=popularity).objective for _, scorer in candidates]
-    assert [objective for _, objective in tuned["blind"].tried] == pytest.approx(blind)
-    assert tuned["blind"].settings == candidates[int(np.argmax(blind))][0]
-
-
-def test_with_few_likes_nothing_is_added_for_popularity(board: Board):
-    one = fit_ease(board.train)
-    candidates = [({"popularity_weight": weight}, replace(one, popularity_weight=weight)) for weight in (1.0, 1e-6)]
-    tuned = tune(candidates, {NEW_USERS: [board.warm], FEW_LIKES: [board.warm]}, board.popularity)
-    assert len(tuned[NEW_USERS].tried) == 2
-    assert [settings for settings, _ in tuned[FEW_LIKES].tried] == [{"popularity_weight": 1e-6}]
-
-
-def test_tune_refuses_nothing(board: Board):
-    with pytest.raises(RequestError, match="at least one candidate"):
-        tune([], {"known users": [board.warm]}, board.popularity)
-    with pytest.raises(RequestError, match="known users has relevant items: nothing to choose by"):
-        tune([({}, fit_popularity(board.train))], {"known users": []}, board.popularity)
-
-
-@pytest.mark.parametrize("name", list(build_grids()))
-def test_grids_try_the_settings_they_name_and_refit_to_the_same(name: str, board: Board):
-    grid = build_grids(dim=4)[name]
-    grid = replace(grid, settings=grid.settings[:2], draft={})
-    found = list(grid.fit_all(board.train))
-    n_weights = len(combine(grid.weights))
-    assert len({tuple(settings.items()) for settings, _ in found}) == len(found) == 2 * n_weights
-    support, scores = board.train[[0, 1]], []
-    for settings, scorer in found:
-        scores.append(scorer.score(support))
-        np.testing.assert_array_equal(grid.refit(board.train, settings).score(support), scores[-1])
-    assert not np.array_equal(scores[0], scores[-1])
+from kgrec.evaluate.baseline_tuning import FEW_LIKES, KNOWN_USERS, NEW_USERS, build_grids, combine, tune
+from kgrec.evaluate.baselines import family_of, fit_baselines, is_rival
+from kgrec.questions.slices import Slice
 
 
 def test_all_baselines_and_what_is_left_out(board: Board):
@@ -220,7 +27,7 @@ def test_all_baselines_and_what_is_left_out(board: Board):
 
 
 def test_each_family_has_its_own_choice_fitted_to_all_likes(board: Board):
-    # The warm slice is solved by any EASE; of a user without likes only what is unpopular is asked: popularity, least.
+    # Any EASE solves the warm slice; without likes the relevant items are unpopular, a negative weight wins.
     likes = board.train + board.test
     rare = Slice("cold_users_k0", "Nothing known", csr_array(board.train.shape, dtype=np.float32), board.test)
     grid = replace(
@@ -232,7 +39,7 @@ def test_each_family_has_its_own_choice_fitted_to_all_likes(board: Board):
     asked = {KNOWN_USERS: [board.warm], FEW_LIKES: [rare]}
     tuned = tune(grid.fit_all(board.train), asked, board.popularity)
     for name, family in (("warm", KNOWN_USERS), ("cold_users_k0", FEW_LIKES), ("cold_users_k10", FEW_LIKES)):
-        _, ease = found.scorers(name)  # nobody asks for ten likes in validation: the choice for few is taken
+        _, ease = found.scorers(name)  # validation has no users with ten likes: they take the choice for few
         expected = grid.refit(likes, tuned[family].settings)
         np.testing.assert_array_equal(ease.score(board.train[:3]), expected.score(board.train[:3]))
     assert tuned[KNOWN_USERS].settings != tuned[FEW_LIKES].settings
@@ -247,7 +54,7 @@ def test_families_and_rivals():
     assert all(is_rival(name, "blend") for name in names)
 
 
-def test_without_validation_defaults_are_used_and_said(board: Board):
+def test_without_validation_defaults_are_used_and_reported(board: Board):
     found = fit_baselines(board.train, board.train, [], grids={"EASE": build_grids()["EASE"]})
     assert found.chosen == {"EASE": "defaults: too few likes to hold any out for validation"}
     np.testing.assert_array_equal(

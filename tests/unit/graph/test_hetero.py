@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from graph_schema import CatalogueSchema, GraphTables
 from kgrec.errors import CatalogueError, RequestError
-from kgrec.graph.hetero import sort_tables, to_edges, to_hetero
+from kgrec.graph.hetero import sort_tables, to_hetero
 
 NODES = {"user": ["u2", "u1"], "movie": ["m1", "m2", "m3"], "person": ["p1"]}
 EDGES = {
@@ -132,14 +132,15 @@ def graphs(draw: st.DrawFn) -> tuple[dict[str, list[str]], dict[str, list[tuple[
 
 
 @given(graphs())
-def test_a_graph_turns_back_to_the_catalogues_ids(graph: Any) -> None:
+def test_edges_lead_between_the_catalogues_ids_both_ways(graph: Any) -> None:
     nodes, edges, ratings = graph
     data, ids = to_hetero(make_tables(nodes, edges, ratings=ratings))
     assert {node_type: list(ids[node_type].ids) for node_type in ids} == nodes
-    turned = to_edges(data, ids)
     pairs = {
-        triple: list(zip(table["source"].to_pylist(), table["target"].to_pylist(), strict=True))
-        for triple, table in turned.items()
+        (source, relation, target): [
+            (ids[source].ids[a], ids[target].ids[b]) for a, b in data[source, relation, target].edge_index.T.tolist()
+        ]
+        for source, relation, target in data.edge_types
     }
     for name in SCHEMA.edges:
         source, relation, target = SCHEMA.edge_triple(name)

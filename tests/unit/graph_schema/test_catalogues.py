@@ -1,7 +1,7 @@
 import pytest
 
 from graph_schema import CatalogueSchema
-from graph_schema.catalogue import CATALOGUES_DIR
+from graph_schema.catalogue_schema import CATALOGUES_DIR
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CATALOGUES_DIR.glob("*.toml")))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph_schema import CatalogueError
-from graph_schema.columns import convert_column, convert_ids, find_times_outside
+from graph_schema.columns import convert_column, convert_ids, find_times_outside, from_milliseconds
 
 
 def convert(values, kind, arrow_type=None):
@@ -57,7 +57,7 @@ def convert(values, kind, arrow_type=None):
         ("string", ["a\0b", "c"], ["has a NUL character", "c"]),
     ],
 )
-def test_values_become_the_declared_type_or_are_told(kind, values, expected):
+def test_values_become_the_declared_type_or_are_rejected(kind, values, expected):
     assert convert(values, kind) == expected
 
 
@@ -119,12 +119,12 @@ def test_a_column_of_numbers_stays_epoch_seconds():
 
 @given(st.lists(st.text() | st.from_regex(r"[-+]?[0-9./:TZ -]{1,25}"), max_size=8))
 @settings(deadline=None)
-def test_any_text_is_a_time_or_missing_or_told(texts):
+def test_any_text_is_a_time_or_missing_or_rejected(texts):
     values, problems = convert_column(pa.array(texts, pa.string()), "time")
-    told = [bool(any(mask[row] for mask, _ in problems)) for row in range(len(texts))]
-    for text, value, is_told in zip(texts, values.to_pylist(), told, strict=True):
-        assert not (is_told and value is not None)
-        assert is_told or value is not None or text.strip().lower().lstrip("+-") in ("", "nan")
+    rejected = [bool(any(mask[row] for mask, _ in problems)) for row in range(len(texts))]
+    for text, value, is_rejected in zip(texts, values.to_pylist(), rejected, strict=True):
+        assert not (is_rejected and value is not None)
+        assert is_rejected or value is not None or text.strip().lower().lstrip("+-") in ("", "nan")
 
 
 @pytest.mark.parametrize("nested", ["[" * 100_000, "[" * 100_000 + "]" * 100_000, '[{"a":' * 100_000, "[[1, 2]]"])
@@ -138,7 +138,7 @@ def test_arrow_timestamps_with_a_zone_are_moments():
     assert convert_column(column, "time")[0].to_pylist() == [MOMENT]
 
 
-def test_text_that_is_not_utf8_is_told():
+def test_text_that_is_not_utf8_is_rejected():
     data = pa.array([b"caf\xe9", b"caf\xc3\xa9", b"\xed\xa0\x80"])  # latin-1, UTF-8, a lone surrogate
     for column in (data, data.view(pa.string())):
         values, problems = convert_column(column, "string")
@@ -175,17 +175,17 @@ def first_reasons(times, **given):
     return first
 
 
-def test_times_out_of_range_are_told_with_their_unit():
+def test_times_out_of_range_are_reported_with_their_unit():
     times = [MOMENT, -1, MOMENT * 1000, MOMENT * 10**6, MOMENT * 10**9, 10**10, None]
     units = {
         row: f"is out of range, it looks like {unit}: expected seconds or ISO 8601"
         for row, unit in ((2, "milliseconds"), (3, "microseconds"), (4, "nanoseconds"))
     }
     bounds = "is out of range: expected {} to 2100"
-    told = first_reasons(times, interaction=True)
-    assert told == {1: bounds.format(1970), **units, 5: bounds.format(1970)}
-    told = first_reasons(times, interaction=False)
-    assert told == {**units, 5: bounds.format(1000)}  # a film of 1969 is no mistake
+    reasons = first_reasons(times, interaction=True)
+    assert reasons == {1: bounds.format(1970), **units, 5: bounds.format(1970)}
+    reasons = first_reasons(times, interaction=False)
+    assert reasons == {**units, 5: bounds.format(1000)}  # a film of 1969 is no mistake
 
 
 def test_the_year_2100_is_the_last():
@@ -193,13 +193,29 @@ def test_the_year_2100_is_the_last():
     assert first_reasons([end - 1, end], interaction=True) == {1: "is out of range: expected 1970 to 2100"}
 
 
-def test_what_is_finer_than_milliseconds_is_told_by_its_unit():
+def test_what_is_finer_than_milliseconds_is_rejected_by_its_unit():
     times = [MOMENT, MOMENT * 1000, MOMENT * 10**6, 5 * 10**9]  # of milliseconds, microseconds, nanoseconds
     assert first_reasons(times, interaction=True, milliseconds=True) == {
         1: "is out of range, it looks like microseconds: expected milliseconds or ISO 8601",
         2: "is out of range, it looks like nanoseconds: expected milliseconds or ISO 8601",
         3: "is out of range: expected 1970 to 2100",
     }
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.dictionary(pa.int32(), pa.string())])
+def test_in_a_column_of_milliseconds_dates_stay_what_they_are(kind):
+    texts = [f"{MOMENT}250", str(MOMENT), "1997-12-04T15:55:49", "9999-12-31", "19971204", "-5", "", None]
+    column = pa.array(texts).cast(kind)
+    times, _ = convert_column(column, "time")
+    assert from_milliseconds(times, column).to_pylist() == [
+        *[MOMENT] * 3, 253402214400, MOMENT // 86400 * 86400, -5, None, None
+    ]  # fmt: skip
+
+
+def test_a_timestamp_is_not_a_number_of_milliseconds():
+    column = pa.array([datetime(9999, 12, 31), datetime(1997, 12, 4)])
+    times, _ = convert_column(column, "time")
+    assert from_milliseconds(times, column).to_pylist() == [253402214400, MOMENT // 86400 * 86400]
 
 
 def test_an_id_longer_than_a_graph_database_indexes_does_not_fit():

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph_schema import CatalogueError, CatalogueSchema, EdgeType, Interaction, NodeType
-from graph_schema.catalogue import is_name
-from graph_schema.draft import draft_schema, to_toml
+from graph_schema.catalogue_schema import is_name
+from graph_schema.draft import draft_schema
 from graph_schema.profile import GraphProfile, NodeProfile, PropertyProfile, RelationshipProfile, choose_labels
+from graph_schema.schema_toml import to_toml
 
 HOSTILE = """
 name = "hostile names"
@@ -51,6 +52,14 @@ def test_known_catalogues_come_back_from_toml(name):
 names = st.text(st.characters(categories=["L", "N"], include_characters="_-. "), min_size=1, max_size=8).filter(is_name)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 kinds = st.sampled_from(["string", "int", "float", "bool", "time"])
+
+
+def test_strings_in_toml_may_hold_any_character():
+    odd = "".join(map(chr, range(0x20))) + "\x7f\x85\u2028\u2029\"'\\#[]=\r\n😀"
+    schema = CatalogueSchema.parse(HOSTILE)
+    edge = schema.edges["rated"].model_copy(update={"phrase": odd, "ignore": (odd, *odd)})
+    schema = schema.model_copy(update={"edges": {"rated": edge}})
+    assert CatalogueSchema.parse(to_toml(schema)) == schema
 
 
 @settings(max_examples=60, deadline=None)
@@ -162,7 +171,7 @@ def test_unknown_words_are_judged_by_shape_and_not_called_sure():
     assert draft.guesses[0].sure != "sure"
 
 
-def test_without_users_the_draft_says_so_and_has_a_place_to_fill_in():
+def test_without_users_the_draft_is_incomplete_and_has_a_place_to_fill_in():
     nodes = dict([label("Movie", 100, TITLE), label("Person", 300, prop("name"))])
     draft = draft_schema(GraphProfile("p", "n", nodes, (link("Person", "ACTED_IN", "Movie", per=(3, 9)),)))
     assert not draft.is_complete
@@ -205,7 +214,7 @@ def test_one_relationship_type_between_several_labels_is_several_edge_types():
     }
 
 
-def test_what_a_schema_cannot_hold_is_left_out_and_said():
+def test_what_a_schema_cannot_hold_is_left_out_and_reported():
     odd = [
         prop("9x"), prop("a`b"), prop("password"), PropertyProfile("mixed", {"string": 5, "int": 7}, 1.0, 0.5),
         prop("vector", "vector"), prop("place", "other"),
@@ -213,11 +222,11 @@ def test_what_a_schema_cannot_hold_is_left_out_and_said():
     nodes = {**SHOP.nodes, **dict([label("Artikel", 50, TITLE, *odd), label("9lives", 3), label("Config", 2)])}
     bought = replace(SHOP.relationships[1], properties={"source": prop("source"), "n": prop("n", "int")})
     draft = draft_schema(replace(SHOP, nodes=nodes, relationships=(SHOP.relationships[0], bought)))
-    told = "\n".join(draft.left_out)
+    left_out = "\n".join(draft.left_out)
     for name in ("9x", "a`b", "password", "mixed", "vector", "place", "KAUFTE.source", ":9lives", ":Config"):
-        assert name in told
-    assert "7 int, 5 string" in told
-    assert 'add vector = "vector" to its attributes' in told
+        assert name in left_out
+    assert "7 int, 5 string" in left_out
+    assert 'add vector = "vector" to its attributes' in left_out
     assert set(draft.schema.nodes["artikel"].columns) == {"artikelId", "title"}
     assert "# Left out:" in draft.toml
 
@@ -239,7 +248,7 @@ def test_nodes_without_any_property_are_left_out_with_their_links():
     nodes = {**SHOP.nodes, "Marke": NodeProfile("Marke", 5, {})}
     draft = draft_schema(replace(SHOP, nodes=nodes))
     assert set(draft.schema.nodes) == {"kunde", "artikel"}
-    assert "no property to know them by" in draft.left_out[0] and "VON" in draft.left_out[1]
+    assert "no property that could be their key" in draft.left_out[0] and "VON" in draft.left_out[1]
 
 
 def test_a_weight_or_time_that_many_lack_stays_an_attribute():
@@ -257,7 +266,29 @@ def test_comments_cannot_be_broken_out_of():
     assert set(CatalogueSchema.parse(draft.toml).nodes) == {"kunde", "artikel", "marke"}
 
 
-def test_an_empty_graph_says_what_was_expected():
+@settings(max_examples=60, deadline=None)
+@given(
+    sample=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30),
+    entity=names.filter(lambda name: name not in ("Kunde", "Artikel")),
+    column=names.filter(lambda name: name not in ("source", "target")),
+    place=st.text(st.characters(exclude_categories=["Cs"]), max_size=200),
+)
+def test_any_draft_can_be_read_whatever_the_data_hold(sample, entity, column, place):
+    user, item = "Kunde", "Artikel"
+    nodes = dict([label(user, 100), label(item, 50, TITLE, prop(column, "int")), label(entity, 5, prop("x"))])
+    links = (
+        link(user, "BOUGHT", item, properties=[prop("at", "time", samples=(sample,)), prop(column, samples=(sample,))]),
+        link(item, sample, entity, 50, per=(1, 10)),
+        link(item, "OF", entity, 50, per=(1, 10), properties=[prop(sample)]),
+    )
+    draft = draft_schema(GraphProfile(place, sample, nodes, links, left_out=(sample,)))
+    schema = CatalogueSchema.parse(draft.toml)
+    assert schema == draft.schema
+    assert {node.label for node in schema.nodes.values()} == {user, item, entity}
+    assert {edge.type for edge in schema.edges.values()} == {"BOUGHT", "OF", *([sample] if is_name(sample) else [])}
+
+
+def test_an_empty_graph_is_an_error_with_what_was_expected():
     with pytest.raises(CatalogueError, match="p has no nodes with labels"):
         draft_schema(GraphProfile("p", "n", {}, ()))
 

@@ -76,7 +76,7 @@ def test_a_log_keeps_the_first_three_rows_of_a_reason(tmp_path: Path) -> None:
     assert max(map(len, log.examples.values())) == 3
 
 
-def test_a_log_tells_of_repeated_edges(tmp_path: Path) -> None:
+def test_a_log_counts_repeated_edges(tmp_path: Path) -> None:
     log = RejectLog()
     stage(tmp_path, log)
     (edge_type,) = log.repeats

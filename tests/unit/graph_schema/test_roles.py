@@ -1,7 +1,8 @@
 import pytest
 
+from graph_schema.name_words import split_id, split_words, to_singulars
 from graph_schema.profile import PropertyProfile
-from graph_schema.roles import find_positive, find_unit, split_id, split_words, to_singulars
+from graph_schema.roles import find_positive, find_unit
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_text_columns_are_read_row_by_row(tmp_path):
     assert rejects[0][4] == {"user_id": "u2", "item_id": "b", "stars": "good", "at": "0"}  # as the source has it
 
 
-def test_a_column_of_milliseconds_takes_dates_and_tells_finer_units(tmp_path):
+def test_a_column_of_milliseconds_takes_dates_and_rejects_finer_units(tmp_path):
     rated = SCHEMA.edges["rated"].model_copy(update={"milliseconds": ("at",)})
     schema = SCHEMA.model_copy(update={"edges": {**SCHEMA.edges, "rated": rated}})
     at = ["881250949000", "19971204", "1997-12-04T15:55:49Z", "881250949000000", "881250949000000000", "04.12.1997"]
@@ -237,7 +237,7 @@ def test_rows_that_the_reader_could_not_parse_are_rejected(tmp_path):
         ({"user": USERS.slice(0, 0)}, "no interactions.*2 in rated: source is not in the user table"),
     ],
 )  # fmt: skip
-def test_what_stops_a_load_says_what_to_do(tmp_path, changed, message):
+def test_an_error_that_stops_a_load_has_advice(tmp_path, changed, message):
     with pytest.raises(CatalogueError, match=message):
         stage(tmp_path, **changed)
     assert (tmp_path / "rejects.csv").is_file()

@@ -115,7 +115,7 @@ def test_missing_and_foreign_files_are_named(tmp_path):
         load(folder, tmp_path)
 
 
-def test_a_failed_fetch_says_to_give_a_path(tmp_path, monkeypatch):
+def test_a_failed_fetch_asks_for_a_path(tmp_path, monkeypatch):
     # a real pip, with an index that is not there
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")

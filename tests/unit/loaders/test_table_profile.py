@@ -161,12 +161,12 @@ def test_users_that_the_table_lacks_are_added_from_edges(tmp_path):
     assert any("only 66.7% of the ids" in guess.why for guess in draft.guesses)
 
 
-def test_a_reference_within_a_table_is_said_not_to_link(tmp_path):
+def test_a_reference_within_a_table_is_reported_not_to_link(tmp_path):
     products = [(*row, "brand_id" if n == 0 else f"b{n % 3}") for n, row in enumerate(PRODUCTS)]
     brands = [("brand_id", "name"), *((f"b{n}", f"Brand {n}") for n in range(3))]
     folder = write(tmp_path / "shop", users=USERS, products=products, purchases=PURCHASES, brands=brands)
     draft, _ = draft_and_load(folder, tmp_path)
-    assert any("products.brand_id names brands" in told and "product_id, brand_id" in told for told in draft.left_out)
+    assert any("products.brand_id names brands" in text and "product_id, brand_id" in text for text in draft.left_out)
 
 
 def test_parts_gzip_parquet_and_utf_16_are_read(tmp_path):
@@ -187,7 +187,7 @@ def test_parts_gzip_parquet_and_utf_16_are_read(tmp_path):
     draft, tables = draft_and_load(folder, tmp_path)
     assert tables.interactions.num_rows > 50
     assert draft.schema.interaction.edge == "purchases"
-    assert any("viewed.v" in told for told in draft.left_out)
+    assert any("viewed.v" in text for text in draft.left_out)
 
 
 def test_kinds_hold_for_every_row_not_only_the_first(tmp_path):
@@ -216,7 +216,7 @@ def test_degrees_and_duplicates_are_counted(tmp_path):
     assert (clicks.max_out, clicks.max_in) == (users.max(), items.max())
 
 
-def test_content_without_users_is_told_and_says_which_table_to_add(tmp_path):
+def test_content_without_users_is_reported_with_the_table_to_add(tmp_path):
     folder = write(
         tmp_path / "films",
         films=[("film_id", "title"), *((n, f"Film {n}") for n in range(30))],
@@ -233,7 +233,7 @@ def test_content_without_users_is_told_and_says_which_table_to_add(tmp_path):
      ({"a.csv": "a,b\n"}, "has no tables with rows .*the table a: it has no rows"),
      ({"a.csv": "a,a\n1,2\n"}, "two columns called 'a'"), ({"1.csv": "a\n1\n"}, "a schema cannot hold that name")],
 )  # fmt: skip
-def test_what_cannot_be_drafted_is_said(tmp_path, files, message):
+def test_folders_that_cannot_be_drafted_are_errors(tmp_path, files, message):
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     with pytest.raises(CatalogueError, match=message):

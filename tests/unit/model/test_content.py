@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 
 from kgrec.config import ContentConfig, PriorConfig
 from kgrec.graph.propagation import LINKS, Channel, ItemLinks, build_item_links, propagate, unit_idf_weights
+from kgrec.model.component import ItemChange, round_text
 from kgrec.model.content import Content, Expect, fit_content
 
 N_ITEMS = 30
@@ -40,6 +41,18 @@ def score(content: Content, likes: csr_array) -> NDArray[np.float32]:
 def codes_of(links: ItemLinks, item: int) -> NDArray[np.int64]:
     start, end = links.incidence.indptr[item : item + 2]
     return links.incidence.indices[start:end].astype(np.int64)
+
+
+def add_items(
+    content: Content, text: NDArray[np.float32], new: NDArray[np.float32], codes: list[NDArray[np.int64]]
+) -> NDArray[np.float32]:
+    """(N_ITEMS, n): the columns of new items with texts (n, text_dim) and link codes, after those that are there."""
+    n_items, rows = N_ITEMS + len(new), np.arange(N_ITEMS, N_ITEMS + len(new))
+    none = np.zeros((len(new), 0), np.float32)
+    grown = round_text(torch.from_numpy(np.vstack([text, new])))
+    change = ItemChange(np.arange(N_ITEMS), n_items, rows, none, grown, tuple(codes), torch.from_numpy(none))
+    columns: NDArray[np.float32] = content.with_items(change).neighbours.toarray()[:N_ITEMS, N_ITEMS:]
+    return columns
 
 
 def test_scores_worked_by_the_formula_of_kernel_ridge() -> None:
@@ -87,9 +100,17 @@ def test_a_column_is_solved_on_the_nearest_items_and_keeps_its_largest_weights()
 def test_an_item_that_comes_later_is_placed_where_training_has_a_cold_one(config: ContentConfig) -> None:
     _, text, links, _, content = draw(config)
     items = list(range(20, N_ITEMS))
-    placed = content.place(text[items], [codes_of(links, item) for item in items]).toarray()
+    placed = add_items(content, text, text[items], [codes_of(links, item) for item in items])
     trained = content.neighbours.toarray()[:, items]
     np.testing.assert_allclose(placed, trained, rtol=1e-3, atol=1e-4 * np.abs(trained).max())
+
+
+def test_cold_items_are_solved_on_the_next_nearest_when_a_liked_item_is_gone() -> None:
+    _, text, _, _, content = draw(NEAR)
+    nearest = int(content.neighbours.toarray()[:, 20].argmax())
+    kept, none, nothing = np.delete(np.arange(N_ITEMS), nearest), np.zeros(0, np.int64), torch.zeros((0, 0))
+    change = ItemChange(kept, N_ITEMS - 1, none, nothing.numpy(), torch.from_numpy(text[kept]), (), nothing)
+    assert np.diff(content.with_items(change).neighbours.tocsc().indptr)[19:].tolist() == [5] * 10
 
 
 def test_its_references_are_liked_items_as_if_they_were_cold() -> None:
@@ -106,8 +127,7 @@ def test_texts_or_links_alone_will_do_and_nothing_is_no_model() -> None:
         content = fit_content(likes, own, links, given, EXACT, link_weight=1.0, seed=0)
         assert content is not None
         assert score(content, likes)[:, 20:].std(axis=1).min() > 0
-        placed = content.place(own[[20]], [np.zeros(0, np.int64)])
-        assert np.isfinite(placed.toarray()).all()
+        assert np.isfinite(add_items(content, own, own[[20]], [np.zeros(0, np.int64)])).all()
     assert fit_content(likes, bare, links, without_links, EXACT, link_weight=1.0, seed=0) is None
     nobody = csr_array(likes.shape, dtype=np.float32)
     assert fit_content(nobody, text, links, channels, EXACT, link_weight=1.0, seed=0) is None
@@ -122,7 +142,7 @@ def test_one_or_two_liked_items_are_enough_to_be_finite(n_liked: int) -> None:
         assert content is not None
         assert np.isfinite(score(content, likes)).all()
         assert np.isfinite(content.reference.data).all()
-        assert torch.isfinite(content.features).all()
+        assert torch.isfinite(content.linked).all()
 
 
 def test_cold_items_are_its_references_where_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:

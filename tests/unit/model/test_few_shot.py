@@ -103,6 +103,26 @@ def test_the_loss_is_the_cross_entropy_of_the_likes_that_were_not_shown(n_shown:
     assert seen == [pytest.approx(np.log(4 - n_shown), rel=1e-5)]
 
 
+def test_the_first_loss_is_that_of_the_formula_before_any_step() -> None:
+    # Before training: ridge 5 + .05 a like, alpha .3, popularity counts .02 times, the sharpness is e^2.5. The centre
+    # is the mean of the users with likes: the second has one like, the third has none and does not count.
+    rng = np.random.default_rng(3)
+    likes = to_csr([[1, 1, 1, 1, 0], [0, 0, 0, 0, 1], [0, 0, 0, 0, 0]])
+    items, users = (torch.from_numpy(rng.normal(size=(n, 2)).astype(np.float32)) for n in (5, 3))
+    popularity = torch.log1p(torch.tensor([1.0, 1, 1, 1, 1]))
+    config = episodes_config(epochs=1, support_sizes=(2,))
+    losses: list[float] = []
+    train_head(likes, items, users, popularity, config, seed=0, on_epoch=lambda _, loss: losses.append(loss))
+
+    drawing = np.random.default_rng(0)
+    shown, asked = draw_episodes(likes, drawing.permutation(np.array([0])), config, drawing)
+    centre = users[:2].mean(dim=0)
+    head = make_head(items, alpha=0.3, ridge_base=5.0, ridge_slope=0.05, centre=centre)
+    logits = (solve(head, shown) @ items.T + 0.02 * popularity)[0].double() * np.exp(2.5)
+    logits[shown.indices] = -torch.inf
+    assert losses == [pytest.approx(-float(torch.log_softmax(logits, 0)[asked.indices].mean()), rel=1e-4)]
+
+
 def test_equal_seeds_give_equal_heads_and_leave_the_global_generator_alone(board: Board) -> None:
     config = episodes_config(epochs=2)
     before = torch.random.get_rng_state()

@@ -1,9 +1,10 @@
 import numpy as np
+import pytest
 import torch
 from checkerboard import to_csr
 from fitted import COLD, CONFIG, N_ITEMS, draw_inputs, to_support
 from planted import draw_unit_rows
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 
 from kgrec.config import ItemItemConfig
 from kgrec.model.component import ItemChange, Scale, Support, deviate
@@ -43,10 +44,12 @@ def test_few_users_need_few_nearest_items() -> None:
     assert [nearest_for(config, n_users) for n_users in (1, 400, 800, 1600, 10**6)] == [50, 50, 100, 200, 200]
 
 
-def test_what_likes_make_expect_is_the_whole_matrix() -> None:
-    found, values = ItemItem.fit(draw_inputs()), draw_unit_rows(np.random.default_rng(0), N_ITEMS, 3)
+@pytest.mark.parametrize("n", [1, 3])
+def test_expected_likes_are_the_whole_matrix_times_the_columns(n: int) -> None:
+    found, values = ItemItem.fit(draw_inputs()), draw_unit_rows(np.random.default_rng(0), N_ITEMS, n)
+    values[::2] = 0
     whole = found.neighbours.toarray() + (found.onto @ found.items.T).numpy()
-    np.testing.assert_allclose(found.expect(values), whole @ values, atol=1e-4)
+    np.testing.assert_allclose(found.expect(csc_array(values)), whole @ values, atol=1e-4)
 
 
 def test_co_likes_are_the_shrunk_cosine() -> None:

@@ -173,6 +173,16 @@ def test_shares_add_up_to_the_likeness() -> None:
     np.testing.assert_allclose(sum(shares.values()), (vectors[one] * vectors[other]).sum(axis=1), atol=0.02)
 
 
+def test_shares_of_items_without_likes_add_up_to_their_likeness_but_for_random_signs() -> None:
+    likes, text, never = draw_likes(True).tolil(), draw_text(True), np.arange(0, N_ITEMS, 2)
+    likes[:, never] = 0
+    likeness = fit_likeness(csr_array(likes), text, draw_links(True))
+    vectors, shares = likeness.vectors(text), likeness.shares(text, never[:-1], never[1:])
+    assert not shares["likes"].any()
+    expected = (vectors[never[:-1]] * vectors[never[1:]]).sum(axis=1)
+    np.testing.assert_allclose(sum(shares.values()), expected, atol=0.1)  # 192 signs: .016, six standard errors
+
+
 @pytest.mark.parametrize("known", SOURCES)
 def test_missing_sources_are_zeros(known: str) -> None:
     text = draw_text(True)
@@ -225,10 +235,12 @@ def test_vector_columns_stand_beside_texts() -> None:
     column[::7] = np.nan
     joined = join_content(draw_text(False), [column])
     assert joined.shape == (N_ITEMS, TEXT_DIM + N_TOPICS)
-    vectors = fit_likeness(csr_array((5, N_ITEMS), dtype=np.float32), joined, no_links()).vectors(joined)
+    likeness = fit_likeness(csr_array((5, N_ITEMS), dtype=np.float32), joined, no_links())
+    np.testing.assert_allclose(likeness.text_mean, np.nanmean(joined, axis=0), atol=1e-6)
+    vectors = likeness.vectors(joined)
     assert np.isfinite(vectors).all()
-    told = np.flatnonzero(~np.isnan(column).any(axis=1))
-    assert (TOPIC[told][find_first(vectors[told])] == TOPIC[told, None]).mean() > 0.8
+    known = np.flatnonzero(~np.isnan(column).any(axis=1))
+    assert (TOPIC[known][find_first(vectors[known])] == TOPIC[known, None]).mean() > 0.8
     with pytest.raises(ValueError, match="neither texts nor vector columns"):
         join_content(None, [])
 

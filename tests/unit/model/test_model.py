@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 
 from kgrec.model.backbone import ItemHead
 from kgrec.model.component import Emphatic, Support, add_rows
+from kgrec.model.gate import bucket_starts
 from kgrec.model.model import Model
 
 NO_CODES = np.zeros(0, np.int64)
@@ -57,6 +58,14 @@ def requests(draw: st.DrawFn) -> Request:
 def test_buckets_of_the_gate() -> None:
     gate = draw_model().gate
     np.testing.assert_array_equal(gate.bucket(np.array([0, 1, 2, 3, 4, 5, 900])), [0, 1, 1, 1, 2, 2, 2])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "starts"),
+    [((1, 3, 10), [0, 1, 2, 6, 21]), ((5,), [0, 2, 21]), ((1, 1000), [0, 1, 32, 33]), ((), [0, 21])],
+)
+def test_a_bucket_begins_half_way_by_ratio_between_two_support_sizes(sizes: tuple[int, ...], starts: list[int]) -> None:
+    assert bucket_starts(sizes, 21) == starts  # sqrt(1 * 3) = 1.7, sqrt(3 * 10) = 5.5; none counts as half a like
 
 
 def standardise(model: Model, support: csr_array) -> NDArray[np.float64]:

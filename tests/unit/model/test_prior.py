@@ -149,6 +149,11 @@ def test_vector_columns_are_channels_with_gates_of_their_own_and_neighbours_vect
     assert len(np.unique(placed[has_cover].round(5), axis=0)) == has_cover.sum() > 1
 
 
+def test_a_text_is_left_aside_where_training_had_none() -> None:
+    fitted, codes = Fitted(5, texts=False), np.zeros(0, np.int64)
+    np.testing.assert_array_equal(fitted.prior.place(np.ones(5, np.float32), codes), fitted.prior.place(None, codes))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_channel_alone_places_cold_items_apart(kind: str) -> None:
     fitted = Fitted(5, gates=dict.fromkeys(set(KINDS) - {kind}, 0.0))

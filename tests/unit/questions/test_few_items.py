@@ -53,10 +53,10 @@ def test_numbers_that_leave_nothing_to_ask_for_are_left_out() -> None:
     assert [few.n_shown for few in found] == [0, 1, 3]
     assert pairs_of(found[2].slice.relevant) == [(3, 1), (4, 1)]
     not_asked = find_not_asked(found, (0, 1, 10, 3, 5))
-    reason = "no new item has a like of a known user to ask for"
+    reason = "no new item has a like of a known user to find"
     assert [(one.name, one.reason) for one in not_asked] == [
-        ("few_items_n5", f"{reason} beside the 5 shown"),
-        ("few_items_n10", f"{reason} beside the 10 shown"),
+        ("few_items_n5", f"{reason} besides 5 known ones"),
+        ("few_items_n10", f"{reason} besides 10 known ones"),
     ]
     assert not_asked[0].title == "New items with 5 likes, among each other"
     likes, split = split_by_hand(held=[(6, 1)])  # by nobody known

@@ -8,15 +8,8 @@ from scipy.sparse import csr_array, random_array
 
 from kgrec.errors import KgrecError, RequestError
 from kgrec.metrics import geometric_mean
-from kgrec.questions.slices import (
-    METRICS,
-    OBJECTIVE_METRICS,
-    Slice,
-    evaluate_slice,
-    paired_difference,
-    tail_items,
-    tail_slice,
-)
+from kgrec.questions.slice_results import METRICS, OBJECTIVE_METRICS, paired_difference
+from kgrec.questions.slices import Slice, evaluate_slice, tail_items, tail_slice
 
 
 @dataclass(frozen=True)

@@ -329,13 +329,13 @@ def test_of_many_likes_on_the_last_date_a_draw_takes_a_tenth_of_all(share: float
 
 
 SHORT = Likes(np.repeat(np.arange(40), 3), np.tile(np.arange(3), 40), np.arange(120), (40, 3))
-NONE_KNOWN = "none of the likes held out has a user and an item that are known from the others"
+NONE_KNOWN = "no held-out like has a user and an item with training likes"
 
 
 @pytest.mark.parametrize(
     ("likes", "config", "name", "reason"),
     [
-        (SHORT, {"support_sizes": (10,)}, "cold_users_k10", "no user held out has more than 10 likes of known items"),
+        (SHORT, {"support_sizes": (10,)}, "cold_users_k10", "no held-out user has more than 10 likes of known items"),
         (SHORT, {"support_sizes": (1,)}, "cold_users_cold_items_k1", "too few items to hold out 10% of them"),
         (SHORT, {"cold_users": 0}, "cold_users_k0", "`cold_users` is 0: none are held out"),
         (SHORT, {"cold_users": 0.01}, "cold_users_k0", "too few users to hold out 1% of them"),

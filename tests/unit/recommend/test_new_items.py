@@ -9,12 +9,14 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 from rounding import assert_same_but_for_rounding
-from shop import N_ITEMS, WordEncoder, train_shop
+from shop import N_ITEMS, WordEncoder, make_tables, train_shop
+from shop_changes import with_edges, with_nodes
 
 from kgrec import NewItem
 from kgrec.errors import RequestError
 from kgrec.recommend import Recommender
 from kgrec.text.encoder import OnTexts
+from kgrec.text.node_texts import build_node_texts
 
 
 class CountingEncoder(WordEncoder):
@@ -77,9 +79,22 @@ def test_many_at_once_are_as_one_by_one(shop: Recommender, tmp_path: Path) -> No
 def test_texts_are_encoded_in_one_call() -> None:
     encoder = CountingEncoder()
     Recommender(train_shop(), encoder).add_items(make_items())
-    assert encoder.calls == [["tea green pot", "tea black cup", "bike bell"]]
-    Recommender(train_shop(), encoder).add_items([NewItem("new", links=[("made_by", "m-tea-0")])])
-    assert len(encoder.calls) == 1
+    assert encoder.calls == [["tea green pot", "spare part of: Pot", "tea black cup", "bike bell"]]
+    Recommender(train_shop(), encoder).add_items([NewItem("new", links=[("spare_part_of", "sku-00")], name="New")])
+    assert encoder.calls[1:] == [["New"]]
+
+
+def test_an_item_without_a_text_is_described_as_in_training() -> None:
+    """By its name, or else by the names of its neighbours, as `build_node_texts` has them."""
+    encoder = CountingEncoder()
+    links = [("made_by", "m-tea-0"), ("made_by", "m-bike-1"), ("spare_part_of", "sku-06")]
+    Recommender(train_shop(), encoder).add_items([NewItem("new", links=links)])
+    tables = with_nodes(make_tables(), "product", [("new", None)])
+    for edge_type in ("made_by", "spare_part_of"):
+        tables = with_edges(tables, edge_type, [("new", far) for name, far in links if name == edge_type])
+    row = tables.ids("product").to_pylist().index("new")
+    assert encoder.calls == [[build_node_texts(tables)["product"][row]]]
+    assert encoder.calls[0][0] == "maker: House of m-bike-1; House of m-tea-0. spare part of: tea green 6"
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -101,14 +116,14 @@ def test_reasons_go_along_links_between_new_items(shop: Recommender, at_once: bo
     [
         ({"item": "sku-00", "text": "tea"}, "'sku-00': item 'sku-00' is there already"),
         ({"item": "first", "text": "tea"}, "'first': item 'first' is there already"),
-        ({"item": "new"}, "'new': nothing known is said of item 'new'"),
-        ({"item": "new", "links": [("made_by", "nobody")]}, r"'new': nothing known is said of.*; unknown: 'nobody'"),
+        ({"item": "new"}, "'new': nothing places item 'new'"),
+        ({"item": "new", "links": [("made_by", "nobody")]}, r"'new': nothing places item.*; unknown: 'nobody'"),
         ({"item": "new", "links": [("bought", "c00")]}, "'new': no edge type 'bought' of a product"),
         ({"item": "new", "links": ["made_by"]}, r"'new': expected each link as \(edge type"),
         ({"item": "new", "text": " "}, "'new': expected a text with words in it, got ' '"),
         ({"item": "new", "text": 7}, "'new': expected a text with words in it, got 7"),
         ({"item": "new", "name": ""}, "'new': expected an item's name as a text"),
-        ({"item": 7, "text": "tea"}, "7: expected an item's id as a text"),
+        ({"item": 7.0, "text": "tea"}, "7.0: expected an item's id as a text or an integer"),
         ({"item": "new", "vectors": {"photo": [1.0]}}, "'new': no vectors 'photo' of a product were learned from"),
     ],
 )

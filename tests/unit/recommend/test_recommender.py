@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from rounding import assert_same_but_for_rounding
-from shop import KINDS, LURKER, N_ITEMS, N_USERS, NEWCOMER, WordEncoder, kind_of, make_tables, train_shop
+from shop import KINDS, LURKER, N_ITEMS, N_USERS, NEWCOMER, WordEncoder, kind_of, make_tables, read_unpacked, train_shop
 
 from kgrec.bundle import Bundle, load_bundle
 from kgrec.errors import RequestError
 from kgrec.ids import IdMap
-from kgrec.model.likeness import SOURCES
+from kgrec.model.likeness import SOURCES, join_content
 from kgrec.recommend import Recommendations, Recommender
 from kgrec.text.encoder import OnTexts
 
@@ -129,7 +129,7 @@ def test_batches_of_likes_are_answered_as_alone(shop: Recommender) -> None:
 
 def test_batches_go_by_blocks(shop: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = shop.recommend_many(USERS, k=3)
-    monkeypatch.setattr("kgrec.recommend.ranking.BLOCK_USERS", 7)
+    monkeypatch.setattr("kgrec.recommend.blocks._MOST_ROWS", 7)
     told: list[int] = []
     table = shop.recommend_many(USERS, k=3, on_users=told.append)
     assert sum(told) == len(USERS)
@@ -327,7 +327,9 @@ def test_a_sentence_needs_the_encoder_of_the_training() -> None:
     "request_", [{"user": TEA}, {"likes": ITEMS[:3]}, {"text": "green tea"}, {"user": BIKE, "text": "bell"}, {}]
 )
 def test_shares_add_up_to_the_score(shop: Recommender, request_: dict[str, object]) -> None:
-    for each in shop.recommend(**request_, k=12):  # type: ignore[arg-type]
+    recommended = shop.recommend(**request_, k=12)  # type: ignore[arg-type]
+    assert len(recommended) == 12
+    for each in recommended:
         found = shop.explain(each.item, **request_)  # type: ignore[arg-type]
         assert sum(share.value for share in found.shares) == pytest.approx(each.score, abs=1e-4)
         assert found.score == pytest.approx(each.score, abs=1e-4)
@@ -366,13 +368,17 @@ def test_paths_are_edges_of_the_catalogue(shop: Recommender) -> None:
 def test_reasons_name_a_like_and_what_is_shared(shop: Recommender) -> None:
     makers = dict(zip(*(make_tables().edges["made_by"][end].to_pylist() for end in ("source", "target")), strict=True))
     titles = dict(zip(ITEMS, train_shop().names["product"], strict=True))
-    for each in shop.recommend(likes=["sku-02"], k=3, explain=True, candidates=["sku-08", "sku-14", "sku-20"]):
+    recommended = shop.recommend(likes=["sku-02"], k=3, explain=True, candidates=["sku-08", "sku-14", "sku-20"])
+    assert len(recommended) == 3
+    for each in recommended:
         assert makers[each.item] == makers["sku-02"]
         assert each.reason is not None
         assert f"same maker (House of {makers['sku-02']}) as {titles['sku-02']}, which you liked" in each.reason
         assert each.title == titles[each.item]
     assert shop.recommend(TEA, k=1)[0].reason is None
-    assert all(each.reason for each in shop.recommend(NEWCOMER, k=N_ITEMS, explain=True))
+    reasons = [each.reason for each in shop.recommend(NEWCOMER, k=N_ITEMS, explain=True)]
+    assert reasons
+    assert all(reasons)
 
 
 def test_where_no_item_has_a_text_a_sentence_says_nothing_and_a_note_says_so(shop: Recommender) -> None:
@@ -400,7 +406,8 @@ def test_similar_items_are_of_the_same_kind(shop: Recommender) -> None:
 @pytest.mark.parametrize("by", [None, *SOURCES])
 def test_similar_is_the_order_of_likeness(shop: Recommender, by: str | None) -> None:
     model = shop.bundle.model
-    vectors = model.likeness.vectors(model.content, by).astype(np.float64)
+    content = join_content(model.text.numpy(), [model.columns.numpy()])
+    vectors = model.likeness.vectors(content, by).astype(np.float64)
     known = vectors.any(axis=1)
     for row in range(N_ITEMS):
         found = shop.similar(ITEMS[row], N_ITEMS, by=by)
@@ -440,12 +447,12 @@ def test_an_item_that_nobody_has_liked_is_like_others_by_its_text_and_links(shop
 
 
 def test_an_item_of_which_nothing_is_known_is_like_nothing(shop: Recommender) -> None:
-    shop.add_item("riddle", links=[("made_by", "m-tea-0")])
+    shop.add_item("part", text="tea green")
+    shop.add_item("riddle", links=[("spare_part_of", "part")])  # which has no name
     found = shop.similar("riddle", 5, by="text")
     assert found.items == ()
     assert found.notes == ("nothing is known of 'riddle' by text: it is like no other item",)
     assert "riddle" not in shop.similar("sku-00", N_ITEMS + 1, by="text").ids
-    assert "riddle" in shop.similar("sku-00", N_ITEMS + 1).ids
     likes = shop.similar("sku-29", 3, by="likes")
     assert (likes.items, likes.notes) == ((), ("nothing is known of 'sku-29' by likes: it is like no other item",))
 
@@ -455,11 +462,11 @@ def test_items_like_each_of_several(shop: Recommender) -> None:
         found = shop.similar_many(["sku-04", "sku-29", "sku-04"], 5, by=by, explain=True)
         assert list(found) == ["sku-04", "sku-29"]
         for item, alike in found.items():
-            assert alike == shop.similar(item, 5, by=by, explain=True)
+            assert_same_but_for_rounding(alike, shop.similar(item, 5, by=by, explain=True))
     assert shop.similar_many([]) == {}
     with pytest.raises(RequestError, match="unknown item 'x'"):
         shop.similar_many(["sku-00", "x"])
-    with pytest.raises(RequestError, match=r"expected a list of item ids as items, got the text 'sku-00'"):
+    with pytest.raises(RequestError, match=r"expected a list of ids as items, got the text 'sku-00'"):
         shop.similar_many("sku-00")
 
 
@@ -487,14 +494,14 @@ def test_an_added_item_is_recommendable_at_once(shop: Recommender) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    ("by", "said"),
     [
-        lambda kind: {"links": [("made_by", f"m-{kind}-{KINDS.index(kind)}")]},
-        lambda kind: {"text": f"{kind} green" if kind == "tea" else f"{kind} bell"},
+        ("links", lambda kind: {"links": [("made_by", f"m-{kind}-{KINDS.index(kind)}")]}),
+        ("text", lambda kind: {"text": f"{kind} green" if kind == "tea" else f"{kind} bell"}),
     ],
     ids=["links", "text"],
 )
-def test_links_and_text_place_an_added_item(shop: Recommender, said: object) -> None:
+def test_links_and_text_place_an_added_item(shop: Recommender, by: str, said: object) -> None:
     for kind in KINDS:
         shop.add_item(f"new {kind}", **said(kind))  # type: ignore[operator]
     n_right = 0
@@ -502,7 +509,7 @@ def test_links_and_text_place_an_added_item(shop: Recommender, said: object) -> 
         best = shop.recommend(user, k=1, candidates=[f"new {kind}" for kind in KINDS])[0].item
         n_right += best == f"new {KINDS[place % 2]}"
     assert n_right >= 0.9 * N_USERS
-    assert kind_of(shop.similar("new tea", 3)[0].item) == "tea"
+    assert kind_of(next(item for item in shop.similar("new tea", 3, by=by).ids if item in ITEMS)) == "tea"
 
 
 def test_a_reason_for_an_added_item_goes_along_its_links(shop: Recommender) -> None:
@@ -514,16 +521,15 @@ def test_a_reason_for_an_added_item_goes_along_its_links(shop: Recommender) -> N
         (("spare_part_of", True, "sku-06"),),
         (("made_by", True, "m-tea-0"), ("made_by", False, "sku-06")),
     }
-    if like.value > 0:
-        assert (("spare_part_of", True, "sku-06"),) in found
+    assert (("spare_part_of", True, "sku-06"),) in found
     assert (shop.bundle.edges["made_by"][0] == N_ITEMS).sum() == 1
 
 
 def test_a_reason_for_an_added_item_claims_no_likes(shop: Recommender) -> None:
     shop.add_item("new", text="tea green 99")  # no links, so there is no path to tell
-    for found in shop.recommend(TEA, k=1, candidates=["new"], explain=True):
-        assert found.reason is not None
-        assert found.reason.endswith(", by its text and links") or found.reason == "new in the catalogue"
+    (found,) = shop.recommend(TEA, k=1, candidates=["new"], explain=True)
+    assert found.reason is not None
+    assert found.reason.endswith(", by its text and links") or found.reason == "new in the catalogue"
 
 
 def test_an_added_item_counts_as_a_like(shop: Recommender) -> None:
@@ -543,7 +549,7 @@ def test_what_cannot_be_added(shop: Recommender) -> None:
         shop.add_item("other", links=[("directed_by", "m-tea-0")])
     with pytest.raises(RequestError, match="no edge type 'bought'"):
         shop.add_item("other", links=[("bought", TEA)])
-    with pytest.raises(RequestError, match=r"nothing known is said of item 'other'.*unknown: 'nobody'"):
+    with pytest.raises(RequestError, match=r"nothing places item 'other'.*unknown: 'nobody'"):
         shop.add_item("other", links=[("made_by", "nobody")])
     with pytest.raises(RequestError, match="words in it"):
         shop.add_item("other", text="")
@@ -596,7 +602,7 @@ def test_words_that_no_text_is_near_get_a_note_and_are_no_reason() -> None:
 
 
 def test_one_id_in_place_of_a_list_of_likes(shop: Recommender) -> None:
-    with pytest.raises(RequestError, match=r"expected a list of item ids as likes, got the text 'sku-01'"):
+    with pytest.raises(RequestError, match=r"expected a list of ids as likes, got the text 'sku-01'"):
         shop.recommend(likes="sku-01")
     for ask in (
         lambda: shop.explain("sku-29", likes="sku-01"),
@@ -604,7 +610,7 @@ def test_one_id_in_place_of_a_list_of_likes(shop: Recommender) -> None:
         lambda: shop.recommend(TEA, candidates="sku-01"),
         lambda: shop.recommend_many([TEA], exclude="sku-01"),
     ):
-        with pytest.raises(RequestError, match=r"expected a list of item ids as \w+, got the text 'sku-01'"):
+        with pytest.raises(RequestError, match=r"expected a list of ids as \w+, got the text 'sku-01'"):
             ask()
 
 
@@ -641,7 +647,7 @@ def test_integer_ids_are_those_of_their_digits(shop: Recommender) -> None:
     [
         ("\ud800", None, [], "an item's id is no valid Unicode"),
         ("", None, [], "expected an item's id as a text"),
-        (7, None, [], "expected an item's id as a text"),
+        (7.0, None, [], "expected an item's id as a text or an integer, got 7.0"),
         ("new", "\ud800", [], "an item's name is no valid Unicode"),
         ("new", None, [("made_by",)], r"expected each link as \(edge type"),
         ("new", None, [("made_by", None)], r"expected each link as \(edge type"),
@@ -666,7 +672,7 @@ def test_interactions_that_lack_something(shop: Recommender) -> None:
         shop.add_interactions(pa.table({"user": ["ann"], "item": ["sku-01"]}))
     with pytest.raises(RequestError, match="rows without 'user'"):
         shop.add_interactions(pa.table({"user": ["ann", None], "item": ["sku-01", "sku-03"], "stars": [5, 5]}))
-    with pytest.raises(RequestError, match=r"stars that is no number: .*five.*; expected numbers alone"):
+    with pytest.raises(RequestError, match="in row 1 stars is not a float: got 'five'"):
         shop.add_interactions(pa.table({"user": ["ann"], "item": ["sku-01"], "stars": ["five"]}))
     assert "ann" not in shop.bundle.users
 
@@ -687,6 +693,7 @@ def without_user(bundle: Bundle, user: str) -> Bundle:
 def test_a_forgotten_user_is_as_one_never_seen(shop: Recommender, tmp_path: Path, user: str) -> None:
     never = Recommender(without_user(train_shop(), user), WordEncoder())
     shop.save(tmp_path / "bundle")
+    assert f'"{user}"'.encode() in read_unpacked(tmp_path / "bundle")
     shop.forget(user)
     shop.save(tmp_path / "bundle")
     others = [other for other in USERS if other != user]
@@ -697,8 +704,7 @@ def test_a_forgotten_user_is_as_one_never_seen(shop: Recommender, tmp_path: Path
             forgot.recommend(user)
         with pytest.raises(RequestError, match=f"unknown user '{user}'"):
             forgot.forget(user)
-    for file in (tmp_path / "bundle").iterdir():
-        assert f'"{user}"'.encode() not in file.read_bytes()
+    assert f'"{user}"'.encode() not in read_unpacked(tmp_path / "bundle")
     kept = load_bundle(tmp_path / "bundle")
     assert kept.seen.nnz == train_shop().seen.nnz - len(SEEN[user])
     assert kept.liked.nnz == train_shop().liked.nnz - len(LIKES[user])

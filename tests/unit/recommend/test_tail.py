@@ -83,7 +83,7 @@ def store_dial(store: Recommender) -> TailDial:
 
 def test_what_is_usual_by_hand() -> None:
     """Standardised, both users' scores are +-1; the first two items part them, the others do not."""
-    usual = measure_usual(np.array([[5, 1, 5, 1], [10, 30, 30, 10]], np.float32))
+    usual = measure_usual([np.array([[5, 1, 5, 1]], np.float32), np.array([[10, 30, 30, 10]], np.float32)], 4)
     np.testing.assert_allclose(usual.mean, [0, 0, 1, -1], atol=1e-6)
     # the deviations are 1, 1, 0, 0, their median .5; to each a twentieth of it is added
     np.testing.assert_allclose(usual.gain, np.array([0.525 / 1.025] * 2 + [21.0] * 2), rtol=1e-6)
@@ -103,8 +103,8 @@ def test_corrected_scores_by_hand() -> None:
 
 def test_users_who_score_all_items_alike_are_no_numbers_astray() -> None:
     flat = np.full((3, 4), 7, np.float32)
-    np.testing.assert_array_equal(correct_scores(flat, measure_usual(flat)), flat)
-    np.testing.assert_array_equal(measure_usual(np.zeros((0, 4), np.float32)).gain, np.ones(4))
+    np.testing.assert_array_equal(correct_scores(flat, measure_usual([flat], flat.shape[1])), flat)
+    np.testing.assert_array_equal(measure_usual([], 4).gain, np.ones(4))
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,9 @@ def test_what_is_usual_follows_what_is_known(store: Recommender) -> None:
 
 def test_explanations_take_the_models_score_apart(store: Recommender) -> None:
     plain = {each.item: each.reason for each in store.recommend(USERS[2], k=N_ITEMS - 9, explain=True)}
-    for each in store.recommend(USERS[2], k=10, tail=0.6, explain=True):
+    farther = store.recommend(USERS[2], k=10, tail=0.6, explain=True)
+    assert len(farther) == 10
+    for each in farther:
         assert each.reason == plain[each.item]
 
 

@@ -25,6 +25,7 @@ ASKED: tuple[Callable[[Recommender], Recommendations], ...] = (
 )
 
 
+@pytest.mark.slow
 def test_answers_and_changes_in_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Recommender(train_shop(), WordEncoder())
     bundles: list[Bundle] = [shop.bundle]

@@ -11,17 +11,11 @@ import pytest
 
 from graph_schema import CatalogueSchema
 from kgrec.errors import StoreError
-from kgrec.store.neo4j import release
+from kgrec.store.neo4j import publish_lease
+from kgrec.store.neo4j.backend_queries import describe_queries
 from kgrec.store.neo4j.connection import Connection, Parameters, TransactionTooLarge, quote
-from kgrec.store.neo4j.release import (
-    RECOMMENDED,
-    SIMILAR_TO,
-    Draft,
-    Version,
-    describe_queries,
-    read_release,
-    roll_back,
-)
+from kgrec.store.neo4j.release import RECOMMENDED, SIMILAR_TO, Version, read_release, roll_back
+from kgrec.store.neo4j.version_writing import Draft
 
 SCHEMA = CatalogueSchema.parse(
     """
@@ -29,6 +23,7 @@ name = "films"
 [nodes.film]
 label = "Film `x` \\\\u0060"
 key = "film id"
+attributes = { in_stock = "bool" }
 [nodes.viewer]
 label = "Viewer"
 key = "viewer_id"
@@ -215,10 +210,10 @@ def test_remains_are_found_without_the_release_node(graph: Connection) -> None:
     )
 
 
-def test_of_two_publishes_the_second_is_told_and_one_that_slept_is_shut_out(
+def test_of_two_publishes_the_second_is_refused_and_one_that_slept_is_shut_out(
     graph: Connection, neo4j_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release, "LEASE_S", 0.5)
+    monkeypatch.setattr(publish_lease, "LEASE_S", 0.5)
     with Connection(neo4j_url, "write") as other, Draft(graph, SCHEMA, published_at=0) as slept:
         with pytest.raises(StoreError, match="another publish is at work"):
             Draft(other, SCHEMA, published_at=0)
@@ -285,7 +280,7 @@ def test_versions_are_named_by_their_time_each_later_than_the_one_before(graph: 
     assert names == ["kgrec-19700101T000100", "kgrec-19700101T000101", "kgrec-19700101T000102"]
 
 
-def test_a_release_node_that_is_not_understood_is_said(graph: Connection) -> None:
+def test_a_release_node_that_is_not_understood_is_an_error(graph: Connection) -> None:
     publish(graph, 1)
     graph.write('MATCH (r:KgrecRelease) SET r.versions = [\'{"of": "the future"}\']')
     with pytest.raises(StoreError, match="not understood"):
@@ -310,6 +305,19 @@ def test_servers_that_have_it_are_asked_by_the_search_clause() -> None:
     assert list(describe_queries(SCHEMA, replace(version, n_vectors={}), (5, 26, 0))) == [
         "similar items that are in stock"
     ]
+
+
+def test_the_filter_is_in_stock_where_the_schema_has_it_for_items(graph: Connection) -> None:
+    version = publish(graph, 1)
+    film = SCHEMA.nodes["film"]
+    for attributes in ({}, {"in_stock": "string"}):
+        nodes = {**SCHEMA.nodes, "film": film.model_copy(update={"attributes": attributes})}
+        without = SCHEMA.model_copy(update={"nodes": nodes})
+        by_lists, by_vectors = describe_queries(without, version, graph.version).items()
+        assert by_lists[0] == "similar items"
+        assert "in_stock" not in by_lists[1] + by_vectors[1]
+        assert [row[0] for row in graph.read(by_lists[1], {"item": "f0", "k": 3})] == ["f1", "f2", "f3"]
+        assert [row[0] for row in graph.read(by_vectors[1], {"item": "f1", "k": 3, "n": 8})] == ["f0", "f2", "f7"]
 
 
 def test_batches_are_halved_until_a_transaction_can_hold_them(

@@ -1,3 +1,5 @@
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -34,28 +36,28 @@ def expect(texts: list[str | None]) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["texts.parquet", "texts.csv"])
 def test_rows_are_in_the_order_of_the_file(tmp_path: Path, name: str) -> None:
-    encoder, told = DrawnEncoder(), []
+    encoder, reported = DrawnEncoder(), []
     target = tmp_path / "out" / "vectors.npy"
     source = write(tmp_path / name, TEXTS)
-    n_blank = encode_to_file(encoder, source, "plot", target, tmp_path, lambda *at: told.append(at))
+    n_blank = encode_to_file(encoder, source, "plot", target, tmp_path, lambda *at: reported.append(at))
     vectors = np.load(target, mmap_mode="r")
     assert (vectors.dtype, n_blank) == (np.float32, 2)
     np.testing.assert_array_equal(vectors, expect(TEXTS))
     assert encoder.asked.count("heat") == 1
-    assert told[-1] == (26, 26)
-    assert told == sorted(told)
+    assert reported[-1] == (26, 26)
+    assert reported == sorted(reported)
     assert [path.name for path in target.parent.iterdir()] == ["vectors.npy"]
 
 
 def interrupt_at(row: int) -> "array_file.OnTexts":
-    def tell(done: int, total: int) -> None:
+    def interrupt(done: int, total: int) -> None:
         if done >= row:
             raise KeyboardInterrupt
 
-    return tell
+    return interrupt
 
 
-@pytest.mark.parametrize("changed", ["nothing", "a text before", "a text after", "the encoder"])
+@pytest.mark.parametrize("changed", ["nothing", "a text before", "a text after", "the encoder", "the computation"])
 def test_it_goes_on_where_it_was_interrupted(tmp_path: Path, changed: str) -> None:
     source, target, texts = write(tmp_path / "t.parquet", TEXTS), tmp_path / "v.npy", list(TEXTS)
     with pytest.raises(KeyboardInterrupt):
@@ -64,13 +66,15 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path: Path, changed: str) -> No
     if changed.startswith("a text"):
         texts[0 if changed == "a text before" else 20] = "changed"
         write(source, texts)
-    encoder = DrawnEncoder("another" if changed == "the encoder" else "drawn")
+    encoder = DrawnEncoder(
+        "another" if changed == "the encoder" else "drawn", "another" if changed == "the computation" else "drawn"
+    )
     # without the first cache, so that what is not encoded again was in the half-written file
     encode_to_file(encoder, source, "plot", target, tmp_path / "empty")
     expected = expect(texts) if changed != "the encoder" else encoder.encode([t or " " for t in texts])
     known = [row for row, text in enumerate(texts) if text and text.strip()]
     np.testing.assert_array_equal(np.load(target)[known], expected[known])
-    assert ("heat" in encoder.asked) == (changed in {"a text before", "the encoder"})
+    assert ("heat" in encoder.asked) == (changed in {"a text before", "the encoder", "the computation"})
     assert ("text 19" in encoder.asked) is True
 
 
@@ -84,6 +88,16 @@ def test_a_broken_half_is_begun_anew(tmp_path: Path, damage: str) -> None:
         state.write_text("{")
     else:
         part.write_bytes(part.read_bytes()[:3000] if damage == "cut" else b"")
+    encode_to_file(DrawnEncoder(), source, "plot", target, tmp_path)
+    np.testing.assert_array_equal(np.load(target), expect(TEXTS))
+
+
+def test_vectors_are_the_same_where_no_room_can_be_reserved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)  # macOS and Windows have none
+    source, target = write(tmp_path / "t.parquet", TEXTS), tmp_path / "v.npy"
+    with pytest.raises(KeyboardInterrupt):
+        encode_to_file(DrawnEncoder(), source, "plot", target, tmp_path, interrupt_at(4))
+    assert (tmp_path / "v.npy.part").stat().st_blocks * 512 >= len(TEXTS) * 64 * 4  # no hole that could fail later
     encode_to_file(DrawnEncoder(), source, "plot", target, tmp_path)
     np.testing.assert_array_equal(np.load(target), expect(TEXTS))
 
@@ -112,12 +126,14 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path, name: str, column: str,
 
 
 ON_A_FULL_DISK = """
-import resource, signal, sys
+import os, resource, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_cache import DrawnEncoder
 from kgrec.text.array_file import encode_to_file
 
+if sys.argv[3] == "macOS":
+    del os.posix_fallocate
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 folder = Path(sys.argv[1])
@@ -128,9 +144,13 @@ except OSError as error:
 """
 
 
-def test_a_full_disk_is_told_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="file sizes cannot be limited")
+@pytest.mark.parametrize("system", ["Linux", "macOS"])
+def test_a_full_disk_is_an_error_at_once_and_leaves_nothing(tmp_path: Path, system: str) -> None:
+    if system == "macOS" and not hasattr(os, "posix_fallocate"):
+        pytest.skip("this system has none to take away")
     write(tmp_path / "t.parquet", TEXTS)
-    command = [sys.executable, "-c", ON_A_FULL_DISK, str(tmp_path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", ON_A_FULL_DISK, str(tmp_path), str(Path(__file__).parent), system]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout[:7]) == (0, "OSError"), done.stderr
     assert not list(tmp_path.glob("v.npy*"))

@@ -1,5 +1,6 @@
 import logging
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -11,19 +12,20 @@ import pytest
 from numpy.typing import NDArray
 
 from kgrec.errors import TextError
-from kgrec.text import cache
-from kgrec.text import encoder as encoders
+from kgrec.text import batching, cache
 from kgrec.text.cache import encode_cached
 from kgrec.text.encoder import OnTexts, TextEncoder, load_encoder
+from kgrec.text.language_model import Precision
 
 TEXTS = ["heat", "a heist goes wrong", "speed", "heat", "two friends talk", "cake"]
 
 
 class CountingEncoder:
-    """The real encoder, which notes what it was asked for."""
+    """The real encoder, which records the texts that it encodes."""
 
     def __init__(self, encoder: TextEncoder, revision: str) -> None:
         self.encoder, self.name, self.dim, self.revision = encoder, encoder.name, encoder.dim, revision
+        self.computation = encoder.computation
         self.asked: list[str] = []
 
     def encode(self, texts: Sequence[str], on_texts: OnTexts | None = None) -> NDArray[np.float32]:
@@ -70,19 +72,19 @@ def test_another_revision_shares_nothing(encoder: CountingEncoder, real: TextEnc
 def test_progress_counts_what_is_encoded(
     encoder: CountingEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoders, "TEXTS_PER_CALL", 2)
+    monkeypatch.setattr(batching, "TEXTS_PER_CALL", 2)
     encode_cached(encoder, TEXTS[:2], tmp_path)
-    told: list[tuple[int, int]] = []
-    encode_cached(encoder, TEXTS, tmp_path, lambda *done: told.append(done))
-    assert told == [(2, 3), (3, 3)]
-    encode_cached(encoder, TEXTS, tmp_path, lambda *done: told.append(done))
-    assert len(told) == 2
+    reported: list[tuple[int, int]] = []
+    encode_cached(encoder, TEXTS, tmp_path, lambda *done: reported.append(done))
+    assert reported == [(2, 3), (3, 3)]
+    encode_cached(encoder, TEXTS, tmp_path, lambda *done: reported.append(done))
+    assert len(reported) == 2
 
 
 def test_an_interrupt_keeps_what_was_done(
     encoder: CountingEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoders, "TEXTS_PER_CALL", 2)
+    monkeypatch.setattr(batching, "TEXTS_PER_CALL", 2)
 
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -122,7 +124,7 @@ def test_a_broken_cache_is_built_anew(
     assert len(encoder.asked) == 5
     if kind != "empty":  # an empty file is a database without a table
         assert [record.levelname for record in caplog.records] == ["WARNING"]
-        assert "thrown away" in caplog.text
+        assert "deleted and built again" in caplog.text
     encode_cached(encoder, TEXTS, tmp_path)
     assert len(encoder.asked) == 5
 
@@ -150,20 +152,21 @@ def test_a_folder_that_cannot_be_made_is_a_warning(
     assert "is not used" in caplog.text
 
 
-# A stand-in for the encoder, since what is tried is the cache: a text's vector is drawn from its own hash.
+# The cache is tested with an encoder that draws a text's vector from its hash.
 WRITER = """
-import hashlib, sys
+import hashlib, logging, sys
 from pathlib import Path
 import numpy as np
-from kgrec.text import cache, encoder
+from kgrec.text import batching, cache
 
 class Encoder:
-    name, dim, revision = "drawn", 8, "drawn"
+    name, dim, revision, computation = "drawn", 8, "drawn", "drawn"
     def encode(self, texts, on_texts=None):
         draws = [np.random.default_rng(list(hashlib.sha256(t.encode()).digest())).normal(size=8) for t in texts]
         return np.stack([d / np.linalg.norm(d) for d in draws]).astype(np.float32)
 
-encoder.TEXTS_PER_CALL = 20
+logging.basicConfig()
+batching.TEXTS_PER_CALL = 20
 texts = [f"text {i}" for i in range(int(sys.argv[2]), int(sys.argv[3]))]
 vectors = cache.encode_cached(Encoder(), texts, Path(sys.argv[1]))
 assert (vectors == Encoder().encode(texts)).all()
@@ -198,12 +201,12 @@ def test_a_killed_writer_breaks_nothing(encoder: CountingEncoder, tmp_path: Path
 
 
 class DrawnEncoder:
-    """A text's vector is drawn from its own hash: what is tried is the cache."""
+    """Draws a text's vector from the text and the revision: these tests are about the cache."""
 
     name, dim = "drawn", 64
 
-    def __init__(self, revision: str = "drawn") -> None:
-        self.revision = revision
+    def __init__(self, revision: str = "drawn", computation: str = "drawn") -> None:
+        self.revision, self.computation = revision, computation
         self.asked: list[str] = []
 
     def encode(self, texts: Sequence[str], on_texts: OnTexts | None = None) -> NDArray[np.float32]:
@@ -232,16 +235,35 @@ def test_two_encoders_share_a_file_and_nothing_in_it(tmp_path: Path) -> None:
     assert (first.asked, second.asked) == (["heat"], ["heat"])
 
 
-# No file may grow past 200 kB: the same to a writer as a disk that fills up.
+@pytest.mark.parametrize("changed", ["revision", "computation"])
+def test_vectors_of_another_model_or_computation_are_not_mixed_in(tmp_path: Path, changed: str) -> None:
+    first, second = DrawnEncoder(), DrawnEncoder(**{changed: "another"})
+    for encoder in (first, second, first, second):
+        encode_cached(encoder, ["heat"], tmp_path)
+    assert (first.asked, second.asked) == (["heat"], ["heat"])
+
+
+@pytest.mark.parametrize("order", [("fp32", "bf16"), ("bf16", "fp32")])
+def test_vectors_do_not_depend_on_which_precision_came_first(
+    tmp_path: Path, order: tuple[Precision, Precision]
+) -> None:
+    for precision in order:
+        encoder = load_encoder(precision=precision)
+        np.testing.assert_allclose(encode_cached(encoder, TEXTS, tmp_path), encoder.encode(TEXTS), atol=1e-5)
+    a, b = (encode_cached(load_encoder(precision=precision), TEXTS, tmp_path) for precision in order)
+    assert np.abs(a - b).max() > 1e-4  # they do differ
+
+
+# No file may grow past 200 kB, which a writer sees as a full disk.
 ON_A_FULL_DISK = """
-import resource, signal, sys
+import logging, resource, signal, sys
 from pathlib import Path
 import numpy as np
 sys.path.insert(0, sys.argv[2])
 from test_cache import DrawnEncoder
 from kgrec.text import cache
-from kgrec.text import encoder as encoders
 
+logging.basicConfig()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 texts = [f"text {i}" for i in range(3000)]
@@ -250,6 +272,7 @@ assert (vectors == DrawnEncoder().encode(texts)).all()
 """
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="file sizes cannot be limited")
 def test_a_disk_that_fills_up_breaks_nothing(tmp_path: Path) -> None:
     encode_cached(DrawnEncoder(), ["heat", "speed"], tmp_path)
     done = subprocess.run(

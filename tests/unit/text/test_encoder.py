@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from kgrec.errors import TextError
+from kgrec.text import batching
 from kgrec.text import encoder as encoders
-from kgrec.text.encoder import check_texts, has_bf16, has_int8, load_encoder, split_texts
+from kgrec.text.batching import batch_rows, split_texts
+from kgrec.text.encoder import check_texts, has_bf16, has_int8, load_encoder
 
 
 def test_check_texts_takes_any_script() -> None:
@@ -35,7 +37,7 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
         load_encoder(str(tmp_path))
 
 
-def test_no_hub_in_reach_is_told_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_an_error_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # a port that nothing listens to
@@ -57,6 +59,7 @@ def test_importing_the_module_is_light() -> None:
 TEXTS = ["heat", "a heist goes wrong", "七人の侍", "two old friends meet in a bar and talk " * 30, "x\0y", "heat 2"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
 def test_every_way_gives_the_same_vectors(backend: encoders.Backend) -> None:
     if backend == "openvino":
@@ -71,8 +74,9 @@ def test_the_default_computes_in_bf16_where_the_cpu_does() -> None:
     assert load_encoder().precision == ("bf16" if has_bf16("cpu") else "fp32")
 
 
-def test_a_model_that_does_not_bear_bf16_computes_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "LEAST_COSINE", 0.9999999)  # none bears so much
+@pytest.mark.slow
+def test_a_model_that_bf16_changes_too_much_computes_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "LEAST_COSINE", 0.9999999)  # no model is that close in bf16
     monkeypatch.setattr(encoders, "has_bf16", lambda device: True)
     encoder = load_encoder()
     assert encoder.precision == "fp32"
@@ -82,6 +86,7 @@ def test_a_model_that_does_not_bear_bf16_computes_in_fp32(monkeypatch: pytest.Mo
         load_encoder(precision="bf16")
 
 
+@pytest.mark.slow
 def test_batches_side_by_side_give_what_they_give_one_by_one() -> None:
     texts = [f"{'friends ' * (i % 30)}number {i}" for i in range(90)]
     before = torch.get_num_threads()
@@ -106,13 +111,13 @@ def test_batches_side_by_side_give_what_they_give_one_by_one() -> None:
 def test_batches_by_hand(
     lengths: list[int], budget: int, expected: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoders, "_LEAST_TOKENS", 1000)
-    assert encoders._batch(lengths, budget, streams=1) == expected
+    monkeypatch.setattr(batching, "_LEAST_TOKENS", 1000)
+    assert batch_rows(lengths, budget, streams=1) == expected
 
 
 def test_texts_are_split_by_number_and_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "TEXTS_PER_CALL", 3)
-    monkeypatch.setattr(encoders, "CHARACTERS_PER_CALL", 10)
+    monkeypatch.setattr(batching, "TEXTS_PER_CALL", 3)
+    monkeypatch.setattr(batching, "CHARACTERS_PER_CALL", 10)
     texts = ["a", "b", "c", "d", "x" * 11, "e", "y" * 6, "z" * 6]
     assert [list(chunk) for chunk in split_texts(texts)] == [
         ["a", "b", "c"], ["d"], ["x" * 11], ["e", "y" * 6], ["z" * 6],
@@ -120,11 +125,12 @@ def test_texts_are_split_by_number_and_by_length(monkeypatch: pytest.MonkeyPatch
     assert list(split_texts([])) == []
 
 
-@pytest.mark.parametrize("rounded", ["all", "none bears it"])
-def test_openvino_computes_in_int8_where_the_model_bears_it(rounded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("rounded", ["all", "nothing"])
+def test_openvino_computes_in_int8_where_the_model_stays_close(rounded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
     monkeypatch.setattr(encoders, "has_int8", lambda: True)
-    if rounded == "none bears it":
+    if rounded == "nothing":
         monkeypatch.setattr(encoders, "LEAST_COSINE", 0.9999)
     encoder, exact = load_encoder(backend="openvino"), load_encoder(precision="fp32")
     cosines = (encoder.encode(TEXTS) * exact.encode(TEXTS)).sum(axis=1)
@@ -143,6 +149,27 @@ def test_int8_is_for_cpus_that_have_it_and_no_amx(monkeypatch: pytest.MonkeyPatc
     ):  # fmt: skip
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda can=can: can)
         assert has_int8() is expected
+
+
+def test_the_computation_names_all_that_changes_the_last_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = load_encoder(precision="fp32").computation
+    assert load_encoder(precision="fp32").computation == exact
+    assert f"torch {torch.__version__}" in exact
+    found = {exact, load_encoder(precision="bf16").computation}
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    found.add(load_encoder(precision="fp32").computation)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "NEON")
+    found.add(load_encoder(precision="fp32").computation)
+    assert len(found) == 4
+
+
+@pytest.mark.slow
+def test_the_computation_names_the_backend() -> None:
+    pytest.importorskip("openvino")
+    by_openvino, by_torch = (load_encoder(backend=backend, precision="fp32") for backend in ("openvino", "torch"))
+    assert by_openvino.computation.startswith("openvino, fp32")
+    assert by_openvino.computation != by_torch.computation
+    assert by_openvino.revision == by_torch.revision
 
 
 def test_int8_by_torch_is_an_error() -> None:

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kgrec.errors import TextError
+from kgrec.text.adapter import ADAPTER_FILE, ADAPTER_VERSION, CONFIG_FILE, WEIGHTS_FILE, name_files
 from kgrec.text.encoder import load_encoder
-from kgrec.text.language_model import ADAPTER_FILE, ADAPTER_VERSION, load_language_model
+from kgrec.text.language_model import LanguageModel, load_language_model
 
 SPECIAL = ["[PAD]", "[UNK]", "[EOS]"]
 WORDS = [*SPECIAL, "a", "heist", "goes", "wrong", "in", "space", "two", "friends", "talk", "about", "cake", "find", ":"]
@@ -112,11 +113,9 @@ def test_a_prefix_goes_before_each_text_and_into_the_revision(models: dict[str, 
 def test_gradients_flow(models: dict[str, Path]) -> None:
     model = load_language_model(str(models["bert"]))
     model.embed(model.tokenize(TEXTS))[:, 0].sum().backward()
-    assert all(
-        weight.grad is not None and weight.grad.abs().sum() > 0
-        for name, weight in model.network.named_parameters()
-        if "query.weight" in name
-    )
+    queries = [weight for name, weight in model.network.named_parameters() if "query.weight" in name]
+    assert queries
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in queries)
 
 
 def save_sentence_model(folder: Path, kind: str, modules: list[Any]) -> Path:
@@ -128,6 +127,7 @@ def save_sentence_model(folder: Path, kind: str, modules: list[Any]) -> Path:
     return folder / "model"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["mean", "cls", "lasttoken"])
 def test_a_sentence_transformers_folder_is_what_that_library_makes_of_it(tmp_path: Path, pooling: str) -> None:
     from sentence_transformers import SentenceTransformer
@@ -196,10 +196,19 @@ def save_adapter(base: Path, folder: Path, kind: str) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         peft.get_peft_model(model.network, settings[kind]()).save_pretrained(folder)
-    about = {"base_revision": model.base_revision, "pooling": model.pooling, "prefix": model.prefix}
-    about |= {"version": ADAPTER_VERSION, "beside": 0.0}
-    (folder / ADAPTER_FILE).write_text(json.dumps(about))
+    write_description(model, folder)
     return folder
+
+
+def write_description(model: LanguageModel, folder: Path) -> None:
+    """Names the adapter's files by their content, and describes them."""
+    config, weights = ((folder / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE))
+    names = name_files(config, weights)
+    about = {"base_revision": model.base_revision, "pooling": model.pooling, "prefix": model.prefix, "files": names}
+    about |= {"version": ADAPTER_VERSION, "ensemble_weight": 0.0}
+    for name, own in names.items():
+        shutil.copy(folder / name, folder / own)
+    (folder / ADAPTER_FILE).write_text(json.dumps(about), encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", ["lora", "ia3"])
@@ -224,9 +233,9 @@ def test_an_adapter_is_merged_and_gives_what_peft_gives(models: dict[str, Path],
 
 
 def _drop_a_weight(adapter: Path) -> None:
-    weights = load_file(adapter / "adapter_model.safetensors")
+    weights = load_file(adapter / WEIGHTS_FILE)
     weights.pop(min(weights))
-    save_file(weights, adapter / "adapter_model.safetensors")
+    save_file(weights, adapter / WEIGHTS_FILE)
 
 
 def test_an_adapter_that_does_not_fit_is_an_error(models: dict[str, Path], tmp_path: Path) -> None:
@@ -238,11 +247,10 @@ def test_an_adapter_that_does_not_fit_is_an_error(models: dict[str, Path], tmp_p
     with pytest.raises(TextError, match="no adapter in"):
         load_encoder(str(models["bert"]), adapter=tmp_path)
     _drop_a_weight(adapter)
+    write_description(load_language_model(str(models["bert"])), adapter)
     with pytest.raises(TextError, match="1 places no weight"):
         load_encoder(str(models["bert"]), adapter=adapter)
-    (adapter / "adapter_model.safetensors").write_bytes(b"half of it")
+    (adapter / WEIGHTS_FILE).write_bytes(b"half of it")
+    write_description(load_language_model(str(models["bert"])), adapter)
     with pytest.raises(TextError, match="cannot apply the adapter"):
-        load_encoder(str(models["bert"]), adapter=adapter)
-    (adapter / "adapter_model.safetensors").unlink()
-    with pytest.raises(TextError, match="no adapter in"):
         load_encoder(str(models["bert"]), adapter=adapter)

@@ -83,7 +83,7 @@ EDGES = {
 def test_texts_by_hand() -> None:
     texts = build_node_texts(make_tables(CatalogueSchema.parse(SCHEMA), NODES, EDGES))
     assert texts == {
-        # m3 has none of its own: both directions of edges tell it, by the phrase where there is one
+        # m3 has no text of its own: both directions of edges give it one, with the phrase where there is one
         "movie": [
             "Heat. Crime. A thief and a cop.",
             "Who?",

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from kgrec.metrics import geometric_mean
-from kgrec.questions.slices import Slice, SliceResult, evaluate_slice
+from kgrec.questions.slice_results import SliceResult
+from kgrec.questions.slices import Slice, evaluate_slice
 from kgrec.training import questions
 from kgrec.training.questions import Judged, ask, compare, draw_users, join, judge_factors, select_users
 

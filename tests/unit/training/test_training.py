@@ -85,8 +85,8 @@ def train(shown_by: str = "authors", **changes: Any) -> tuple[Model, Choices]:
 
 def add_item(model: Model, text: NDArray[np.float32] | None, codes: NDArray[np.int64]) -> Model:
     own = np.zeros(model.text.shape[1], np.float32) if text is None else text
-    placed, grown = model.prior.place(text, codes)[None], torch.cat([model.text, torch.from_numpy(own)[None]])
-    return model.with_items(np.arange(model.n_items), grown, np.array([model.n_items]), placed, [codes])
+    grown = torch.cat([model.text, torch.from_numpy(own)[None]])
+    return model.with_items(np.arange(model.n_items), grown, np.array([model.n_items]), [codes])
 
 
 def recall(model: Model, slice_: Slice, k: int = 6) -> float:
@@ -406,6 +406,7 @@ def test_odd_catalogues_give_sound_models(name: str) -> None:
             assert len(np.unique(scores.round(4))) > 10
 
 
+@pytest.mark.slow
 def test_an_item_that_everybody_likes_and_a_user_who_likes_nearly_everything() -> None:
     """All but one of 30,000 users like book 0, and 600 of them books of one group too; the last user likes 10,000."""
     n_users, n_books, n_fans, n_groups = 30_000, 10_400, 600, 8

@@ -98,11 +98,11 @@ def test_an_added_product_is_placed_by_its_vector_as_sync_would(bundle: Bundle, 
     ("vectors", "says"),
     [
         ({"foto": [1.0, 2.0, 3.0]}, r"no vectors 'foto' of a product .*expected one of \['photo'\]"),
-        ({"photo": [1.0, 2.0]}, "of width 2; expected 3"),
+        ({"photo": [1.0, 2.0]}, "have width 2; expected 3"),
         ({"photo": [1.0, float("nan"), 3.0]}, "not finite; expected 3 finite numbers"),
         ({"photo": [[1.0, 2.0, 3.0]]}, r"shape \(1, 3\)"),
         ({"photo": "abc"}, "no numbers"),
-        ({}, "expected a text, links to nodes of the catalogue, or vectors"),
+        ({}, "expected a text, a name, links to nodes of the catalogue, or vectors"),
     ],
 )
 def test_an_added_vector_that_does_not_fit_is_an_error(bundle: Bundle, vectors: dict[str, Any], says: str) -> None:
@@ -112,7 +112,7 @@ def test_an_added_vector_that_does_not_fit_is_an_error(bundle: Bundle, vectors: 
 
 def test_vectors_of_another_width_are_an_error_of_sync(bundle: Bundle, tmp_path: Path) -> None:
     wider = [None if photo is None else [*photo, 1.0] for photo in make_photos()]
-    with pytest.raises(RequestError, match="'photo' of width 4; expected 3, as in training"):
+    with pytest.raises(RequestError, match="'photo' have width 4; expected 3, as in training"):
         sync_bundle(bundle, with_photos(wider), WordEncoder(), tmp_path, now=1)
 
 

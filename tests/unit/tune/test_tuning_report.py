@@ -6,9 +6,9 @@ from rich.console import Console
 
 from kgrec.config import TrainConfig
 from kgrec.errors import RequestError
-from kgrec.tune.report import describe_gain, print_tuning, write_config
 from kgrec.tune.space import apply_params
-from kgrec.tune.study import Comparison, Slices, Tried, Tuning
+from kgrec.tune.trials import Comparison, Slices, Tried, Tuning
+from kgrec.tune.tuning_report import describe_gain, print_tuning, write_config
 
 BASE = TrainConfig(embedding_dim=48)
 TUNED = apply_params(BASE, {"head.epochs": 5, "backbone.alphas": 0.2})
@@ -42,13 +42,13 @@ BROKEN = replace(GAIN, tried=(replace(TRIED[0], state="failed", splits=(), error
     [
         (
             GAIN,
-            "On 3 validation splits that chose neither, trial 1 has 0.3200 and the default 0.3000: +0.0200 (+6.7%; "
+            "On 3 fresh validation splits, trial 1 has 0.3200 and the default 0.3000: +0.0200 (+6.7%; "
             "+0.0100, +0.0200, +0.0300), more than noise (±0.0169): use trial 1.",
             TUNED,
         ),
         (
             NOISE,
-            "On 3 validation splits that chose neither, trial 1 has 0.3100 and the default 0.3000: +0.0100 (+3.3%; "
+            "On 3 fresh validation splits, trial 1 has 0.3100 and the default 0.3000: +0.0100 (+3.3%; "
             "-0.0200, +0.0200, +0.0300), within noise (±0.0446): use the default.",
             BASE,
         ),
@@ -74,7 +74,7 @@ def test_a_file_written_by_hand_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("seed = 1\n")
     for path in (file, tmp_path):
-        with pytest.raises(RequestError, match="is there and is not of `kgrec tune`"):
+        with pytest.raises(RequestError, match="exists and was not written by `kgrec tune`"):
             write_config(GAIN, path)
     assert file.read_text() == "seed = 1\n"
 
@@ -84,7 +84,7 @@ def test_the_tables_show_the_best_trials_their_settings_and_each_slice() -> None
     with console.capture() as captured:
         print_tuning(GAIN, console)
     rows = [" ".join(line.split()) for line in captured.get().splitlines()]
-    assert "4 trials, 1 pruned, 1 failed; the best on the splits that were searched on" in rows
+    assert "4 trials, 1 pruned, 1 failed; the best by mean quality" in rows
     assert rows.index("1 0.3500 0.0100 +0.0400 12.0") < rows.index("0, the default 0.3100 0.0100 10.0")
     assert "trial 3 failed: RuntimeError: [out of memory]" in rows
     # the settings that mattered most first

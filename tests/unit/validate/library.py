@@ -125,7 +125,7 @@ def make_library() -> Library:
         for r in range(N_READERS)
         for n in range(READS)
     ]
-    # links that say nothing of who reads what: three books of far shelves, ten tags and forty authors at random
+    # links unrelated to who reads what: three books of far shelves, ten tags and forty authors at random
     draw = random.Random(7)
     nodes = {
         "reader": [{"reader.id": reader(r)} for r in range(N_READERS)],

@@ -9,7 +9,7 @@ from library import HOUR, N_BOOKS, N_READERS, NOW, READS, SCHEMA, START, Library
 
 from kgrec.validate import CHECKS, Finding, Severity, Validation, validate_tables
 from kgrec.validate.checks import YEAR_1990, find_main_span
-from kgrec.validate.queries import Words
+from kgrec.validate.queries import QueryDialect
 
 DAY = 24 * HOUR
 N_READS = N_READERS * READS
@@ -18,10 +18,10 @@ AT_LOADING = ("missing_key", "duplicate_key", "unfit_value", "missing_value", "l
 
 
 def check(library: Library) -> Validation:
-    return validate_tables(library.to_tables(), Words.of_neo4j(SCHEMA), now=NOW)
+    return validate_tables(library.to_tables(), QueryDialect.of_neo4j(SCHEMA), now=NOW)
 
 
-def tell(found: Finding) -> tuple[object, ...]:
+def summarise(found: Finding) -> tuple[object, ...]:
     """All that a test states of a finding, the ids of the first example last."""
     ids = found.examples[0].nodes
     return found.check, found.severity.value, found.type, found.count, found.total, *(node.id for node in ids)
@@ -29,7 +29,7 @@ def tell(found: Finding) -> tuple[object, ...]:
 
 def test_a_library_with_nothing_wrong_has_no_findings() -> None:
     found = check(make_library())
-    assert [tell(one) for one in found.findings] == []
+    assert [summarise(one) for one in found.findings] == []
     assert set(found.passed) == set(CHECKS) - set(AT_LOADING)
     assert tuple(found.skipped) == AT_LOADING
     assert not found.has(Severity.NOTE)
@@ -140,7 +140,7 @@ def reverse_leak(library: Library) -> None:  # ten pairs of twenty
     library.edges["sent_to"] += [link(book(60 + n), reader(0)) for n in range(10)]
 
 
-def half_a_leak(library: Library) -> None:  # ten pairs of twenty-one: bought elsewhere, let us say
+def half_a_leak(library: Library) -> None:  # ten pairs of twenty-one: bought elsewhere, for example
     reverse_leak(library)
     library.edges["sent_to"].append(link(book(80), reader(0)))
 
@@ -200,10 +200,10 @@ FAULTS: dict[Callable[[Library], None], list[tuple[object, ...]]] = {
 def test_a_fault_is_found_and_nothing_else(spoil: Callable[[Library], None]) -> None:
     library = make_library()
     spoil(library)
-    assert [tell(one) for one in check(library).findings] == FAULTS[spoil]
+    assert [summarise(one) for one in check(library).findings] == FAULTS[spoil]
 
 
-def test_findings_come_worst_first_and_say_what_to_do() -> None:
+def test_findings_come_worst_first_and_have_advice() -> None:
     library = make_library()
     for spoil in (orphans, self_loop, reverse_leak, also_read):
         spoil(library)
@@ -215,7 +215,7 @@ def test_findings_come_worst_first_and_say_what_to_do() -> None:
     assert {one.check for one in found.findings}.isdisjoint(found.passed)
 
 
-def test_examples_are_three_at_most_and_tell_more_than_ids() -> None:
+def test_examples_are_three_at_most_and_show_more_than_ids() -> None:
     library = make_library()
     newcomers(library)
     ancient(library)

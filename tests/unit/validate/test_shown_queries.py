@@ -14,7 +14,7 @@ from kgrec.store import GraphStore, NodeRef, open_store
 from kgrec.store.neo4j.connection import Connection
 from kgrec.validate import CHECKS, Finding, Validation, validate_store
 from kgrec.validate.findings import AT_LOADING
-from kgrec.validate.queries import Words, to_literal
+from kgrec.validate.queries import QueryDialect, to_literal
 
 Run = Callable[[str], list[list[Any]]]
 AROUND_ONE = ("disconnected_parts", "co_interaction_leakage")  # their queries show what is around an example
@@ -167,9 +167,9 @@ def test_a_hostile_id_in_a_shown_query_is_only_text(place: str) -> None:
     library.edges["lives_in"] = [link(id_, f"c{n}") for n, id_ in enumerate(HOSTILE)]
     with open_store(place, mode="write") as store:
         write(store, library)
-    words = Words.of_ladybug(SCHEMA) if place.startswith("ladybug:") else Words.of_neo4j(SCHEMA)
+    dialect = QueryDialect.of_ladybug(SCHEMA) if place.startswith("ladybug:") else QueryDialect.of_neo4j(SCHEMA)
     for run in open_runner(place):
-        around = [run(words.show_surroundings(NodeRef("author", id_), ["lives_in"], hops=1)) for id_ in HOSTILE]
+        around = [run(dialect.show_surroundings(NodeRef("author", id_), ["lives_in"], hops=1)) for id_ in HOSTILE]
         assert [[row[1]["id"] for row in rows] for rows in around] == [[f"c{n}"] for n in range(len(HOSTILE))]
         assert [run(f"RETURN {to_literal(id_)}") for id_ in HOSTILE] == [[[id_]] for id_ in HOSTILE]
         assert all(to_literal(id_).isprintable() for id_ in HOSTILE)
@@ -317,8 +317,8 @@ def validate_shop(url: str, rejects: Path | None = None) -> Validation:
 def test_a_graph_that_was_there_before_with_rows_that_cannot_be_used(neo4j_url: str, tmp_path: Path) -> None:
     make_shop(neo4j_url, *LEFT_OUT)
     found = validate_shop(neo4j_url, tmp_path / "rejects.csv")
-    told = {one.message: one for one in found.findings if one.check in AT_LOADING}
-    assert {message: one.count for message, one in told.items()} == {
+    findings = {one.message: one for one in found.findings if one.check in AT_LOADING}
+    assert {message: one.count for message, one in findings.items()} == {
         "product nodes without no": 2,
         "customer nodes without customerNumber": 1,
         "product nodes with a no that another has": 3,
@@ -338,17 +338,17 @@ def test_a_graph_that_was_there_before_with_rows_that_cannot_be_used(neo4j_url: 
         "bought edges whose target was left out": 64,  # of eight products
         "of_brand edges whose source was left out": 8,
     }
-    assert [message for message, one in told.items() if one.query is None] == [
+    assert [message for message, one in findings.items() if one.query is None] == [
         "of_brand edges whose source was left out",
         "bought edges whose target was left out",
     ]
     with Connection(neo4j_url, "read") as connection:
-        check_queries([one for one in told.values() if one.query is not None], connection.read)
-    n_rejects = sum(one.count for one in told.values())
+        check_queries([one for one in findings.values() if one.query is not None], connection.read)
+    n_rejects = sum(one.count for one in findings.values())
     assert (tmp_path / "rejects.csv").read_text().count("\n") == n_rejects + 1
 
     def examples(message: str) -> list[tuple[list[tuple[str, str]], str | None]]:
-        return [([(node.type, node.id) for node in one.nodes], one.about) for one in told[message].examples]
+        return [([(node.type, node.id) for node in one.nodes], one.about) for one in findings[message].examples]
 
     assert examples("product: stock is not an int") == [([("product", "16")], 'stock = "1.5"')]
     assert examples("bought: amount is not a float") == [([("customer", "30"), ("product", "25")], 'amount = "many"')]
@@ -357,6 +357,75 @@ def test_a_graph_that_was_there_before_with_rows_that_cannot_be_used(neo4j_url: 
         ([], '{"name": "empty key"}'),
         ([], '{"name": "no key"}'),
     ]
+
+
+TIMES = (  # of every kind, good and bad: what a text or a number means must be the same to staging and to the queries
+    *(
+        "'20240101'",
+        "'20240230'",
+        "'20230229'",
+        "'20240229'",
+        "'20241301'",
+        "' 20240101 '",
+        "'20240101.0'",
+        "'18991231'",
+    ),
+    *(
+        "20240101",
+        "'99999999'",
+        "'1'",
+        "'1700000000.5'",
+        "1700000000.5",
+        "'1e9'",
+        "'1e40'",
+        "1e40",
+        "'Infinity'",
+        "'NaN'",
+    ),
+    *("'2024-02-30'", "'2023-02-29'", "'2024-02-29'", "'2000-02-29'", "'1900-02-29'", "'2024-04-31'", "'0000-01-01'"),
+    *(
+        "'2024-01-01T24:00'",
+        "'2024-01-01T10'",
+        "'2024-01-01 10:00'",
+        "'2024-01-01T10:00:60'",
+        "'2024-01-01T10:00+02:00'",
+    ),
+    *("'2024-01-01T10:00:00.123456789Z'", "'2024-01-01T10:00+0200'", "'31.12.2023'", "'soon'", "''", "true", "[1]"),
+    *(
+        "'0001-01-01'",
+        "'9999-12-31T23:59:59-05:00'",
+        "datetime({year: 12000})",
+        "datetime({year: 0})",
+        "date('0001-01-01')",
+    ),
+    *("datetime('2024-01-01T10:00:00[Europe/Paris]')", "'2024-01-01T10:00:00[Europe/Paris]'", "time('10:00')"),
+    *("1700000000000", "'1700000000000'", "1700000000000000", "1700000000000000000", "'1700000000000000000'"),
+    *("duration('P1D')", "point({x: 1, y: 2})", "localdatetime('2024-01-01T10:00:00')", "date('2101-01-01')"),
+)
+
+
+@pytest.mark.parametrize("milliseconds", [(), ("at",)])
+def test_times_of_every_kind_are_shown_as_they_are_counted(neo4j_url: str, milliseconds: tuple[str, ...]) -> None:
+    make_shop(neo4j_url)
+    with Connection(neo4j_url, "write") as connection:
+        for place, value in enumerate(TIMES):
+            connection.write(f"CREATE (:Product {{no: $no, name: 'p', since: {value}}})", {"no": 1000 + place})
+            connection.write(
+                f"MATCH (p:Product {{no: $no}}), (c:Customer {{customerNumber: 1}}) "
+                f"CREATE (p)-[:BOUGHT_BY {{amount: 1, at: {value}}}]->(c)",
+                {"no": 1000 + place},
+            )
+    edges = {
+        **FOREIGN.edges,
+        "bought": FOREIGN.edges["bought"].model_copy(update={"milliseconds": milliseconds}),
+    }
+    with open_store(neo4j_url, mode="read", schema=FOREIGN.model_copy(update={"edges": edges})) as store:
+        found = validate_store(store, now=NOW)
+    unfit = [one for one in found.findings if one.check == "unfit_value"]
+    assert {one.message.split(":")[0] for one in unfit} == {"product", "bought"}
+    assert sum(one.count for one in unfit) > 40  # about half of the times, in two columns
+    with Connection(neo4j_url, "read") as connection:
+        check_queries([one for one in unfit if one.query is not None], connection.read)
 
 
 def test_a_graph_that_was_there_before_with_rows_to_doubt(neo4j_url: str) -> None:
@@ -381,7 +450,7 @@ def test_a_graph_that_was_there_before_with_rows_to_doubt(neo4j_url: str) -> Non
         check_queries(found.findings, connection.read)
 
 
-def test_what_cannot_be_validated_says_so(neo4j_url: str, tmp_path: Path) -> None:
+def test_what_cannot_be_validated_is_an_error(neo4j_url: str, tmp_path: Path) -> None:
     with open_store(neo4j_url, mode="read") as store, pytest.raises(StoreError, match="holds no catalogue"):
         validate_store(store, now=NOW)
     make_shop(neo4j_url, "MATCH ()-[r:BOUGHT_BY]->() DELETE r")

@@ -15,8 +15,8 @@ from test_shown_queries import write
 from kgrec import cli
 from kgrec.store import open_store
 from kgrec.validate import CHECKS, Validation, print_validation, to_json, validate_tables
-from kgrec.validate.queries import Words
-from kgrec.validate.report import format_share
+from kgrec.validate.queries import QueryDialect
+from kgrec.validate.validation_report import format_share
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def load(tmp_path: Path) -> Callable[[Callable[[Library], None]], str]:
 def check(spoil: Callable[[Library], None]) -> Validation:
     library = make_library()
     spoil(library)
-    return validate_tables(library.to_tables(), Words.of_neo4j(library.to_tables().schema), now=NOW)
+    return validate_tables(library.to_tables(), QueryDialect.of_neo4j(library.to_tables().schema), now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -176,9 +176,9 @@ def test_the_table_names_each_finding_with_its_query_in_one_piece() -> None:
     assert longest <= 80
 
 
-def test_a_clean_catalogue_says_so() -> None:
+def test_a_clean_catalogue_has_no_problems() -> None:
     text = show(check(clean))
-    assert text.startswith("library in ladybug:x.db: nothing to say against it\n")
+    assert text.startswith("library in ladybug:x.db: no problems found\n")
     assert "Nothing found: no likes, items without text" in text
 
 

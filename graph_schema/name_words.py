@@ -1,0 +1,131 @@
+"""What a name suggests: its words, and the usual words for users, items, weights, times, names, texts and keys.
+
+The words are those of a few languages; an unknown word only makes a judgement less sure.
+"""
+
+import re
+from collections.abc import Iterable
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# A word matches where it begins with one of these
+ACTED_ON = _words(
+    """rate rating review buy bought purchas order view watch click like love favo listen play read save bookmark wish
+    cart visit borrow rent download subscrib enrol appl interact consum stream vote attend follow complet took swip saw
+    seen kauf gekauft bestell bewert gesehen gelesen gehört ausgeliehen lieh achet achat commande compr vist leyo leíd
+    booked ate"""
+)
+LINKED_BY = _words(
+    """genre categor tag act direct produc wrot writ author creat made manufactur brand locat near similar relate cite
+    citing reference subclass parent child type kind about mention work employ know friend skill requir belong contain
+    part has have member connect publish compos perform gehört_zu"""
+)
+SMALL_LINK_WORDS = frozenset(_words("in is of at on to from with by am im aus von de en dans"))
+USERS = _words(
+    """user customer client member account reader viewer listener subscriber buyer shopper visitor consumer player
+    student learner guest patron borrower reviewer rater kunde käufer nutzer benutzer leser mitglied besucher gast
+    utilisateur acheteur usuario comprador usager lecteur userid"""
+)
+PEOPLE = ("person", "people", "profile", "candidate", "patient", "employee", "persona", "personne", "contact")
+ITEMS = _words(
+    """movie film product item book article song track album course job video game recipe restaurant hotel post show
+    series episode podcast event offer listing paper document news app artikel produkt buch lied kurs stelle rezept
+    produit livre producto libro anime business venue poi title vacancy artist place"""
+)
+ENTITIES = _words(
+    """genre categor tag brand author actor director writer composer compan country city language skill topic keyword
+    subject publisher label color colour size type kind department warengruppe kategorie marke hersteller autor land
+    stadt marque catégorie pays ville categoría marca país ciudad group award studio format license region state
+    store shop address entit"""
+)
+WEIGHTS = _words(
+    """rating rate score star weight bewertung note sterne punkte grade vote preference strength quantity qty menge
+    anzahl count plays times freq listens views clicks number amount cantidad quantité nota"""
+)
+PRICES = ("price", "preis", "cost", "total", "prix")
+GRADES = ("rating", "rate", "score", "star", "bewertung", "note", "sterne", "grade", "vote", "preference", "nota")
+TIMES = _words(
+    """time timestamp ts date at on when since created updated am datum zeit zeitpunkt seit fecha moment day unix epoch
+    added"""
+)
+NAMES = _words(
+    "title name titel label bezeichnung headline titre nom nombre título titulo caption subject username login"
+)
+TEXTS = _words(
+    """description plot summary blurb abstract bio text content overview synopsis beschreibung tagline about body
+    keywords tags genres topics details note notes comment résumé descripción zusammenfassung inhalt"""
+)
+KEYS = _words("id uuid guid urn uri key code sku isbn isbn13 asin ean gtin slug handle number nummer num nr no ref")
+_KEY_ENDINGS = ("uuid", "id", "nummer", "nr", "code", "key", "urn")
+_PERSONAL = _words("password passwd pwd token secret salt email mail phone telephone mobile telefon ssn iban")
+
+
+def split_words(name: str) -> list[str]:
+    """The words of a name such as "ratedAt", "RATED_AT" or "rated-at", in lower case."""
+    apart = re.sub(r"(?<=[a-z0-9ß-öø-ÿ])(?=[A-ZÀ-ÖØ-Þ])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return [word for word in re.split(r"[\W_]+", apart.lower()) if word]
+
+
+def split_id(name: str) -> tuple[list[str], bool]:
+    """The words of a name without a closing "id" or the like, and whether it had one: "userId" is (["user"], True)."""
+    words = split_words(name)
+    if not words:
+        return [], False
+    if words[-1] in KEYS:
+        return words[:-1], True
+    ending = next((ending for ending in _KEY_ENDINGS if words[-1].endswith(ending)), None)
+    if ending is not None and len(words[-1]) > len(ending) + 2:
+        return [*words[:-1], words[-1].removesuffix(ending)], True
+    return words, False
+
+
+def to_singulars(name: str) -> set[str]:
+    """The singulars that a plural may have ("movies": movie, movi, movy); of several words, also those of the last."""
+    found = set()
+    words = split_words(name)
+    for plural in {"_".join(words), *words[-1:]}:
+        found |= {plural, plural.removesuffix("s"), plural.removesuffix("es"), re.sub("ies$", "y", plural)}
+    return found
+
+
+def is_known_word(word: str) -> bool:
+    """Whether a word is a usual name for users, items or what items are linked to."""
+    return word in {*USERS, *ITEMS, *ENTITIES}
+
+
+def is_user_name(words: list[str]) -> bool:
+    """Whether a name's last word is a usual one for users."""
+    return bool(words) and words[-1].startswith(USERS)
+
+
+def is_item_name(words: list[str]) -> bool:
+    """Whether a name's last word is a usual one for items."""
+    return bool(words) and words[-1].startswith(ITEMS)
+
+
+def is_entity_name(words: list[str]) -> bool:
+    """Whether a name's last word is a usual one for what items are linked to."""
+    return bool(words) and words[-1].startswith(ENTITIES)
+
+
+def is_weight_name(name: str) -> bool:
+    """Whether a name is a usual one for the strength of an interaction."""
+    return begins_with(split_words(name), WEIGHTS)
+
+
+def is_called(name: str) -> bool:
+    """Whether a property is a person's name."""
+    return split_words(name)[-1:] in (["name"], ["username"], ["login"], ["nickname"], ["surname"], ["firstname"])
+
+
+def is_personal(name: str) -> bool:
+    """Whether a property is a credential or a way to reach a person, which says nothing about taste."""
+    return any(word.startswith(_PERSONAL) for word in split_words(name))
+
+
+def begins_with(words: Iterable[str], known: tuple[str, ...]) -> bool:
+    """Whether one of the words begins with a known word; known words of up to three letters count as a whole only."""
+    return any(word == one if len(one) <= 3 else word.startswith(one) for word in words for one in known)  # noqa: PLR2004

@@ -1,0 +1,215 @@
+"""What an ablation found: the effect of each relation, of the links and of the texts on every slice."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kgrec.ablate.comparison import METRICS, Comparison
+from kgrec.ablate.variants import Variant
+from kgrec.ablate.verdicts import (
+    Change,
+    Verdict,
+    describe_part,
+    describe_relation,
+    describe_shuffled,
+    describe_together,
+    describe_undecided,
+    judge,
+)
+from kgrec.evaluate.intervals import Interval
+
+SHUFFLED, NO_LINKS, NO_TEXTS, NEITHER = "shuffled", "no_links", "no_texts", "neither"
+CONTROL_TITLES = {NO_LINKS: "text only", NO_TEXTS: "graph only", NEITHER: "neither", SHUFFLED: "shuffled"}
+_PARTS = {NO_LINKS: "links", NO_TEXTS: "texts", NEITHER: "links and texts"}
+
+
+@dataclass(frozen=True)
+class About:
+    """What was ablated, and how.
+
+    Attributes:
+        catalogue: the name of the catalogue.
+        counts: its numbers of users, items and so on, in the order shown.
+        split: how likes are held out, in words.
+        seeds: of the splits.
+        ablated_at: when, UTC seconds.
+        k: list length of the metrics.
+        tolerance: smaller losses do not count, as a share of a slice's value.
+        level: the chance that all intervals hold together.
+        n_compared: the number of intervals.
+        critical: half their width, in standard errors.
+        n_trainings: the number of trainings.
+        too_small: title of a slice with too few users to compare -> its number of users.
+    """
+
+    catalogue: str
+    counts: Mapping[str, int]
+    split: str
+    seeds: tuple[int, ...]
+    ablated_at: int
+    k: int
+    tolerance: float
+    level: float
+    n_compared: int
+    critical: float
+    n_trainings: int
+    too_small: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class SliceScores:
+    """One slice with the whole catalogue.
+
+    Attributes:
+        name: `Slice.name`.
+        title: `Slice.title`.
+        n_users: users with relevant items, in the split with the fewest.
+        whole: metric -> its mean with the whole catalogue.
+        noise: metric -> how far two trainings of the whole catalogue differ.
+        decisive: whether verdicts count it: the noise is small, and a list holds less than half of the candidates.
+    """
+
+    name: str
+    title: str
+    n_users: int
+    decisive: bool
+    whole: Mapping[str, float]
+    noise: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The effect of leaving something out.
+
+    Attributes:
+        name: a relation; or "shuffled", "no_links", "no_texts", "neither"; or the relations left out together.
+        n_links: how many links are left out (or shuffled).
+        changes: slice name -> metric -> the mean difference from the whole catalogue, negative for a loss.
+        most_lost: the largest share that a slice may lose, among the slices that verdicts count.
+        verdict: what to do with the relation; of a control, with the part that it leaves out.
+        finding: a sentence.
+    """
+
+    name: str
+    n_links: int
+    changes: Mapping[str, Mapping[str, Interval]]
+    most_lost: float
+    verdict: Verdict
+    finding: str
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Everything the page shows.
+
+    Attributes:
+        about: what was ablated.
+        slices: in the order of an evaluation.
+        relations: in the catalogue's order.
+        controls: the links shuffled, texts alone, the graph alone, neither; only those that differ from each other.
+        together: all droppable relations left out at once; None with fewer than two.
+    """
+
+    about: About
+    slices: tuple[SliceScores, ...]
+    relations: tuple[Row, ...]
+    controls: tuple[Row, ...]
+    together: Row | None
+
+    @property
+    def findings(self) -> list[str]:
+        """A sentence for each control and each relation, the graph as a whole first."""
+        controls = sorted(self.controls, key=lambda row: row.name != SHUFFLED)
+        decided = [row for row in order_rows(self.relations) if row.verdict != Verdict.UNDECIDED]
+        found = [row.finding for row in (*controls, *decided, *([self.together] if self.together else []))]
+        undecided = {row.name: row.most_lost for row in self.relations if row.verdict == Verdict.UNDECIDED}
+        return [*found, describe_undecided(undecided)] if undecided else found
+
+
+def build_ablation(
+    about: About,
+    titles: Mapping[str, tuple[str, int]],
+    judged: Mapping[str, str],
+    comparison: Comparison,
+    controls: Mapping[str, Variant],
+    relations: Mapping[str, Variant],
+    n_links: Mapping[str, int],
+    together: tuple[Variant, Comparison] | None,
+) -> Ablation:
+    """Puts an ablation together.
+
+    Args:
+        about: what was ablated.
+        titles: slice name -> its title and number of users, in the order shown.
+        judged: slice name -> title, of the slices that verdicts count.
+        comparison: of all controls and relations with the whole catalogue.
+        controls: name of a control -> its variant.
+        relations: relation with links -> its variant.
+        n_links: every requested relation -> its number of links.
+        together: the variant without all droppable relations, and its comparison.
+    """
+
+    def build_row(name: str, variant: Variant, found: Comparison, count: int) -> Row:
+        changes = list_changes(found, variant, judged)
+        verdict, options = judge(changes, about.tolerance), (changes, about.tolerance, about.k)
+        if name == SHUFFLED:
+            without_links = list_changes(found, controls[NO_LINKS], judged)
+            finding = describe_shuffled(changes, without_links, about.tolerance, about.k)
+        elif name in _PARTS:
+            finding = describe_part(_PARTS[name], *options)
+        elif name in n_links:
+            finding = describe_relation(name, *options)
+        else:
+            finding = describe_together(sorted(variant.left_out), *options)
+        by_slice = {
+            slice_name: {metric: found.changes[slice_name, metric, variant] for metric in METRICS}
+            for slice_name in titles
+        }
+        return Row(name, count, by_slice, max(change.most_lost for change in changes), verdict, finding)
+
+    total = about.counts["links"]
+    joint = None
+    if together is not None:
+        variant, found = together
+        joint = build_row(
+            ", ".join(sorted(variant.left_out)), variant, found, sum(n_links[n] for n in variant.left_out)
+        )
+    whole = Variant()
+    return Ablation(
+        about,
+        tuple(
+            SliceScores(
+                name,
+                title,
+                n_users,
+                name in judged,
+                {metric: comparison.means[name, metric, whole] for metric in METRICS},
+                {metric: comparison.noise[name, metric] for metric in METRICS},
+            )
+            for name, (title, n_users) in titles.items()
+        ),
+        tuple(
+            build_row(name, relations[name], comparison, count)
+            if name in relations
+            else Row(name, 0, {}, 0.0, Verdict.EMPTY, f"`{name}` has no links: nothing is lost without it")
+            for name, count in n_links.items()
+        ),
+        tuple(
+            build_row(name, variant, comparison, 0 if name == NO_TEXTS else total) for name, variant in controls.items()
+        ),
+        joint,
+    )
+
+
+def list_changes(comparison: Comparison, variant: Variant, titles: Mapping[str, str]) -> list[Change]:
+    """The changes of a variant in every metric of some slices (slice name -> title)."""
+    return [
+        Change(title, metric, comparison.changes[name, metric, variant], comparison.means[name, metric, Variant()])
+        for name, title in titles.items()
+        for metric in METRICS
+    ]
+
+
+def order_rows(rows: Sequence[Row]) -> list[Row]:
+    """The rows by verdict: keep, drop, undecided, then empty."""
+    order = list(Verdict)
+    return sorted(rows, key=lambda row: order.index(row.verdict))

@@ -1,0 +1,200 @@
+"""The commands that query a bundle: recommend, similar, explain."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kgrec.cli.app import app
+from kgrec.cli.command_inputs import check_id, open_bundle, open_live_bundle, read_columns
+from kgrec.cli.options import WAIT_S, BundlePath, Format, K, LikenessBy, LiveStore, OutFile, OutFormat, Wait
+from kgrec.cli.results import choose_format, write_answer, write_table
+from kgrec.terminal import list_some, make_counter, say, show_progress
+
+if TYPE_CHECKING:
+    from kgrec.recommend import Recommender
+
+
+@app.command()
+def recommend(
+    bundle: BundlePath,
+    user: Annotated[str | None, typer.Option("--user", metavar="ID", help="The id of a known user.")] = None,
+    like: Annotated[
+        list[str] | None, typer.Option("--like", metavar="ID", help="The id of a liked item; repeatable.")
+    ] = None,
+    text: Annotated[str | None, typer.Option("--text", help="What the user wants, in words.")] = None,
+    users: Annotated[
+        Path | None,
+        typer.Option("--users", metavar="FILE", help="CSV or Parquet with the column user: many known users."),
+    ] = None,
+    likes: Annotated[
+        Path | None,
+        typer.Option(
+            "--likes", metavar="FILE", help="CSV or Parquet with the columns user, item: the likes of many users."
+        ),
+    ] = None,
+    k: K = 10,
+    candidates: Annotated[
+        Path | None,
+        typer.Option("--candidates", metavar="FILE", help="CSV or Parquet with the column item: recommend only these."),
+    ] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option("--exclude", metavar="FILE", help="CSV or Parquet with the column item: recommend none of these."),
+    ] = None,
+    tail: Annotated[
+        float,
+        typer.Option(
+            "--tail",
+            metavar="-1..1",
+            help="From -1, popular with similar users, over 0, as the model ranks, to 1, little known.",
+        ),
+    ] = 0.0,
+    explain: Annotated[bool, typer.Option("--explain", help="Give a reason for each.")] = False,
+    store: LiveStore = None,
+    wait: Wait = WAIT_S,
+    format_: OutFormat = None,
+    out: OutFile = None,
+) -> None:
+    """Recommends items to one user or many.
+
+    A user is given by id, by likes, by a sentence, or by these together; many users by a file.
+    """
+    from kgrec.errors import RequestError
+
+    single = user is not None or bool(like) or text is not None
+    if (users is not None) + (likes is not None) + single > 1:
+        raise RequestError("expected one of --users, --likes, or --user, --like and --text, which combine; got several")
+    if store is not None and not explain:
+        raise RequestError("--store is where reasons are read from; add --explain, or leave --store out")
+    allowed = None if candidates is None else read_columns(candidates, ("item",))["item"]
+    left_out = None if exclude is None else read_columns(exclude, ("item",))["item"]
+    with open_live_bundle(bundle, store, wait) as recommender:
+        if users is not None or likes is not None:
+            support: dict[str, list[str]] | None = None
+            if likes is not None:
+                found = read_columns(likes, ("user", "item"))
+                support = {}
+                for key, item in zip(found["user"], found["item"], strict=True):
+                    support.setdefault(key, []).append(item)
+            wanted = None if users is None else read_columns(users, ("user",))["user"]
+            with show_progress() as progress:
+                count = make_counter(progress, "recommending", total=len(wanted or support or ()))
+                table = recommender.recommend_many(
+                    wanted, likes=support, k=k, candidates=allowed, exclude=left_out, tail=tail,
+                    explain=explain, on_users=lambda n: count("users", n),
+                )  # fmt: skip
+            about = {key.decode(): json.loads(value) for key, value in (table.schema.metadata or {}).items()}
+            for name, what in (
+                ("unknown_users", "unknown users, ignored"),
+                ("unknown_items", "unknown items, ignored"),
+                ("without_likes", "users without likes, who get what is popular"),
+            ):
+                if about.get(name):
+                    say(f"{what}: {list_some(about[name])}")
+            nothing = sorted(
+                {*(wanted or support or ())} - set(table["user"].to_pylist()) - {*about.get("unknown_users", ())}
+            )
+            if nothing:
+                say(f"users with no item left to recommend: {list_some(nothing)}")
+            write_table(table, format_, out, "Recommendations")
+            return
+        _check_ids(recommender, user, like)
+        answer = recommender.recommend(
+            user, like or None, text, k=k, candidates=allowed, exclude=left_out, tail=tail, explain=explain
+        )
+        write_answer(answer, format_, out, _describe(user, like, text), keep=explain)
+
+
+@app.command()
+def similar(
+    bundle: BundlePath,
+    item: Annotated[str, typer.Argument(metavar="ITEM")],
+    k: K = 10,
+    by: Annotated[
+        LikenessBy | None, typer.Option("--by", help="Compare by one of them alone. Default: by all three.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Give a reason for each.")] = False,
+    format_: OutFormat = None,
+    out: OutFile = None,
+) -> None:
+    """Finds items similar in likes, texts and links."""
+    recommender = open_bundle(bundle)
+    found = recommender.similar(item, k, by=by, explain=explain)
+    write_answer(found, format_, out, f"Similar to {_title(recommender, item)}", keep=explain)
+
+
+@app.command()
+def explain(
+    bundle: BundlePath,
+    item: Annotated[str, typer.Option("--item", metavar="ID", help="The item to explain.")],
+    user: Annotated[str | None, typer.Option("--user", metavar="ID", help="The id of a known user.")] = None,
+    like: Annotated[
+        list[str] | None, typer.Option("--like", metavar="ID", help="The id of a liked item; repeatable.")
+    ] = None,
+    text: Annotated[str | None, typer.Option("--text", help="What the user wants, in words.")] = None,
+    k: Annotated[int, typer.Option("-k", help="How many shares a table shows; files have all.")] = 10,
+    store: LiveStore = None,
+    wait: Wait = WAIT_S,
+    format_: OutFormat = None,
+    out: OutFile = None,
+) -> None:
+    """Explains a score: what each like adds to it.
+
+    The paths are paths in the graph.
+    """
+    import pyarrow as pa
+
+    from kgrec.errors import RequestError
+
+    if user is None and not like and text is None:
+        raise RequestError("got no user; expected --user, --like or --text")
+    with open_live_bundle(bundle, store, wait) as recommender:
+        check_id(item, recommender.bundle.items, "--item")
+        _check_ids(recommender, user, like)
+        found = recommender.explain(item, user=user, likes=like or None, text=text)
+    table = pa.table(
+        {
+            "source": [share.source for share in found.shares],
+            "item": pa.array([share.item for share in found.shares], pa.string()),
+            "title": pa.array([share.title for share in found.shares], pa.string()),
+            "share": [share.value for share in found.shares],
+            "path": pa.array([_path(share.paths) for share in found.shares], pa.string()),
+        }
+    )
+    title = f"{found.title or found.item}: score {found.score:.3f} = sum of the shares; {found.reason}"
+    if choose_format(format_, out) == Format.TABLE and table.num_rows > k:
+        rest = sum(table["share"].to_pylist()[k:])
+        write_table(table.slice(0, k), format_, out, title)
+        say(f"and {table.num_rows - k} more, {rest:+.3f} together")
+    else:
+        write_table(table, format_, out, title)
+    if found.unknown:
+        say(f"unknown items, ignored: {', '.join(map(repr, found.unknown))}")
+
+
+def _check_ids(recommender: "Recommender", user: str | None, like: Sequence[str] | None) -> None:
+    if user is not None:
+        check_id(user, recommender.bundle.users, "--user")
+    for item in like or ():
+        check_id(item, recommender.bundle.items, "--like")
+
+
+def _describe(user: str | None, like: Sequence[str] | None, text: str | None) -> str:
+    parts = [f"user {user}"] if user is not None else []
+    parts += [f"likes of {', '.join(like)}"] if like else []
+    parts += [f'"{text}"'] if text is not None else []
+    return f"For {' and '.join(parts)}" if parts else "For a user without likes"
+
+
+def _title(recommender: "Recommender", item: str) -> str:
+    row = recommender.bundle.items.row(item)
+    names: Mapping[str, Sequence[str | None]] = recommender.bundle.names
+    name = None if row is None else names[recommender.bundle.schema.item_type][row]
+    return f"{name} ({item})" if name else item
+
+
+def _path(paths: Sequence[Any]) -> str | None:
+    return paths[0].sentence() if paths else None

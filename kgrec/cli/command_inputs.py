@@ -1,0 +1,182 @@
+"""Reads the inputs of commands: stores, bundles, settings, files of ids."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kgrec.terminal import make_counter, say, show_progress
+
+if TYPE_CHECKING:
+    from graph_schema import CatalogueSchema
+    from kgrec.config import TrainConfig
+    from kgrec.ids import IdMap
+    from kgrec.recommend import Recommender
+
+
+def read_settings(
+    config: Path | None, seed: int | None, adapter: Path | None = None, backend: str | None = None
+) -> "TrainConfig":
+    """Reads the settings of a training from a file, or the defaults, and sets the seed, adapter and backend if given.
+
+    An adapter that validation did not keep is left out, with a message.
+    """
+    from kgrec.config import TrainConfig
+
+    settings = TrainConfig() if config is None else TrainConfig.from_toml(config)
+    given = {
+        "seed": seed,
+        "adapter": None if adapter is None else str(adapter.resolve()),
+        "encoder_backend": None if backend is None else str(backend),
+    }
+    settings = settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+    if settings.adapter is not None:
+        from kgrec.text.adapter import read_adapter
+
+        found = read_adapter(Path(settings.adapter))
+        if not found["kept"]:
+            reason = found["report"]["reason"]
+            say(f"the adapter {settings.adapter} is not used: {reason}; texts are encoded without it")
+            settings = settings.model_copy(update={"adapter": None})
+    return settings
+
+
+def check_unseen(settings: "TrainConfig") -> None:
+    """Checks that an adapter was not trained on the likes that an evaluation with these settings holds out.
+
+    Raises:
+        RequestError: it was.
+    """
+    if settings.adapter is None:
+        return
+    from kgrec.errors import RequestError
+    from kgrec.text.adapter import read_adapter
+
+    seed = read_adapter(Path(settings.adapter)).get("report", {}).get("split_seed")
+    if seed != settings.seed:
+        learned = "all likes" if seed is None else f"all likes but those that seed {seed} holds out"
+        raise RequestError(
+            f"the adapter {settings.adapter} was trained on {learned}, but this evaluation holds out likes by seed "
+            f"{settings.seed}; run both commands with the same --seed"
+        )
+
+
+def read_store(
+    store: str,
+    schema: "Path | CatalogueSchema | None",
+    wait: float,
+    rejects: Path | None = None,
+    max_rejects: float = 0.1,
+) -> Any:
+    """Reads the whole catalogue of a store; bad rows of a graph that kgrec did not load go to a reject file."""
+    from graph_schema import CatalogueSchema
+    from kgrec.store import open_store, read_tables
+
+    given = CatalogueSchema.from_toml(schema) if isinstance(schema, Path) else schema
+    reject_file = rejects or default_rejects(store)
+    with (
+        show_progress() as progress,
+        without_header_only(reject_file, keep=rejects is not None),
+        open_store(store, mode="read", schema=given, wait_s=wait, on_wait=say) as opened,
+    ):
+        is_foreign = opened.foreign_rows() is not None
+        reading = make_counter(progress, "reading")
+        tables = read_tables(opened, reading, rejects=reject_file if is_foreign else None, max_rejects=max_rejects)
+    if is_foreign and _has_rejects(reject_file):
+        say(f"some rows were rejected: see {reject_file}")
+    return tables
+
+
+def default_rejects(store: str) -> Path:
+    """Returns the default reject file: next to an embedded store, in the working directory for a server."""
+    kind, _, place = store.partition(":")
+    return Path(f"{place if kind == 'ladybug' and place else 'kgrec'}.rejects.csv")
+
+
+@contextmanager
+def without_header_only(file: Path, *, keep: bool) -> Iterator[None]:
+    """Deletes a reject file that has only its header, also when the load fails."""
+    try:
+        yield
+    finally:
+        if not keep and file.is_file() and not _has_rejects(file):
+            file.unlink()
+
+
+def _has_rejects(file: Path) -> bool:
+    """Whether a reject file exists and has more than its header."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        return sum(1 for _ in islice(opened, 2)) > 1
+
+
+def open_bundle(path: Path) -> "Recommender":
+    """Opens a bundle."""
+    from kgrec.recommend import Recommender
+
+    return Recommender.load(path)
+
+
+@contextmanager
+def open_live_bundle(path: Path, store: str | None, wait: float) -> Iterator["Recommender"]:
+    """Opens a bundle whose reasons take their paths from a store, if one is given."""
+    recommender = open_bundle(path)
+    if store is None:
+        yield recommender
+        return
+    from kgrec.recommend import Recommender
+    from kgrec.store import open_store
+
+    schema = recommender.bundle.schema
+    with open_store(store, mode="read", schema=schema, wait_s=wait, on_wait=say) as opened:
+        yield Recommender(recommender.bundle, store=opened)
+
+
+def check_id(given: str, known: "IdMap", option: str) -> None:
+    """Checks an id of the command line for spaces around it, and for several ids in one option.
+
+    Raises:
+        RequestError: it is unknown, and what is meant is not.
+    """
+    parts = [part for part in re.split(r"[,;\s]+", given) if part]
+    if given in known or not parts or any(part not in known for part in parts):
+        return
+    from kgrec.errors import RequestError
+
+    expected = " ".join(f"{option} {part}" for part in parts)
+    raise RequestError(f"got {option} {given!r}, which is no id; expected {expected}, an option for each id")
+
+
+def read_columns(file: Path, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Reads columns of ids, as strings, from a CSV or Parquet file."""
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+    import pyarrow.parquet as pq
+
+    from kgrec.errors import RequestError
+
+    try:
+        if file.suffix == ".parquet":
+            table = pq.read_table(file)
+        else:
+            with file.open("rb") as opened:
+                names = opened.readline().decode("utf-8-sig").strip().split(",")
+            as_text = pa_csv.ConvertOptions(
+                column_types={name.strip('"'): pa.string() for name in names},
+                strings_can_be_null=True,
+                null_values=[""],
+            )
+            table = pa_csv.read_csv(file, convert_options=as_text)
+    except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise RequestError(f"cannot read {file}: {error}; expected a CSV (UTF-8, commas) or .parquet file") from error
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise RequestError(
+            f"{file} lacks the column {missing[0]!r}; expected {list(columns)}, got {table.column_names}"
+        )
+    if any(table[name].null_count for name in columns):
+        raise RequestError(f"{file} has rows with an empty field; expected {list(columns)} in every row")
+    return {name: table[name].cast(pa.string()).to_pylist() for name in columns}

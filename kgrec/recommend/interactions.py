@@ -1,0 +1,126 @@
+"""Reads interactions that a Python user hands in, as the catalogue's files are read."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from graph_schema import SOURCE, TARGET, CatalogueSchema
+from graph_schema.columns import Problem, convert_column, convert_ids
+from kgrec.errors import CatalogueError, RequestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Interactions, the latest of each pair of user and item.
+
+    Attributes:
+        users: (n,) ids.
+        items: (n,) ids.
+        positive: (n,) bool: whether each is a like.
+    """
+
+    users: list[str]
+    items: list[str]
+    positive: NDArray[np.bool_]
+
+
+def read_interactions(interactions: "pa.Table | pd.DataFrame", schema: CatalogueSchema) -> Interactions:
+    """Reads a table of interactions; see `Recommender.add_interactions`.
+
+    Raises:
+        RequestError: it is neither table nor DataFrame, a column or an id is missing, or a weight is not a number.
+    """
+    table, chosen = _to_table(interactions), schema.interaction
+    weight = None if chosen.positive is None else chosen.weight
+    users, items = (_read_ids(table, column) for column in _find_columns(table, *[weight] if weight else []))
+    positive = np.ones(len(users), np.bool_)
+    if weight is not None and chosen.positive is not None:
+        positive = _read_numbers(table, weight, "float") >= chosen.positive
+    order = np.arange(len(users))
+    if chosen.at is not None and chosen.at in table.column_names:
+        order = np.argsort(_read_numbers(table, chosen.at, "time"), kind="stable")
+    latest = {(users[row], items[row]): row for row in order.tolist()}
+    rows = list(latest.values())
+    return Interactions([users[row] for row in rows], [items[row] for row in rows], positive[rows])
+
+
+def read_likes(likes: "pa.Table | pd.DataFrame") -> dict[str, list[str]]:
+    """The likes of each user, from a table with the columns user and item, or source and target.
+
+    Raises:
+        RequestError: it is neither table nor DataFrame, or a column or an id is missing.
+    """
+    table = _to_table(likes)
+    by_user: dict[str, list[str]] = {}
+    for user, item in zip(*(_read_ids(table, column) for column in _find_columns(table)), strict=True):
+        by_user.setdefault(user, []).append(item)
+    return by_user
+
+
+def _find_columns(table: pa.Table, *more: str) -> list[str]:
+    """The columns of users and of items, and others that are needed."""
+    columns = table.column_names
+    needed = [SOURCE, TARGET] if SOURCE in columns else ["user", "item"]
+    missing = [name for name in (*needed, *more) if name not in columns]
+    if missing:
+        raise RequestError(f"interactions lack the column {missing[0]!r}; expected {[*needed, *more]}, got {columns}")
+    return needed
+
+
+def _to_table(interactions: "pa.Table | pd.DataFrame") -> pa.Table:
+    if isinstance(interactions, pa.Table):
+        return interactions
+    import pandas as pd
+
+    if not isinstance(interactions, pd.DataFrame):
+        raise RequestError(
+            f"expected interactions as a pyarrow table or a pandas DataFrame, got {type(interactions).__name__}"
+        )
+    try:
+        return pa.Table.from_pandas(interactions, preserve_index=False)
+    except (pa.ArrowException, ValueError) as error:
+        raise RequestError(
+            f"interactions: {error}; expected columns of one type each: convert the column or leave it out"
+        ) from error
+
+
+def _refuse(interactions: pa.Table, column: str, problems: list[Problem]) -> None:
+    """Names the first row that does not fit."""
+    for rows, reason in problems:
+        if rows.any():
+            row = int(np.flatnonzero(rows)[0])
+            value = interactions[column][row].as_py()
+            raise RequestError(f"interactions: in row {row + 1} {column} {reason}: got {value!r}; mend or leave it out")
+
+
+def _read_ids(interactions: pa.Table, column: str) -> list[str]:
+    """The ids in a column, as the catalogue's files have them: text, or integers."""
+    try:
+        ids, problems = convert_ids(interactions[column].combine_chunks())
+    except CatalogueError as error:
+        raise RequestError(f"interactions: {column}: {error}") from error
+    _refuse(interactions, column, problems)
+    if ids.null_count:
+        raise RequestError(f"interactions have rows without {column!r}; expected an id in every row")
+    found: list[str] = ids.to_pylist()
+    return found
+
+
+def _read_numbers(interactions: pa.Table, column: str, kind: Literal["float", "time"]) -> NDArray[np.float64]:
+    """A column's weights or times (UTC seconds), (n,), as the catalogue's files have them."""
+    try:
+        values, problems = convert_column(interactions[column].combine_chunks(), kind)
+    except CatalogueError as error:
+        raise RequestError(f"interactions: {column}: {error}") from error
+    _refuse(interactions, column, problems)
+    if values.null_count:
+        row = values.is_null().to_numpy(zero_copy_only=False).argmax() + 1
+        raise RequestError(f"interactions: row {row} has no {column}; expected one in every row")
+    found: NDArray[np.float64] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return found

@@ -1,0 +1,104 @@
+"""Adds new users to a bundle, with their likes and links, without training."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+
+import numpy as np
+
+from kgrec.bundle import Bundle
+from kgrec.errors import RequestError
+from kgrec.recommend.links import add_edges, find_ends, find_far_end, read_links
+from kgrec.recommend.requests import check_text, to_id, to_ids
+from kgrec.recommend.updates import place_likes_of, place_linked, set_pairs
+
+
+@dataclass(frozen=True)
+class NewUser:
+    """A user to add; see `Recommender.add_user`.
+
+    Attributes:
+        user: the user's id.
+        likes: ids of items.
+        links: (edge type, id of the node at the other end).
+        name: what people call the user.
+    """
+
+    user: str
+    _: KW_ONLY
+    likes: Iterable[str] = ()
+    links: Iterable[tuple[str, str]] = ()
+    name: str | None = None
+
+
+def add_users(bundle: Bundle, users: Sequence[NewUser]) -> tuple[Bundle, dict[str, tuple[str, ...]]]:
+    """Adds users; see `Recommender.add_users`.
+
+    Args:
+        bundle: what is known so far.
+        users: at least one, as `check_users` returns them.
+
+    Returns:
+        The bundle with them, and user -> the ids of items and of links' ends that the catalogue does not have; only
+        users that have such.
+
+    Raises:
+        RequestError: an id is taken, or an edge type is not one of the users'.
+    """
+    user_type = bundle.schema.user_type
+    taken = next((new.user for new in users if new.user in bundle.users), None)
+    if taken is not None:
+        raise RequestError(f"user {taken!r} is there already; expected a new id, or add interactions")
+    row_of = {new.user: len(bundle.users) + place for place, new in enumerate(users)}
+    unknown: dict[str, tuple[str, ...]] = {}
+    pairs: dict[str, list[tuple[int, int]]] = {}  # edge type -> the rows of both ends
+    rows, items = [], []
+    for new in users:
+        row, liked = row_of[new.user], bundle.items.rows(new.likes)
+        missing = [id_ for id_, item in zip(new.likes, liked.tolist(), strict=True) if item < 0]
+        liked = liked[liked >= 0]
+        rows.append(np.full(len(liked), row))
+        items.append(liked)
+        for relation, far_id in new.links:
+            is_source, other = find_far_end(bundle.schema, relation, user_type)
+            far_row = bundle.ids[other].row(far_id)
+            if far_row is None and other == user_type:
+                far_row = row_of.get(far_id)
+            if far_row is None:
+                missing.append(far_id)
+            else:
+                pairs.setdefault(relation, []).append((row, far_row) if is_source else (far_row, row))
+        if missing:
+            unknown[new.user] = tuple(missing)
+    of_user, of_item = np.concatenate(rows), np.concatenate(items)
+    n_users, positive = len(bundle.users) + len(users), np.ones(len(of_user), np.bool_)
+    grown = replace(
+        bundle,
+        ids={**bundle.ids, user_type: bundle.users.extended(list(row_of))},
+        names={**bundle.names, user_type: [*bundle.names[user_type], *(new.name for new in users)]},
+        edges=add_edges(bundle.edges, pairs),
+        liked=set_pairs(bundle.liked, n_users, of_user, of_item, positive),
+        seen=set_pairs(bundle.seen, n_users, of_user, of_item, positive),
+    )
+    placed = place_likes_of(grown, bundle, np.unique(of_user))
+    return place_linked(placed, find_ends(bundle.schema, pairs)), unknown
+
+
+def check_users(users: Iterable[NewUser]) -> tuple[NewUser, ...]:
+    """Checks what can be checked without a bundle, and reads likes and links, each once.
+
+    Raises:
+        RequestError: something is not a `NewUser`, an id is there twice, or an id, a name or a link cannot be stored.
+    """
+    checked: dict[str, NewUser] = {}
+    for place, new in enumerate(users):
+        if not isinstance(new, NewUser):
+            raise RequestError(f"expected users as a list of NewUser, got {type(new).__name__} at place {place + 1}")
+        user = to_id(new.user, "a user's id")
+        check_text(user, "a user's id")
+        if user in checked:
+            raise RequestError(f"user {user!r} is given twice; expected each user once")
+        if new.name is not None:
+            check_text(new.name, "a user's name")
+        likes = tuple(dict.fromkeys(to_ids(new.likes, "likes")))
+        checked[user] = replace(new, user=user, likes=likes, links=read_links(new.links))
+    return tuple(checked.values())

@@ -1,0 +1,94 @@
+"""What `kgrec.train` is called with: tables or DataFrames, and where its progress goes."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graph_schema import CatalogueSchema, GraphTables
+from graph_schema.frames import build_frame_tables
+from graph_schema.rejects import open_reject_log
+from kgrec.errors import CatalogueError, RequestError
+from kgrec.terminal import count_of, make_total_counter, open_console, show_progress, show_stages
+from kgrec.text.encoder import OnTexts
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+OnStage = Callable[[str], None]
+
+
+def read_catalogue(
+    tables: "GraphTables | pd.DataFrame | pa.Table | None",
+    schema: CatalogueSchema | None,
+    interactions: "pd.DataFrame | pa.Table | None",
+    items: "pd.DataFrame | pa.Table | None",
+    links: "pd.DataFrame | pa.Table | None",
+    users: "pd.DataFrame | pa.Table | None",
+    positive: float | None,
+    rejects: Path | str | None,
+) -> GraphTables:
+    """Reads the catalogue out of the arguments of `kgrec.train`, which describes them."""
+    if tables is not None and interactions is not None:
+        raise RequestError("got interactions twice, by position and by name; expected them once")
+    if isinstance(tables, GraphTables):
+        frames = {"items": items, "links": links, "users": users, "positive": positive, "rejects": rejects}
+        given = [name for name, value in frames.items() if value is not None]
+        if given:
+            raise RequestError(
+                f"{', '.join(given)} cannot be combined with GraphTables, whose schema has all of it; "
+                "expected GraphTables alone, or DataFrames"
+            )
+        if schema is not None and schema.digest != tables.schema.digest:
+            raise CatalogueError(f"the tables have the schema {tables.schema.name!r}, expected {schema.name!r}")
+        return tables
+    found = interactions if tables is None else tables
+    if found is None:
+        raise RequestError("got no interactions; expected GraphTables, or a DataFrame with the columns user and item")
+    if schema is not None:
+        raise RequestError("got a schema with DataFrames; their columns are the schema: leave it out")
+    with open_reject_log(None if rejects is None else Path(rejects)) as log:
+        built = build_frame_tables(found, items, links, users, positive=positive, log=log)
+    if log.n_rejects:
+        where = f"all of them are in {rejects}" if rejects is not None else "rejects=FILE writes them all to a CSV file"
+        message = f"{count_of(log.n_rejects, 'row')} left out: {log.describe()}; {where}"
+        warnings.warn(message, stacklevel=3)
+    return built
+
+
+@contextmanager
+def show_training(
+    progress: bool | None, on_stage: OnStage | None, on_texts: OnTexts | None
+) -> Iterator[tuple[OnStage | None, OnTexts | None]]:
+    """Shows the progress of a training in the terminal or the notebook, beside the caller's own callbacks.
+
+    Args:
+        progress: whether to; None: where there is a terminal or a notebook.
+        on_stage: the caller's.
+        on_texts: the caller's.
+
+    Yields:
+        What to call instead of the two.
+    """
+    console = open_console(stderr=True)
+    if progress is None:
+        progress = console.is_terminal or console.is_jupyter
+    if not progress:
+        yield on_stage, on_texts
+        return
+    with show_progress(console) as shown:
+        draw_stage, draw_texts = show_stages(shown), make_total_counter(shown, "encoding texts")
+
+        def show_stage(stage: str) -> None:
+            draw_stage(stage)
+            if on_stage is not None:
+                on_stage(stage)
+
+        def show_texts(done: int, total: int) -> None:
+            draw_texts(done, total)
+            if on_texts is not None:
+                on_texts(done, total)
+
+        yield show_stage, show_texts

@@ -1,0 +1,57 @@
+"""Validates the catalogue of a store: bad rows are read too, and reported."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graph_schema import CatalogueSchema
+from graph_schema.rejects import open_reject_log
+from graph_schema.staging import stage_tables
+from kgrec.store import GraphStore, OnRows, read_tables
+from kgrec.validate.checks import validate_tables
+from kgrec.validate.findings import Validation
+from kgrec.validate.queries import QueryDialect
+
+if TYPE_CHECKING:
+    from kgrec.store.neo4j.store import Neo4jStore
+
+
+def validate_store(
+    store: GraphStore, *, now: int, rejects: Path | None = None, on_rows: OnRows | None = None
+) -> Validation:
+    """Looks for what would hurt recommendations in a store's catalogue.
+
+    Every row of a Neo4j database is checked, even if kgrec wrote it: others may have changed it since it was loaded.
+
+    Args:
+        store: the catalogue; nothing is written to it.
+        now: UTC seconds; later times are in the future.
+        rejects: CSV file for the rows that cannot be used; None writes none.
+        on_rows: called with a type's name and how many of its rows were just read.
+
+    Raises:
+        StoreError: the store holds no catalogue, is half-written, or fails.
+        CatalogueError: no interaction is left, or a column is of a type that can never be read as declared.
+    """
+    schema = store.read_schema()
+    if not store.url.startswith("ladybug:"):
+        from kgrec.store.neo4j.store import Neo4jStore
+
+        if isinstance(store, Neo4jStore):
+            return _validate_neo4j(store, schema, now, rejects, on_rows)
+    # tables and types of the embedded store are fixed, and kgrec alone writes it
+    return validate_tables(read_tables(store, on_rows), QueryDialect.of_ladybug(schema), now=now)
+
+
+def _validate_neo4j(
+    store: "Neo4jStore", schema: CatalogueSchema, now: int, rejects: Path | None, on_rows: OnRows | None
+) -> Validation:
+    from kgrec.store.neo4j.foreign import ForeignGraph
+
+    is_foreign = store.foreign_rows() is not None
+    store.counts()  # refuses a store that is half-written
+    with tempfile.TemporaryDirectory(prefix="kgrec-") as folder, open_reject_log(rejects) as log:
+        rows = ForeignGraph(store.connection, schema)
+        tables = stage_tables(rows, Path(folder), rejects=log, max_rejects=1.0, on_rows=on_rows).to_tables()
+    dialect = QueryDialect.of_neo4j(schema, is_foreign=is_foreign or bool(log.n_rejects))
+    return validate_tables(tables, dialect, now=now, rejects=log)

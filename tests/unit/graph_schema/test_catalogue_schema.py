@@ -1,0 +1,96 @@
+"""Tables and relationships that are laid out in another way than the catalogue."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from graph_schema import CatalogueError, CatalogueSchema
+from graph_schema.staging import build_tables
+
+SCHEMA = """
+name = "shop"
+[nodes.user]
+label = "User"
+key = "id"
+from_edges = true
+[nodes.item]
+label = "Item"
+key = "id"
+from_edges = true
+[edges.bought]
+source = "user"
+type = "BOUGHT"
+target = "item"
+attributes = { at = "time" }
+%s
+[interaction]
+edge = "bought"
+at = "at"
+"""
+
+
+def parse(more: str = "") -> CatalogueSchema:
+    return CatalogueSchema.parse(SCHEMA % more)
+
+
+def test_how_tables_look_does_not_change_the_digest_and_the_direction_does():
+    digest = parse().digest
+    assert (
+        digest == "bdd38a0204a63da7d585c02fee65fb52cd3415b0235e39379f6438e461790640"
+    )  # of bundles and stores that are there
+    assert parse('milliseconds = ["at"]\nsource_column = "u"\ntarget_column = "i"\nignore = ["x"]').digest == digest
+    assert parse("reverse = true").digest != digest
+
+
+def test_a_reversed_relationship_starts_at_the_target():
+    assert parse().edges["bought"].ends == ("user", "item")
+    assert parse("reverse = true").edges["bought"].ends == ("item", "user")
+
+
+def test_two_edge_types_may_not_be_the_same_relationships():
+    again = '[edges.again]\nsource = "item"\ntype = "BOUGHT"\ntarget = "user"\nreverse = %s'
+    CatalogueSchema.parse((SCHEMA % "") + again % "false")
+    with pytest.raises(CatalogueError, match="must be used once"):
+        CatalogueSchema.parse((SCHEMA % "") + again % "true")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ('milliseconds = ["when"]', "bought: milliseconds names 'when'; expected an attribute of type 'time'"),
+        ('source_column = "x"\ntarget_column = "x"', "both ends are in the column 'x'"),
+    ],
+)
+def test_contradictions_are_errors(more, message):
+    with pytest.raises(CatalogueError, match=message):
+        parse(more)
+
+
+def build(schema: CatalogueSchema, **columns) -> list[dict]:
+    return build_tables(schema, {}, {"bought": pa.table(columns)}).interactions.to_pylist()
+
+
+def test_the_ends_are_in_the_columns_that_the_schema_names():
+    schema = parse('source_column = "buyer"\ntarget_column = "what"\nignore = ["source", "target"]')
+    rows = [{"source": "u", "target": "i", "at": 5}]
+    assert build(schema, buyer=["u"], what=["i"], at=[5], source=["web"], target=["x"]) == rows
+    assert build(schema, source=["u"], target=["i"], at=[5]) == rows  # as a database hands them out
+    with pytest.raises(CatalogueError, match=r"missing: source.*unknown: buy"):
+        build(schema, buy=["u"], what=["i"], at=[5])
+
+
+def test_milliseconds_become_seconds():
+    schema = parse('milliseconds = ["at"]')
+    times = ["1600000000999", "2020-09-13T12:26:40Z"]
+    assert [row["at"] for row in build(schema, source=["u", "v"], target=["i", "i"], at=times)] == [1_600_000_000] * 2
+    with pytest.raises(CatalogueError, match="looks like milliseconds"):
+        build(parse(), source=["u"], target=["i"], at=[1_600_000_000_999])
+
+
+def test_a_misspelt_name_comes_with_the_one_that_is_meant():
+    text = (Path(__file__).parents[3] / "graph_schema/catalogues/movielens-100k.toml").read_text(encoding="utf-8")
+    with pytest.raises(CatalogueError, match=r"interaction\.postive is unknown: did you mean 'positive'\?"):
+        CatalogueSchema.parse(text.replace("positive = 4", "postive = 4"))
+    with pytest.raises(CatalogueError, match=r"nodes\.movie\.lable is unknown: did you mean 'label'\?"):
+        CatalogueSchema.parse(text.replace('label = "Movie"', 'label = "Movie"\nlable = "Movie"'))

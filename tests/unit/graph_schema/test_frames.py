@@ -1,0 +1,266 @@
+"""DataFrames become the tables that a hand-written schema would have given."""
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from graph_schema import CatalogueError, GraphTables
+from graph_schema.frames import build_frame_tables
+from graph_schema.rejects import RejectLog, open_reject_log
+
+RATINGS = pd.DataFrame(
+    {"user": [1, 1, 2], "item": [10, 11, 10], "rating": [5.0, 2.0, 4.0], "timestamp": [86_400, 86_401, 86_402]}
+)
+
+
+def ids(tables: GraphTables, node_type: str) -> list[str]:
+    return sorted(tables.ids(node_type).to_pylist())
+
+
+def rows(tables: GraphTables, edge_type: str = "interacted") -> list[tuple[object, ...]]:
+    return [tuple(row.values()) for row in tables.edges[edge_type].to_pylist()]
+
+
+def test_interactions_alone_make_a_catalogue() -> None:
+    tables = build_frame_tables(RATINGS, positive=4)
+    assert rows(tables) == [("1", "10", 5.0, 86_400), ("1", "11", 2.0, 86_401), ("2", "10", 4.0, 86_402)]
+    assert (ids(tables, "user"), ids(tables, "item")) == (["1", "2"], ["10", "11"])
+    assert tables.likes["target"].to_pylist() == ["10", "10"]
+    chosen = tables.schema.interaction
+    assert (chosen.weight, chosen.at, chosen.positive) == ("rating", "timestamp", 4)
+
+
+def test_without_a_threshold_every_interaction_is_a_like() -> None:
+    assert build_frame_tables(RATINGS).likes.num_rows == 3
+    plain = build_frame_tables(RATINGS[["user", "item"]])
+    assert plain.likes.num_rows == 3
+    assert plain.schema.interaction.weight is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda: pd.Series([7, 8, 9]),
+        lambda: pd.Series(["7", "8", "9"]),
+        lambda: pd.Series(["7", "8", "9"], dtype=object),
+        lambda: pd.Series([7, 8, 9], dtype="Int64"),
+        lambda: pd.Series([7, 8, 9], dtype="uint8"),
+        lambda: pd.Series([7.0, 8.0, 9.0]),
+        lambda: pd.Series(["7", "8", "9"], dtype="category"),
+        lambda: pd.Series([7, 8, 9], dtype="category"),
+        lambda: pd.Series([7.0, 8.0, 9.0], dtype="category"),
+        lambda: pd.Series(["7", "8", "9"], dtype="string"),
+        lambda: pd.Series(["7", "8", "9"], dtype=pd.ArrowDtype(pa.string())),
+        lambda: pd.Series(["7", "8", "9"], dtype=pd.ArrowDtype(pa.large_string())),
+        lambda: pd.Series([7, 8, 9], dtype=pd.ArrowDtype(pa.int32())),
+        lambda: pd.Series([7, "8", Decimal(9)], dtype=object),
+    ],
+)
+def test_ids_of_any_kind_are_the_same_text(values: Callable[[], pd.Series]) -> None:
+    tables = build_frame_tables(pd.DataFrame({"user": values(), "item": values()}))
+    assert ids(tables, "user") == ids(tables, "item") == ["7", "8", "9"]
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        lambda: pd.Series([7, np.nan, 9]),
+        lambda: pd.Series([7, None, 9], dtype="Int64"),
+        lambda: pd.Series(["7", None, "9"]),
+        lambda: pd.Series(["7", "", "9"]),
+        lambda: pd.Series(["7", pd.NA, "9"], dtype="string"),
+        lambda: pd.Series(["7", None, "9"], dtype="category"),
+        lambda: pd.Series([7, None, "9"], dtype=object),
+        lambda: pd.Series([7, pd.NaT, "9"], dtype=object),
+    ],
+)
+def test_a_missing_id_rejects_its_row_alone(missing: Callable[[], pd.Series], tmp_path: Path) -> None:
+    frame = pd.DataFrame({"user": missing(), "item": ["a", "b", "c"]})
+    with open_reject_log(tmp_path / "rejects.csv") as log:
+        tables = build_frame_tables(frame, log=log)
+    assert rows(tables) == [("7", "a"), ("9", "c")]
+    assert log.describe() == "1 in interacted: user is empty (first: interactions row 2)"
+    (found,) = pd.read_csv(tmp_path / "rejects.csv").to_dict("records")
+    assert (found["file"], found["row"], found["reason"]) == ("interactions", 2, "user is empty")
+    assert '"item": "b"' in found["content"]
+
+
+def test_bad_values_are_rejected_with_the_row_of_the_frame() -> None:
+    frame = pd.DataFrame({"user": [None, "b", "c", "d"], "item": list("wxyz"), "rating": ["1", "many", "3", None]})
+    log = RejectLog()
+    tables = build_frame_tables(frame, log=log)
+    assert rows(tables) == [("c", "y", 3.0)]
+    assert log.n_rejects == 3
+    for told in ("user is empty (first: interactions row 1)", "rating is not a float (first: interactions row 2)",
+                 "rating is empty (first: interactions row 4)"):  # fmt: skip
+        assert told in log.describe()
+
+
+SECONDS = [1_700_000_000, 1_700_000_060]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        lambda: pd.Series(SECONDS),
+        lambda: pd.Series(SECONDS, dtype="float64"),
+        lambda: pd.Series(SECONDS) * 1000,
+        lambda: pd.Series(SECONDS) * 10**6,
+        lambda: pd.Series(SECONDS) * 10**9,
+        lambda: pd.to_datetime(pd.Series(SECONDS), unit="s"),
+        lambda: pd.to_datetime(pd.Series(SECONDS), unit="s", utc=True),
+        lambda: pd.to_datetime(pd.Series(SECONDS), unit="s", utc=True).dt.tz_convert("Asia/Tokyo"),
+        lambda: pd.Series(["2023-11-14T22:13:20", "2023-11-14 22:14:20"]),
+        lambda: pd.Series(["2023-11-14T22:13:20Z", "2023-11-14T23:14:20+01:00"]),
+    ],
+)
+@pytest.mark.parametrize("name", ["timestamp", "at"])
+def test_times_of_any_kind_are_the_same_seconds(times: Callable[[], pd.Series], name: str) -> None:
+    tables = build_frame_tables(pd.DataFrame({"user": [1, 2], "item": [1, 2], name: times()}))
+    assert tables.interactions[name].to_pylist() == SECONDS
+
+
+def test_dates_are_times() -> None:
+    tables = build_frame_tables(pd.DataFrame({"user": [1], "item": [1], "at": [date(1970, 1, 2)]}))
+    assert tables.interactions["at"].to_pylist() == [86_400]
+
+
+def test_text_columns_of_items_are_texts_codes_are_not_and_lists_of_numbers_are_vectors() -> None:
+    items = pd.DataFrame(
+        {
+            "item": [10, 12],
+            "plot": ["A thief.", None],
+            "title": ["Heat", "Ran"],
+            "genres": [["Crime", "Drama"], None],
+            "isbn": ["0-19-853453-1", "x9"],
+            "year": [1995, 1985],
+            "picture": [[0.5, 1.0], [0.25, 0.0]],
+            "Mood (user's)": ["dark", "grave"],
+        }
+    )
+    tables = build_frame_tables(RATINGS, items)
+    node = tables.schema.nodes["item"]
+    assert (node.name, node.text) == ("title", ("title", "plot", "genres", "Mood _user_s_"))
+    assert node.vectors == ("picture",)
+    by_id = {row["item"]: row for row in tables.nodes["item"].to_pylist()}
+    assert sorted(by_id) == ["10", "11", "12"]  # 11 is in the interactions alone, 12 among the items alone
+    assert by_id["10"] == {
+        "item": "10", "title": "Heat", "plot": "A thief.", "genres": "Crime, Drama", "Mood _user_s_": "dark",
+        "picture": [0.5, 1.0],
+    }  # fmt: skip
+    assert by_id["11"]["title"] is by_id["11"]["picture"] is None
+
+
+def test_ids_may_be_the_index_and_columns_may_end_in_id() -> None:
+    items = pd.DataFrame({"title": ["Heat"]}, index=pd.Index([10], name="item_id"))
+    tables = build_frame_tables(RATINGS.rename(columns={"user": "user_id", "item": "item_id"}), items)
+    assert tables.nodes["item"].to_pylist()[0] == {"item": "10", "title": "Heat"}
+    assert ids(tables, "user") == ["1", "2"]
+
+
+def test_links_are_an_edge_type_per_relation_with_targets_of_their_own() -> None:
+    links = pd.DataFrame(
+        {"item": [10, 11, 12], "relation": ["genre", "genre", "shot in"], "target": ["Crime", "Drama", "Crime"]}
+    )
+    tables = build_frame_tables(RATINGS, links=links)
+    assert rows(tables, "genre") == [("10", "Crime"), ("11", "Drama")]
+    assert rows(tables, "shot in") == [("12", "Crime")]
+    assert ids(tables, "item") == ["10", "11", "12"]
+    genre, place = (tables.schema.edges[name].target for name in ("genre", "shot in"))
+    assert genre != place
+    assert (ids(tables, genre), ids(tables, place)) == (["Crime", "Drama"], ["Crime"])
+    assert tables.schema.nodes[genre].name == tables.schema.nodes[genre].key  # a text that is an id is a name too
+    assert tables.schema.edges["genre"].phrase == "genre"
+
+
+def test_typed_targets_are_shared_and_items_may_be_linked() -> None:
+    links = pd.DataFrame(
+        {
+            "item": [10, 10, 11],
+            "relation": ["director", "writer", "sequel_of"],
+            "target": [1, 1, 10],
+            "target_type": ["person", "person", "item"],
+            "target_name": ["Mann", None, None],
+        }
+    )
+    tables = build_frame_tables(RATINGS, links=links)
+    edges = tables.schema.edges
+    assert edges["director"].target == edges["writer"].target == "person"
+    assert tables.nodes["person"].to_pylist() == [{"id": "1", "name": "Mann"}]
+    assert rows(tables, "sequel_of") == [("11", "10")]
+    assert edges["sequel_of"].target == "item"
+
+
+def test_a_relation_may_be_called_anything() -> None:
+    names = ["user", "interacted", "3d", "made by / in", "person"]
+    links = pd.DataFrame({"item": 10, "relation": names, "target": 1, "target_type": ["person"] * 5})
+    tables = build_frame_tables(RATINGS, links=links)
+    assert list(tables.schema.edges)[1:] == ["user", "interacted_2", "x_3d", "made by _ in", "person"]
+    assert len({*tables.schema.nodes, *tables.schema.edges}) == len(tables.schema.nodes) + 6 - 1  # "user" alone is both
+
+
+def test_users_without_interactions_are_known() -> None:
+    tables = build_frame_tables(RATINGS, users=pd.DataFrame({"user": [3], "name": ["Ann"], "age": [40]}))
+    assert ids(tables, "user") == ["1", "2", "3"]
+    assert {"user": "3", "name": "Ann"} in tables.nodes["user"].to_pylist()
+
+
+def test_a_pair_that_is_there_twice_is_kept_as_it_was_last() -> None:
+    log = RejectLog()
+    twice = pd.concat([RATINGS, RATINGS.iloc[:1].assign(rating=1.0, timestamp=86_399)])
+    tables = build_frame_tables(twice, log=log)
+    assert sorted(rows(tables)) == sorted(rows(build_frame_tables(RATINGS)))
+    assert (log.n_rejects, log.repeats["interacted"].n_edges) == (0, 1)
+
+
+def test_arrow_tables_are_as_frames() -> None:
+    assert rows(build_frame_tables(pa.table(RATINGS))) == rows(build_frame_tables(RATINGS))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            lambda: {"interactions": [1, 2]},
+            r"interactions is of type list; expected a pandas DataFrame",
+        ),
+        (lambda: {"interactions": RATINGS[:0]}, "interactions has no rows; expected at least one"),
+        (
+            lambda: {"interactions": RATINGS.rename(columns={"item": "movieId"})},
+            r"interactions has no column 'item'; expected 'item' or 'item_id' or 'target', got 'user', 'movieId', "
+            r"'rating', 'timestamp': rename the column that holds it to 'item'",
+        ),
+        (
+            lambda: {"interactions": RATINGS[["user", "item"]], "positive": 4},
+            "positive=4 needs a column 'rating'",
+        ),
+        (lambda: {"interactions": pd.concat([RATINGS, RATINGS["user"]], axis=1)}, "the column 'user' twice"),
+        (
+            lambda: {"interactions": RATINGS.assign(user=1.5)},
+            "interactions: column 'user': ids of type double",
+        ),
+        (
+            lambda: {"interactions": RATINGS.assign(user=None)},
+            "are left: 3 in interacted: user is empty",
+        ),
+        (
+            lambda: {"interactions": RATINGS.assign(rating=np.nan)},
+            "no interactions: .* 3 in .*: rating is empty",
+        ),
+        (
+            lambda: {"items": pd.DataFrame({"item": [1, 1, 2], "title": ["a", "b", "c"]})},
+            r"items has several rows with the same id: '1'; expected a row for each: drop_duplicates\('item'\)",
+        ),
+        (lambda: {"links": pd.DataFrame({"item": [1], "target": [2]})}, "links has no column 'relation'"),
+        (lambda: {"users": pd.Series([1])}, "users is of type Series"),
+    ],
+)
+def test_what_cannot_be_used_is_one_clear_error(arguments: Callable[[], dict[str, object]], message: str) -> None:
+    with pytest.raises(CatalogueError, match=message):
+        build_frame_tables(**{"interactions": RATINGS, **arguments()})

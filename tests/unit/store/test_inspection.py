@@ -1,0 +1,169 @@
+"""Profiles of graphs on a Neo4j server that kgrec did not load, and the drafts made from them."""
+
+import pytest
+
+from graph_schema import CatalogueSchema, Interaction
+from graph_schema.draft import Draft, draft_schema
+from kgrec.store.neo4j.connection import Connection
+from kgrec.store.neo4j.inspection import read_profile
+from kgrec.store.neo4j.store import has_catalogue
+
+SHOP = (
+    "CREATE CONSTRAINT FOR (k:Kunde) REQUIRE k.kundennr IS UNIQUE",
+    "UNWIND range(1, 90) AS i CREATE (:Kunde {kundennr: 'K' + i, email: 'k' + i + '@x.de'})",
+    "UNWIND range(1, 40) AS i CREATE (:Artikel {nr: 1000 + i, bezeichnung: 'Schöner Artikel ' + i, preis: i * 1.5, "
+    "worte: ['gut', 'rot'], bild: [0.5, i], ort: point({x: i, y: 1}), seit: date('2020-01-01'), "
+    "bunt: CASE WHEN i % 2 = 0 THEN i ELSE 'x' END, kgrec_vector: [1.0]})",
+    "UNWIND range(1, 4) AS i CREATE (:Warengruppe {name: 'Gruppe ' + i})",
+    "MATCH (a:Artikel), (w:Warengruppe {name: 'Gruppe ' + (1 + a.nr % 4)}) CREATE (a)-[:IN]->(w)",
+    "MATCH (k:Kunde), (a:Artikel) WHERE (toInteger(substring(k.kundennr, 1)) * 31 + a.nr * 17) % 5 = 0 "
+    "CREATE (k)-[:KAUFTE {am: datetime('2023-01-01T00:00:00Z') + duration({hours: a.nr}), menge: 1 + a.nr % 3}]->(a)",
+    "CREATE ()",
+    "CREATE (:Einzeln {id: 1})",
+)
+
+
+@pytest.fixture
+def build(neo4j_url: str):
+    def build(*queries: str) -> Draft:
+        with Connection(neo4j_url, "write") as connection:
+            for query in queries:
+                connection.run_alone(query)
+        return inspect()
+
+    def inspect() -> Draft:
+        with Connection(neo4j_url, "read") as connection:
+            counts = "MATCH (n) OPTIONAL MATCH (n)-[r]->() RETURN count(DISTINCT n), count(r)"
+            before = connection.read(counts)
+            draft = draft_schema(read_profile(connection))
+            assert connection.read(counts) == before
+        return draft
+
+    return build
+
+
+def test_a_german_shop(build):
+    draft = build(*SHOP)
+    schema = CatalogueSchema.parse(draft.toml)
+    assert schema.interaction == Interaction(edge="kaufte", weight="menge", at="am")
+    assert (schema.user_type, schema.item_type) == ("kunde", "artikel")
+    assert schema.nodes["kunde"].columns == {"kundennr": "string"}
+    item = schema.nodes["artikel"]
+    assert (item.key, item.name, item.text) == ("nr", "bezeichnung", ("bezeichnung", "worte"))
+    assert item.attributes == {"preis": "float", "seit": "time"}
+    assert schema.edges["in"].target == "warengruppe"
+    left_out = "\n".join(draft.left_out)
+    for name in ("Artikel.bild", "Artikel.ort", "Artikel.bunt", "Kunde.email", ":Einzeln", "without a label (1)"):
+        assert name in left_out
+    assert "kgrec_vector" not in draft.toml + left_out
+    [kunde] = [guess for guess in draft.guesses if guess.about == "Kunde"]
+    assert kunde.sure == "sure" and "database keeps it unique" in kunde.why
+
+
+def test_the_profile_counts_what_is_there(build, neo4j_url):
+    build(*SHOP)
+    with Connection(neo4j_url, "read") as connection:
+        profile = read_profile(connection)
+        ((n, users, items, most_of_user, most_of_item),) = connection.read(
+            "MATCH (k:Kunde)-[r:KAUFTE]->(a) "
+            "WITH count(r) AS n, count(DISTINCT k) AS users, count(DISTINCT a) AS items "
+            "CALL () { MATCH (k:Kunde)-[:KAUFTE]->() WITH k, count(*) AS d RETURN max(d) AS of_user } "
+            "CALL () { MATCH ()-[:KAUFTE]->(a) WITH a, count(*) AS d RETURN max(d) AS of_item } "
+            "RETURN n, users, items, of_user, of_item"
+        )
+    [bought] = [found for found in profile.relationships if found.type == "KAUFTE"]
+    assert (bought.count, bought.n_starts, bought.n_ends) == (n, users, items)
+    assert (bought.max_out, bought.max_in) == (most_of_user, most_of_item)
+    assert (bought.properties["menge"].low, bought.properties["menge"].high) == (1, 3)
+    nr = profile.nodes["Artikel"].properties["nr"]
+    assert (nr.coverage, nr.is_unique, nr.is_constrained, nr.low, nr.high) == (1.0, True, False, 1001, 1040)
+    assert profile.nodes["Artikel"].properties["bunt"].kinds == {"int": 20, "string": 20}
+
+
+def test_film_fans_and_people_who_made_the_films(build):
+    schema = build(
+        "UNWIND range(1, 50) AS i CREATE (:Movie {title: 'The Movie ' + i, released: 1970 + i})",
+        "UNWIND range(1, 60) AS i CREATE (:Person {name: 'Person Number ' + i, born: 1930 + i})",
+        "UNWIND range(1, 40) AS i CREATE (:User {userId: toString(i)})",
+        "MATCH (m:Movie), (p:Person) WHERE (p.born * 7 + m.released) % 11 = 0 "
+        "CREATE (p)-[:ACTED_IN {roles: ['A', 'B']}]->(m)",
+        "MATCH (m:Movie), (p:Person) WHERE (p.born * 3 + m.released) % 17 = 0 CREATE (p)-[:DIRECTED]->(m)",
+        "MATCH (m:Movie), (u:User) WHERE (toInteger(u.userId) * 3 + m.released) % 5 = 0 CREATE "
+        "(u)-[:RATED {rating: 0.5 * (1 + (m.released + toInteger(u.userId)) % 10), "
+        "timestamp: 1200000000 + m.released}]->(m)",
+    ).schema
+    assert schema.interaction == Interaction(edge="rated", weight="rating", at="timestamp", positive=4.0)
+    assert set(schema.edges) == {"acted_in", "directed", "rated"}
+    assert schema.edges["acted_in"].attributes == {"roles": "string"}
+    assert (schema.nodes["movie"].key, schema.nodes["movie"].name) == ("title", "title")
+
+
+def test_content_without_users(build):
+    draft = build(
+        "UNWIND range(1, 30) AS i CREATE (:Movie {movieId: i, title: 'The Movie ' + i})",
+        "UNWIND range(1, 30) AS i CREATE (:Person {name: 'Person Number ' + i, n: i})",
+        "MATCH (m:Movie), (p:Person) WHERE (p.n * 7 + m.movieId) % 4 = 0 CREATE (p)-[:ACTED_IN]->(m)",
+    )
+    assert not draft.is_complete
+    assert "{`movieId`: toInteger(row.item)}" in draft.advice
+
+
+def test_several_labels_reversed_direction_milliseconds_and_missing_keys(build):
+    draft = build(
+        "UNWIND range(1, 40) AS i "
+        "CREATE (:Thing:Product {sku: CASE WHEN i < 37 THEN 'p' + i END, n: i, title: 'A fine ' + i})",
+        "UNWIND range(1, 20) AS i CREATE (:Thing:Brand {name: 'Brand ' + i, n: i})",
+        "CREATE (:Thing {n: 0})",
+        "UNWIND range(1, 50) AS i CREATE (:Person:Shopper {uid: i})",
+        "UNWIND range(1, 50) AS i CREATE (:Person {uid: -i})",
+        "MATCH (p:Product), (b:Brand) WHERE p.n % 20 = b.n - 1 CREATE (p)-[:OF]->(b)",
+        "MATCH (p:Product), (s:Shopper) WHERE (p.n * 7 + s.uid * 3) % 5 = 0 "
+        "CREATE (p)-[:BOUGHT_BY {at: 1600000000000 + p.n}]->(s)",
+        "MATCH (b:Brand), (s:Shopper) WHERE (b.n * 7 + s.uid * 3) % 9 = 0 CREATE (s)-[:OF]->(b)",
+    )
+    schema = draft.schema
+    assert {node.label for node in schema.nodes.values()} == {"Product", "Brand", "Shopper"}
+    bought = schema.edges["bought_by"]
+    assert (bought.source, bought.target, bought.reverse) == ("shopper", "product", True)
+    assert schema.interaction.at == "at"
+    assert {"product_of_brand", "shopper_of_brand"} < set(schema.edges)
+    assert any(guess.about == "label Thing" and "1 nodes have only :Thing" in guess.why for guess in draft.guesses)
+
+
+def test_names_are_quoted(build):
+    draft = build(
+        "CREATE (:`La``bel`)-[:`RE`` L`]->(:`x'}) DETACH DELETE n //` {`p`` \\u005c`: 1})",
+        *SHOP[1:6],
+    )
+    assert any("DETACH DELETE" in text for text in draft.left_out)
+    assert draft.schema.interaction.edge == "kaufte"
+
+
+def test_a_user_s_own_similar_to_stays_and_kgrec_s_goes(build):
+    draft = build(
+        *SHOP[1:6],
+        "MATCH (a:Artikel), (b:Artikel) WHERE b.nr = a.nr + 1 "
+        "CREATE (a)-[:SIMILAR_TO {version: 'kgrec-2026', score: 1.0}]->(b)",
+        "CREATE (:KgrecRelease {name: 'release'}), (:_Kgrec {name: 'loading'})",
+    )
+    assert "similar_to" not in draft.schema.edges and len(draft.schema.nodes) == 3
+    draft = build("MATCH (a:Artikel), (b:Artikel) WHERE b.nr = a.nr + 2 CREATE (a)-[:SIMILAR_TO {by: 'hand'}]->(b)")
+    assert draft.schema.edges["similar_to"].attributes == {"by": "string"}
+    assert "38 relationships" in draft.toml
+
+
+def test_the_same_graph_has_the_same_draft(build):
+    first = build(
+        *SHOP,
+        "UNWIND range(1, 9000) AS i CREATE (:Kunde {kundennr: 'N' + i, alter: i % 90})",
+    )
+    assert build().toml == first.toml
+    assert "alter" in first.schema.nodes["kunde"].attributes
+
+
+def test_a_catalogue_of_kgrec_s_own_is_known(build, neo4j_url):
+    build("CREATE (:Film {id: 1})")
+    with Connection(neo4j_url, "write") as connection:
+        assert not has_catalogue(connection)
+        connection.write("CREATE (:_Kgrec {name: 'schema', value: '{}'})")
+        assert has_catalogue(connection)
