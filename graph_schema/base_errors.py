@@ -2,8 +2,8 @@
 
 
 class KgrecError(Exception):
-    """Base of every error that kgrec raises on purpose; the command line prints it without a traceback."""
+    """The base of all errors of kgrec; the command line prints them without a traceback."""
 
 
 class CatalogueError(KgrecError):
-    """A catalogue's schema or its data is not as expected."""
+    """A schema or the data of a catalogue is wrong."""

@@ -45,7 +45,7 @@ logging.getLogger("kgrec").addHandler(logging.NullHandler())
 
 
 def cache_dir() -> Path:
-    """Returns the user's cache folder: text vectors and downloaded catalogues."""
+    """Returns the user's cache folder, with text vectors and downloaded catalogues."""
     from platformdirs import user_cache_path
 
     return user_cache_path("kgrec", appauthor=False)

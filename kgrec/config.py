@@ -71,11 +71,12 @@ class BackboneConfig(_Frozen):
 
     Attributes:
         alpha: weight of the unobserved pairs.
-        regularisation: factor of (n + alpha N).
-        alphas, regularisations: other values to try on validation; none: the defaults stay.
+        regularisation: multiplied by (n + alpha N) for a row with n likes among N items or users.
+        alphas: other values of alpha to try on validation; empty: alpha stays.
+        regularisations: other values of the regularisation to try on validation; empty: it stays.
         epochs: alternations between users and items.
-        draft_dim: width of the vectors while these are chosen.
-        more_epochs: alternations when held-out likes have joined the others, or a setting has changed.
+        draft_dim: width of the vectors while alpha and regularisation are chosen.
+        more_epochs: alternations of a refit, on all likes or with another setting.
     """
 
     alpha: PositiveFloat = 0.1
@@ -94,20 +95,23 @@ class ItemItemConfig(_Frozen):
     catalogue.
 
     Attributes:
-        exact_items: with at most this many liked items the exact matrix is solved, in n_items^3; with more, each item
-            is solved on its nearest ones alone.
-        nearest: the number of nearest items, half as many for few likes. All their weights are kept: where texts carry
-            much, many small weights add up. Fewer than 8 times as many users make it fewer, down to a quarter.
-        kept: how many of each item's largest weights are kept, of an exact solution and of the item kNN.
-        rank: of the factors of what is left over; half as many where items are solved on their nearest ones.
-        user_exponent: a user with n likes weighs n^-user_exponent.
-        regularisation, dropout: for many likes; dropout is the share of likes that a user is expected not to have
-            shown yet.
-        few_regularisation, few_dropout, few_user_exponent, few_text_weight: for few likes.
-        link_weight: of what items share in the graph; 0 is no graph.
-        text_weight: of how alike their texts are; 0 is no texts.
-        popularity_exponent: for many likes, an item's weights are divided by its number of likes to this power.
-        shrinkage: of the item kNN component, in mean diagonals.
+        exact_items: the largest number of liked items to solve exactly, in n_items^3. With more, each item is solved on
+            its nearest items.
+        nearest: the number of nearest items, half as many for few likes; at most an eighth of the number of users, but
+            at least a quarter of this setting. All their weights are kept.
+        kept: the number of largest weights kept per item, of the exact solution and of the item kNN.
+        rank: the rank of the remaining weights; half as large where items are solved on their nearest items.
+        user_exponent: for many likes: a user with n likes weighs n^-user_exponent.
+        regularisation: the ridge for many likes.
+        dropout: for many likes: the share of a user's likes that are expected to be missing.
+        few_regularisation: the ridge for few likes.
+        few_dropout: as dropout, for few likes.
+        few_user_exponent: as user_exponent, for few likes.
+        few_text_weight: as text_weight, for few likes.
+        link_weight: the weight of shared links in the Gram matrix; 0 ignores links.
+        text_weight: the weight of similar texts in the Gram matrix, for many likes; 0 ignores texts.
+        popularity_exponent: for many likes: an item's weights are divided by its number of likes to this power.
+        shrinkage: the shrinkage of the item kNN, in mean diagonals.
     """
 
     exact_items: int = Field(5_000, ge=0)
@@ -131,10 +135,10 @@ class ContentConfig(_Frozen):
     """Kernel ridge from texts and links straight to the likes, for items without likes.
 
     Attributes:
-        link_weight: of the links' cosine in the kernel.
-        regularisation: in diagonals of the kernel.
-        nearest: how many liked items an item is solved on.
-        kept: how many of each item's largest weights are kept.
+        link_weight: the weight of the links' cosine in the kernel.
+        regularisation: the ridge, in diagonals of the kernel.
+        nearest: the number of liked items that an item is solved on.
+        kept: the number of largest weights kept per item.
     """
 
     link_weight: float = Field(1.0, ge=0)
@@ -148,7 +152,7 @@ class GateConfig(_Frozen):
 
     Attributes:
         most_popular: number of likes -> how many of the first 10 items may be among the 20 most liked, on average over
-            users; scaled in a catalogue of which 20 items are a large part.
+            users. Small catalogues scale it.
     """
 
     most_popular: dict[int, float] = {1: 3.0, 3: 4.0}
@@ -158,15 +162,16 @@ class NetworkConfig(_Frozen):
     """Message passing over texts and links, trained end to end towards the backbone's vectors, or through the likes.
 
     Attributes:
-        layers: how far messages go; with two, an item receives those of the other items of a node.
-        hidden: width of the states.
-        heads: of attention ("hgt"), which divide `hidden`.
-        steps: the most gradient steps, each over the whole graph; held-out items stop it early.
-        learning_rate, weight_decay: of AdamW.
+        layers: the number of layers; with two, messages reach the other items of a node.
+        hidden: the width of the states.
+        heads: the number of attention heads ("hgt"); must divide `hidden`.
+        steps: the largest number of gradient steps, each over the whole graph; held-out items stop training early.
+        learning_rate: the learning rate of AdamW.
+        weight_decay: the weight decay of AdamW.
         dropout: share of the states' entries left out in a step.
         hide: share of the items hidden in a step, whose vectors are predicted.
-        readout_regularisation: of the ridge that reads the states while they are trained.
-        residual_learning_rate: of the items' free residuals ("elsa").
+        readout_regularisation: the ridge that reads the states during training.
+        residual_learning_rate: the learning rate of the items' free residuals ("elsa").
     """
 
     layers: PositiveInt = 2
@@ -194,13 +199,13 @@ class PriorConfig(_Frozen):
         encoder: "paths" propagates once, in closed form; "sage", "hgt" and "lightgcn" are message passing trained end
             to end towards the backbone's vectors, "elsa" through the likes, in a linear autoencoder over users. A ridge
             from their item states is the last step of each.
-        network: of the encoders that are trained end to end.
-        path_dim: width kept of the mean text of each relation path's ends.
-        links_dim: width kept of the idf-weighted (relation, entity) incidence.
+        network: settings of the encoders that are trained end to end.
+        path_dim: the width of the mean text of each relation path's ends, after reduction.
+        links_dim: the width of the idf-weighted (relation, entity) incidence, after reduction.
         half_weight: an item with n likes weighs n / (n + half_weight) as a training row.
-        regularisation: of the ridge.
-        regularisations: other values to try on validation.
-        gates: scales to try for each kind of channel beside 1; 0 leaves it out.
+        regularisation: the ridge.
+        regularisations: other values of the ridge to try on validation.
+        gates: scales other than 1 to try for each kind of channel; 0 leaves the channel out.
         hidden: width of the network's hidden layer; 0 leaves the ridge alone, which did as well on MovieLens.
         steps: gradient steps of the hidden layer; validation decides whether it is kept.
     """
@@ -228,9 +233,9 @@ class HeadConfig(_Frozen):
 
     Attributes:
         epochs: passes over the training users.
-        more_epochs: passes when held-out likes have joined the others.
-        learning_rate: of Adam.
-        batch_size: users in a step.
+        more_epochs: passes of the refit on all likes.
+        learning_rate: the learning rate of Adam.
+        batch_size: users per step.
         support_sizes: numbers of likes that an episode's user shows, drawn uniformly.
     """
 
@@ -242,7 +247,7 @@ class HeadConfig(_Frozen):
 
 
 class ObjectiveWeights(_Frozen):
-    """How much each objective of adaptation counts; 0 leaves it out.
+    """The weights of the objectives of adaptation; 0 leaves an objective out.
 
     Attributes:
         neighbours: a node's text is nearest to the texts of its neighbours in the graph; needs no likes.
@@ -279,34 +284,35 @@ class AdaptConfig(_Frozen):
         device: "cpu", "cuda", or None for CUDA where available.
         method: what is tuned: "lora" (Hu et al. 2022), "adalora" (Zhang et al. 2023), "prefix" (Li and Liang 2021) or
             "ia3" (Liu et al. 2022).
-        beside: weights of the model as it was to choose from on validation: its vectors stand beside the adapted ones,
-            and the cosine of two texts is the mean of both models' so weighted, which is better on new items, for twice
-            the work and the width; 0 is the adapted model alone. The first is what looks at validation take.
-        layers: how many of the last layers are tuned; 0: all. Fewer take less time.
-        rank: of LoRA's updates; AdaLoRA begins with half as much more and ends there.
-        prefix_tokens: length of a tuned prefix.
-        objectives: what is learned.
-        temperature: of the softmax over the texts of a batch; raised to one that fits where the model as it was
-            predicts likes or links worse than chance.
-        batch_size: texts in a step, as many as fit.
-        batch_tokens: tokens in a step: bounds memory, about .6 MB each with the default encoder.
-        text_tokens: how much of a text is read while training.
-        steps: the most gradient steps; validation may end them earlier.
-        learning_rate: of Adam, after a warm-up; it falls to a twentieth along a cosine.
+        ensemble_weights: weights of the frozen model to choose from on validation. Frozen and adapted vectors are
+            concatenated, so that the cosine of two texts is the weighted mean of both models' cosines; this is better
+            on new items, at twice the work and width. 0 is the adapted model alone. Validation during training uses
+            the first.
+        layers: the number of last layers that are tuned; 0: all. Fewer take less time.
+        rank: the rank of LoRA's updates; AdaLoRA starts with half as much more and ends there.
+        prefix_tokens: the length of a tuned prefix.
+        objectives: the weights of the objectives.
+        temperature: of the softmax over the texts of a batch; raised where the frozen model predicts likes or links
+            worse than chance.
+        batch_size: the largest number of texts per step.
+        batch_tokens: the largest number of tokens per step; about .6 MB each with the default encoder.
+        text_tokens: the number of tokens read of a text during training.
+        steps: the largest number of gradient steps; validation may stop earlier.
+        learning_rate: the learning rate of Adam after a warm-up; it falls to a twentieth along a cosine.
         validate_every: steps between two validations.
-        patience: validations without a better score before the end.
-        strengths: shares of the change to choose from on validation when the steps are over: between the model as it
-            was and as it was tuned lie models that are better than both (Wortsman et al. 2022); a prefix has no shares.
-        control_steps: of the control, the same training on shuffled likes; 0 leaves it out.
-        validation: share of the items whose likes are held out, half to stop by, half to judge by.
-        most_items: the size of the sample of items, warm and cold, that validation uses.
+        patience: validations without a better score before training stops.
+        strengths: shares of the weight change to choose from on validation after the last step, since models between
+            the frozen and the tuned one can be better than both (Wortsman et al. 2022). A prefix has no shares.
+        control_steps: the steps of the control, the same training on shuffled likes; 0 leaves it out.
+        validation: the share of items whose likes are held out, half to stop by, half to decide by.
+        most_items: the number of items, warm and cold, that validation samples.
     """
 
     seed: int = Field(0, ge=0)
     encoder: str | None = None
     device: str | None = None
     method: Literal["lora", "adalora", "prefix", "ia3"] = "lora"
-    beside: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field((0.5, 0.4, 0.3, 0.2), min_length=1)
+    ensemble_weights: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field((0.5, 0.4, 0.3, 0.2), min_length=1)
     layers: int = Field(3, ge=0)
     rank: PositiveInt = 32
     prefix_tokens: PositiveInt = 8
@@ -338,6 +344,13 @@ class TrainConfig(_Frozen):
         device: "cpu", "cuda", or None for CUDA where available.
         embedding_dim: width of the vectors of users and items.
         list_length: the length of the lists that validation scores.
+        validation: how likes are held out to choose settings.
+        backbone: implicit ALS.
+        item_item: item-item ridge and item kNN.
+        content: scores of items without likes.
+        gate: the limit on popular items.
+        prior: item vectors from texts and links.
+        head: the few-shot head.
     """
 
     seed: int = Field(0, ge=0)

@@ -12,11 +12,11 @@ class TextError(KgrecError):
 
 
 class BundleError(KgrecError):
-    """A saved bundle is missing, truncated, foreign, newer than this kgrec or of another schema."""
+    """A bundle is missing, damaged, written by another version of kgrec or of another schema."""
 
 
 class RequestError(KgrecError):
-    """A recommendation was asked for in a way that cannot be answered (an unknown id, k <= 0, ...)."""
+    """A request or a setting is wrong: an unknown id, k below 1, a config that cannot be read."""
 
 
 __all__ = ["BundleError", "CatalogueError", "KgrecError", "RequestError", "StoreError", "TextError"]

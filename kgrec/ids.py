@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from kgrec.errors import KgrecError
 
-_ROWS = 1 << 31  # numbers drawn from ids are above all rows
+_ROWS = 1 << 31  # numbers hashed from ids are above all rows
 _EXTENDING = Lock()
 
 
 def number_ids(ids: Sequence[str]) -> NDArray[np.int64]:
-    """A number for each id, (n,) int64, the same wherever and whenever it is asked for; above all rows, below 2^48."""
+    """A number for each id, (n,) int64, the same on every machine and in every run; above all rows, below 2^48."""
     digests = (hashlib.blake2b(id_.encode(), digest_size=5).digest() for id_ in ids)
     return np.array([_ROWS + int.from_bytes(digest, "big") for digest in digests], np.int64)
 
@@ -29,7 +29,7 @@ class IdMap:
         ids: the catalogue's ids, unique; the row of an id is its place here.
 
     Raises:
-        KgrecError: an id is there twice.
+        KgrecError: an id is repeated.
     """
 
     ids: tuple[str, ...]
@@ -68,7 +68,7 @@ class IdMap:
         The cost is that of the new ids, and of copying references to the old ones.
 
         Raises:
-            KgrecError: an id is there twice.
+            KgrecError: an id is repeated.
         """
         n_before = len(self.ids)
         new = {id_: n_before + place for place, id_ in enumerate(ids)}

@@ -1,12 +1,13 @@
 """Ranking metrics: per user (recall, NDCG, MRR, stratified recall) and per set of lists (coverage, Gini, overlap).
 
-`recall_at_k`, `ndcg_at_k`, `reciprocal_rank_at_k` and `stratified_recall_at_k` take plain lists of items. The others
-take arrays of item rows or hits, for many users at once:
+`recall_at_k`, `ndcg_at_k`, `reciprocal_rank_at_k` and `stratified_recall_at_k` take lists of items:
 
 >>> recommended = [["a", "b", "c"], ["d", "a", "b"]]
 >>> relevant = [{"b", "x"}, {"d"}]
 >>> recall_at_k(recommended, relevant, k=3).tolist()
 [0.5, 1.0]
+
+The others take arrays of item rows or hits, for many users at once.
 """
 
 from collections.abc import Collection, Hashable, Mapping, Sequence

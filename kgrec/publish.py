@@ -1,4 +1,4 @@
-"""A trained model into the user's Neo4j, for applications that ask by Cypher: vectors, neighbours, recommendations."""
+"""Publishes a trained model into the user's Neo4j, for Cypher queries: vectors, neighbours, recommendations."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 _BLOCK_ITEMS, _BLOCK_USERS = 256, 2048
 _LISTS = pa.schema({SOURCE: pa.string(), TARGET: pa.string(), "rank": pa.int64(), "score": pa.float64()})
 _ENOUGH = 0.95
-_N_COMPARED, _COMPARED_K = 200, 10  # items whose first neighbours are compared with the vectors'
+_N_COMPARED, _COMPARED_K = 200, 10  # items whose first neighbours are compared with an exact vector search
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Coverage:
 
     Attributes:
         n_both: nodes in both; these are published.
-        n_not_in_graph: nodes that the graph lacks: nothing is written for them, and they are in no list.
-        n_not_in_bundle: nodes that the bundle lacks: they came after the training.
-        n_repeated: nodes of the graph with the id of another; they are left alone.
+        n_not_in_graph: nodes missing from the graph: nothing is written for them, and no list contains them.
+        n_not_in_bundle: nodes missing from the bundle: they came after the training.
+        n_repeated: nodes of the graph that repeat another node's id; they are not changed.
         n_without_id: nodes of the graph without a key.
     """
 
@@ -51,12 +51,12 @@ class PublishReport:
     """The result of a publish.
 
     Attributes:
-        version: the version that was written.
-        release: the versions that are there, and which is live.
+        version: the version just written.
+        release: the versions in the graph, and which one is live.
         items: the items.
-        users: the users; None where no recommendations were asked for.
+        users: the users; None if recommendations were not requested.
         agreement: share of the first 10 neighbours that the vectors find too, in an exact search; nan: no neighbours.
-        queries: what a backend can ask for -> its Cypher for this server.
+        queries: name of a query for a backend -> its Cypher for this server.
     """
 
     version: Version
@@ -68,7 +68,7 @@ class PublishReport:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the publisher should know, a sentence each."""
+        """Remarks about the result, a sentence each."""
         notes = []
         if not np.isnan(self.agreement):
             rest = "; SIMILAR_TO has them all" if self.agreement < _ENOUGH else ""
@@ -81,8 +81,8 @@ class PublishReport:
             for n, text in (
                 (found.n_not_in_graph, f"{what} of the bundle are not in the graph: nothing is published for them"),
                 (found.n_not_in_bundle, f"{what} of the graph are not in the bundle: they came after the training"),
-                (found.n_repeated, f"nodes have the key of another of the {what}: they are left alone"),
-                (found.n_without_id, f"nodes labelled as {what} have no key, or none of text or an integer"),
+                (found.n_repeated, f"nodes repeat the key of another of the {what}: they are not changed"),
+                (found.n_without_id, f"nodes labelled as {what} have no key that is a text or an integer"),
             ):
                 if n:
                     notes.append(f"{n:,} {text}")
@@ -99,19 +99,22 @@ def publish_bundle(
     on_stage: Callable[[str], None] | None = None,
     on_rows: OnRows | None = None,
 ) -> PublishReport:
-    """Publishes item vectors and each item's neighbours, and users' vectors and recommendations if asked for.
+    """Publishes the vector and the neighbours of each item, and with `recommend` the vector and the list of each user.
 
     Args:
-        recommender: what to publish; its answers are published as they are.
-        connection: the graph, opened to write; its nodes are found by their keys.
+        recommender: the recommender to publish.
+        connection: a Neo4j database, opened to write; its nodes are found by their keys.
         published_at: UTC seconds; names the version.
-        neighbours: how many similar items each item gets, at most.
-        recommend: how many items each user is recommended, at most; 0: nothing is published for users.
-        on_stage: called with each step.
-        on_rows: called with (what, how many of it were just written).
+        neighbours: the largest number of similar items per item.
+        recommend: the largest number of recommended items per user; 0 publishes nothing for users.
+        on_stage: called with the name of each step.
+        on_rows: called with (what was written, the number of rows just written).
+
+    Returns:
+        What was published, with the queries for a backend.
 
     Raises:
-        StoreError: another publish is at work, the graph has none of the items, or the database fails.
+        StoreError: another publish is running, the graph has none of the items, or the database fails.
         RequestError: neighbours or recommend is out of range.
     """
     if neighbours < 1 or recommend < 0:
@@ -173,19 +176,19 @@ def _write_vectors(
     vectors: NDArray[np.float32],
     on_rows: OnRows | None,
 ) -> None:
-    """Writes those that are not all zeros."""
+    """Writes the vectors that are not all zeros."""
     rows = np.flatnonzero(vectors.any(axis=1))
     if len(rows):
         draft.write_vectors(side, [ids[row] for row in rows.tolist()], vectors[rows], on_rows)
 
 
 def find_neighbours(recommender: Recommender, present: Sequence[str], neighbours: int) -> Iterator[pa.Table]:
-    """The neighbours of every item among the items that the graph has, some items at a time.
+    """Yields, in blocks, the neighbours of every item among the items in the graph.
 
     Args:
-        recommender: finds them.
-        present: the ids of the items that the graph has.
-        neighbours: how many each item gets, at most.
+        recommender: the recommender that finds them.
+        present: the ids of the items in the graph.
+        neighbours: the most neighbours per item.
     """
     k = min(neighbours, len(recommender.bundle.items))
     for start in range(0, len(present), _BLOCK_ITEMS):
@@ -203,14 +206,14 @@ def find_neighbours(recommender: Recommender, present: Sequence[str], neighbours
 def find_recommendations(
     recommender: Recommender, users: Sequence[str], present: Sequence[str], k: int
 ) -> Iterator[pa.Table]:
-    """The k best items for every user among the items that the graph has, some users at a time."""
+    """Yields, in blocks, the k best items for every user among the items in the graph."""
     for start in range(0, len(users), _BLOCK_USERS):
         found = recommender.recommend_many(users[start : start + _BLOCK_USERS], k=k, candidates=present)
         yield found.select(["user", "item", "rank", "score"]).rename_columns([SOURCE, TARGET, "rank", "score"])
 
 
 class _Compared:
-    """Compares the first neighbours of some items with those that the vectors find."""
+    """Compares the first neighbours of some items with an exact vector search."""
 
     def __init__(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
         self._ids, self._vectors = ids, vectors

@@ -27,10 +27,10 @@ def open_source(
 
     Args:
         name: one of `SOURCES`.
-        path: the folder of the raw files; None where the source can fetch them itself.
-        schema: the schema of the rows; None where the source has its own.
+        path: the folder of the raw files; None if the source can fetch them itself.
+        schema: the schema of the rows; None if the source has its own.
         cache_dir: the folder to keep fetched files in.
-        encoding: of text files; None for UTF-8, or UTF-16 with a byte order mark.
+        encoding: the encoding of text files; None for UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
         CatalogueError: the name is unknown, or the files are missing or unreadable.
@@ -42,13 +42,13 @@ def open_source(
     try:
         return opener(path, schema, cache_dir, encoding)
     except OSError as error:
-        raise CatalogueError(f"cannot read {path or cache_dir}: {error}; expected a folder that may be read") from error
+        raise CatalogueError(f"cannot read {path or cache_dir}: {error}; expected a readable folder") from error
 
 
 def read_profile(
     folder: Path, encoding: str | None = None, on_rows: Callable[[str, int], None] | None = None
 ) -> GraphProfile:
-    """Reads what a folder of CSV or Parquet tables looks like; see `loaders.table_profile`."""
+    """Profiles a folder of CSV or Parquet tables; see `loaders.table_profile`."""
     from loaders import table_profile
 
     return table_profile.read_profile(folder, encoding, on_rows)

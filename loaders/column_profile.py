@@ -1,7 +1,7 @@
-"""Reads the tables of a folder whole and gathers what each column looks like.
+"""Reads all tables of a folder and profiles each column.
 
-In memory are, per column, hashes of up to `MOST_DISTINCT` distinct values. A column is of a kind when all its values
-can be read as that kind.
+Memory holds, per column, the hashes of up to `MOST_DISTINCT` distinct values. A column has a kind if all its values can
+be read as that kind.
 """
 
 import re
@@ -22,7 +22,7 @@ from loaders.tabular import find_suffix, number_order, read_file
 
 MOST_DISTINCT = 2_000_000
 _TRIED: tuple[AttributeType, ...] = ("int", "float", "bool", "time")
-_TRIED_FIRST = 200  # values that are tried before a whole block
+_TRIED_FIRST = 200  # values to try before a whole block
 _MOST_SAMPLES = 100
 _CUT = 200
 
@@ -31,14 +31,14 @@ OnRows = Callable[[str, int], None]
 
 @dataclass
 class Column:
-    """What is known about one column, gathered block by block."""
+    """The profile of one column, built block by block."""
 
     name: str
     n_rows: int = 0
     n_values: int = 0
     length: int = 0
-    kinds: list[AttributeType] = field(default_factory=lambda: list(_TRIED))  # that all values so far can be read as
-    of_arrow: Kind | None = None  # where the file declares one
+    kinds: list[AttributeType] = field(default_factory=lambda: list(_TRIED))  # that fit all values so far
+    of_arrow: Kind | None = None  # the kind that the file declares
     low: float = np.inf
     high: float = -np.inf
     samples: dict[str, None] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class Column:
 
     @property
     def kind(self) -> Kind | None:
-        """The kind of its values; None: it has none."""
+        """The kind of its values; None: it has no values."""
         if self.of_arrow is not None:
             return self.of_arrow
         if self.n_values == 0:
@@ -107,7 +107,7 @@ class Column:
 
     @property
     def n_distinct(self) -> int:
-        """How many distinct values were counted."""
+        """The number of distinct values counted."""
         return len(self.values)
 
     @property
@@ -141,7 +141,7 @@ class TableColumns:
     n_rows: int
     n_broken: int
     columns: dict[str, Column]
-    repeated: list[str]  # columns whose name is there twice
+    repeated: list[str]  # names of repeated columns
 
     @property
     def named(self) -> dict[str, Column]:

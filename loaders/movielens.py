@@ -1,14 +1,15 @@
-"""MovieLens 100K with its Freebase knowledge graph, from the RecBole wheel or a copy of your own.
+"""MovieLens 100K with its Freebase knowledge graph, from the RecBole wheel or your own copy.
 
 Two layouts are read: RecBole's (ml-100k.inter, .user, .item, .kg, .link) and GroupLens' own (u.data, u.user, u.item,
 u.genre), which has no knowledge graph beyond genres. How the knowledge graph is read:
 
-- RecBole's ml-100k.link gives films by the ids of the later MovieLens sets (1M, 20M), which are not those of 100K: read
-  as it stands it makes Titanic "The Swan Princess" (github.com/RUCAIBox/RecSysDatasets/issues/130). `movielens_ids.csv`
-  translates: 1,480 of the 1,682 films, matched by title and year. Any other link file is read as it stands.
+- RecBole's ml-100k.link names films by the ids of later MovieLens sets (1M, 20M), which differ from those of 100K: read
+  unchanged, it turns Titanic into "The Swan Princess" (github.com/RUCAIBox/RecSysDatasets/issues/130).
+  `movielens_ids.csv` translates 1,480 of the 1,682 films, matched by title and year. Any other link file is read
+  unchanged.
 - Every entity but the films keeps its Freebase id.
 - A relation and its inverse (film.film.directed_by, film.director.film) are one edge type, each pair once.
-- Triples of films that are not linked are left out; so are sequels unless both films are.
+- Triples of films without a link are left out, and so are sequels unless both films have one.
 - The genre "unknown" is left out, and a year that is not a number ("unkonwn", "V") is missing.
 """
 
@@ -78,7 +79,7 @@ def open_source(
 
     Args:
         path: a folder with the files of either layout; None fetches RecBole's with pip, once.
-        schema: in place of `graph_schema/catalogues/movielens-100k.toml`.
+        schema: a schema to use instead of `graph_schema/catalogues/movielens-100k.toml`.
         cache_dir: where the fetched wheel is kept.
         encoding: not used: both layouts have their own.
 
@@ -96,10 +97,10 @@ def open_source(
 
 
 def fetch_wheel(cache_dir: Path) -> Path:
-    """The RecBole wheel in the cache, fetched with pip where it is not there yet.
+    """The path of the RecBole wheel in the cache; fetches it with pip if it is missing.
 
     Raises:
-        CatalogueError: pip cannot fetch it, or got another file.
+        CatalogueError: pip cannot fetch it, or fetched another file.
     """
     wheel = cache_dir / WHEEL
     if wheel.is_file() and _hash_file(wheel) == WHEEL_SHA256:
@@ -189,7 +190,7 @@ def _read_grouplens(folder: Folder, schema: CatalogueSchema) -> MemorySource:
 def _read_file(
     folder: Folder, name: str, *, delimiter: str = "\t", columns: list[str] | None = None, encoding: str = "utf-8"
 ) -> pa.Table:
-    """Reads a whole file as text columns; without `columns` it has RecBole's header, `name:type` by tabs."""
+    """Reads a whole file as text columns; without `columns` it has RecBole's header: `name:type`, separated by tabs."""
     try:
         data = (folder / name).read_bytes()
         if columns is None:

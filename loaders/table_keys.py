@@ -9,11 +9,11 @@ from graph_schema.profile import NodeProfile
 from graph_schema.roles import find_key, find_name, find_texts
 from loaders.column_profile import Column, TableColumns
 
-_MOSTLY = 0.9  # of a column's distinct values that another column must have
+_MOSTLY = 0.9  # share of a column's distinct values that another column must have
 
 
 def find_table_keys(tables: Mapping[str, TableColumns]) -> dict[str, str]:
-    """Finds the key column of each table; a table that has none is left out."""
+    """Finds the key column of each table; tables without one are left out."""
     keys: dict[str, str] = {}
     for name, table in tables.items():
         found = find_key(NodeProfile(name, table.n_rows, table.profile()))
@@ -41,7 +41,7 @@ def find_known_share(column: Column, key: Column) -> float:
 
 
 def _is_shared_key(name: str, table: TableColumns, tables: Mapping[str, TableColumns]) -> bool:
-    """Whether a column has each row's own value, and the column of that name in another table has such values again."""
+    """Whether a column is unique and another table has a column of the same name with such values."""
     column = table.columns[name]
     if column.is_unique is False or column.n_values < table.n_rows or column.kind not in ("string", "int"):
         return False

@@ -1,4 +1,4 @@
-"""What a folder of tables looks like, for a schema to be drafted from: which tables list things, which link them."""
+"""Profiles a folder of tables to draft a schema from: which tables list things, and which link them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,16 +22,16 @@ from loaders.table_keys import find_known_share, find_table_keys, names_table
 from loaders.tabular import SUFFIXES
 
 _ENDS = (("source", "target"), ("src", "dst"), ("from", "to"), ("head", "tail"), ("start", "end"))
-_MOST_EDGE_COLUMNS = 4  # of a table that links by one id and one word
+_MOST_EDGE_COLUMNS = 4  # in a table that links an id to a word
 
 
 def read_profile(folder: Path, encoding: str | None = None, on_rows: OnRows | None = None) -> GraphProfile:
-    """Reads what a folder of CSV or Parquet tables looks like.
+    """Profiles a folder of CSV or Parquet tables.
 
     Args:
         folder: the folder.
-        encoding: of CSV files; None for UTF-8, or UTF-16 with a byte order mark.
-        on_rows: called with a table's name and how many of its rows were just read.
+        encoding: the encoding of CSV files; None for UTF-8, or UTF-16 with a byte order mark.
+        on_rows: called with a table's name and the number of its rows just read.
 
     Raises:
         CatalogueError: the folder is missing or has no tables, or a file cannot be read.
@@ -52,8 +52,8 @@ class _End:
     Attributes:
         column: its name.
         table: the table, or type, of the nodes.
-        known: the share of its distinct values that are keys of that table; 1 where there is no such table.
-        why: how that was found.
+        known: the share of its distinct values that are keys of that table; 1 if there is no such table.
+        why: the evidence.
     """
 
     column: str
@@ -64,13 +64,13 @@ class _End:
 
 @dataclass
 class _Sorting:
-    """Sorts tables into those of things and those of links."""
+    """Sorts tables into tables of things and tables of links."""
 
     folder: Path
     tables: Mapping[str, TableColumns]
     guesses: list[Guess] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    keys: dict[str, str] = field(default_factory=dict)  # table -> the column with its rows' own ids
+    keys: dict[str, str] = field(default_factory=dict)  # table -> its key column
     more: dict[str, str] = field(default_factory=dict)  # type without a table -> the name of its key
 
     def run(self) -> GraphProfile:
@@ -85,7 +85,7 @@ class _Sorting:
                 links[name] = pair
         nodes, relationships = {}, []
         linked = {end.table for pair in links.values() for end in pair}
-        partly: dict[str, float] = {}  # table -> the least share of an end's ids that it has
+        partly: dict[str, float] = {}  # table -> the smallest share of an end's ids that it holds
         for name, pair in links.items():
             relationships.append(self._build_edge(usable[name], pair, ends[name]))
             for end in pair:
@@ -177,7 +177,7 @@ class _Sorting:
             known = find_known_share(column, usable[name].columns[key])
             same_name = column.name == key and bool(split_id(key)[0])
             says_it = same_name or names_table(words, name)
-            # small numbers are in many columns: they prove nothing without a name
+            # small numbers occur in many columns: they prove nothing without a matching name
             is_telling = (column.kind == "string" and column.n_distinct >= 5 and known >= 0.95) or is_end  # noqa: PLR2004
             if name == table.name and not (is_id or is_end):
                 continue
@@ -199,7 +199,7 @@ class _Sorting:
         if is_named and not of_users:
             pair = None
         elif len(ends) >= 2:  # noqa: PLR2004
-            # a thing with a name of its own that refers to others does not link them
+            # a thing with its own name that refers to others is not a link
             if not is_named and (of_users or not (key is not None and has_text)):
                 pair = self._order(of_users, ends)
         elif len(ends) == 1 and key is None and len(table.columns) <= _MOST_EDGE_COLUMNS:
@@ -260,7 +260,7 @@ class _Sorting:
     def _build_edge(self, table: TableColumns, pair: tuple[_End, _End], ends: Sequence[_End]) -> RelationshipProfile:
         start, end = (table.columns[one.column] for one in pair)
         own = self.keys.get(table.name)
-        # a number of its own, such as an order's, is nothing to learn from
+        # a number per row, such as an order number, carries no information
         ignored = [own] if own is not None and split_id(own)[1] and own not in (start.name, end.name) else []
         return RelationshipProfile(
             start=pair[0].table,
@@ -282,8 +282,8 @@ class _Sorting:
         for end in ends:
             if key is not None and end.table in self.keys and end.column != key:
                 self.left_out.append(
-                    f"{table.name}.{end.column} names {end.table}, but only a table of its own links: write one with "
-                    f"the columns {key}, {end.column} to have them linked; it stays an attribute here"
+                    f"{table.name}.{end.column} names {end.table}, but links need a table of their own: write one with "
+                    f"the columns {key}, {end.column} to link them; here it stays an attribute"
                 )
 
     def _to_label(self, name: str) -> str:

@@ -1,9 +1,9 @@
-"""A catalogue of your own: a folder of CSV or Parquet files, and a schema for them.
+"""Your own catalogue: a folder of CSV or Parquet files, and a schema for them.
 
-A table has the name of its node type or edge type: rated.csv, rated.tsv, rated.csv.gz, rated.tsv.gz or rated.parquet,
-or in parts: rated.1.csv, rated-2024.csv, or any of these formats in a folder rated/. CSV files have a header; the
-delimiter is found among , ; tab and |; quoted fields (") may hold line breaks. All values are read as text, so that
-ids stay as they are. Files are read by blocks and may be larger than memory.
+A table is named after its node type or edge type: rated.csv, rated.tsv, rated.csv.gz, rated.tsv.gz or rated.parquet, or
+in parts: rated.1.csv, rated-2024.csv, or any of these formats in a folder rated/. CSV files have a header; the
+delimiter is found among , ; tab and |; quoted fields (") may hold line breaks. All values are read as text, so that ids
+do not change. Files are read in blocks and may be larger than memory.
 """
 
 import csv
@@ -40,7 +40,7 @@ def open_source(
         encoding: of CSV files; None for UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
-        CatalogueError: the folder or the schema is not given, or a type has no file.
+        CatalogueError: the folder or the schema is missing, or a type has no file.
     """
     if path is None or schema is None:
         missing = " and ".join(
@@ -102,13 +102,13 @@ class TabularSource:
 def read_file(
     file: Path, encoding: str | None, count_known: Callable[[list[str]], int], expected: str
 ) -> Iterator[RawBatch]:
-    """Reads all columns of a CSV or Parquet file, by blocks.
+    """Reads all columns of a CSV or Parquet file, in blocks.
 
     Args:
-        file: the file, by its name's ending CSV (maybe compressed) or Parquet.
+        file: the file; its suffix tells whether it is CSV (possibly compressed) or Parquet.
         encoding: of CSV files; None for UTF-8, or UTF-16 with a byte order mark.
-        count_known: how many names of a header are known; the delimiter that gives the most is taken.
-        expected: what a header should have, for the error where no delimiter gives any.
+        count_known: counts the known names in a header; the delimiter with the highest count wins.
+        expected: the expected content of a header, for the error if no delimiter gives a known name.
 
     Raises:
         CatalogueError: the file cannot be read.
@@ -142,7 +142,7 @@ def find_files(folder: Path, names: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def find_suffix(name: str) -> str | None:
-    """The ending that makes a file a table; None: the file is not a table."""
+    """The suffix that makes a file a table; None: the file is not a table."""
     return next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(suffix)), None)
 
 
@@ -173,7 +173,7 @@ def _read_csv(
         number = row.number - 1  # the header is row 1
         unparsed.append(number)
         reason = f"has {row.actual_columns} fields; expected {row.expected_columns}"
-        # a quote that is not closed swallows the lines after it: each is a row lost
+        # an unclosed quote swallows the lines after it: each is a lost row
         broken.extend(BrokenRow(number, reason, line) for line in row.text.split("\n"))
         return "skip"
 
@@ -184,7 +184,7 @@ def _read_csv(
             parse_options=pv.ParseOptions(
                 delimiter=delimiter,
                 newlines_in_values=True,
-                ignore_empty_lines=False,  # else they would be missing from the row numbers
+                ignore_empty_lines=False,  # otherwise the row numbers would skip them
                 invalid_row_handler=note_broken,
             ),
             convert_options=pv.ConvertOptions(
@@ -193,7 +193,7 @@ def _read_csv(
         )
         start, taken = 1, 0
         for batch in reader:
-            # parsed rows have the numbers that the broken rows leave; a block is parsed before it is yielded
+            # parsed rows get the numbers between the broken rows; a block is parsed before it is yielded
             places = np.arange(start, start + batch.num_rows + len(unparsed) - taken)
             rows = places[~np.isin(places, unparsed[taken:])][: batch.num_rows]
             while len(rows) and taken < len(unparsed) and unparsed[taken] < rows[-1]:
@@ -207,7 +207,7 @@ def _read_csv(
 
 
 def _drop_blank(batch: RawBatch) -> RawBatch:
-    """Leaves out rows without any value: blank lines, and the rows of delimiters that spreadsheets append."""
+    """Drops rows without any value: blank lines, and the lines of delimiters that spreadsheets append."""
     blank = np.ones(batch.columns.num_rows, dtype=bool)
     for column in batch.columns.columns:
         if column.null_count == 0:
@@ -228,7 +228,7 @@ def _read_header(
     """The names of a CSV file's columns and its delimiter: the one that finds most of the known columns."""
     with pa.input_stream(str(file), compression="detect") as stream:
         start = stream.read(1 << 16)
-    # the block may end within a character
+    # the block may end inside a character
     text = start.decode(encoding, "strict" if len(start) < 1 << 16 else "ignore").removeprefix("\ufeff")
     lines = text.splitlines()
     if not lines or not lines[0].strip():

@@ -1,4 +1,4 @@
-"""From nothing to recommendations on MovieLens 100K: load, train, then ask for four kinds of users."""
+"""From an empty store to recommendations on MovieLens 100K: loads, trains, and recommends to four kinds of users."""
 
 import shlex
 import time
@@ -21,11 +21,11 @@ def main() -> None:
     run("train", STORE, "--out", BUNDLE)
     print("\n--- a known user")
     run("recommend", BUNDLE, "--user", "196", "-k", "5", "--explain")
-    print("\n--- somebody with three likes: Toy Story, Aladdin, The Lion King")
+    print("\n--- a new user with three likes: Toy Story, Aladdin, The Lion King")
     run("recommend", BUNDLE, "--like", "1", "--like", "95", "--like", "71", "-k", "5", "--explain")
-    print("\n--- somebody who says what they want")
+    print("\n--- a new user with a sentence")
     run("recommend", BUNDLE, "--text", "an animated film for children", "-k", "5", "--explain")
-    print("\n--- three films added a second ago: which of them for somebody who likes Toy Story and Aladdin?")
+    print("\n--- three films added just now, ranked for a user who likes Toy Story and Aladdin")
     add_and_recommend()
     print(f"\nDone in {time.perf_counter() - started:.0f} s. The store is {STORE}, the bundle {BUNDLE}.")
 

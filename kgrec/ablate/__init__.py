@@ -1,1 +1,1 @@
-"""Ablation: does the graph help? Trainings without each relation, all links or all texts, and on a shuffled graph."""
+"""Ablation: does the graph help? Trains without each relation, all links or all texts, and on a shuffled graph."""

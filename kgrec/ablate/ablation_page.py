@@ -1,4 +1,4 @@
-"""What an ablation found, as one self-contained HTML page and as JSON."""
+"""The result of an ablation as one self-contained HTML page and as JSON."""
 
 import math
 import re
@@ -22,8 +22,8 @@ def write_ablation(ablation: Ablation, directory: Path) -> Path:
     """Writes `ablation.html`, which needs no other file, and `ablation.json`.
 
     Args:
-        ablation: what to write.
-        directory: where to write; created when missing, and files of these names are replaced.
+        ablation: the result to write.
+        directory: the folder to write to; created if missing. Files of these names are replaced.
 
     Returns:
         The path of the page.
@@ -74,13 +74,13 @@ def _list_ticks(highest: float) -> list[float]:
 
 
 def _reach(rows: Sequence[Row], slice_name: str, metric: str) -> float:
-    """Half the length of a column's axis."""
+    """Half the range of a column's axis."""
     found = [row.changes[slice_name][metric] for row in rows if row.changes]
     return max(max((max(abs(one.low), abs(one.high)) for one in found), default=0.0), _LEAST_REACH)
 
 
 def _sign(difference: float) -> str:
-    """A difference with its sign, or "0" when it rounds to nothing."""
+    """A difference with its sign, or "0" if it rounds to 0."""
     signed = f"{difference:+.3f}"
     return signed if signed.strip("+-0.") else "0"
 

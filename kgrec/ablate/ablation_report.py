@@ -1,4 +1,4 @@
-"""What an ablation found: the effect of each relation, of the links and of the texts on every slice."""
+"""The result of an ablation: the effect of each relation, of the links and of the texts on every slice."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,17 +24,17 @@ _PARTS = {NO_LINKS: "links", NO_TEXTS: "texts", NEITHER: "links and texts"}
 
 @dataclass(frozen=True)
 class About:
-    """What was ablated, and how.
+    """A description of the ablation.
 
     Attributes:
         catalogue: the name of the catalogue.
         counts: its numbers of users, items and so on, in the order shown.
-        split: how likes are held out, in words.
-        seeds: of the splits.
-        ablated_at: when, UTC seconds.
+        split: the held-out likes, in words.
+        seeds: the seeds of the splits.
+        ablated_at: the time, UTC seconds.
         k: list length of the metrics.
         tolerance: smaller losses do not count, as a share of a slice's value.
-        level: the chance that all intervals hold together.
+        level: the probability that all intervals hold together.
         n_compared: the number of intervals.
         critical: half their width, in standard errors.
         n_trainings: the number of trainings.
@@ -57,15 +57,15 @@ class About:
 
 @dataclass(frozen=True)
 class SliceScores:
-    """One slice with the whole catalogue.
+    """The scores on one slice after training on the whole catalogue.
 
     Attributes:
         name: `Slice.name`.
         title: `Slice.title`.
         n_users: users with relevant items, in the split with the fewest.
         whole: metric -> its mean with the whole catalogue.
-        noise: metric -> how far two trainings of the whole catalogue differ.
-        decisive: whether verdicts count it: the noise is small, and a list holds less than half of the candidates.
+        noise: metric -> the difference between two trainings on the whole catalogue.
+        decisive: whether verdicts use it: the noise is small, and a list holds less than half of the candidates.
     """
 
     name: str
@@ -82,10 +82,10 @@ class Row:
 
     Attributes:
         name: a relation; or "shuffled", "no_links", "no_texts", "neither"; or the relations left out together.
-        n_links: how many links are left out (or shuffled).
+        n_links: the number of links left out (or shuffled).
         changes: slice name -> metric -> the mean difference from the whole catalogue, negative for a loss.
-        most_lost: the largest share that a slice may lose, among the slices that verdicts count.
-        verdict: what to do with the relation; of a control, with the part that it leaves out.
+        most_lost: the largest share that a slice may lose, among the slices that verdicts use.
+        verdict: what to do with the relation, or with the part that a control leaves out.
         finding: a sentence.
     """
 
@@ -102,7 +102,7 @@ class Ablation:
     """Everything the page shows.
 
     Attributes:
-        about: what was ablated.
+        about: the description of the ablation.
         slices: in the order of an evaluation.
         relations: in the catalogue's order.
         controls: the links shuffled, texts alone, the graph alone, neither; only those that differ from each other.
@@ -135,13 +135,13 @@ def build_ablation(
     n_links: Mapping[str, int],
     together: tuple[Variant, Comparison] | None,
 ) -> Ablation:
-    """Puts an ablation together.
+    """Builds the result of an ablation.
 
     Args:
-        about: what was ablated.
+        about: the description of the ablation.
         titles: slice name -> its title and number of users, in the order shown.
-        judged: slice name -> title, of the slices that verdicts count.
-        comparison: of all controls and relations with the whole catalogue.
+        judged: slice name -> title, of the slices that verdicts use.
+        comparison: the comparison of all controls and relations with the whole catalogue.
         controls: name of a control -> its variant.
         relations: relation with links -> its variant.
         n_links: every requested relation -> its number of links.

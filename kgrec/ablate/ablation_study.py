@@ -1,4 +1,4 @@
-"""An ablation: trainings on parts of a catalogue, and on its links shuffled, compared over the same users."""
+"""Runs an ablation: trains on parts of a catalogue, and with shuffled links, and compares over the same users."""
 
 import datetime
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -31,9 +31,9 @@ from kgrec.questions.splits import Split, read_likes, split_likes
 from kgrec.text.encoder import Encoder, OnTexts
 from kgrec.training.dataset import build_graph
 
-LEAST_USERS = 20  # smaller slices are not compared: their intervals would promise too much
-_UNSTEADY = 0.2  # repeated trainings may differ by this share of a slice's value for it to count
-_N_AGAIN = 2  # repeated trainings on the whole catalogue
+LEAST_USERS = 20  # smaller slices are not compared: their intervals would be too optimistic
+_UNSTEADY = 0.2  # repeated trainings differ by at most this share of the value of a decisive slice
+_N_AGAIN = 2  # number of repeated trainings on the whole catalogue
 
 
 def ablate_catalogue(
@@ -62,15 +62,15 @@ def ablate_catalogue(
 
     Args:
         tables: the catalogue.
-        config: of the trainings; its seed is also that of the first split.
-        encoder: of the texts.
-        cache_dir: where vectors of encoded texts are kept.
-        directory: where the figures of each training are kept, as JSON. Trainings of the same catalogue, settings and
-            version that are there already are not repeated.
-        ablated_at: the time shown in the report.
+        config: the settings of the trainings; its seed is also that of the first split.
+        encoder: encodes the texts.
+        cache_dir: where text vectors are cached.
+        directory: keeps the figures of each training, as JSON. Trainings with the same catalogue, settings and version
+            are not repeated.
+        ablated_at: the time shown in the report, UTC seconds.
         relations: the edge types to leave out; None: all but the interaction.
-        split: how likes are held out; None: the defaults.
-        n_splits: how many splits, each with its own seed; at least 1.
+        split: sets how likes are held out; None: the defaults.
+        n_splits: the number of splits, each with its own seed; at least 1.
         tolerance: smaller losses do not count, as a share of a slice's value from 0 to 1.
         k: list length of the metrics, at least 1.
         on_training: called before each training with (title, trainings done, trainings in total, seconds left).
@@ -196,7 +196,7 @@ def _list_sizes(splits: Sequence[Split]) -> dict[str, _Size]:
 def _select_decisive(sizes: Mapping[str, _Size], comparison: Comparison, k: int) -> dict[str, str]:
     """The slices that verdicts count, name -> title; all slices if none qualifies.
 
-    A slice where repeated trainings differ much, or where a list holds most candidates, says nothing about a relation.
+    A slice says nothing about a relation if repeated trainings differ much, or if a list holds most candidates.
     """
     decisive = {}
     for name, size in sizes.items():

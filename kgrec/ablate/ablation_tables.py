@@ -1,4 +1,4 @@
-"""What an ablation found, as tables for the terminal."""
+"""The result of an ablation as tables for the terminal."""
 
 from rich import box
 from rich.table import Table

@@ -1,4 +1,4 @@
-"""Differences between trainings with intervals that hold for all of them at once."""
+"""Differences between trainings, with simultaneous intervals."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ class Figures:
         title: `Slice.title`.
         users: (n_users,) int64 rows of the test users.
         values: metric -> (n_users,) at k, per user.
-        n_found: (n_users,) int64: the relevant items among a user's first k.
-        n_relevant: (n_users,) int64: the relevant items of a user.
-        item_found: (n_candidates,) int64: the users with the item among their first k to whom it is relevant.
-        item_relevant: (n_candidates,) int64: the users to whom the item is relevant.
-        item_shown: (n_candidates,) int64: the users with the item among their first k.
+        n_found: (n_users,) int64: the number of relevant items among a user's first k.
+        n_relevant: (n_users,) int64: the number of relevant items of a user.
+        item_found: (n_candidates,) int64: the number of users who find the item: it is relevant and in the first k.
+        item_relevant: (n_candidates,) int64: the number of users for whom the item is relevant.
+        item_shown: (n_candidates,) int64: the number of users with the item among their first k.
     """
 
     name: str
@@ -79,21 +79,21 @@ def compare(
     """Compares variants with the whole catalogue, over the same users.
 
     The same users are resampled for all slices, splits and variants, and the intervals are wide enough for all of them
-    to hold together with the given chance (the max-t bootstrap: Romano and Wolf, Exact and approximate stepdown methods
-    for multiple hypothesis testing, 2005). A standard error has three parts: the draw of the test users; the draw of
-    the test items, which many users share (`_item_share`); and the noise of training, by which trainings on the whole
-    catalogue differ beyond that. The last is scaled down for a variant that changes its users less than another seed
-    does. With several splits, the error is at least that between splits. With few users or items, Student's
-    distribution widens the intervals.
+    to hold together with the given probability (the max-t bootstrap: Romano and Wolf, Exact and approximate stepdown
+    methods for multiple hypothesis testing, 2005). A standard error has three parts: the sampling of test users; the
+    sampling of test items, which many users share (`_item_share`); and the noise of training, measured by the further
+    differences between trainings on the whole catalogue. The last is scaled down for a variant that changes its users
+    less than another seed does. With several splits, the error is at least that between splits. With few users or
+    items, Student's distribution widens the intervals.
 
     Args:
         measured: for each split, the whole catalogue, its repeated trainings, and the variants.
         slices: names of the slices to compare, each in at least one split.
         variants: the variants to compare with the whole catalogue.
-        n_users: of the catalogue.
+        n_users: the number of users in the catalogue.
         rng: the source of the resamples.
-        n_resamples: how many resamples are drawn.
-        level: the chance that all intervals hold.
+        n_resamples: the number of resamples.
+        level: the probability that all intervals hold.
     """
     again = [variant for variant in measured[0] if variant.training]
     columns = list(dict.fromkeys([Variant(), *again, *variants]))
@@ -151,7 +151,7 @@ def compare(
 
 
 def _count_clusters(split: Measured, name: str) -> float:
-    """The number of test users, or of test items if smaller; infinite if the slice is missing."""
+    """The number of test users or of test items, whichever is smaller; infinite if the slice is missing."""
     found = [
         min(len(one.users), int(np.count_nonzero(one.item_relevant))) for one in split[Variant()] if one.name == name
     ]
@@ -159,7 +159,7 @@ def _count_clusters(split: Measured, name: str) -> float:
 
 
 def _item_share(split: Measured, name: str, variant: Variant) -> float:
-    """What the draw of test items adds to the variance of a difference, as a multiple of the part of users.
+    """The variance that the sampling of test items adds to a difference, as a multiple of the part of users.
 
     Both parts are those of the share of relevant pairs that is found, clustered by users and by items (Cameron, Gelbach
     and Miller, Robust inference with multiway clustering, 2011): a few cold items are still few with thousands of test
@@ -182,7 +182,7 @@ _Tables = list[dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]]
 def _to_tables(
     split: Measured, slices: Sequence[str], columns: Sequence[Variant]
 ) -> dict[int, tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Place of a slice -> its users, and their values (n_users, n_metrics, n_columns); only slices of the split."""
+    """Index of a slice -> its users, and their values (n_users, n_metrics, n_columns); only slices of the split."""
     by_name = {variant: {figures.name: figures for figures in split[variant]} for variant in columns}
     found = {}
     for place, name in enumerate(slices):

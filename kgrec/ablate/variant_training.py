@@ -1,4 +1,4 @@
-"""Trainings on variants of a catalogue, whose figures are kept on disk."""
+"""Trains on variants of a catalogue, and keeps the figures on disk."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ TRAININGS_DIR = "trainings"
 _SEED_STEP = 1_000_003  # between the seeds of repeated trainings
 _BLOCK_SCORES = 2_000_000  # users x items scored at once
 _COUNTS = ("users", "n_found", "n_relevant", "item_found", "item_relevant", "item_shown")
-_DIGITS = 6  # kept of a user's figures
+_DIGITS = 6  # of a user's figures to keep
 
 OnTraining = Callable[[str, int, int, float | None], None]  # (title, trainings done, trainings in total, seconds left)
 
@@ -54,12 +54,12 @@ class VariantTrainings:
 
     Attributes:
         tables: the catalogue, sorted.
-        config: of the trainings.
-        encoder: of the texts.
-        cache_dir: where vectors of encoded texts are kept.
-        directory: where the figures are kept.
+        config: the settings of the trainings.
+        encoder: encodes the texts.
+        cache_dir: where text vectors are cached.
+        directory: the folder for the figures.
         k: list length of the metrics.
-        fingerprint: of the catalogue and all settings, from `fingerprint_study`.
+        fingerprint: the hash of the catalogue and all settings, from `fingerprint_study`.
         on_texts, on_training, on_stage: as in `kgrec.ablate.ablation_study.ablate_catalogue`.
     """
 
@@ -80,8 +80,8 @@ class VariantTrainings:
         """Measures each variant on each split, except those whose figures are kept from an earlier run.
 
         Args:
-            variants: what to train on -> its title.
-            splits: one or more.
+            variants: variant to train on -> its title.
+            splits: at least one split.
             seeds: one for each split.
 
         Returns:
@@ -126,7 +126,7 @@ class VariantTrainings:
         tables = leave_out(self.tables, variant.left_out)
         if variant.shuffled:
             tables = shuffle_links(tables, np.random.default_rng([seed, 3]))
-        # build_graph makes texts of neighbours from these tables, so nothing left out remains in them.
+        # build_graph makes the texts of neighbours from these tables, so they do not mention what is left out.
         data = build_graph(tables, self.encoder, self.cache_dir, on_texts=self.on_texts).data
         return data if variant.texts else without_texts(data)
 
@@ -148,7 +148,7 @@ class VariantTrainings:
         part.replace(path)
 
     def _read(self, variant: Variant, seed: int) -> list[Figures] | None:
-        """The figures kept on disk; None if there are none, or those of another catalogue or other settings."""
+        """The figures on disk; None if there are none, or if catalogue or settings differ."""
         try:
             found = json.loads(self._path(variant, seed).read_text(encoding="utf-8"))
             if found["fingerprint"] != self.fingerprint:

@@ -1,4 +1,4 @@
-"""Variants of a catalogue to train on: parts of it, or its links rewired."""
+"""Variants of a catalogue to train on: parts of it, or rewired links."""
 
 import copy
 import hashlib
@@ -17,10 +17,10 @@ _SWEEPS = 20  # swaps tried per link; 10 are enough to randomise a graph
 
 @dataclass(frozen=True)
 class Variant:
-    """What a training sees.
+    """The part of a catalogue that a training sees.
 
     Attributes:
-        left_out: the edge types without links.
+        left_out: the edge types whose links are left out.
         texts: whether it sees texts.
         shuffled: whether the links are rewired at random.
         training: 0 for the first seed; others are repeated trainings with other seeds.
@@ -87,7 +87,7 @@ def rewire(
     Args:
         sources: (n,) rows.
         targets: (n,) rows; each (source, target) pair occurs once.
-        rng: the source of the swaps.
+        rng: the source of the random swaps.
         may_loop: whether a source may link to the target of the same row, as with two different node types.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Verdicts on parts of a catalogue, from differences with intervals, and sentences about them."""
+"""Verdicts on parts of a catalogue, based on differences with intervals, and their sentences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Change:
     Attributes:
         slice_title: `Slice.title`.
         metric: "ndcg" or "recall".
-        interval: of the mean difference, negative for a loss.
+        interval: the interval of the mean difference, negative for a loss.
         whole: the metric with the whole catalogue.
     """
 
@@ -53,8 +53,8 @@ def judge(changes: Sequence[Change], tolerance: float) -> Verdict:
     """The verdict on a part of the catalogue, by the effect of leaving it out.
 
     Args:
-        changes: in every metric of every slice.
-        tolerance: a smaller loss does not count, as a share.
+        changes: the changes in every metric of every slice.
+        tolerance: the largest loss to ignore, as a share.
     """
     if all(change.most_lost <= tolerance for change in changes):
         return Verdict.DROP
@@ -62,7 +62,7 @@ def judge(changes: Sequence[Change], tolerance: float) -> Verdict:
 
 
 def _list_lost(changes: Sequence[Change], tolerance: float) -> list[Change]:
-    """The changes that fall for sure, and possibly by more than the tolerance."""
+    """The changes with a certain loss, possibly above the tolerance."""
     return [change for change in changes if change.interval.high < 0 and change.most_lost > tolerance]
 
 
@@ -94,7 +94,7 @@ def describe_shuffled(changes: Sequence[Change], without_links: Sequence[Change]
     Args:
         changes: the effect of shuffling the links.
         without_links: the effect of leaving them out.
-        tolerance: a smaller loss does not count, as a share.
+        tolerance: the largest loss to ignore, as a share.
         k: list length of the metrics.
     """
     lead = {

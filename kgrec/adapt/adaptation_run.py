@@ -1,4 +1,4 @@
-"""Adaptation, from a catalogue to an adapter: likes held out, weights tuned, the gain judged weight a control."""
+"""Adaptation, from a catalogue to an adapter: likes held out, weights tuned, the gain compared with a control."""
 
 import hashlib
 import json
@@ -118,7 +118,7 @@ def adapt_texts(
         fingerprint = _fingerprint(frozen, graph, learned, config)
 
         def validate(one: LanguageModel) -> float:
-            return quality(ask(encode(one, tokens), config.beside[0], validation.stop))
+            return quality(ask(encode(one, tokens), config.ensemble_weights[0], validation.stop))
 
         with training_attention(model.network):
             progress = train(
@@ -128,8 +128,8 @@ def adapt_texts(
             if progress.best.step == 0:
                 return tuned, progress, before, 0.0  # the frozen model alone
             after = encode(adapted, tokens)
-        found = {config.beside[0]: progress.best.quality}
-        found |= {weight: quality(ask(after, weight, validation.stop)) for weight in config.beside[1:]}
+        found = {config.ensemble_weights[0]: progress.best.quality}
+        found |= {weight: quality(ask(after, weight, validation.stop)) for weight in config.ensemble_weights[1:]}
         return tuned, progress, after, max(found, key=lambda weight: found[weight])  # the first of equals
 
     say(f"tuning by {config.method}")

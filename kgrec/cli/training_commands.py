@@ -194,20 +194,18 @@ def sync(
             encoding = make_total_counter(progress, "encoding texts")
             synced, report = sync_bundle(before, tables, None, cache_dir(), now=now, on_texts=encoding)
         # An unchanged bundle is not written, so that a service that watches the folder does not reload it.
-        if out is not None or report.changes or not report.changes.texts_known:
+        if out is not None or report.changes:
             save_bundle(synced, out or bundle)
     if format_ == ReportFormat.JSON:
         sys.stdout.write(to_json(report, before, store=store, now=now))
     else:
         print_report(report, open_console(), store=store)
-    if not report.changes.texts_known:
-        say("the bundle comes from a kgrec without text hashes: all texts of items are encoded again, once")
     encode, place = ("would encode", "place") if dry_run else ("encoded", "placed")
     texts, items = count_of(report.n_encoded, "text"), count_of(report.n_placed, "item")
     say(f"{encode} {texts}, {place} {items} by text and links")
     if dry_run:
         say("nothing was written; sync without --dry-run to write it")
-    elif out is None and not report.changes and report.changes.texts_known:
+    elif out is None and not report.changes:
         say("nothing changed: the bundle stays as it is")
     else:
         say(f"synced in {time.perf_counter() - started:.1f} s; bundle written to {out or bundle}")

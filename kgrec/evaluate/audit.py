@@ -22,7 +22,7 @@ class Check:
     """One check of the audit.
 
     Attributes:
-        looked_for: the leak, in a few words.
+        looked_for: the kind of leak, in a few words.
         effect: how it changes the figures.
         advice: what to do.
     """
@@ -35,8 +35,8 @@ class Check:
 CHECKS: Mapping[str, Check] = {
     "test_likes_in_training": Check(
         "test likes that the model sees: among the training likes, or in the user's support",
-        "They are found by looking them up.",
-        "Report it as a bug: the split of kgrec never makes them.",
+        "The model can look them up instead of predicting them.",
+        "Report it as a bug: kgrec's split never makes them.",
     ),
     "duplicate_items": Check(
         "one item under two ids: the same text, or nearly, and the same links",
@@ -60,7 +60,7 @@ CHECKS: Mapping[str, Check] = {
     ),
     "later_nodes": Check(
         "nodes and links that are newer than the training likes",
-        "They hold what nobody knew at the time of the held-out likes.",
+        "They hold facts that nobody knew at the time of the training likes.",
         "Leave out what is newer than the training likes, or leave the type out of the schema.",
     ),
     "later_texts": Check(
@@ -84,10 +84,10 @@ class Effect:
         slice_name: `Slice.name`.
         slice_title: `Slice.title`.
         n_leaked: test likes that it leaks.
-        n_by_chance: of relations, how many it would leak with the items of the test likes shuffled among their users.
+        n_by_chance: for relations, the number leaked when the items of the test likes are shuffled among their users.
         n_relevant: all test likes of the slice.
-        recall: scorer -> mean Recall@k over users, of ours and the best other.
-        recall_without: the same without the leaked test likes; empty when all are leaked.
+        recall: scorer -> mean Recall@k over users, for ours and the best other.
+        recall_without: the same without the leaked test likes; empty if all are leaked.
     """
 
     slice_name: str
@@ -101,14 +101,14 @@ class Effect:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """A result of one check.
 
     Attributes:
         check: its name in `CHECKS`.
-        message: what was found, without the number.
-        count: how many.
-        total: out of how many.
-        of: what `total` counts.
+        message: a description, without the number.
+        count: the number found.
+        total: the number checked.
+        of: the name of the things that `total` counts.
         examples: at most three.
         effects: one for each slice with leaked test likes, in the report's order.
     """
@@ -138,7 +138,7 @@ class Audit:
 
     Attributes:
         findings: in the order of `CHECKS`.
-        passed: check -> what it looked for and did not find.
+        passed: check without findings -> the leak it looked for.
         skipped: check -> why it did not run.
     """
 
@@ -160,21 +160,21 @@ def audit_split(
     now: datetime,
     block_users: int = 512,
 ) -> Audit:
-    """Looks for leaks of test likes, and measures again without the leaked test likes.
+    """Looks for leaked test likes, and measures again without them.
 
-    Time is linear in nodes and edges. The items of leaked test likes stay candidates.
+    Time is linear in nodes and edges. The items of leaked test likes remain candidates.
 
     Args:
         tables: the catalogue, its rows in the order of the heterograph's (`kgrec.graph.hetero.sort_tables`).
         data: the heterograph, with `x` and `has_text` where there are texts.
         likes: all likes.
-        split: how they were held out.
+        split: the split into training and test likes.
         slices: the slices of the evaluation.
         results: the results of all scorers on all slices, of one k.
         scorers: slice name -> its scorers, ours first.
         rng: for hashing and shuffling.
-        now: texts that name later years do not count.
-        block_users: how many users are scored at once.
+        now: UTC seconds; texts that name later years are ignored.
+        block_users: the number of users to score at once.
     """
     audited = Audited(tables, data, likes, split, rng, now)
     by_slice: dict[str, dict[str, SliceResult]] = defaultdict(dict)
@@ -221,10 +221,10 @@ def measure_without(
         slice_: the whole slice.
         leaked: (n_relevant,) bool, the likes to leave out, in the order of `slice_.relevant`.
         result: the scorer's result on the whole slice.
-        block_users: how many users are scored at once.
+        block_users: the number of users to score at once.
 
     Returns:
-        The mean over users; None where no test like is left.
+        The mean over users; None if no test like is left.
     """
     pairs = slice_.relevant.tocoo()
     affected = np.zeros(slice_.relevant.shape[0], np.bool_)

@@ -1,4 +1,4 @@
-"""What the leak audit reads, and what its checks return."""
+"""The input of the leak audit, and the results of its checks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Suspect:
     Attributes:
         message, count, total, of, examples: as in `kgrec.evaluate.audit.Finding`.
         leaks: marks the (user, item) pairs of a slice that it leaks.
-        by_chance: whether to count as well what it leaks by chance.
+        by_chance: whether to count its leaks by chance, too.
     """
 
     message: str
@@ -59,9 +59,9 @@ class Audited:
         tables: the catalogue, its rows in the order of the heterograph's.
         data: the heterograph.
         likes: all likes.
-        split: how they were held out.
-        rng: for the hashing that finds twins.
-        now: texts that name later years do not count.
+        split: the split into training and test likes.
+        rng: the random source of the hashing that finds twins.
+        now: UTC seconds; texts that name later years are ignored.
     """
 
     tables: GraphTables

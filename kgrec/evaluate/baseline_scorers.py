@@ -13,9 +13,9 @@ from kgrec.metrics import top_k
 from kgrec.model import ials
 from kgrec.model.neighbours import NeighbourSettings, fit_neighbours, invert
 
-EASE_EXACT_ITEMS = 6000  # with likes; above, each item's ridge is solved on its nearest items alone
+EASE_EXACT_ITEMS = 6000  # with likes; above, each item's ridge is solved on its nearest items only
 EASE_NEAREST = 100
-LEAST_WEIGHT = 1e-6  # of popularity: practically 0, but it orders items that a baseline scores alike
+LEAST_WEIGHT = 1e-6  # of popularity: practically 0, but it breaks ties
 _BLOCK_ITEMS = 512
 _TINY = 1e-12
 
@@ -38,12 +38,12 @@ class Popularity:
 
 @dataclass(frozen=True)
 class ItemKNN:
-    """Scores items by their similarity to the support, by the users who like both.
+    """Scores items by their similarity to the support; similar items are liked by the same users.
 
     Attributes:
         similarity: (n_items, n_items) float32; column i holds the similarities of item i's nearest neighbours.
         log_popularity: (n_items,) float32, log(1 + likes in training).
-        popularity_weight: of log_popularity in the score.
+        popularity_weight: the weight of log_popularity in the score.
     """
 
     similarity: csr_array
@@ -64,10 +64,10 @@ class Ease:
 
     Attributes:
         items: (n_liked,) int64, the rows of the items with likes.
-        weights: (n_liked, n_liked) float32 with zero diagonal, dense or sparse; row j is added for the item j in the
-            support.
+        weights: (n_liked, n_liked) float32 with zero diagonal, dense or sparse; the score adds up the rows of the items
+            in the support.
         log_popularity: (n_items,) float32, log(1 + likes in training).
-        popularity_weight: of log_popularity in the score.
+        popularity_weight: the weight of log_popularity in the score.
     """
 
     items: NDArray[np.int64]
@@ -93,7 +93,7 @@ class Ials:
         vectors: (n_items, dim) float32.
         alpha, regularisation: as in `kgrec.model.ials.fit_ials`.
         log_popularity: (n_items,) float32, log(1 + likes in training).
-        popularity_weight: of log_popularity in the score.
+        popularity_weight: the weight of log_popularity in the score.
     """
 
     vectors: Tensor
@@ -120,7 +120,7 @@ class Blend:
     Attributes:
         ease: EASE.
         factors: iALS.
-        weight: of iALS; that of EASE is 1.
+        weight: the weight of iALS; that of EASE is 1.
     """
 
     ease: Ease
@@ -171,7 +171,7 @@ def fit_item_knn(likes: csr_array, *, neighbours: int = 50, shrinkage: float = 0
 
     Args:
         likes: (n_users, n_items) float32, 1 where a user likes an item in training.
-        neighbours: how many neighbours each item keeps.
+        neighbours: the number of neighbours that each item keeps.
         shrinkage: lowers similarities that rest on few users.
     """
     n_items = likes.shape[1]
@@ -253,8 +253,8 @@ def fit_ials(
         alpha: weight of all pairs against the liked ones.
         regularisation: factor of (n + alpha N).
         dim: width of the vectors.
-        epochs: alternations between users and items.
-        seed: of the starting vectors.
+        epochs: the number of alternations between users and items.
+        seed: the seed of the starting vectors.
     """
     vectors, _ = ials.fit_ials(
         likes, dim=dim, alpha=alpha, regularisation=regularisation, epochs=epochs, seed=seed
@@ -277,11 +277,11 @@ def fit_blend(
     Args:
         likes: (n_users, n_items) float32, 1 where a user likes an item in training.
         regularisation: lambda of EASE.
-        dropout: of EASE.
+        dropout: the dropout of EASE.
         alpha: weight of all pairs against the liked ones, of iALS.
         ials_regularisation: regularisation of iALS.
         dim: width of iALS's vectors.
-        epochs: of iALS.
+        epochs: the epochs of iALS.
     """
     ease = fit_ease(likes, regularisation=regularisation, dropout=dropout)
     return Blend(ease, fit_ials(likes, alpha=alpha, regularisation=ials_regularisation, dim=dim, epochs=epochs))
@@ -297,7 +297,7 @@ def fit_text_cosine(vectors: NDArray[np.float32]) -> TextCosine:
 
 
 def _standardise(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scores, (n_users, n_items), less their mean and divided by their deviation, user by user, in place."""
+    """Scores, (n_users, n_items), minus their mean and divided by their deviation, per user, in place."""
     scores -= scores.mean(axis=1, keepdims=True)
     scores /= np.maximum(scores.std(axis=1, keepdims=True), np.float32(_TINY))
     return scores

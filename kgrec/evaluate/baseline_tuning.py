@@ -1,4 +1,4 @@
-"""The settings of the baselines: what is tried, and the choice on validation."""
+"""The settings of the baselines: the candidates, and the choice on validation."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,7 +38,7 @@ class Grid:
         fit: fits the baseline to likes, with settings as keyword arguments.
         settings: the candidates; each needs a fit.
         weights: attribute of a fitted baseline -> its candidates, tried in every combination without another fit.
-        draft: other settings while choosing, to save time.
+        draft: settings that differ while choosing, to save time.
     """
 
     fit: Callable[..., FoldIn]
@@ -104,7 +104,7 @@ def build_grids(dim: int = 64) -> dict[str, Grid]:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The choice of validation.
+    """The settings that validation chose.
 
     Attributes:
         settings: the settings of the best candidate.
@@ -128,15 +128,15 @@ def tune(
     popularity: NDArray[np.int64],
     k: int = 20,
 ) -> dict[str, Tuned]:
-    """Chooses for each family of slices the candidate with the best objective on validation; among equals the first.
+    """Chooses, for each family of slices, the candidate with the best objective on validation; the first of equals.
 
-    The objective is that of kgrec: the geometric mean of Recall@k, NDCG@k and stratified Recall@k. For new users with
-    up to 3 likes the popularity weight stays minimal: with more, a personal baseline shows everybody the same.
+    The objective is kgrec's own: the geometric mean of Recall@k, NDCG@k and stratified Recall@k. For new users with up
+    to 3 likes the popularity weight stays minimal: with more of it, a personal baseline shows everybody the same items.
 
     Args:
         candidates: settings with the fitted baseline; consumed one at a time, to hold one in memory.
-        families: family -> the slices to choose on, never test.
-        popularity: (n_items,) int64, likes of each item in what the candidates were fitted to.
+        families: family -> the slices to choose on, never those of the test.
+        popularity: (n_items,) int64, each item's likes in the data that the candidates were fitted to.
         k: list length.
 
     Raises:

@@ -23,7 +23,7 @@ from kgrec.evaluate.baseline_tuning import (
 from kgrec.questions.slices import Scorer, Slice
 from kgrec.questions.splits import Likes, split_likes
 
-FEW = 3  # likes of a new user: up to this, popularity is no competitor, because it shows everybody the same list
+FEW = 3  # likes of a new user, up to which popularity is not a rival, because it shows everybody the same list
 PERSONAL = ("item kNN", "EASE", "iALS", "blend")  # the baselines whose lists differ between users
 _COLD_USERS = re.compile(r"cold_users(?:_cold_items)?_k(\d+)")
 _TUNING_USERS = 300  # drawn from each validation slice
@@ -36,13 +36,13 @@ def count_support(slice_name: str) -> int | None:
 
 
 def family_of(slice_name: str) -> str:
-    """The family of a slice; settings are chosen per family, since few likes need other settings than many."""
+    """The family of a slice; settings are chosen per family, because few likes need other settings than many."""
     size = count_support(slice_name)
     return KNOWN_USERS if size is None else FEW_LIKES if size <= FEW else NEW_USERS
 
 
 def is_rival(slice_name: str, baseline: str) -> bool:
-    """Whether a baseline counts as a competitor of ours on a slice.
+    """Whether a baseline counts as a rival of ours on a slice.
 
     For new users with up to 3 likes only the personal baselines count: popularity wins NDCG there, but shows everybody
     the same list.
@@ -58,7 +58,7 @@ class Baselines:
     Attributes:
         by_family: family -> the scorers with the settings chosen for it, in table order.
         chosen: scorer name -> the settings that validation chose, in words.
-        skipped: scorer name -> why it is left out.
+        skipped: scorer name -> the reason why it is left out.
         refit: fits the scorers for known users to other likes, (n_users, n_items), with the same settings.
     """
 
@@ -86,7 +86,7 @@ def fit_baselines(
     Args:
         likes: (n_users, n_items) float32, 1 where a user likes an item in training.
         held_in: the same without the validation likes; candidates are fitted to it.
-        validation: the slices to choose on; a family without slices takes the choice of another.
+        validation: the slices to choose on; a family without slices uses the choice of another.
         text_vectors: (n_items, dim) text vectors of the items; None: text cosine is skipped.
         k: list length of the objective to choose by.
         grids: scorer name -> its candidates; None: those of `build_grids`.
@@ -140,8 +140,8 @@ def tune_baselines(
 
     Args:
         likes: the training likes.
-        split: how likes are held out for validation.
-        seed: of that split.
+        split: sets how likes are held out for validation.
+        seed: the seed of that split.
         text_vectors: (n_items, dim) text vectors of the items; None: text cosine is skipped.
         grids: scorer name -> its candidates; None: those of `build_grids`.
     """

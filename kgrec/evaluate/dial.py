@@ -15,7 +15,7 @@ from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
 from kgrec.recommend.tail import TailDial
 
 DIAL = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-AFFORDABLE = 0.05  # loss, as a share of the recall at 0
+AFFORDABLE = 0.05  # loss of recall, as a share of the recall at 0
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,14 @@ class DialPoint:
     """One setting of the dial.
 
     Attributes:
-        tail: the setting.
+        tail: the dial's setting.
         means: metric -> its mean over users at k.
-        recall_change: against the dial at 0, as a share of the recall there, with its 95% interval over users.
+        recall_change: the change against the dial at 0, as a share of the recall there, with its 95% interval over
+            users.
         coverage: share of candidates recommended to anybody.
         gini: how unequally recommendations are shared among candidates.
         overlap: the expected share of items that the lists of two random users have in common.
-        popular_in_first: how many of the first 10 recommendations are among the 20 items most liked, on average.
+        popular_in_first: the mean number of the first 10 recommendations that are among the 20 most liked items.
         average_popularity: mean training likes of a recommended item.
         tail_share: share of tail items among the recommended ones.
         off_own_share: mean distance over users between the shares of tail items in their list and in their own likes.
@@ -55,7 +56,7 @@ class DialCurve:
         slice_name: `Slice.name`.
         slice_title: `Slice.title`.
         own_tail_share: mean share of tail items in the users' own likes.
-        points: by ascending setting, 0 first.
+        points: one for each setting, ascending from 0.
     """
 
     slice_name: str
@@ -65,7 +66,7 @@ class DialCurve:
 
     @property
     def affordable(self) -> DialPoint:
-        """The largest setting up to which recall falls by at most `AFFORDABLE`."""
+        """The largest setting up to which recall drops by at most `AFFORDABLE`."""
         within = [point.recall_change.mean >= -AFFORDABLE for point in self.points]
         return self.points[([*within, False]).index(False) - 1]
 
@@ -88,18 +89,18 @@ def measure_dial(
         slice_: the users and the items to find.
         rng: the source of the bootstrap's resamples.
         k: list length.
-        settings: of the dial, ascending from 0.
-        block_users: how many users are scored at once.
+        settings: the settings of the dial, ascending from 0.
+        block_users: the number of users to score at once.
 
     Returns:
-        The curve; None where no user has a relevant item.
+        The curve; None if no user has a relevant item.
     """
     n_relevant = np.diff(slice_.relevant.indptr).astype(np.int64)
     users = np.flatnonzero(n_relevant)
     if not users.size:
         return None
     dial = TailDial(model, liked)
-    # Ties in the random order of `evaluate_slice`: at 0 the figures equal those of its table.
+    # Ties are broken in the random order of `evaluate_slice`: at 0 the figures equal those of its table.
     shuffled = np.random.default_rng(0).permutation(slice_.n_items)
 
     def top_k(scores: NDArray[np.float32], length: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""A whole evaluation: split, train, tune the baselines, and measure all on the same test likes once."""
+"""Runs a whole evaluation: split, train, tune the baselines, and measure everything once on the same test likes."""
 
 import datetime
 from collections.abc import Callable, Sequence
@@ -19,9 +19,9 @@ from kgrec.evaluate.dial import DialCurve, measure_dial
 from kgrec.evaluate.evaluation_report import About, Report, build_report
 from kgrec.graph.hetero import sort_tables
 from kgrec.model.model import Model
-from kgrec.questions.few_items import FewItems, find_not_asked, show_few
+from kgrec.questions.few_items import FewItems, find_skipped, show_few
 from kgrec.questions.slice_results import SliceResult
-from kgrec.questions.slices import NotAsked, Scorer, Slice, evaluate_slice, tail_slice
+from kgrec.questions.slices import Scorer, SkippedSlice, Slice, evaluate_slice, tail_slice
 from kgrec.questions.splits import Likes, Split, read_likes, split_likes
 from kgrec.training.choices import Choices
 from kgrec.training.pipeline import fit_model
@@ -41,18 +41,18 @@ def evaluate_catalogue(
     tables: GraphTables | None = None,
     on_stage: Callable[[str], None] | None = None,
 ) -> Report:
-    """Holds likes out, trains on the rest, and measures the recommendations on the held-out likes.
+    """Holds out likes, trains on the rest, and measures the recommendations on the held-out likes.
 
-    All settings, those of the baselines too, are chosen on likes held out of the training likes. The test likes are
-    read once, after everything is fitted.
+    All settings, including those of the baselines, are chosen on likes held out of the training likes. The test likes
+    are read once, after everything is fitted.
 
     Args:
         data: the heterograph, with text vectors as `x` and `has_text` masks.
         schema: the catalogue's schema.
-        config: of the training.
+        config: the settings of the training.
         split: how the test likes are held out; the validation likes of the baselines are held out the same way.
-        seed: of both splits and of the intervals; `config` has that of the training.
-        evaluated_at: the time shown in the report.
+        seed: the seed of both splits and of the intervals; `config` holds the seed of the training.
+        evaluated_at: the time shown in the report, UTC seconds.
         k: list length of the tables, at least 1.
         tables: the catalogue of the heterograph, for the leak audit; None: no audit.
         on_stage: called with a line for each stage.
@@ -63,7 +63,7 @@ def evaluate_catalogue(
     """
     if k < 1:
         raise RequestError(f"expected k of at least 1, got {k}")
-    say = on_stage or (lambda _: None)
+    report = on_stage or (lambda _: None)
     likes = read_likes(data, schema)
     test = split_likes(likes, split, np.random.default_rng(seed))
     if not test.slices:
@@ -72,14 +72,14 @@ def evaluate_catalogue(
             f"likes have; expected more likes, or larger shares to hold out than {split}"
         )
     model, choices = fit_model(data, schema, test.train, config, on_stage)
-    say("tuning the baselines")
+    report("tuning the baselines")
     baselines = tune_baselines(data, schema, test.train, split, seed)
-    say("ranking for the test users")
+    report("ranking for the test users")
     few_items = show_few(likes, test, np.random.default_rng([seed, 5]))
     results = evaluate_scorers(test, model, baselines, k, few_items)
     audit = None
     if tables is not None:
-        say("looking for leaks")
+        report("looking for leaks")
         audit = audit_split(
             sort_tables(tables),
             data,
@@ -110,7 +110,7 @@ def evaluate_catalogue(
         rng=np.random.default_rng([seed, 2]),
         audit=audit,
         dial=dial,
-        not_asked=(*report_not_asked(test), *find_not_asked(few_items)),
+        skipped_slices=(*report_not_asked(test), *find_skipped(few_items)),
     )
 
 
@@ -124,14 +124,16 @@ def report_slices(split: Split) -> list[Slice]:
     return slices + [found[name] for name in found if name.removeprefix("cold_users_k").isdigit()]
 
 
-def report_not_asked(split: Split) -> list[NotAsked]:
-    """The slices of a report without users, and why they have none."""
-    not_asked = [one for one in split.not_asked if not one.name.startswith("cold_users_cold_items")]
+def report_not_asked(split: Split) -> list[SkippedSlice]:
+    """The slices of a report without users, and the reasons."""
+    skipped_slices = [one for one in split.skipped_slices if not one.name.startswith("cold_users_cold_items")]
     if "warm" in split.slices:
         tail = tail_slice(split.slices["warm"], split.train.counts)
         if not tail.relevant.nnz:
-            not_asked.append(NotAsked(tail.name, tail.title, "all relevant items are among the most popular ones"))
-    return not_asked
+            skipped_slices.append(
+                SkippedSlice(tail.name, tail.title, "all relevant items are among the most popular ones")
+            )
+    return skipped_slices
 
 
 def tune_baselines(data: HeteroData, schema: CatalogueSchema, likes: Likes, split: SplitConfig, seed: int) -> Baselines:
@@ -142,7 +144,7 @@ def tune_baselines(data: HeteroData, schema: CatalogueSchema, likes: Likes, spli
         schema: the catalogue's schema.
         likes: the training likes.
         split: how likes are held out for validation.
-        seed: of that split.
+        seed: the seed of that split.
     """
     return simple.tune_baselines(likes, split, seed, text_vectors=_text_vectors(data, schema))
 
@@ -153,11 +155,12 @@ def evaluate_scorers(
     """Measures the model and the baselines on every slice; memory is a block of users times the items.
 
     Args:
-        split: how likes were held out.
-        model: trained on the training likes.
-        baselines: fitted to the same likes.
+        split: the split into training and test likes.
+        model: the model, trained on the training likes.
+        baselines: the baselines, fitted to the same likes.
         k: list length.
-        few_items: more slices: the model places new items by their known likes, and the baselines are fitted again.
+        few_items: more slices, in which the model places new items by their known likes, and the baselines are fitted
+            again.
     """
     options: dict[str, Any] = {"block_users": block_size(split), "popularity": split.train.counts}
     results = [

@@ -18,7 +18,7 @@ def write_report(report: Report, directory: Path) -> Path:
     """Writes `report.html`, which needs no other file, and `report.json`.
 
     Args:
-        report: what to write.
+        report: the report to write.
         directory: where to write; created when missing, and files of these names are replaced.
 
     Returns:

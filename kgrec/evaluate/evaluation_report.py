@@ -1,4 +1,4 @@
-"""What an evaluation found: every scorer on every slice, with intervals and paired differences."""
+"""The result of an evaluation: every scorer on every slice, with intervals and paired differences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from kgrec.evaluate.baselines import is_rival
 from kgrec.evaluate.dial import DialCurve
 from kgrec.evaluate.intervals import Interval, bootstrap_intervals, standard_error
 from kgrec.questions.slice_results import OBJECTIVE, STRATIFIED, SliceResult
-from kgrec.questions.slices import NotAsked
+from kgrec.questions.slices import SkippedSlice
 
 METRICS = ("recall", "ndcg", STRATIFIED, "mrr")
 MEANS = (*METRICS, OBJECTIVE)  # each has an interval and a paired difference
@@ -24,17 +24,17 @@ POPULARITY_EDGES = (0, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_0
 
 @dataclass(frozen=True)
 class About:
-    """What was evaluated.
+    """A description of the evaluation.
 
     Attributes:
         catalogue: the name of the catalogue.
         counts: its numbers of "users", "items", "likes" and so on, in the order shown.
-        split: how training, validation and test likes are separated, in words.
+        split: the separation of training, validation and test likes, in words.
         seed: the seed of the split and of training.
-        evaluated_at: when, UTC seconds.
+        evaluated_at: the time, UTC seconds.
         ours: the name of the scorer to compare with the others.
         chosen: scorer name -> its settings, chosen on validation.
-        skipped: scorer name -> why it is left out.
+        skipped: scorer name -> the reason why it is left out.
     """
 
     catalogue: str
@@ -49,12 +49,12 @@ class About:
 
 @dataclass(frozen=True)
 class Bucket:
-    """Relevant items of similar popularity, and the share of them that is found.
+    """Relevant items of similar popularity, and the share of them that are found.
 
     Attributes:
         lowest: the fewest training likes of an item in the bucket.
-        highest: the most, None without a bound.
-        n_relevant: how many (user, relevant item) pairs fall in it.
+        highest: the most training likes; None without a bound.
+        n_relevant: the number of (user, relevant item) pairs in it.
         recall: the share of these pairs where the item is in the user's first k.
     """
 
@@ -74,7 +74,7 @@ class Row:
         coverage: share of candidates recommended to anybody.
         gini: how unequally recommendations are shared among candidates.
         overlap: the expected share of items that the lists of two random users have in common.
-        popular_in_first: how many of the first 10 recommendations are among the 20 items most liked, on average.
+        popular_in_first: the mean number of the first 10 recommendations that are among the 20 most liked items.
         average_popularity: mean training likes of a recommended item.
         curves: metric -> its mean at every list length from 1.
         by_popularity: recall by popularity of the relevant item, rarest first.
@@ -96,13 +96,13 @@ class Difference:
     """Ours minus the best other scorer, over the same users.
 
     For new users with one to three likes, the others are the personal baselines only: popularity wins NDCG there, but
-    shows everybody the same list. The best other is picked by the values that are compared, which favours it: among
-    equally good scorers the luckiest is taken. So on average the difference errs against ours.
+    shows everybody the same list. The best other is picked by the values that are compared, which favours it: the
+    luckiest of equally good scorers wins. So on average the difference is biased against ours.
 
     Attributes:
         against: the other scorer with the best mean of this metric on this slice.
         interval: the mean paired difference with its 95% bootstrap interval.
-        error: the standard error of the mean difference; of the objective's by the delta method.
+        error: the standard error of the mean difference; for the objective, by the delta method.
     """
 
     against: str
@@ -120,8 +120,8 @@ class SliceReport:
         n_users: users with relevant items.
         n_relevant: (user, relevant item) pairs.
         n_candidates: items that may be recommended.
-        rows: one per scorer, ours first; empty without users.
-        differences: metric, or "objective" -> ours against the best other; empty without ours or others.
+        rows: one per scorer, ours first; empty if no user has relevant items.
+        differences: metric, or "objective" -> ours minus the best other; empty without ours or without others.
     """
 
     name: str
@@ -144,13 +144,13 @@ class Report:
     """Everything the page shows.
 
     Attributes:
-        about: what was evaluated.
+        about: the description of the evaluation.
         k: list length of the tables.
-        n_resamples: bootstrap resamples behind the intervals.
+        n_resamples: the number of bootstrap resamples behind the intervals.
         slices: in the order given.
         audit: the leak audit; None without one.
         dial: the metrics along the tail dial, by slice.
-        not_asked: slices without users, and why.
+        skipped_slices: slices without users, and the reasons.
     """
 
     about: About
@@ -159,7 +159,7 @@ class Report:
     slices: tuple[SliceReport, ...]
     audit: Audit | None = None
     dial: tuple[DialCurve, ...] = ()
-    not_asked: tuple[NotAsked, ...] = ()
+    skipped_slices: tuple[SkippedSlice, ...] = ()
 
 
 def build_report(
@@ -171,19 +171,19 @@ def build_report(
     n_resamples: int = 1000,
     audit: Audit | None = None,
     dial: Sequence[DialCurve] = (),
-    not_asked: Sequence[NotAsked] = (),
+    skipped_slices: Sequence[SkippedSlice] = (),
 ) -> Report:
     """Summarises results: means, intervals, curves, differences.
 
     Args:
-        results: any number of scorers on any number of slices; all of one k.
-        about: what was evaluated.
+        results: any number of scorers on any number of slices, all with the same k.
+        about: the description of the evaluation.
         popularity: (n_items,) likes of each item in training.
         rng: the source of the bootstrap's resamples.
-        n_resamples: how many there are.
+        n_resamples: the number of resamples.
         audit: the leak audit.
         dial: the metrics along the tail dial.
-        not_asked: slices without users, and why.
+        skipped_slices: slices without users, and the reasons.
 
     Raises:
         KgrecError: there are no results, or they have different k, or a slice has a scorer twice or scorers with
@@ -196,7 +196,7 @@ def build_report(
     for result in results:
         by_slice.setdefault(result.slice_name, []).append(result)
     slices = tuple(_sum_up(group, about.ours, popularity, rng, n_resamples) for group in by_slice.values())
-    return Report(about, ks.pop(), n_resamples, slices, audit, tuple(dial), tuple(not_asked))
+    return Report(about, ks.pop(), n_resamples, slices, audit, tuple(dial), tuple(skipped_slices))
 
 
 def value_of(row: Row, column: str) -> float:

@@ -21,7 +21,7 @@ _NOTES = (
     "Strat.: recall where a hit counts more the fewer people like the item",
     "cover: share of the candidates that are recommended to anybody",
     "same: share of the items that the lists of two users have in common",
-    "top20: how many of the first 10 are among the 20 most liked items",
+    "top20: number of the first 10 that are among the 20 most liked items",
 )
 
 
@@ -38,7 +38,7 @@ def to_rich_tables(report: Report) -> Group:
                 f"--tail {point.tail:g}", *(f"{value:.3f}" for value in values), f"{point.popular_in_first:.1f}"
             )
         parts += [table, Text()]
-    notes = [*_NOTES, *(f"left out: {one.title}: {one.reason}" for one in report.not_asked)]
+    notes = [*_NOTES, *(f"left out: {one.title}: {one.reason}" for one in report.skipped_slices)]
     return Group(*parts, *(Text(note) for note in notes), Text())
 
 
@@ -74,7 +74,7 @@ def _to_slice_table(report: Report, slice_: SliceReport) -> Table:
 
 
 def to_rich_audit(report: Report) -> Table:
-    """What the leak audit looked for, what it found, and the recall without the leaked test likes."""
+    """The checks of the leak audit, their findings, and the recall without the leaked test likes."""
     table = Table.grid(padding=(0, 1))
     table.title, table.title_justify = "Leak audit", "left"
     for status, style, text in [] if report.audit is None else _list_audit(report.audit, report.k):

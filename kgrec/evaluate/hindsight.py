@@ -1,4 +1,4 @@
-"""Leaks in times and texts: what is newer than the training likes, and texts that quote popularity."""
+"""Leaks in times and texts: nodes newer than the training likes, and texts that quote popularity."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,9 @@ from kgrec.evaluate.audited import N_EXAMPLES, Audited, Example, Rows, Suspect, 
 from kgrec.questions.slices import Slice
 from kgrec.store.contract import NodeRef
 
-LEAST_TEXTS = 3  # fewer texts that name later years or quote numbers of users are chance
-LEAST_RANKED = 10  # numbers quoted, for a rank correlation with likes
-MANY = 100  # smaller numbers of users are more likely part of a story
+LEAST_TEXTS = 3  # fewer texts that name later years or quote numbers of users may be coincidence
+LEAST_RANKED = 10  # quoted numbers needed for a rank correlation with likes
+MANY = 100  # smaller numbers of users are more likely part of a plot
 _DIGITS = re.compile(r"\d+")
 _YEAR = re.compile(r"\b(?:1[89]|20)\d\d\b")
 _COUNTED = re.compile(
@@ -39,13 +39,13 @@ def find_later_nodes(audited: Audited, slices: Sequence[Slice]) -> Iterator[Susp
     for node_type, node in schema.nodes.items():
         for column, kind in node.attributes.items():
             is_time, is_year = kind == "time", kind == "int" and "year" in column.lower()
-            # Items may be newer than others; edits of an item after the training likes are suspicious.
+            # New items are normal; edits of an item after the training likes are suspicious.
             counts = _EDITED.search(column) if node_type == schema.item_type else node_type != schema.user_type
             if not counts or not (is_time or is_year):
                 continue
             values = audited.tables.nodes[node_type][column].fill_null(0).to_numpy()
             rows = np.flatnonzero(values > (until if is_time else year))
-            if len(rows) and len(rows) < len(values):  # all rows: the time of an import
+            if len(rows) and len(rows) < len(values):  # all rows: probably the time of an import
                 examples = tuple(
                     Example(
                         (audited.node(node_type, row),),

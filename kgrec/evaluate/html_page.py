@@ -1,4 +1,4 @@
-"""How the package writes an HTML page: its style, its plots and the JSON next to it."""
+"""Writes HTML pages: their style, their plots and the JSON next to them."""
 
 import io
 import re
@@ -24,7 +24,7 @@ def render_page(template: str, **values: object) -> str:
 
     Args:
         template: the name of a template in kgrec/evaluate or kgrec/ablate that extends `page.html`.
-        values: what the template shows; text is escaped.
+        values: the values of the template's variables; text is escaped.
     """
     loaders = [jinja2.PackageLoader("kgrec", folder) for folder in _TEMPLATE_FOLDERS]
     environment = jinja2.Environment(
@@ -37,10 +37,10 @@ def write_page(directory: Path, name: str, page: str, data: bytes) -> Path:
     """Writes `<name>.html` and `<name>.json`, replacing files of these names.
 
     Args:
-        directory: where to write; created when missing.
+        directory: the folder to write to; created if missing.
         name: the name of both files, without their endings.
         page: the HTML.
-        data: the same as JSON.
+        data: the same content as JSON.
 
     Returns:
         The path of the page.

@@ -29,7 +29,7 @@ def bootstrap_intervals(
     Args:
         values: (n_users, n_columns), one metric of one scorer per column.
         rng: the source of the resamples.
-        n_resamples: how many resamples of n_users users are drawn.
+        n_resamples: the number of resamples of n_users users.
         level: the share of resamples inside the interval.
 
     Returns:
@@ -56,7 +56,7 @@ def standard_error(values: NDArray[np.float64]) -> float:
     """The standard error of a mean, sqrt(sum_u (x_u - mean x)^2 / (n (n - 1))).
 
     Args:
-        values: (n_users,) one number per user.
+        values: (n_users,), one number per user.
 
     Returns:
         The error; 0 with one user.

@@ -1,4 +1,4 @@
-"""Checks for leaks of test likes: each yields what it finds and which test likes that leaks."""
+"""Checks for leaked test likes: each yields its findings, with the test likes that they leak."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -157,7 +157,7 @@ def find_co_liked_relations(audited: Audited, slices: Sequence[Slice]) -> Iterat
             measured.append((with_test, without, np.diff(reading.indptr)[sample], sample))
         with_test, without, degree, sample = max(measured, key=lambda one: one[0].sum() / max(one[2].sum(), 1))
         n_hits, n_past, n_links = (round(float(some.sum())) for some in (with_test, without, degree))
-        # Links from training likes alone agree best with training likes; more agreement with the test is a leak.
+        # Links made from training likes alone agree best with training likes; better agreement with the test is a leak.
         if not n_links or n_hits < LEAK_SHARE * n_links or n_hits <= n_past:
             continue
         message = (

@@ -12,10 +12,10 @@ from scipy.sparse import csr_array
 
 SAME_LINKS = 0.8  # share of their links that twin items have in common
 NEAR_TEXTS, NEAR_LINKS = 0.97, 3  # least cosine of nearly equal texts, and links that their items have in common
-MOST_TWINS = 20  # a text of more items does not identify an item, nor do likes of more users a user
+MOST_TWINS = 20  # a text of more items does not identify an item, and likes of more users do not identify a user
 SAME_LIKES, TWIN_LIKES = 0.8, 10  # least Jaccard similarity of the likes of twin users, and least likes of each
-_TABLES, _WINDOW = 16, 8  # of the hyperplanes
-_PERMUTATIONS, _BANDS = 126, (18, 7)  # of MinHash: finds a pair of Jaccard similarity .8 with a chance of 98.6%
+_TABLES, _WINDOW = 16, 8  # for random hyperplanes
+_PERMUTATIONS, _BANDS = 126, (18, 7)  # for MinHash: finds a pair of Jaccard similarity .8 with a probability of 98.6%
 _BLOCK_PAIRS = 8192
 _WORD = re.compile(r"\w+")
 _DIGITS = re.compile(r"\d+")
@@ -49,10 +49,11 @@ def pair_twin_items(
         names: the name of each item, '' for none.
         links: (n_items, n_features) of 1s: the link features of each item.
         vectors: (n_items, dim) float32 text vectors; None: only equal texts count.
-        rng: for the hashing.
+        rng: the random source of the hashing.
 
     Returns:
-        Pairs, (n, 2) rows, the lower row first; and whether their texts differ, (n,) bool. Equal texts come first.
+        Pairs, (n, 2) rows, the lower row first, equal texts first; and whether the texts of each pair differ, (n,)
+        bool.
     """
     normal = [normalise_text(text) for text in texts]
     by_text: dict[str, list[int]] = defaultdict(list)
@@ -92,7 +93,7 @@ def pair_twin_users(likes: csr_array, rng: np.random.Generator) -> Rows:
 
     Args:
         likes: (n_users, n_items) of 1s.
-        rng: for the hashing.
+        rng: the random source of the hashing.
 
     Returns:
         (n, 2) rows, the lower row first.

@@ -170,11 +170,11 @@ class PathIndex:
                 items, the new one is the source.
 
         Raises:
-            RequestError: the item is there already, or a link names no edge type of items or an unknown node.
+            RequestError: the item exists already, or a link names no edge type of items or an unknown node.
         """
         item_type = self.schema.item_type
         if item in self._added or item in self.ids[item_type]:
-            raise RequestError(f"{item_type} {item!r} is there already; expected a new id")
+            raise RequestError(f"{item_type} {item!r} exists already; expected a new id")
         relations = list(self.schema.graph_edges)
         found = set()
         for relation, far_id in links:

@@ -23,21 +23,21 @@ from kgrec.config import NetworkConfig
 from kgrec.graph.propagation import Channel, ItemLinks, text_channel
 from kgrec.model.gnn import MessageGraph, Network, TrainedNetwork, build_message_graph, hold_out, read_channels
 
-ELSA = "elsa"  # as `PriorConfig.encoder` has it
-_EVERY = 20  # steps between looks at the held-out items
-_PATIENCE = 2  # looks without a gain
+ELSA = "elsa"  # the value of `PriorConfig.encoder`
+_EVERY = 20  # steps between validations on the held-out items
+_PATIENCE = 2  # validations without a gain
 _JOINING_STEPS = 20  # with the likes of the held-out items, which have no residuals before
 _RESIDUAL_SCALE = 0.01
-_JUDGES = 2048  # users at most who judge the held-out items
+_VALIDATION_USERS = 2048  # the most users to validate the held-out items on
 _BATCH = 1024  # users in a step
-_MOST_COLUMNS = 10_000  # items at most whose likes are predicted at once
+_MOST_COLUMNS = 10_000  # the most items whose likes are predicted at once
 
 
 class LikesAutoencoder(nn.Module):
     """The encoder, its readout and the residuals."""
 
     def __init__(self, graph: MessageGraph, text: Channel | None, config: NetworkConfig) -> None:
-        """Makes the parts with torch's current random state; `text` is the channel of the items' own texts."""
+        """Initialises the parts from torch's current random state; `text` is the channel of the items' own texts."""
         super().__init__()
         width = config.hidden
         self.dropout = config.dropout
@@ -57,7 +57,7 @@ class LikesAutoencoder(nn.Module):
 
 
 def _standardise(states: Tensor) -> Tensor:
-    """Centred, and scaled to a mean length of 1, as the ridge that reads them later has them."""
+    """Centres states and scales them to a mean length of 1, as the ridge does that reads them later."""
     centred = states - states.mean(dim=0)
     scaled: Tensor = centred / centred.norm(dim=1).mean().clamp(min=1e-6)
     return scaled
@@ -87,8 +87,8 @@ def train_autoencoder(
     """Trains message passing through the likes.
 
     A step draws users, and of a large catalogue items: those that the users like and random others. Memory is the graph
-    and the likes of a step, never users times items. Items held out, whose likes are not learned from, say when to
-    stop; then these join for some steps, so that they have residuals too.
+    and the likes of a step, never users times items. Held-out items, whose likes are not learned from, decide when to
+    stop; then they join for some steps, to get residuals too.
 
     Args:
         likes: (n_users, n_items) float32 of 1s.
@@ -96,8 +96,8 @@ def train_autoencoder(
         schema: the catalogue's schema.
         links: from `build_item_links`.
         config: widths and settings.
-        seed: of everything drawn at random.
-        device: where to compute.
+        seed: the seed of all random draws.
+        device: the device to compute on.
 
     Returns:
         The trained network, whose states the prior's ridge reads, and the rows of A, (n_items, hidden) float32.
@@ -120,7 +120,7 @@ def train_autoencoder(
         best, steps, least = _copy(model, optimiser), 0, np.inf
         for step in range(config.steps + 1 if held.any() else 0):
             if step % _EVERY == 0 or step == config.steps:
-                lost = _judge(model, graph, likes, known & ~held, held)
+                lost = _validate(model, graph, likes, known & ~held, held)
                 if lost < least:
                     best, steps, least = _copy(model, optimiser), step, lost
                 if step == config.steps or step - steps >= _PATIENCE * _EVERY:
@@ -168,7 +168,7 @@ def _step(
 
 
 def _draw_columns(batch: csr_array, kept: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
-    """All items that are kept, or so many as a step predicts: liked ones first, then others, both at random."""
+    """All kept items, or as many as a step predicts: liked ones first, then others, both at random."""
     columns = np.flatnonzero(kept)
     if len(columns) <= _MOST_COLUMNS:
         return columns
@@ -177,12 +177,12 @@ def _draw_columns(batch: csr_array, kept: NDArray[np.bool_], rng: np.random.Gene
 
 
 @torch.no_grad()
-def _judge(
+def _validate(
     model: LikesAutoencoder, graph: MessageGraph, likes: csr_array, kept: NDArray[np.bool_], held: NDArray[np.bool_]
 ) -> float:
-    """The loss of the held-out items, predicted from the users' other likes as cold items are."""
+    """The loss on the held-out items, predicted as cold items from the users' other likes."""
     device = model.residual.device
-    asked = _thin(np.flatnonzero(likes @ held.astype(np.float32)), _JUDGES)
+    asked = _thin(np.flatnonzero(likes @ held.astype(np.float32)), _VALIDATION_USERS)
     columns = _thin(np.flatnonzero(held), _MOST_COLUMNS)
     model.eval()
     rows = model(graph, torch.from_numpy(kept).to(device))
@@ -192,5 +192,5 @@ def _judge(
 
 
 def _thin(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most so many of the rows, evenly spread."""
+    """At most `most` of the rows, evenly spaced."""
     return rows[:: max(-(-len(rows) // most), 1)]

@@ -1,4 +1,4 @@
-"""Backbone: implicit ALS; a user is folded in, and an item without likes stands where the prior places it."""
+"""Backbone: implicit ALS; users are folded in, and items without likes get the prior's vectors."""
 
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -23,16 +23,16 @@ _BLOCK_USERS = 2048
 class Backbone:
     """Scores by w.z, w = argmin sum_{i in S} c_i (1 - w.z_i)^2 + alpha sum_all (w.z_i)^2 + ridge |w|^2.
 
-    The ridge is (1 + (10 / |S|)^2) ridge_base + ridge_slope |S|: a few likes say what kind of items a user wants, many
-    say more than that. The solution is linear in the support, so each like's share is exact.
+    The ridge is (1 + (10 / |S|)^2) ridge_base + ridge_slope |S|: a few likes reveal the kind of items a user wants,
+    many reveal more. The solution is linear in the support, so each like's share is exact.
 
     Attributes:
         items: (n_items, dim) float32.
         gram: (dim, dim) float32, the sum of z z' over the items with likes.
-        alpha: weight of all items.
+        alpha: the weight of all items.
         ridge_base, ridge_slope: see above.
-        warm_scale: of the items with likes.
-        cold_scale: of the same items as the prior places them.
+        warm_scale: the scale of items with likes.
+        cold_scale: the scale of the same items at the prior's vectors.
     """
 
     name: ClassVar[str] = "backbone"
@@ -50,7 +50,7 @@ class Backbone:
 
     @classmethod
     def fit(cls, inputs: FitInputs) -> "Backbone":
-        """Takes the learned vectors, and the prior's for items without likes."""
+        """Takes the learned vectors, and the prior's vectors for items without likes."""
         vectors = inputs.vectors
         liked = torch.from_numpy(inputs.n_likes > 0)
         items = torch.where(liked[:, None], vectors.items, vectors.placed)
@@ -62,7 +62,7 @@ class Backbone:
         )  # fmt: skip
 
     def users(self, support: Support) -> Tensor:
-        """Folds users in; a sentence counts as one more like, of the item that it is placed as."""
+        """Folds users in; a sentence counts as one more like, of an item with its vector."""
         if support.placed is not None:
             return solve_each(self, support)
         ridge = self._ridge(support.n_likes).astype(np.float32)
@@ -73,7 +73,7 @@ class Backbone:
         return (1 + scarce) * self.ridge_base + self.ridge_slope * n_likes
 
     def shares(self, support: Support) -> Shares:
-        """Takes a folded-in user apart."""
+        """Splits a folded-in user into shares."""
         shown = self.items[torch.from_numpy(support.likes.indices.astype(np.int64))]  # (n_likes, dim)
         weights = torch.from_numpy(support.likes.data)
         if support.placed is not None:
@@ -85,11 +85,11 @@ class Backbone:
         return Shares(own[:n_likes], own[n_likes:].sum(dim=0), rest)
 
     def with_items(self, change: ItemChange) -> "Backbone":
-        """New items stand where the prior places them."""
+        """New items get the prior's vectors."""
         return replace(self, items=change.carry(self.items, torch.from_numpy(change.placed), round_int8))
 
     def with_vectors(self, rows: Tensor, vectors: Tensor) -> "Backbone":
-        """The same with some items, (n,) rows, at other vectors, (n, dim)."""
+        """The same backbone with other vectors, (n, dim), for some items, (n,) rows."""
         return replace(self, items=self.items.index_copy(0, rows, round_int8(vectors)))
 
 
@@ -98,13 +98,13 @@ class ItemHead:
     """Places an item from the users who like it, as fold-in places a user from the items they like.
 
     z = argmin sum_{u in S} (level - v_u.z)^2 + |z - centre|^2, v_u = w_u / |w_u| - mean, the centre being the prior's
-    vector. What texts and links say of an item gives way to who likes it, and of a user that counts which sets them
-    apart from others, however many likes they are known by. Who does not like the item counts for nothing: of a new one
-    it is not known that anybody passed it over.
+    vector. With more likes, the users who like an item outweigh its texts and links. A user counts by the direction
+    that differs from the average user, whatever their number of likes. Users who do not like the item are ignored:
+    nobody is known to have passed over a new item.
 
     Attributes:
-        level: the mean of v_u.z_i over the likes of training, so that an item with a few likes does not stand above
-            those with many.
+        level: the mean of v_u.z_i over the training likes, so that an item with few likes does not rank above items
+            with many.
         mean: (dim,) float32, the mean of w_u / |w_u| over users.
         centres: (n_items, dim) float32, the prior's vectors.
     """
@@ -145,13 +145,13 @@ class ItemHead:
 
 
 def user_vectors(backbone: "Backbone", liked: csr_array) -> NDArray[np.float32]:
-    """Vectors whose cosine says how alike the scores are that the backbone gives to two users.
+    """Vectors whose cosine is the similarity of two users' backbone scores.
 
     They are G^1/2 w, w the user's vector and G the sum of z z' over the items: their dot product is the sum over items
-    of both users' scores.
+    of the products of both users' scores.
 
     Args:
-        backbone: of the model.
+        backbone: the model's backbone.
         liked: (n_users, n_items) likes.
 
     Returns:

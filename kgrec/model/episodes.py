@@ -1,4 +1,4 @@
-"""Episodes: users who show some of their likes and are asked for the others, which a head is trained on."""
+"""Episodes to train a head on: a user shows some likes, and the head predicts the others."""
 
 from collections.abc import Callable
 
@@ -11,19 +11,20 @@ from torch import Tensor, nn
 from kgrec.config import HeadConfig
 from kgrec.model.ials import pad_rows
 
-_LEAST_LIKES = 4  # fewer leave an episode nothing to show or nothing to ask for
+_LEAST_LIKES = 4  # fewer leave nothing to show or nothing to predict
 _NEVER = -1e9
-_MOST_CANDIDATES = 6000  # items that a step ranks: more are drawn anew for each step
-_MOST_EPISODES = 20_000  # users in an epoch, likewise
+_MOST_CANDIDATES = 6000  # items that a step ranks; of more, each step draws a sample
+_MOST_EPISODES = 20_000  # users in an epoch; of more, each epoch draws a sample
 
 
 class Logits(nn.Module):
-    """Makes a head's scores logits: what popularity adds, and how sharp they are, by the number of likes shown.
+    """Turns a head's scores into logits: the weight of popularity and the sharpness depend on the number of likes
+    shown.
 
     Attributes:
         popularity: (n_items,) log1p of likes.
-        popularity_weights: (2,) popularity counts the first + the second / (1 + n_likes) times.
-        log_sharpness: (2,) the first + the second * log1p(n_likes).
+        popularity_weights: (2,) the weight of popularity is the first + the second / (1 + n_likes).
+        log_sharpness: (2,) the log sharpness is the first + the second * log1p(n_likes).
     """
 
     def __init__(self, popularity: Tensor, popularity_weights: tuple[float, float] = (0.02, 0.0)) -> None:
@@ -33,12 +34,12 @@ class Logits(nn.Module):
         self.log_sharpness = nn.Parameter(torch.tensor([2.5, 0.0], device=popularity.device))
 
     def offset(self, n_likes: Tensor, candidates: Tensor) -> Tensor:
-        """What popularity adds to scores of candidates, (n_candidates,) rows: (n, n_candidates) for n_likes (n,)."""
+        """The popularity added to scores of candidates, (n_candidates,) rows: (n, n_candidates) for n_likes (n,)."""
         often = self.popularity_weights[0] + self.popularity_weights[1] / (1 + n_likes)
         return often[:, None] * self.popularity[candidates]
 
     def forward(self, scores: Tensor, n_likes: Tensor) -> Tensor:
-        """Logits (n, n_candidates) from scores (n, n_candidates), which hold the offset."""
+        """Logits (n, n_candidates) from scores (n, n_candidates) that include the offset."""
         sharpness = (self.log_sharpness[0] + self.log_sharpness[1] * torch.log1p(n_likes)).exp()
         return scores * sharpness[:, None]
 
@@ -52,19 +53,19 @@ def train_on_episodes(
     seed: int,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> None:
-    """Trains a model on episodes: a user shows some likes, drawn at random, and is asked for all the others.
+    """Trains a model on episodes: a user shows some likes, drawn at random, and the model predicts all the others.
 
-    The loss is softmax cross-entropy over the trained items, averaged over the likes asked for. Where there are many
-    items, a step ranks those that its users show or are asked for among as many drawn at random; where there are many
-    users, an epoch draws some: cost is bounded.
+    The loss is softmax cross-entropy over the trained items, averaged over the likes to predict. To bound the cost, a
+    step ranks its users' items among others drawn at random if there are many items, and an epoch draws a sample of
+    users if there are many users.
 
     Args:
         model: (index, mask, candidates) -> logits (n, n_candidates), for supports as padded columns (n, width) and
             their mask, and the rows of candidate items.
         likes: (n_users, n_items) training likes.
-        trained: (n_items,) bool, on the model's device: items that may be asked for.
+        trained: (n_items,) bool, on the model's device: items that may have to be predicted.
         config: epochs and support sizes.
-        seed: of the episodes.
+        seed: the seed of the episodes.
         on_epoch: called with (epoch from 1, mean loss).
     """
     device = trained.device
@@ -97,7 +98,7 @@ def train_on_episodes(
 def _draw_candidates(
     rankable: NDArray[np.int64], shown: csr_array, asked: csr_array, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """The items that a step ranks, ascending: all, or those of its users and others drawn at random."""
+    """The items that a step ranks, ascending: all, or its users' items and others drawn at random."""
     if len(rankable) <= _MOST_CANDIDATES:
         return rankable
     own = np.union1d(shown.indices, asked.indices).astype(np.int64)
@@ -114,7 +115,7 @@ def _places(pairs: csr_array, candidates: NDArray[np.int64]) -> tuple[Tensor, Te
 def draw_episodes(
     likes: csr_array, rows: NDArray[np.int64], config: HeadConfig, rng: np.random.Generator
 ) -> tuple[csr_array, csr_array]:
-    """Splits each row's likes at random into those shown and those asked for: two (n, n_items) matrices."""
+    """Splits each row's likes at random into those shown and those to predict: two (n, n_items) matrices."""
     chosen = likes[rows]
     sizes = np.diff(chosen.indptr)
     n_shown = np.minimum(rng.choice(config.support_sizes, len(rows)), sizes - 2)

@@ -1,12 +1,12 @@
 """Item encoders by message passing over the catalogue, trained end to end with PyG's layers.
 
 GraphSAGE (Hamilton et al. 2017) and LightGCN (He et al. 2020) for each relation, or the heterogeneous graph transformer
-(Hu et al. 2020). A node starts from its text and an embedding, an item from its text and, once it is known, from its
-backbone vector; links carry messages in both directions. The prior's ridge reads the text and the states of the items
-as it reads the channels of `propagate`.
+(Hu et al. 2020). A node's first state comes from its text and an embedding, an item's from its text and, if it is
+known, its backbone vector; messages pass along links in both directions. The prior's ridge reads the items' texts and
+states like the channels of `propagate`.
 
-An item that is unknown, or hidden in training, hears and says nothing: then an item of the training graph and one that
-comes later are the same.
+An item that is unknown, or hidden in training, sends no messages: so an unknown item of the training graph is placed
+like an item that is added later.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ EdgeType = tuple[str, str, str]
 States = dict[str, Tensor]  # node type -> (n_nodes, hidden)
 
 STATES = "states"
-_HELD_OUT = 0.1  # share of the known items that say when to stop
-_LEAST_HELD_OUT = 5  # items: fewer decide nothing
+_HELD_OUT = 0.1  # share of the known items, for early stopping
+_LEAST_HELD_OUT = 5  # items; fewer are too few for early stopping
 _FOLDS = 5
-_EVERY = 20  # steps between looks at the held-out items
-_PATIENCE = 2  # looks without a gain
+_EVERY = 20  # steps between validations on the held-out items
+_PATIENCE = 2  # validations without a gain
 _EMBEDDING_SCALE = 0.02
 
 
 @dataclass(frozen=True)
 class MessageGraph:
-    """Who sends to whom; users and their links are left out.
+    """The edges that carry messages; users and their links are left out.
 
     Attributes:
         item_type: the items' node type.
-        n_nodes: node type -> how many.
+        n_nodes: node type -> its number of nodes.
         text: node type -> (n, text_dim) float32, zeros for a node without a text; types with texts only.
-        edges: edge type -> (2, n) int64, rows of sender and hearer; each relation in both directions.
+        edges: edge type -> (2, n) int64, rows of sender and receiver; each relation in both directions.
         relations: the edge type, towards the items, of each of `ItemLinks.relations`; None for one left out.
     """
 
@@ -60,8 +60,8 @@ class MessageGraph:
     edges: dict[EdgeType, Tensor]
     relations: tuple[EdgeType | None, ...]
 
-    def heard(self, sends: Tensor) -> tuple[dict[EdgeType, Tensor], dict[str, Tensor]]:
-        """The edges that carry a message when the items (n_items,) bool `sends` do, and how many each node hears."""
+    def messages(self, sends: Tensor) -> tuple[dict[EdgeType, Tensor], dict[str, Tensor]]:
+        """The edges with messages if only the items in `sends`, (n_items,) bool, send, and each receiver's number."""
         edges = {
             name: ends[:, sends[ends[0]]] if name[0] == self.item_type else ends for name, ends in self.edges.items()
         }
@@ -72,13 +72,13 @@ class MessageGraph:
 
 
 def build_message_graph(data: HeteroData, schema: CatalogueSchema, links: ItemLinks, device: str) -> MessageGraph:
-    """Builds the graph of items, what they are linked to, and what that is linked to.
+    """Builds the graph of items, the nodes linked to them, and the nodes linked to those.
 
     Args:
         data: the heterograph, with text vectors as `x` and `has_text` masks.
         schema: the catalogue's schema.
         links: from `build_item_links`.
-        device: where to keep it.
+        device: the device that holds it.
     """
     edges: dict[EdgeType, Tensor] = {}
     for edge_type, edge in schema.graph_edges.items():
@@ -102,7 +102,7 @@ def build_message_graph(data: HeteroData, schema: CatalogueSchema, links: ItemLi
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the layers of a network are.
+    """The shape of a network's layers.
 
     Attributes:
         encoder: "sage", "hgt", "lightgcn" or "elsa", whose layers add means and whose last one has a weight for each
@@ -127,7 +127,7 @@ class Layers(nn.Module):
     """The layers of message passing."""
 
     def __init__(self, architecture: Architecture) -> None:
-        """Makes the layers with torch's current random state."""
+        """Initialises the layers from torch's current random state."""
         from torch_geometric.nn import HeteroConv, HGTConv, LGConv, SAGEConv, SimpleConv
 
         super().__init__()
@@ -154,12 +154,12 @@ class Layers(nn.Module):
         """The states after one layer.
 
         Args:
-            layer: its place.
-            states: those before it.
-            edges: edge type -> (2, n) rows of sender and hearer.
-            degrees: node type -> (n,) how many messages each node hears.
+            layer: its index.
+            states: the states before it.
+            edges: edge type -> (2, n) rows of sender and receiver.
+            degrees: node type -> (n,) the number of messages each node receives.
         """
-        edges = {name: edges[name] for name in self.edge_types if name in edges}  # HGTConv trusts in this order
+        edges = {name: edges[name] for name in self.edge_types if name in edges}  # HGTConv relies on this order
         if self.encoder == "lightgcn":
             weights = {
                 name: (degrees[name[0]][ends[0]] * degrees[name[2]][ends[1]]).clamp(min=1).rsqrt()
@@ -179,7 +179,7 @@ class Network(nn.Module):
     """The first states and the layers."""
 
     def __init__(self, graph: MessageGraph, dim: int, encoder: str, config: NetworkConfig) -> None:
-        """Makes the parts with torch's current random state; `dim` is the width of the backbone's vectors."""
+        """Initialises the parts from torch's current random state; `dim` is the width of the backbone's vectors."""
         from torch_geometric.nn import HeteroDictLinear
 
         super().__init__()
@@ -206,7 +206,7 @@ class Network(nn.Module):
             vectors: (n_items, dim), read where `sends`.
             sends: (n_items,) bool, the items that are known.
         """
-        edges, degrees = graph.heard(sends)
+        edges, degrees = graph.messages(sends)
         states = self.text(graph.text)
         for name, embedding in zip(graph.n_nodes, self.embeddings, strict=True):
             own = self.vector(vectors * sends[:, None]) if name == graph.item_type else embedding
@@ -216,7 +216,7 @@ class Network(nn.Module):
             before = {
                 name: nn.functional.dropout(state, self.dropout, self.training) for name, state in found[-1].items()
             }
-            if layer == len(self.layers.layers) - 1:  # the items alone are asked for
+            if layer == len(self.layers.layers) - 1:  # only item states are needed
                 edges = {name: ends for name, ends in edges.items() if name[2] == graph.item_type}
             found.append(self.layers.pass_messages(layer, before, edges, degrees))
         return found
@@ -224,15 +224,15 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class GnnEncoder:
-    """Places any item in the backbone's space: its text and the states of what it is linked to go through the layers.
+    """Places any item in the backbone's space: its text and the states of linked nodes go through the layers.
 
     Attributes:
-        architecture: of the layers.
-        parameters: of the layers, by their names.
-        relation: (n_codes,) int64.
-        sends: (n_codes,) bool: False for a code whose node says nothing.
-        degree: (n_codes,) float32: how many messages the code's node hears.
-        tables: (n_layers, n_codes, hidden) float32: the states of the code's node before each layer.
+        architecture: the shape of the layers.
+        parameters: the layers' parameters by name.
+        relation: (n_codes,) int64, each link feature's relation.
+        sends: (n_codes,) bool: whether a link feature's node sends messages.
+        degree: (n_codes,) float32: the number of messages that the node receives.
+        tables: (n_layers, n_codes, hidden) float32: the states of the node before each layer.
         input_weight: (text_dim, hidden) float32; input_bias: (hidden,): an item's first state.
         bias: (dim,) float32; text_mean: (text_dim,); text_weight: (text_dim, dim).
         state_weight: (n_layers, hidden, dim) float32.
@@ -260,14 +260,14 @@ class GnnEncoder:
     def place(
         self, text: NDArray[np.float32] | None, codes: NDArray[np.int64], vectors: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """The vector of one item; see `ItemEncoder`. Messages are texts: vector columns are not read."""
+        """The vector of one item; see `ItemEncoder`. Messages come from texts: vector columns are not read."""
         item = self.architecture.item_type
         codes = codes[self.sends[codes]]
         first, placed = self.input_bias, self.bias.copy()
         if text is not None and len(self.text_mean):
             first = first + text @ self.input_weight
             placed += (text - self.text_mean) @ self.text_weight
-        senders: dict[str, list[NDArray[np.int64]]] = {item: []}  # node type -> codes; the item itself is its row 0
+        senders: dict[str, list[NDArray[np.int64]]] = {item: []}  # node type -> link features; row 0 is the item
         edges = {}
         for place, name in enumerate(self.architecture.relations):
             if name is None:
@@ -296,18 +296,18 @@ class GnnEncoder:
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A trained network and what it makes of the catalogue.
+    """A trained network and its output for the catalogue.
 
     Attributes:
         network: the network.
-        graph: what it passes messages over.
-        vectors: (n_items, dim) float32, the backbone's as the network reads them; of "elsa" the residuals.
-        known: (n_items,) bool, the items that have one.
-        channels: the items' texts and states, a block for each layer; those of a known item were made without its own
-            backbone vector.
-        steps: the gradient steps that held-out items chose.
-        held_out_loss: on these, where the loss of the mean vector is 1 (of "elsa" see `cosine_loss`); None: there were
-            too few.
+        graph: the graph that it passes messages over.
+        vectors: (n_items, dim) float32, the backbone's vectors as the network reads them; for "elsa", the residuals.
+        known: (n_items,) bool, the items with a vector.
+        channels: the items' texts and states, a block for each layer; a known item's states are computed without its
+            own backbone vector.
+        steps: the number of gradient steps, chosen on held-out items.
+        held_out_loss: the loss on these, relative to that of the mean vector (for "elsa", see `cosine_loss`); None:
+            there were too few.
     """
 
     network: Network
@@ -319,12 +319,12 @@ class TrainedNetwork:
     held_out_loss: float | None
 
     def to_encoder(self, links: ItemLinks, problem: RidgeProblem, settings: PriorSettings) -> GnnEncoder:
-        """The encoder, with the ridge that was fitted to the channels."""
+        """The encoder, with the ridge fitted to the channels."""
         network, graph = self.network, self.graph
         sends = torch.from_numpy(self.known).to(network.vector.weight.device)
         with torch.inference_mode():
             states = network.eval()(graph, torch.from_numpy(self.vectors).to(sends.device), sends)
-            _, degrees = graph.heard(sends)
+            _, degrees = graph.messages(sends)
         n_codes, item, hidden = len(links.relation), graph.item_type, network.architecture.hidden
         tables = np.zeros((len(states) - 1, n_codes, hidden), np.float32)
         degree, heard = np.zeros(n_codes, np.float32), np.zeros(n_codes, np.bool_)
@@ -355,7 +355,7 @@ class _Readout:
     """The ridge as it reads raw texts and states: mean + (text - text_mean) text_weight + the same for each layer.
 
     Attributes:
-        of_text: (n_items, dim): the mean, and what the items' texts add.
+        of_text: (n_items, dim): the mean plus the contribution of the items' texts.
         text_mean: (text_dim,); text_weight: (text_dim, dim).
         state_mean: (n_layers, hidden); state_weight: (n_layers, hidden, dim).
     """
@@ -382,7 +382,7 @@ def _unfold(channels: Sequence[Channel], problem: RidgeProblem, settings: PriorS
         else:
             means.append(channel.mean)
             onto.append(channel.basis @ own)
-    if not means:  # no relations, so there are no layers
+    if not means:  # without relations there are no layers
         return _Readout(
             of_text, text_mean, text_weight, np.zeros((0, 0), np.float32), np.zeros((0, 0, dim), np.float32)
         )
@@ -404,10 +404,10 @@ def train_network(
 ) -> TrainedNetwork:
     """Trains message passing towards the backbone's item vectors.
 
-    In each step a random part of the known items is hidden and asked for (masked label prediction, Shi et al. 2021).
+    In each step a random part of the known items is hidden and predicted (masked label prediction, Shi et al. 2021).
     The loss is the weighted mean of e' C e, e the error and C the users' Gram matrix: the squared error of the scores
-    that users would give. The readout is the ridge, solved anew every twenty steps; the layers below it follow the
-    gradient. Items held out say at which step to stop.
+    that users would give. The readout is the ridge, solved again every twenty steps; the layers below it follow the
+    gradient. Held-out items decide at which step to stop.
 
     Args:
         encoder: "sage", "hgt" or "lightgcn".
@@ -415,11 +415,11 @@ def train_network(
         schema: the catalogue's schema.
         links: from `build_item_links`.
         item_vectors: (n_items, dim) float32 backbone vectors.
-        item_weights: (n_items,) float32, how far each is to be trusted; 0: it is unknown.
+        item_weights: (n_items,) float32, the confidence in each vector; 0: the item is unknown.
         user_gram: (dim, dim) float32, W'W / n_users.
         config: widths and settings.
-        seed: of everything drawn at random.
-        device: where to compute.
+        seed: the seed of all random draws.
+        device: the device to compute on.
     """
     graph, known = build_message_graph(data, schema, links, device), item_weights > 0
     text = text_channel(data, schema, known) if graph.item_type in graph.text else None
@@ -427,7 +427,7 @@ def train_network(
     centred = np.where(known[:, None], item_vectors - mean, 0).astype(np.float32)
     unit = _loss(centred, item_weights, user_gram)
     scale = float(np.sqrt(np.average((centred**2).mean(axis=1), weights=item_weights))) or 1.0
-    said = centred / np.float32(scale) * item_weights[:, None]  # what little is known of, little is said of
+    messages = centred / np.float32(scale) * item_weights[:, None]  # items with little evidence send weak messages
     held = hold_out(known, np.random.default_rng(seed))
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(seed)
@@ -435,13 +435,13 @@ def train_network(
         optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         inputs, targets, weights, gram = (
             torch.from_numpy(part).to(device)
-            for part in (said, item_vectors, item_weights, user_gram / max(unit, 1e-12))
+            for part in (messages, item_vectors, item_weights, user_gram / max(unit, 1e-12))
         )
         kept, readout = torch.from_numpy(known & ~held).to(device), PriorSettings(config.readout_regularisation, {})
         best, steps, least = copy.deepcopy(network.state_dict()), 0, np.inf
         for step in range(config.steps + 1 if held.any() and graph.edges else 0):
             if step % _EVERY == 0 or step == config.steps:
-                channels = read_channels(network, graph, said, known & ~held, text)
+                channels = read_channels(network, graph, messages, known & ~held, text)
                 problem = build_ridge_problem(channels, item_vectors, np.where(held, 0, item_weights))
                 errors = np.where(held[:, None], problem.predict(readout) - item_vectors, 0)
                 lost = _loss(errors, item_weights * held, user_gram) / max(unit, 1e-12)
@@ -464,12 +464,12 @@ def train_network(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         network.load_state_dict(best)
-        channels = read_channels(network, graph, said, known, text)
-    return TrainedNetwork(network, graph, said, known, channels, steps, None if least == np.inf else float(least))
+        channels = read_channels(network, graph, messages, known, text)
+    return TrainedNetwork(network, graph, messages, known, channels, steps, None if least == np.inf else float(least))
 
 
 def hold_out(known: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Draws the known items that say when to stop, (n_items,) bool; none where there are too few."""
+    """Draws the known items for early stopping, (n_items,) bool; none if there are too few."""
     rows, held = np.flatnonzero(known), np.zeros(len(known), np.bool_)
     n_held = int(len(rows) * _HELD_OUT)
     if n_held >= _LEAST_HELD_OUT:
@@ -490,7 +490,7 @@ def read_channels(
     known: NDArray[np.bool_],
     text: Channel | None,
 ) -> list[Channel]:
-    """The items' texts and their states after each layer; a known item's own fold says nothing while its are made."""
+    """The items' texts and their states after each layer; a known item's own fold sends no messages."""
     device = network.vector.weight.device
     network.eval()
 

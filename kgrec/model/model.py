@@ -146,9 +146,10 @@ class Model:
         if by not in self._vectors:
             none = np.zeros(0, np.int64)
             width = self.likeness.vectors_of(none, self._content(none), by).shape[1]
-            self._vectors[by] = np.empty((self.n_items, width), np.float32)
+            found = np.empty((self.n_items, width), np.float32)
             for rows in np.split(np.arange(self.n_items), range(_BLOCK_ITEMS, self.n_items, _BLOCK_ITEMS)):
-                self._vectors[by][rows] = self.likeness.vectors_of(rows, self._content(rows), by)
+                found[rows] = self.likeness.vectors_of(rows, self._content(rows), by)
+            self._vectors[by] = found  # once it is whole: threads share it
         return self._vectors[by]
 
     def likeness_shares(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
@@ -372,7 +373,7 @@ class Model:
         """Scores all items for users with sentences, with or without likes: (n_users, n_items) float32."""
         return self._score(support).numpy()
 
-    def hear(self, support: csr_array, sentence: NDArray[np.float32]) -> Support:
+    def with_sentence(self, support: csr_array, sentence: NDArray[np.float32]) -> Support:
         """The support of users with a sentence each: their likes, and unit vectors (n_users, text_dim)."""
         none = np.zeros(0, np.int64)
         placed = np.stack([self.prior.place(one, none) for one in sentence])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from kgrec.questions.slices import NotAsked, Slice
+from kgrec.questions.slices import SkippedSlice, Slice
 from kgrec.questions.splits import Likes, Split
 
 N_SHOWN = (0, 1, 3, 10)
@@ -77,11 +77,11 @@ def show_few(
     return tuple(found)
 
 
-def find_not_asked(few_items: Sequence[FewItems], n_shown: Sequence[int] = N_SHOWN) -> tuple[NotAsked, ...]:
+def find_skipped(few_items: Sequence[FewItems], n_shown: Sequence[int] = N_SHOWN) -> tuple[SkippedSlice, ...]:
     """The numbers of known likes that `show_few` skipped, and why."""
     reason = "no new item has a like of a known user to find"
     return tuple(
-        NotAsked(f"few_items_n{size}", _title(size), f"{reason} besides {size} known ones" if size else reason)
+        SkippedSlice(f"few_items_n{size}", _title(size), f"{reason} besides {size} known ones" if size else reason)
         for size in sorted(set(n_shown) - {few.n_shown for few in few_items})
     )
 

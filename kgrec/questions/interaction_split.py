@@ -105,7 +105,7 @@ def split_interactions(
     return InteractionSplit(
         rows[trained].sort_index(),
         {name: to_test(slice_) for name, slice_ in split.slices.items()},
-        {one.name: one.reason for one in split.not_asked},
+        {one.name: one.reason for one in split.skipped_slices},
     )
 
 

@@ -86,7 +86,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class NotAsked:
+class SkippedSlice:
     """A slice without users.
 
     Attributes:

@@ -11,7 +11,7 @@ from torch_geometric.data import HeteroData
 from graph_schema import CatalogueSchema
 from kgrec.config import SplitConfig
 from kgrec.errors import CatalogueError
-from kgrec.questions.slices import NotAsked, Slice
+from kgrec.questions.slices import SkippedSlice, Slice
 
 _AFTER = 0.9  # share of the likes before the date of the slice "warm_date"
 
@@ -59,7 +59,6 @@ class Likes:
     def to_matrix(self) -> csr_array:
         """(n_users, n_items) float32, 1 where a user likes an item, indices sorted."""
         matrix = csr_array((np.ones(len(self), np.float32), (self.users, self.items)), shape=self.shape)
-        matrix.sum_duplicates()
         matrix.data[:] = 1
         return matrix
 
@@ -107,7 +106,7 @@ class Split:
         cold_items: (n_items,) bool: held out whole.
         cold_users: (n_users,) bool: held out whole.
         by_time: whether likes have times; then half of the held-out warm likes are the latest of each user.
-        not_asked: the slices without users, and why.
+        skipped_slices: the slices without users, and why.
     """
 
     train: Likes
@@ -115,7 +114,7 @@ class Split:
     cold_items: NDArray[np.bool_]
     cold_users: NDArray[np.bool_]
     by_time: bool
-    not_asked: tuple[NotAsked, ...] = ()
+    skipped_slices: tuple[SkippedSlice, ...] = ()
 
 
 def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> Split:
@@ -195,8 +194,10 @@ def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> 
             ),
         ]
     by_name = {slice_.name: slice_ for slice_, _ in slices if slice_.relevant.nnz}
-    not_asked = tuple(NotAsked(slice_.name, slice_.title, why) for slice_, why in slices if not slice_.relevant.nnz)
-    return Split(train, by_name, cold_items, cold_users, likes.times is not None, not_asked)
+    skipped_slices = tuple(
+        SkippedSlice(slice_.name, slice_.title, why) for slice_, why in slices if not slice_.relevant.nnz
+    )
+    return Split(train, by_name, cold_items, cold_users, likes.times is not None, skipped_slices)
 
 
 def _why_none(kind: str, share: float, held: NDArray[np.bool_]) -> str | None:

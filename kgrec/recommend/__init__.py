@@ -1,4 +1,4 @@
-"""Recommendations: for known users, for likes of anybody, from a sentence, with reasons."""
+"""Recommendations for a known user, from likes or from a sentence, with reasons."""
 
 from kgrec.recommend.answers import Explanation, Recommendation, Recommendations, Share
 from kgrec.recommend.new_items import NewItem

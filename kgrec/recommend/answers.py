@@ -1,4 +1,4 @@
-"""What a Recommender answers with: plain frozen values."""
+"""The answers of a Recommender: plain frozen values."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ class Recommendation:
         rank: from 1.
         score: higher is better; comparable within one answer only.
         title: its name; None when it has none.
-        reason: why, in words; None unless reasons were asked for.
+        reason: the main reason as a sentence; None without `explain`.
     """
 
     item: str
@@ -38,8 +38,8 @@ class Recommendations:
 
     Attributes:
         items: the recommendations.
-        unknown: ids of the request that the catalogue does not know; they had no effect.
-        notes: what the asker should know about the answer, a sentence each.
+        unknown: ids of the request that the catalogue does not have; they have no effect.
+        notes: sentences about the answer, for example that it rests on popularity alone.
     """
 
     items: tuple[Recommendation, ...]
@@ -47,7 +47,7 @@ class Recommendations:
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of recommendations."""
         return len(self.items)
 
     def __iter__(self) -> Iterator[Recommendation]:
@@ -59,7 +59,7 @@ class Recommendations:
     @overload
     def __getitem__(self, place: slice) -> "Recommendations": ...
     def __getitem__(self, place: int | slice) -> "Recommendation | Recommendations":
-        """The recommendation at a place, from 0; of a slice, the answer with these alone, their ranks kept."""
+        """The recommendation at a position, from 0; for a slice, an answer with only these, ranks unchanged."""
         return replace(self, items=self.items[place]) if isinstance(place, slice) else self.items[place]
 
     @property
@@ -68,7 +68,7 @@ class Recommendations:
         return tuple(found.item for found in self.items)
 
     def to_table(self) -> pa.Table:
-        """Columns item, rank, score, title, reason."""
+        """Returns a pyarrow Table with the columns item, rank, score, title and reason."""
         return pa.table(
             {
                 "item": pa.array([found.item for found in self.items], pa.string()),
@@ -80,11 +80,11 @@ class Recommendations:
         )
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Columns item, rank, score, title, reason."""
+        """Returns a DataFrame with the columns item, rank, score, title and reason."""
         return self.to_table().to_pandas()
 
     def _repr_html_(self) -> str:
-        """A table for notebooks, with a column of reasons where there are any, and the notes below it."""
+        """An HTML table for notebooks: a column of reasons if there are any, and the notes below."""
         columns = ["item", "rank", "score", "title"]
         columns += ["reason"] if any(found.reason is not None for found in self.items) else []
         rows = [
@@ -101,14 +101,14 @@ class Recommendations:
 
 @dataclass(frozen=True)
 class Share:
-    """What one thing adds to a score.
+    """The contribution of one source to a score.
 
     Attributes:
         source: "like", "sentence", or "everybody" (popularity and the average user).
-        value: what it adds; negative when it speaks against the item.
+        value: what it adds to the score; negative where it lowers the score.
         item: the liked item's id, for a like.
         title: its name.
-        paths: real paths through the graph from the recommended item to the liked one, the most telling first.
+        paths: paths in the graph from the recommended item to the liked item, the most specific first.
     """
 
     source: Literal["like", "sentence", "everybody"]
@@ -126,9 +126,9 @@ class Explanation:
         item: its id.
         title: its name.
         score: the sum of the shares.
-        shares: what each like, the sentence and everybody else add, the largest first.
-        reason: the most telling of it, in words.
-        unknown: ids of the request's likes that the catalogue does not know; they had no effect.
+        shares: what each like, the sentence and the average user add, the largest first.
+        reason: the main reason as a sentence.
+        unknown: likes that the catalogue does not have; they have no effect.
     """
 
     item: str

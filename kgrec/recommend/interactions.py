@@ -1,4 +1,4 @@
-"""Reads interactions that a Python user hands in, as the catalogue's files are read."""
+"""Reads interactions from tables and DataFrames, by the rules of the catalogue's files."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Interactions:
-    """Interactions, the latest of each pair of user and item.
+    """Interactions: the latest one for each pair of user and item.
 
     Attributes:
         users: (n,) ids.
@@ -34,7 +34,8 @@ def read_interactions(interactions: "pa.Table | pd.DataFrame", schema: Catalogue
     """Reads a table of interactions; see `Recommender.add_interactions`.
 
     Raises:
-        RequestError: it is neither table nor DataFrame, a column or an id is missing, or a weight is not a number.
+        RequestError: the argument is neither a table nor a DataFrame, a column or an id is missing, or a weight is not
+            a number.
     """
     table, chosen = _to_table(interactions), schema.interaction
     weight = None if chosen.positive is None else chosen.weight
@@ -54,7 +55,7 @@ def read_likes(likes: "pa.Table | pd.DataFrame") -> dict[str, list[str]]:
     """The likes of each user, from a table with the columns user and item, or source and target.
 
     Raises:
-        RequestError: it is neither table nor DataFrame, or a column or an id is missing.
+        RequestError: the argument is neither a table nor a DataFrame, or a column or an id is missing.
     """
     table = _to_table(likes)
     by_user: dict[str, list[str]] = {}
@@ -64,7 +65,7 @@ def read_likes(likes: "pa.Table | pd.DataFrame") -> dict[str, list[str]]:
 
 
 def _find_columns(table: pa.Table, *more: str) -> list[str]:
-    """The columns of users and of items, and others that are needed."""
+    """Finds the user and item columns, and checks that the other columns exist."""
     columns = table.column_names
     needed = [SOURCE, TARGET] if SOURCE in columns else ["user", "item"]
     missing = [name for name in (*needed, *more) if name not in columns]
@@ -91,16 +92,18 @@ def _to_table(interactions: "pa.Table | pd.DataFrame") -> pa.Table:
 
 
 def _refuse(interactions: pa.Table, column: str, problems: list[Problem]) -> None:
-    """Names the first row that does not fit."""
+    """Raises for the first invalid row, if there is one."""
     for rows, reason in problems:
         if rows.any():
             row = int(np.flatnonzero(rows)[0])
             value = interactions[column][row].as_py()
-            raise RequestError(f"interactions: in row {row + 1} {column} {reason}: got {value!r}; mend or leave it out")
+            raise RequestError(
+                f"interactions: in row {row + 1} {column} {reason}: got {value!r}; correct the row or leave it out"
+            )
 
 
 def _read_ids(interactions: pa.Table, column: str) -> list[str]:
-    """The ids in a column, as the catalogue's files have them: text, or integers."""
+    """The ids in a column, text or integers, read as in the catalogue's files."""
     try:
         ids, problems = convert_ids(interactions[column].combine_chunks())
     except CatalogueError as error:
@@ -113,7 +116,7 @@ def _read_ids(interactions: pa.Table, column: str) -> list[str]:
 
 
 def _read_numbers(interactions: pa.Table, column: str, kind: Literal["float", "time"]) -> NDArray[np.float64]:
-    """A column's weights or times (UTC seconds), (n,), as the catalogue's files have them."""
+    """A column's weights or times (UTC seconds), (n,), read as in the catalogue's files."""
     try:
         values, problems = convert_column(interactions[column].combine_chunks(), kind)
     except CatalogueError as error:

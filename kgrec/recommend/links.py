@@ -1,4 +1,4 @@
-"""Links of new items and new users: edges of the graph, and what of them the model knows."""
+"""Links of new items and new users: edges of the graph, and the model's link features."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -12,7 +12,7 @@ from kgrec.recommend.requests import is_id, to_id
 
 
 def read_links(links: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The links of a node, each once: (edge type, id of the node at the other end).
+    """The links of a node without repetitions: (edge type, id of the node at the other end).
 
     Raises:
         RequestError: a link is not a pair of an edge type and an id.
@@ -27,10 +27,10 @@ def read_links(links: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def find_far_end(schema: CatalogueSchema, edge_type: str, node_type: str) -> tuple[bool, str]:
-    """Whether a node of a type is the source of an edge type, and the node type at the other end.
+    """Whether nodes of a type are the sources of an edge type, and the node type at the other end.
 
     Raises:
-        RequestError: it is not an edge type of such nodes, or it is the interaction.
+        RequestError: such nodes have no such edge type, or it is the interaction.
     """
     edge = schema.graph_edges.get(edge_type)
     if edge is None or node_type not in (edge.source, edge.target):
@@ -43,7 +43,7 @@ def find_far_end(schema: CatalogueSchema, edge_type: str, node_type: str) -> tup
 def add_edges(
     edges: Mapping[str, NDArray[np.int64]], pairs: Mapping[str, Sequence[tuple[int, int]]]
 ) -> dict[str, NDArray[np.int64]]:
-    """Edge type -> rows of both ends, (2, n), with further pairs of rows."""
+    """Edge type -> rows of both ends, (2, n), extended by more pairs of rows."""
     added = {name: np.hstack([edges[name], np.array(new, np.int64).T]) for name, new in pairs.items()}
     return {**edges, **added}
 
@@ -64,22 +64,22 @@ def find_ends(schema: CatalogueSchema, pairs: Mapping[str, Sequence[tuple[int, i
     return np.unique(np.concatenate(rows))
 
 
-def read_link_codes(
+def read_link_features(
     bundle: Bundle, edges: Mapping[str, NDArray[np.int64]], items: NDArray[np.int64]
 ) -> list[NDArray[np.int64]]:
-    """The model's link codes of items, as `kgrec.graph.propagation.build_item_links` has them in training.
+    """The link features of items, numbered as `kgrec.graph.propagation.build_item_links` numbers them in training.
 
     Args:
-        bundle: with the model.
+        bundle: the bundle with the model.
         edges: edge type -> rows of both ends, (2, n); edge types without edges may be left out.
         items: (n,) ascending rows.
 
     Returns:
-        The codes of each item, ascending. A link that no item had in training has no code.
+        The link features of each item, ascending. A link that no item had in training has none.
     """
     if not len(items):
         return []
-    width = max(len(ids) for ids in bundle.ids.values())  # of the rows of nodes
+    width = max(len(ids) for ids in bundle.ids.values())  # the width of node rows
     owners, keys = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for relation, (edge_type, is_source, far_type) in enumerate(bundle.relations):
         ends = edges.get(edge_type, np.zeros((2, 0), np.int64))
@@ -87,7 +87,7 @@ def read_link_codes(
         owner = _find_places(items, near)
         owners.append(owner[owner >= 0])
         keys.append(relation * width + far[owner >= 0])
-        if far_type == bundle.schema.item_type:  # an item that others are linked to has their code too
+        if far_type == bundle.schema.item_type:  # an item that others link to has their feature too
             owner = _find_places(items, far)
             owners.append(owner[owner >= 0])
             keys.append(relation * width + far[owner >= 0])
@@ -101,7 +101,7 @@ def read_link_codes(
 
 
 def _find_places(ordered: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The place of each value among ascending ones; -1 where it is not there."""
+    """The place of each value among ascending ones; -1 if it is missing."""
     if not len(ordered):
         return np.full(len(values), -1, np.int64)
     places = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)

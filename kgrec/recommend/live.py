@@ -1,4 +1,4 @@
-"""Paths between items as the graph in a store has them now."""
+"""Reads paths between items from the current graph in a store."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ def check_schema(store: GraphStore, schema: CatalogueSchema) -> None:
     """Checks that a store holds a bundle's catalogue.
 
     Raises:
-        StoreError: it holds another schema, or none.
+        StoreError: it holds another schema or none.
     """
     held = store.read_schema()
     if held.digest != schema.digest:
@@ -26,9 +26,9 @@ def read_path_index(store: GraphStore, schema: CatalogueSchema, items: Iterable[
     """Reads the paths between some items from a store, by one query.
 
     Args:
-        store: it has that schema.
+        store: a store with this schema.
         schema: the catalogue's schema.
-        items: the items' ids; from and to those that the store has not, there are no paths.
+        items: the items' ids; an id that is not in the store has no paths.
 
     Raises:
         StoreError: the store fails.

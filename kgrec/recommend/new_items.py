@@ -15,7 +15,7 @@ from kgrec.graph.paths import PathIndex
 from kgrec.graph.propagation import join_vectors
 from kgrec.ids import number_ids
 from kgrec.model.component import round_text
-from kgrec.recommend.links import add_edges, find_ends, find_far_end, read_link_codes, read_links
+from kgrec.recommend.links import add_edges, find_ends, find_far_end, read_link_features, read_links
 from kgrec.recommend.requests import check_text, to_id
 from kgrec.recommend.state import check_words
 from kgrec.recommend.updates import place_linked
@@ -30,10 +30,10 @@ class NewItem:
 
     Attributes:
         item: its id.
-        text: what it is, in words, as the schema's text fields would tell it.
-        links: (edge type, id of the node at the other end).
-        vectors: vector column of the schema -> its vector, as wide as those of the training.
-        name: how people call it.
+        text: the content of the text fields that the schema names.
+        links: pairs (edge type, id of the linked node).
+        vectors: vector column of the schema -> the item's vector, as wide as in training.
+        name: the name to show to people.
     """
 
     item: str
@@ -46,12 +46,12 @@ class NewItem:
 
 @dataclass(frozen=True)
 class AddedItems:
-    """A bundle with more items.
+    """A bundle with new items.
 
     Attributes:
-        bundle: it.
-        links: item -> (edge type, id of the node at the other end): those that the catalogue knows.
-        unknown: item -> the ids of the ends that it does not know; only items that have such.
+        bundle: the bundle with the new items.
+        links: item -> (edge type, id of the node at the other end), for links to nodes of the catalogue.
+        unknown: item -> the linked ids that are not in the catalogue; only items with such ids.
     """
 
     bundle: Bundle
@@ -60,10 +60,10 @@ class AddedItems:
 
 
 def check_items(items: Iterable[NewItem]) -> tuple[NewItem, ...]:
-    """Checks what can be checked without a bundle, and reads the links, each once.
+    """Checks new items as far as possible without a bundle, and drops repeated links.
 
     Raises:
-        RequestError: something is no `NewItem`, or an id, a name, a text or a link cannot be stored.
+        RequestError: an element is not a `NewItem`, or an id, a name, a text or a link cannot be stored.
     """
     given, checked = tuple(items), []
     for place, new in enumerate(given):
@@ -81,14 +81,14 @@ def check_items(items: Iterable[NewItem]) -> tuple[NewItem, ...]:
 
 
 def describe_items(bundle: Bundle, items: Sequence[NewItem]) -> list[str | None]:
-    """The text that places each item, as training reads it: its own, or its name, or the names of its neighbours.
+    """The text that places each item, as in training: its own text, its name, or the names of its neighbours.
 
     Args:
-        bundle: what is known so far; neighbours are its nodes and the new items.
+        bundle: the current bundle; neighbours are its nodes or other new items.
         items: as `check_items` returns them.
 
     Returns:
-        None for an item without any of these, and for all items where no item had a text in training.
+        A text for each item; None for an item without any of these, and for all items if training had no item texts.
     """
     if not bundle.model.text.shape[1]:
         return [None] * len(items)
@@ -114,13 +114,13 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
     """Adds items; see `Recommender.add_items`.
 
     Args:
-        bundle: what is known so far.
+        bundle: the current bundle.
         items: at least one, as `check_items` returns them.
-        texts: (text_dim,) float32 for each: the vector of the text of `describe_items`; None: it has none.
+        texts: for each item, the (text_dim,) float32 vector of its text from `describe_items`; None without a text.
 
     Raises:
-        RequestError: an id is taken, an edge type or a vector column is not one of the items', a vector does not fit,
-            or an item comes without text, name, known links and vectors.
+        RequestError: an id exists already, an edge type or a vector column does not belong to items, a vector has
+            another width or is not finite, or an item has no text, name, known links or vectors.
     """
     model, item_type = bundle.model, bundle.schema.item_type
     row_of: dict[str, int] = {}  # of the new items so far
@@ -131,7 +131,7 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
     for place, (new, text) in enumerate(zip(items, texts, strict=True)):
         with _naming(items, place):
             if new.item in bundle.items or new.item in row_of:
-                raise RequestError(f"item {new.item!r} is there already; expected a new id")
+                raise RequestError(f"item {new.item!r} exists already; expected a new id")
             row, known, not_found = model.n_items + place, [], []
             for edge_type, far_id in new.links:
                 is_source, far_type = find_far_end(bundle.schema, edge_type, item_type)
@@ -146,7 +146,7 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
             vectors.append(_join_vectors(bundle, new.vectors or {}))
             if text is None and not new.text and not known and not new.vectors:
                 raise RequestError(
-                    f"nothing places item {new.item!r}: expected a text, a name, links to nodes of the "
+                    f"cannot place item {new.item!r}: expected a text, a name, links to nodes of the "
                     f"catalogue, or vectors" + (f"; unknown: {', '.join(map(repr, not_found))}" if not_found else "")
                 )
         row_of[new.item] = row
@@ -169,7 +169,11 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
         liked=_reshape(bundle.liked, shape),
         seen=_reshape(bundle.seen, shape),
     )
-    codes, columns, number = read_link_codes(grown, edges, rows), torch.from_numpy(np.stack(vectors)), number_ids(ids)
+    codes, columns, number = (
+        read_link_features(grown, edges, rows),
+        torch.from_numpy(np.stack(vectors)),
+        number_ids(ids),
+    )
     for start in range(0, len(ids), _MOST_AT_ONCE):
         block = slice(start, start + _MOST_AT_ONCE)
         model = model.with_items(
@@ -186,12 +190,12 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
 
 
 def extend_paths(paths: PathIndex | None, items: Sequence[NewItem], added: AddedItems) -> PathIndex | None:
-    """The paths with one item more; None where they are to be found anew: for several items, or for links to new ones.
+    """Extends the paths by one new item; None if they must be recomputed: for several items, or links to unknown nodes.
 
     Args:
-        paths: those before; None: they are not found yet.
+        paths: the paths so far; None: they are not computed yet.
         items: the new items.
-        added: what became of them.
+        added: the result of `add_items`.
     """
     if paths is None or len(items) > 1:
         return None
@@ -205,7 +209,7 @@ def extend_paths(paths: PathIndex | None, items: Sequence[NewItem], added: Added
 
 @contextmanager
 def _naming(items: Sequence[NewItem], place: int) -> Iterator[None]:
-    """Names the item in an error, where there are several."""
+    """Names the item in an error if there are several."""
     try:
         yield
     except RequestError as error:
@@ -215,18 +219,18 @@ def _naming(items: Sequence[NewItem], place: int) -> Iterator[None]:
 
 
 def _join_vectors(bundle: Bundle, vectors: Mapping[str, Sequence[float]]) -> NDArray[np.float32]:
-    """An item's vectors as the prior reads them, (sum of the widths,) float32."""
+    """Joins an item's vectors for the prior, (sum of the widths,) float32."""
     widths, columns = bundle.vector_widths, {}
     for column, given in vectors.items():
         if column not in widths:
             raise RequestError(
-                f"no vectors {column!r} of a {bundle.schema.item_type} were learned from; "
+                f"the model was not trained on vectors {column!r} of a {bundle.schema.item_type}; "
                 + (f"expected one of {list(widths)}" if widths else "expected a text or links")
             )
         try:
             vector = np.asarray(given, np.float32)
         except (TypeError, ValueError) as error:
-            raise RequestError(f"the vector {column!r} is no numbers: {error}") from error
+            raise RequestError(f"the vector {column!r} is not a list of numbers: {error}") from error
         if vector.ndim != 1 or not np.isfinite(vector).all():
             raise RequestError(
                 f"the vector {column!r} has shape {vector.shape}"

@@ -18,9 +18,9 @@ class NewUser:
 
     Attributes:
         user: the user's id.
-        likes: ids of items.
-        links: (edge type, id of the node at the other end).
-        name: what people call the user.
+        likes: ids of items that the user likes.
+        links: pairs (edge type, id of the linked node).
+        name: the name to show to people.
     """
 
     user: str
@@ -34,20 +34,19 @@ def add_users(bundle: Bundle, users: Sequence[NewUser]) -> tuple[Bundle, dict[st
     """Adds users; see `Recommender.add_users`.
 
     Args:
-        bundle: what is known so far.
+        bundle: the current bundle.
         users: at least one, as `check_users` returns them.
 
     Returns:
-        The bundle with them, and user -> the ids of items and of links' ends that the catalogue does not have; only
-        users that have such.
+        The new bundle, and user -> the liked and linked ids that are not in the catalogue; only users with such ids.
 
     Raises:
-        RequestError: an id is taken, or an edge type is not one of the users'.
+        RequestError: an id exists already, or an edge type does not belong to users.
     """
     user_type = bundle.schema.user_type
     taken = next((new.user for new in users if new.user in bundle.users), None)
     if taken is not None:
-        raise RequestError(f"user {taken!r} is there already; expected a new id, or add interactions")
+        raise RequestError(f"user {taken!r} exists already; expected a new id, or add interactions")
     row_of = {new.user: len(bundle.users) + place for place, new in enumerate(users)}
     unknown: dict[str, tuple[str, ...]] = {}
     pairs: dict[str, list[tuple[int, int]]] = {}  # edge type -> the rows of both ends
@@ -84,10 +83,10 @@ def add_users(bundle: Bundle, users: Sequence[NewUser]) -> tuple[Bundle, dict[st
 
 
 def check_users(users: Iterable[NewUser]) -> tuple[NewUser, ...]:
-    """Checks what can be checked without a bundle, and reads likes and links, each once.
+    """Checks new users as far as possible without a bundle, and drops repeated likes and links.
 
     Raises:
-        RequestError: something is not a `NewUser`, an id is there twice, or an id, a name or a link cannot be stored.
+        RequestError: an element is not a `NewUser`, an id is given twice, or an id, a name or a link cannot be stored.
     """
     checked: dict[str, NewUser] = {}
     for place, new in enumerate(users):

@@ -1,8 +1,7 @@
-"""The best items for users, from what their likes and words say, and the items most like one."""
+"""Ranks items for users by their likes and sentences, and finds similar items and users."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,21 +11,17 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from kgrec.errors import RequestError
-from kgrec.metrics import top_k
 from kgrec.model.component import Support
 from kgrec.model.knowledge import Knowledge
-from kgrec.model.likeness import SOURCES
 from kgrec.recommend.answers import Recommendation, Recommendations
 from kgrec.recommend.blocks import to_blocks
 from kgrec.recommend.interactions import read_likes
-from kgrec.recommend.reasons import find_likeness_reasons, find_reasons
+from kgrec.recommend.reasons import find_reasons
 from kgrec.recommend.requests import (
     Request,
     check_k,
-    find_item,
     find_items,
     find_user,
-    is_count,
     mask_items,
     select_row,
     to_id,
@@ -41,10 +36,9 @@ from kgrec.recommend.tail import check_dial
 if TYPE_CHECKING:
     import pandas as pd
 
-_TIE = 1e-7  # scores that differ by less are alike
-_ITEMS_COMPARED = 64  # before all are
-_FEW_LIKES = 500  # in training: with fewer an answer says so
-_BY = {None: "by likes, text or links", "likes": "by likes", "text": "by text", "links": "by links"}
+_TIE = 1e-7  # scores that differ by less are equal
+_ITEMS_COMPARED = 64  # first; they nearly always show a difference
+_FEW_LIKES = 500  # in training; with fewer, answers carry a note
 
 
 def recommend(
@@ -67,7 +61,7 @@ def recommend(
     support = _find_support(state, user, likes, unknown)
     user_row = None if user is None else find_user(state, user)
     if text is not None and not state.bundle.model.has_texts:
-        notes.append("no item has a text to compare your words with: they say nothing here")
+        notes.append("no item has a text to compare your words with: they have no effect")
         text = None
     masked = mask_items(state, candidates, exclude, unknown)
     if filter_seen:
@@ -75,13 +69,13 @@ def recommend(
         masked[select_row(state.bundle.seen, user_row)] = True
     request = to_request(state, support, text)
     if request.fits is not None and not request.fits.any():
-        notes.append("no item's text is near your words: this rests on little")
+        notes.append("no item's text is close to your words: expect weak matches")
     if not len(support) and text is None:
         notes.append(
-            "no likes to go by: these are the items that are liked most"
+            "no likes are given: these are the most liked items"
             if user is None
-            else f"user {user!r} has no likes: these are the items that are liked most"
-            + (", less what the user has seen" if filter_seen else "")
+            else f"user {user!r} has no likes: these are the most liked items"
+            + (", without those the user has seen" if filter_seen else "")
         )
     known_by = to_support(state, request)
     scored = _score(state, known_by)  # (1, n_items)
@@ -90,9 +84,9 @@ def recommend(
     ranked = _rank(state, scored, masked[None, :], known_by.likes, k, tail, sentence=text is not None)
     rows, scores = (found[0][ranked[0][0] >= 0] for found in ranked)
     if len(rows) < k:
-        notes.append(f"asked for {k}, {len(rows)} items may be recommended")
+        notes.append(f"asked for {k} items, only {len(rows)} may be recommended")
     if unknown:
-        notes.append(f"unknown, and left aside: {', '.join(map(repr, unknown[:10]))}{' ...' if unknown[10:] else ''}")
+        notes.append(f"unknown ids, ignored: {', '.join(map(repr, unknown[:10]))}{' ...' if unknown[10:] else ''}")
     reasons = find_reasons(state, [request], [rows])[0] if explain else [None] * len(rows)
     items = tuple(
         Recommendation(state.bundle.items.ids[row], place + 1, score, state.title(row), reason)
@@ -168,89 +162,15 @@ def predict(
     return np.where(rows >= 0, scores[rows], np.float32(np.nan))
 
 
-def find_similar_many(
-    state: State, items: Sequence[str], k: int, by: str | None, candidates: Sequence[str] | None, *, explain: bool
-) -> dict[str, Recommendations]:
-    """Finds the items that are most like each of several; see `Recommender.similar_many`."""
-    check_k(state, k)
-    if by is not None and by not in SOURCES:
-        raise RequestError(f"expected `by` to be one of {', '.join(SOURCES)}, or left out, got {by!r}")
-    rows = {to_id(item, "item"): find_item(state, item) for item in items}
-    masked = mask_items(state, candidates, (), [])
-    ids, vectors = list(rows), state.bundle.model.likeness_vectors(by)
-    masked |= ~vectors.any(axis=1)
-    answers = {}
-    for block in to_blocks(len(ids), len(vectors)):
-        asked = np.array([rows[id_] for id_ in ids[block]], np.int64)
-        likeness = vectors[asked] @ vectors.T  # (n, n_items)
-        likeness[:, masked] = -np.inf
-        likeness[np.arange(len(asked)), asked] = -np.inf
-        nearest = _top_rows(state, likeness, k)
-        for id_, own, found in zip(ids[block], likeness, nearest, strict=True):
-            near = found[found >= 0]
-            answers[id_] = _answer_similar(state, rows[id_], near[own[near] > _TIE], own, k, by, explain=explain)
-    return answers
-
-
-def find_similar_users(state: State, user: str, k: int) -> pa.Table:
-    """Finds the users who are most like one; see `Recommender.similar_users`."""
-    if not is_count(k):
-        raise RequestError(f"expected k of at least 1, a whole number, got {k!r}")
-    row, ids = find_user(state, user), state.bundle.users.ids
-    vectors = state.user_vectors
-    scores = vectors @ vectors[row]
-    others = np.flatnonzero(vectors.any(axis=1) & (np.arange(len(ids)) != row))
-    if not vectors[row].any():
-        others = others[:0]
-    if len(others) > k:  # those that may be among the first k, ties included
-        others = others[scores[others] >= np.partition(scores[others], -k)[-k]]
-    first = sorted(others.tolist(), key=lambda other: (-scores[other], ids[other]))[:k]
-    return pa.table(
-        {
-            "user": pa.array([ids[other] for other in first], pa.string()),
-            "rank": pa.array(range(1, len(first) + 1), pa.int64()),
-            "score": pa.array(scores[first].astype(np.float64)),
-        }
-    )
-
-
-def _answer_similar(
-    state: State,
-    row: int,
-    rows: NDArray[np.int64],
-    likeness: NDArray[np.float32],
-    k: int,
-    by: str | None,
-    *,
-    explain: bool,
-) -> Recommendations:
-    """The answer of `find_similar_many` for one item, from the rows of those that are like it."""
-    model, item = state.bundle.model, state.bundle.items.ids[row]
-    reasons = find_likeness_reasons(state, row, rows, by) if explain else [None] * len(rows)
-    found = tuple(
-        Recommendation(state.bundle.items.ids[other], place + 1, float(likeness[other]), state.title(other), reason)
-        for place, (other, reason) in enumerate(zip(rows.tolist(), reasons, strict=True))
-    )
-    notes = []
-    known = model.likeness_vectors(by)[row].any()
-    if not known:
-        notes.append(f"nothing is known of {item!r} {_BY[by]}: it is like no other item")
-    elif len(found) < k:
-        notes.append(f"asked for {k}, {len(found)} other items are like it {_BY[by]}")
-    if by is None and known and not int(model.n_likes[row]):
-        notes.append(f"nobody liked {item!r} in training: this rests on its text and links")
-    return Recommendations(found, (), tuple(notes))
-
-
 def note_few_likes(n_likes: int) -> str | None:
-    """Says so where there are few likes to learn from; None: there are enough."""
+    """A note if training had few likes; None if it had enough."""
     if n_likes >= _FEW_LIKES:
         return None
     return f"only {n_likes} like{'' if n_likes == 1 else 's'} to learn from"
 
 
 def _find_support(state: State, user: str | None, likes: Sequence[str], unknown: list[str]) -> NDArray[np.int64]:
-    """The rows of what a user likes, and of further likes; unknown ones are added to `unknown`."""
+    """The rows of a user's likes and of further likes; unknown ids are appended to `unknown`."""
     own = select_row(state.bundle.liked, None if user is None else find_user(state, user))
     given = find_items(state, likes, "like", unknown)
     return np.union1d(own, given).astype(np.int64) if len(given) else own
@@ -314,37 +234,28 @@ def _rank(
     *,
     sentence: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The k best of what is not masked, and the scores they are sorted by; both (n_users, k)."""
+    """The k best items that are not masked, and the scores they are sorted by; both (n_users, k)."""
     if tail:
-        return state.dial.rank(scores, masked, support, tail, k, partial(_top_rows, state), sentence=sentence)
+        return state.dial.rank(scores, masked, support, tail, k, state.top_rows, sentence=sentence)
     allowed = np.where(masked, np.float32(-np.inf), scores)
-    rows = _top_rows(state, allowed, k)
+    rows = state.top_rows(allowed, k)
     return rows, np.take_along_axis(allowed, np.maximum(rows, 0), axis=1)
-
-
-def _top_rows(state: State, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """The rows of the k best items, (n_users, k); equal scores by ascending id, also where items were added."""
-    by_id = state.by_id
-    if by_id is None:
-        return top_k(scores, k)
-    places = top_k(scores[:, by_id], k)
-    return np.where(places >= 0, by_id[places], -1)
 
 
 def _break_ties(
     state: State, scores: NDArray[np.float32], masked: NDArray[np.bool_], support: csr_array
 ) -> list[str | None]:
-    """Gives users for whom all items score alike, in place, scores by texts and links, or else by popularity.
+    """Rescores, in place, users for whom all items tie: by texts and links, or else by popularity.
 
     Returns:
-        For each user what the list rests on then; None: on the model, as always.
+        For each user a note on what the list rests on; None if the scores are unchanged.
     """
     notes: list[str | None] = [None] * len(scores)
     model = state.bundle.model
-    few = slice(None, None, max(scores.shape[1] // _ITEMS_COMPARED, 1))  # nearly always enough to tell
+    few = slice(None, None, max(scores.shape[1] // _ITEMS_COMPARED, 1))  # nearly always enough
     unsure = np.flatnonzero(_spread(scores[:, few], masked[:, few]) <= _TIE)
     spread = _spread(scores[unsure], masked[unsure])
-    # below 0: of users who may not be recommended anything
+    # below 0: every item is masked
     for user in unsure[(spread >= 0) & (spread <= _TIE)].tolist():
         known = model.component(Knowledge.name)
         by_knowledge = None
@@ -352,7 +263,7 @@ def _break_ties(
             by_knowledge = (known.users(Support(support[[user]])) @ known.items.T)[0].numpy()
         if by_knowledge is not None and np.ptp(by_knowledge[~masked[user]]) > _TIE:
             scores[user] = by_knowledge
-            notes[user] = "likes say nothing here: this rests on texts and links"
+            notes[user] = "the likes do not tell these items apart: this rests on texts and links"
         elif np.ptp(model.n_likes.numpy()[~masked[user]]) > 0:
             scores[user] = np.log1p(model.n_likes.numpy())
             notes[user] = "nothing tells these items apart for this user: the most liked come first"
@@ -360,7 +271,7 @@ def _break_ties(
 
 
 def _note_basis(state: State, support: NDArray[np.int64]) -> list[str]:
-    """What a list rests on where it is not on who likes what."""
+    """A note if a list does not rest on likes alone."""
     model = state.bundle.model
     if len(support) and bool(model.cold[torch.from_numpy(support)].all()):
         return ["nobody liked these items in training: this rests on their texts and links"]
@@ -369,7 +280,7 @@ def _note_basis(state: State, support: NDArray[np.int64]) -> list[str]:
 
 
 def _spread(scores: NDArray[np.float32], masked: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The largest less the smallest score that is not masked, (n_users,); -inf where all are."""
+    """The largest minus the smallest score that is not masked, (n_users,); -inf where all are masked."""
     barred = np.float32(np.inf)
     found: NDArray[np.float32] = np.where(masked, -barred, scores).max(axis=1)
     found -= np.where(masked, barred, scores).min(axis=1)

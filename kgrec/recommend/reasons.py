@@ -1,4 +1,4 @@
-"""Why an item is recommended, or like another: exact shares of its score, and real paths of the graph."""
+"""Explains recommendations and similar items: exact shares of a score, and paths in the graph."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,22 +14,22 @@ from kgrec.recommend.live import read_path_index
 from kgrec.recommend.requests import Request, find_item, find_items, find_user, select_row, to_request, to_support
 from kgrec.recommend.state import State, one_thread
 
-_REASON_LIKES = 5  # of the likes that add most, so many are searched for a path worth telling
+_REASON_LIKES = 5  # paths are searched for this many of the likes that add most
 _PATHS_PER_LIKE = 3
-_LOUD = 0.5  # of the largest share: what is less is not told as the reason
+_NOTABLE = 0.5  # of the largest share; smaller shares are never the reason
 
 
 @dataclass(frozen=True)
 class _Weighed:
-    """What adds to an item's score.
+    """The contributions to an item's score.
 
     Attributes:
         row: the item's.
-        likes: row of a like -> what it adds, the largest first.
-        known: row of a like -> the share of that which texts and links say, 0 to 1.
-        sentence: what the sentence adds, if there is one.
-        rest: what everybody else adds.
-        searched: the likes for which a path is looked for.
+        likes: row of a like -> its contribution, the largest first.
+        known: row of a like -> the share of its contribution that comes from texts and links, 0 to 1.
+        sentence: the sentence's contribution; None without a sentence.
+        rest: everybody else's contribution.
+        searched: the likes for which paths are searched.
         fits: whether the item's text fits the sentence.
     """
 
@@ -43,7 +43,7 @@ class _Weighed:
 
 
 def explain_item(state: State, item: str, user: str | None, likes: Sequence[str], text: str | None) -> Explanation:
-    """Takes the score of an item apart; see `Recommender.explain`."""
+    """Splits an item's score into shares; see `Recommender.explain`."""
     row = find_item(state, item)
     unknown: list[str] = []
     liked = find_items(state, likes, "like", unknown)
@@ -55,7 +55,7 @@ def explain_item(state: State, item: str, user: str | None, likes: Sequence[str]
 
 
 def find_reasons(state: State, requests: Sequence[Request], rows: Sequence[NDArray[np.int64]]) -> list[list[str]]:
-    """The reason of each item, found from fewer shares and paths than `explain_items` gives."""
+    """The reason for each item, from fewer shares and paths than `explain_items` computes."""
     found = explain_items(state, requests, rows, most_likes=_REASON_LIKES, most_paths=1)
     return [[each.reason for each in of_one] for of_one in found]
 
@@ -76,35 +76,35 @@ def explain_items(
 
 
 def find_likeness_reasons(state: State, row: int, rows: NDArray[np.int64], by: str | None) -> list[str]:
-    """Why items are like another: the rarest thing that they share, and whether the same people like both.
+    """Why items are similar to another: the rarest node that they share, and whether the same people like both.
 
-    Only what counted is named: with `by`, that source alone.
+    With `by`, only that source is named.
     """
     if not len(rows):
         return []
     model, ids, liked = state.bundle.model, state.bundle.items.ids, state.bundle.liked
     shares = model.likeness_shares(np.full(len(rows), row), rows)
     people = np.unique(liked[:, [row]].nonzero()[0])
-    by_them = np.asarray(liked[people].sum(axis=0)).ravel()  # (n_items,): how many of them like each item
+    by_them = np.asarray(liked[people].sum(axis=0)).ravel()  # (n_items,): how many of these people like each item
     paths = _find_paths(state, {(ids[found], ids[row]) for found in rows.tolist()}, 1)
     reasons = []
     for place, found in enumerate(rows.tolist()):
-        said = {source: float(values[place]) if by in (None, source) else 0.0 for source, values in shares.items()}
-        most = max(1e-9, *said.values())
+        by_source = {source: float(values[place]) if by in (None, source) else 0.0 for source, values in shares.items()}
+        most = max(1e-9, *by_source.values())
         parts = []
         shared = paths[ids[found], ids[row]]
-        if shared and said["links"] > 0:
+        if shared and by_source["links"] > 0:
             parts.append(shared[0].sentence())
-        if said["likes"] > _LOUD * most / 2 and by_them[found]:
+        if by_source["likes"] > _NOTABLE * most / 2 and by_them[found]:
             parts.append("liked by the same people")
-        if said["text"] > _LOUD * most / 2:
-            parts.append("alike in words")
+        if by_source["text"] > _NOTABLE * most / 2:
+            parts.append("similar texts")
         reasons.append("; ".join(parts) or "alike")
     return reasons
 
 
 def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: int | None) -> list[_Weighed]:
-    """What adds to the scores of some items."""
+    """Weighs the contributions to the scores of some items."""
     if not len(rows):
         return []
     with one_thread():
@@ -114,7 +114,7 @@ def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: 
     for place, row in enumerate(rows.tolist()):
         shares = found.likes[:, place]
         first = np.argsort(-shares, kind="stable")[:most_likes]
-        least = _LOUD * float(shares.max(initial=0))
+        least = _NOTABLE * float(shares.max(initial=0))
         likes = {int(request.likes[at]): float(shares[at]) for at in first.tolist()}
         top = islice(likes.items(), _REASON_LIKES)
         searched = [like for like, share in top if share > 0 and share >= least and like != row]
@@ -122,15 +122,15 @@ def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: 
             int(request.likes[at]): float(found.known[at, place]) / max(float(shares[at]), 1e-9)
             for at in first.tolist()
         }
-        said = None if request.sentence is None else float(found.sentence[place])
-        weighed.append(_Weighed(row, likes, known, said, float(found.rest[place]), searched, bool(fits[place])))
+        sentence = None if request.sentence is None else float(found.sentence[place])
+        weighed.append(_Weighed(row, likes, known, sentence, float(found.rest[place]), searched, bool(fits[place])))
     return weighed
 
 
 def _find_paths(
     state: State, pairs: Collection[tuple[str, str]], k: int
 ) -> dict[tuple[str, str], tuple[ReasonPath, ...]]:
-    """The most telling paths of pairs of items: the bundle's, or else those that the store has now."""
+    """The most informative paths between pairs of items, from the store if there is one, else from the bundle."""
     if not pairs:
         return {}
     if state.store is None:
@@ -159,26 +159,26 @@ def _explain_one(
 
 
 def _format_reason(state: State, weighed: _Weighed, shares: Sequence[Share]) -> str:
-    """The most telling share in words: only what the graph and the scores say. An item is no reason for itself."""
+    """The main share in words, from the graph and the scores alone. An item is never the reason for itself."""
     item = state.bundle.items.ids[weighed.row]
     likes = [share for share in shares if share.source == "like" and share.value > 0 and share.item != item]
-    said = next((share for share in shares if share.source == "sentence"), None)
+    sentence = next((share for share in shares if share.source == "sentence"), None)
     if not weighed.fits:
-        said = None
-    if said is not None and said.value > max((share.value for share in likes), default=0.0):
+        sentence = None
+    if sentence is not None and sentence.value > max((share.value for share in likes), default=0.0):
         return "fits your words"
-    # Of the likes that speak for it about as loudly, the one that shares the rarest thing is the most telling.
-    loud = [share for share in likes if share.paths]
-    if loud:
-        telling = min(loud, key=lambda share: share.paths[0].n_sharing)
-        return f"{telling.paths[0].sentence()}, which you liked"
+    # Among likes with similar shares, the one that shares the rarest node makes the best reason.
+    notable = [share for share in likes if share.paths]
+    if notable:
+        best = min(notable, key=lambda share: share.paths[0].n_sharing)
+        return f"{best.paths[0].sentence()}, which you liked"
     if likes:
         like = f"{likes[0].title or likes[0].item}, which you liked"
         row = state.bundle.items.row(likes[0].item or "")
-        if weighed.known.get(-1 if row is None else row, 0.0) > _LOUD:
+        if weighed.known.get(-1 if row is None else row, 0.0) > _NOTABLE:
             return f"near {like}, by its text and links"
         return f"liked by people who like {like}"
-    if said is not None and said.value > 0:
+    if sentence is not None and sentence.value > 0:
         return "fits your words"
     n_likes = int(state.bundle.model.n_likes[weighed.row])
     return f"liked by {n_likes:,} people" if n_likes else "new in the catalogue"

@@ -1,4 +1,4 @@
-"""Answers given before: requests come again and again."""
+"""A cache of recent answers."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -8,10 +8,10 @@ from kgrec.recommend.answers import Recommendations
 
 
 class RecentAnswers:
-    """The answers used most recently, by request.
+    """A cache of the answers used most recently, by request.
 
     Args:
-        size: how many are kept.
+        size: the most answers to keep.
     """
 
     def __init__(self, size: int) -> None:
@@ -20,7 +20,7 @@ class RecentAnswers:
         self._lock = Lock()
 
     def find(self, request: Hashable, answer: Callable[[], Recommendations]) -> Recommendations:
-        """The answer to a request, made by `answer` if it is not there."""
+        """The cached answer to a request; if there is none, calls `answer` and keeps its result."""
         with self._lock:
             if request in self._answers:
                 self._answers.move_to_end(request)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from graph_schema import CatalogueSchema
 from kgrec.bundle import Bundle, load_bundle, save_bundle
-from kgrec.recommend import new_items, new_users, ranking, updates
+from kgrec.recommend import new_items, new_users, ranking, similarity, updates
 from kgrec.recommend.answers import Explanation, Recommendations
 from kgrec.recommend.interactions import read_interactions
 from kgrec.recommend.live import check_schema
@@ -27,33 +27,29 @@ from kgrec.text.encoder import Encoder
 if TYPE_CHECKING:
     import pandas as pd
 
-_LARGE_REQUEST = 1000  # ids that are asked for and with: answers to larger ones are not kept
+_LARGE_REQUEST = 1000  # ids in a request; answers to larger requests are not cached
 
 
 class Recommender:
     """Answers requests; made by `kgrec.train` or `Recommender.load`.
 
-    Everything it was trained with is in its bundle, so it needs neither the store nor, but for sentences, the text
-    encoder. `add_items`, `add_users`, `add_interactions` and `forget` change what it knows at once, without training;
-    `save` keeps the change. With a store given, the paths in reasons are read from the graph as it is now, and only
-    from there. Repeated requests are answered from a cache. Reasons read from a store are not cached, because the store
-    may have changed. Threads may share a Recommender: each request is answered from one state, and a change makes the
-    next. Ids are texts; integers stand for their digits.
+    It needs only its bundle, and the text encoder for sentences. `add_items`, `add_users`, `add_interactions` and
+    `forget` take effect at once, without training; `save` writes the changed bundle. Repeated requests are answered
+    from a cache. Reasons read from a store are not cached, because the store may have changed. Threads may share a
+    Recommender: each request reads one state, and each change makes a new state. Ids are text; an integer is read as
+    its digits.
+
+    Args:
+        bundle: the trained model and its catalogue.
+        encoder: encodes sentences; None: the encoder that the bundle was trained with, loaded at first use.
+        store: the store to read the paths in reasons from, with one query per answer, so that reasons follow the
+            current graph. The caller closes it; it belongs to one thread. None: the paths come from the bundle.
+
+    Raises:
+        StoreError: the store cannot be read, or its schema is not the bundle's.
     """
 
     def __init__(self, bundle: Bundle, encoder: Encoder | None = None, store: GraphStore | None = None) -> None:
-        """Makes a recommender.
-
-        Args:
-            bundle: the trained model and its catalogue.
-            encoder: of sentences; None: the one that the bundle was trained with, loaded when first needed.
-            store: where the paths in reasons are read from, at one query for each answer: an item or an edge that it
-                has no more is in no path. The caller closes it, and it belongs to one thread. None: the paths are
-                those that the bundle was trained with and `add_items` added.
-
-        Raises:
-            StoreError: the store cannot be read, or its schema is not the bundle's.
-        """
         if store is not None:
             check_schema(store, bundle.schema)
         self._state = State(bundle, SentenceEncoder(encoder), store)
@@ -71,19 +67,23 @@ class Recommender:
         """Reads a bundle.
 
         Args:
-            path: its folder.
-            schema: the schema it must have; None: any.
+            path: the folder of the bundle.
+            schema: the schema that the bundle must have; None: any.
             encoder: see `Recommender`.
             store: see `Recommender`.
 
         Raises:
-            BundleError: there is none, it is truncated, foreign, newer than this kgrec, or of another schema.
+            BundleError: the folder holds no bundle, or one that is damaged, written by another version of kgrec, or of
+                another schema.
             StoreError: the store cannot be read, or its schema is not the bundle's.
         """
         return cls(load_bundle(Path(path), schema), encoder, store)
 
     def save(self, path: str | Path) -> None:
-        """Writes a bundle, in place of one that is there.
+        """Writes the bundle to a folder, and replaces a bundle that is there.
+
+        Args:
+            path: the folder; a new or empty one, or one that holds a bundle.
 
         Raises:
             BundleError: the folder cannot be written, or holds something else.
@@ -92,7 +92,7 @@ class Recommender:
 
     @property
     def bundle(self) -> Bundle:
-        """What it knows."""
+        """The current bundle, with all changes since the training."""
         return self._state.bundle
 
     def recommend(
@@ -110,19 +110,18 @@ class Recommender:
     ) -> Recommendations:
         """Recommends items to one user: known by id, by likes, by a sentence, or by any of these together.
 
-        Without any of them, or for a user without likes, the answer is what is popular, and a note says so.
+        Without any of them, and for a user without likes, popular items are recommended, and a note says so.
 
         Args:
             user: id of a user known from training or from `add_interactions`.
             likes: ids of items that the user likes.
             text: what the user wants, in words.
-            k: how many; exactly k are returned whenever so many may be.
+            k: the number of items; fewer are returned only where fewer may be recommended.
             candidates: item ids that may be recommended; None: all.
-            exclude: item ids that may not.
-            filter_seen: whether to leave out the likes and what the user has seen; if not, they are scored as any item.
-            tail: the tail dial: 0 is as the model ranks; 1 goes as far into what few know as still is personal; -1
-                gives what is popular among people like this; see `TailDial`. A score is the corrected one that the
-                answer is sorted by, while reasons and `explain` take the model's own apart.
+            exclude: ids of items to leave out.
+            filter_seen: whether to leave out items that the user likes or has seen.
+            tail: the tail dial, -1 to 1: 0 ranks as the model does, 1 prefers items that few people know, -1 popular
+                items. Scores of the answer include the dial; reasons and `explain` do not.
             explain: whether to give reasons.
 
         Returns:
@@ -130,9 +129,8 @@ class Recommender:
             have no effect; they are in `unknown`, and a note names them.
 
         Raises:
-            RequestError: the user is unknown, the likes are no list, none of them or of the candidates is known, the
-                text is empty, the dial is not between -1 and 1, or k is less than 1 or more than the catalogue has
-                items.
+            RequestError: the user is unknown; `likes` is not a list; none of the likes or of the candidates is known;
+                the text is empty; `tail` is not between -1 and 1; k is less than 1 or more than the number of items.
             TextError: the text encoder cannot be loaded.
         """
         state = self._state
@@ -168,25 +166,24 @@ class Recommender:
 
         Args:
             users: ids of known users.
-            likes: instead of users: a key for each user, known or not, and the items that this user likes: a mapping,
-                or a table or a DataFrame with the columns user and item. Only these likes count, not what the bundle
-                has of a user of that id.
-            k: how many for each.
+            likes: instead of `users`: a mapping from users to the items that they like, or a table or DataFrame with
+                the columns user and item. Users need not be known. Only these likes count, not those in the bundle.
+            k: the number of items for each user.
             candidates: item ids that may be recommended to anybody; None: all.
-            exclude: item ids that may not.
+            exclude: ids of items to leave out.
             filter_seen: as in `recommend`.
             tail: the tail dial, -1 to 1, as in `recommend`.
             explain: whether to give reasons.
-            on_users: called with how many users were just answered.
+            on_users: called with the number of users in the block that is done.
 
         Returns:
-            A pyarrow Table, whose `to_pandas()` is a DataFrame: columns user, item, rank, score, title and, if asked
-            for, reason. The schema's metadata has, as JSON,
-            `unknown_users` (they get no rows), `unknown_items` and `without_likes` (keys that got what is popular).
+            A pyarrow Table with the columns user, item, rank, score, title and, with `explain`, reason;
+            `to_pandas()` makes it a DataFrame. The metadata of its schema has three lists as JSON: `unknown_users`
+            (they get no rows), `unknown_items` and `without_likes` (users who got popular items).
 
         Raises:
-            RequestError: neither or both of users and likes, none of the candidates is known, the dial is not between
-                -1 and 1, or k is less than 1 or more than the catalogue has items.
+            RequestError: neither or both of `users` and `likes` are given; none of the candidates is known; `tail` is
+                not between -1 and 1; k is less than 1 or more than the number of items.
         """
         return ranking.recommend_many(
             self._state,
@@ -210,23 +207,22 @@ class Recommender:
         candidates: Iterable[str] | None = None,
         explain: bool = False,
     ) -> Recommendations:
-        """Finds the items that are most alike: liked by the same people beyond popularity, in texts and in links.
+        """Finds similar items: by who likes them, corrected for popularity, by their texts and by their links.
 
         Args:
-            item: its id.
-            k: how many.
-            by: "likes", "text" or "links": by this alone; None: by all of them, with weights that are the same in
-                every catalogue.
+            item: id of the item.
+            k: the number of items.
+            by: "likes", "text" or "links" compares by this alone; None: by all three, with fixed weights.
             candidates: ids of items that may be listed; None: all.
             explain: whether to give reasons.
 
         Returns:
-            The items, best first; a score is the cosine of both items' vectors. What is not alike at all is not listed,
-            so there may be fewer than k, and a note says so.
+            The items, best first; a score is the cosine of both items' vectors. Items with nothing in common are left
+            out; where fewer than k remain, a note says so.
 
         Raises:
-            RequestError: the item is unknown, `by` is none of these, none of the candidates is known, or k is less than
-                1 or more than the catalogue has items.
+            RequestError: the item is unknown; `by` is another word; none of the candidates is known; k is less than 1
+                or more than the number of items.
         """
         return self.similar_many([item], k, by=by, candidates=candidates, explain=explain)[to_id(item, "item")]
 
@@ -239,10 +235,10 @@ class Recommender:
         candidates: Iterable[str] | None = None,
         explain: bool = False,
     ) -> dict[str, Recommendations]:
-        """Finds the items that are most like each of several.
+        """Finds similar items for each of several items.
 
         Args:
-            items: their ids.
+            items: ids of the items.
             k: as in `similar`.
             by: as in `similar`.
             candidates: as in `similar`.
@@ -252,26 +248,26 @@ class Recommender:
             Item -> what `similar` returns for it, in the order of the items.
 
         Raises:
-            RequestError: as in `similar`, for any of the items; or the items are no list.
+            RequestError: as in `similar`, for any of the items; or `items` is not a list.
         """
         allowed = None if candidates is None else to_ids(candidates, "candidates")
-        return ranking.find_similar_many(self._state, to_ids(items, "items"), k, by, allowed, explain=explain)
+        return similarity.find_similar_many(self._state, to_ids(items, "items"), k, by, allowed, explain=explain)
 
     def similar_users(self, user: str, k: int = 10) -> pa.Table:
-        """Finds the users who are most like one: for whom the model ranks items alike.
+        """Finds similar users: those for whom the model ranks items alike.
 
         Args:
-            user: the user's id.
-            k: how many, at most.
+            user: id of the user.
+            k: the largest number of users.
 
         Returns:
-            A pyarrow Table, whose `to_pandas()` is a DataFrame: columns user, rank and score, the cosine of both users'
-            vectors (see `user_vectors`); equal scores by ascending id. Users without likes are not in it.
+            A pyarrow Table with the columns user, rank and score, the cosine of both users' vectors; `to_pandas()`
+            makes it a DataFrame. Equal scores are sorted by id. Users without likes are left out.
 
         Raises:
             RequestError: the user is unknown, or k is less than 1.
         """
-        return ranking.find_similar_users(self._state, user, k)
+        return similarity.find_similar_users(self._state, user, k)
 
     def predict(
         self,
@@ -281,11 +277,11 @@ class Recommender:
         likes: Sequence[str] | None = None,
         text: str | None = None,
     ) -> NDArray[np.float32]:
-        """Scores given items for one user, known as in `recommend`. Scores of one user can be compared.
+        """Scores given items for one user. Scores of the same user can be compared.
 
         Args:
-            user: as in `recommend`; None: known by likes or text alone.
-            items: ids of items, liked and seen ones too.
+            user: as in `recommend`; None where `likes` or `text` describe the user.
+            items: ids of items; liked and seen items are scored too.
             likes: as in `recommend`.
             text: as in `recommend`.
 
@@ -300,7 +296,7 @@ class Recommender:
     def explain(
         self, item: str, *, user: str | None = None, likes: Sequence[str] | None = None, text: str | None = None
     ) -> Explanation:
-        """Takes the score of an item apart: what each like, the sentence and everybody else add, with real paths.
+        """Explains a score: what each like, the sentence and the average user add, with paths in the graph.
 
         Args:
             item: id of the item.
@@ -325,49 +321,49 @@ class Recommender:
         vectors: Mapping[str, Sequence[float]] | None = None,
         name: str | None = None,
     ) -> tuple[str, ...]:
-        """Adds an item, which can be recommended at once: its text, its links and its vectors place it.
+        """Adds an item, which can be recommended at once. Its text, links and vectors place it.
 
         Args:
-            item: its id.
-            text: what it is, in words, as the schema's text fields would tell it.
-            links: (edge type, id of the node at the other end).
-            vectors: vector column of the schema -> its vector, as wide as those of the training.
-            name: how people call it.
+            item: id of the item.
+            text: the content of the text fields that the schema names.
+            links: pairs (edge type, id of the linked node).
+            vectors: vector column of the schema -> the item's vector, as wide as in training.
+            name: the name to show to people.
 
         Returns:
-            The ids of links' ends that the catalogue does not know; they had no effect.
+            The linked ids that the catalogue does not have; they have no effect.
 
         Raises:
-            RequestError: the id is taken, an edge type or a vector column is no item's, a vector does not fit, or
-                nothing known is said of the item.
+            RequestError: the id is taken; an edge type or a vector column does not belong to items; a vector has the
+                wrong width; or the item has no text, name, known link or vector.
             TextError: the text encoder cannot be loaded.
         """
         added = self.add_items([NewItem(item, text=text, links=links, vectors=vectors, name=name)])
         return added.get(item, ())
 
     def add_items(self, items: Iterable[NewItem]) -> dict[str, tuple[str, ...]]:
-        """Adds items, as `add_item` does, all at once: either all are added or none.
+        """Adds several items, as `add_item` does: either all are added or none.
 
-        Their texts are encoded together. An item may have links to those before it.
+        Their texts are encoded together.
 
         Args:
-            items: the new items, in the order in which they may link to each other.
+            items: the new items; an item may link to items before it.
 
         Returns:
-            Item -> the ids of its links' ends that the catalogue does not know; they had no effect. Items whose links
-            are all known are not in it.
+            Item -> its linked ids that the catalogue does not have; they have no effect. Items without such ids are
+            left out.
 
         Raises:
-            RequestError: as in `add_item`, for any of the items; it says which one.
+            RequestError: as in `add_item`, for any of the items; the message names the item.
             TextError: the text encoder cannot be loaded.
         """
         checked = new_items.check_items(items)
         if not checked:
             return {}
-        said = new_items.describe_items(self._state.bundle, checked)
-        texts = [text for text in said if text is not None]
+        described = new_items.describe_items(self._state.bundle, checked)
+        texts = [text for text in described if text is not None]
         encoded = iter(self._state.sentences.encode_all(texts, self._state.bundle) if texts else ())
-        vectors = [None if text is None else next(encoded) for text in said]
+        vectors = [None if text is None else next(encoded) for text in described]
         with self._writing:
             state = self._state
             added = new_items.add_items(state.bundle, checked, vectors)
@@ -382,30 +378,30 @@ class Recommender:
         links: Iterable[tuple[str, str]] = (),
         name: str | None = None,
     ) -> tuple[str, ...]:
-        """Adds a user, who can be asked for at once.
+        """Adds a user, who gets recommendations at once.
 
         Args:
-            user: the user's id.
-            likes: ids of items.
-            links: (edge type, id of the node at the other end), such as the user's groups or friends.
-            name: what people call the user.
+            user: id of the user.
+            likes: ids of items that the user likes.
+            links: pairs (edge type, id of the linked node), such as the user's groups or friends.
+            name: the name to show to people.
 
         Returns:
-            The ids of items and of links' ends that the catalogue does not have; they have no effect.
+            The liked and linked ids that the catalogue does not have; they have no effect.
 
         Raises:
-            RequestError: the id is taken, or an edge type is not one of the users'.
+            RequestError: the id is taken, or an edge type does not belong to users.
         """
         return self.add_users([NewUser(user, likes=likes, links=links, name=name)]).get(to_id(user, "a user's id"), ())
 
     def add_users(self, users: Iterable[NewUser]) -> dict[str, tuple[str, ...]]:
-        """Adds users, as `add_user` does, all at once: either all are added or none.
+        """Adds several users, as `add_user` does: either all are added or none.
 
         Args:
             users: the new users; they may have links to each other.
 
         Returns:
-            User -> the ids that the catalogue does not have. Users whose ids are all known are not in it.
+            User -> the ids that the catalogue does not have. Users without such ids are left out.
 
         Raises:
             RequestError: as in `add_user`, for any of the users.
@@ -420,23 +416,22 @@ class Recommender:
         return unknown
 
     def add_interactions(self, interactions: "pa.Table | pd.DataFrame") -> tuple[str, ...]:
-        """Adds interactions, of known or new users; they count at once.
+        """Adds interactions of known or new users; they take effect at once.
 
-        An item that nobody liked in training is placed anew: by its likes beside its text and its links. Of several
-        interactions of a user with an item the latest counts, as in a store: a rating below the schema's `positive`
-        takes back an earlier like.
+        An item without likes in training is placed again, by its likes, text and links. Of several interactions of one
+        user with one item the latest counts, as in a store: a rating below the schema's `positive` withdraws a like.
 
         Args:
-            interactions: a table or a DataFrame with columns source (user id) and target (item id), or user and item,
-                and the weight if the schema decides by it what a like is. Ids are texts or integers. A column of times,
-                as the schema names it, says which one is the latest; without it the last row is.
+            interactions: a table or a DataFrame with the columns source (user id) and target (item id), or user and
+                item; and the weight column, if the schema has `positive`. Ids are text or integers. With the schema's
+                time column the latest interaction counts, without it the last row.
 
         Returns:
             The ids of items that the catalogue does not have; these interactions have no effect.
 
         Raises:
-            RequestError: it is neither table nor DataFrame, a column, an id or a weight is missing, an id is neither
-                text nor integer, or a weight is not a number.
+            RequestError: `interactions` is neither a table nor a DataFrame; a column, an id or a weight is missing; an
+                id is neither text nor an integer; or a weight is not a number.
         """
         read = read_interactions(interactions, self._state.bundle.schema)
         with self._writing:
@@ -445,16 +440,16 @@ class Recommender:
         return unknown
 
     def forget(self, user: str | Iterable[str]) -> None:
-        """Forgets a user, or several at once: ids, links, likes and all that was seen; no parameter belongs to a user.
+        """Removes users with their links, likes and seen items; the model has no parameters of single users.
 
-        An item that was placed by the user's like is placed without it. What training learned from many users together
-        stays; to remove a user's part in that too, train again.
+        Items that were placed by these users' likes are placed again without them. What training learned from all users
+        together stays; train again to remove a user's part in it.
 
         Args:
             user: an id, or a list of ids.
 
         Raises:
-            RequestError: a user is unknown; nobody is forgotten then.
+            RequestError: a user is unknown; then nobody is removed.
         """
         asked = [user] if isinstance(user, str | Integral) else to_ids(user, "users")
         with self._writing:

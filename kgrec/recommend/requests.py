@@ -1,4 +1,4 @@
-"""A request in rows: ids that are looked up, and what may be recommended."""
+"""Turns a request's ids into rows, and masks the items that may not be recommended."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ class Request:
 
     Attributes:
         likes: (n,) int64, the items that the user likes.
-        sentence: (text_dim,) float32, the vector of what the user wants; None: nothing is said.
-        fits: (n_items,) bool, whose texts fit the sentence; None: nothing is said.
+        sentence: (text_dim,) float32, the vector of the sentence; None without one.
+        fits: (n_items,) bool, the items whose texts fit the sentence; None without one.
     """
 
     likes: NDArray[np.int64]
@@ -30,7 +30,7 @@ class Request:
 
 
 def check_k(state: State, k: int) -> None:
-    """Refuses a number of items that is no whole number, less than 1 or more than there are."""
+    """Checks that k is a whole number from 1 to the number of items."""
     if not is_count(k):
         raise RequestError(f"expected k of at least 1, a whole number, got {k!r}")
     if k > len(state.bundle.items):
@@ -38,7 +38,7 @@ def check_k(state: State, k: int) -> None:
 
 
 def is_count(k: object) -> bool:
-    """Whether it is a whole number of at least 1."""
+    """Whether k is a whole number of at least 1."""
     return isinstance(k, Integral) and not isinstance(k, bool) and int(k) >= 1
 
 
@@ -72,10 +72,10 @@ def find_item(state: State, item: str) -> int:
 
 
 def find_items(state: State, ids: Sequence[str], what: str, unknown: list[str]) -> NDArray[np.int64]:
-    """The rows of items' ids; the unknown ones are added to `unknown`.
+    """The rows of item ids; unknown ids are appended to `unknown`.
 
     Raises:
-        RequestError: there are ids, and none is known.
+        RequestError: ids are given, and none is known.
     """
     asked = list(dict.fromkeys(ids))
     rows = state.bundle.items.rows(asked)
@@ -92,15 +92,15 @@ def find_items(state: State, ids: Sequence[str], what: str, unknown: list[str]) 
 def mask_items(
     state: State, candidates: Sequence[str] | None, exclude: Sequence[str], unknown: list[str]
 ) -> NDArray[np.bool_]:
-    """(n_items,): what may not be recommended; unknown ids are added to `unknown`.
+    """(n_items,) bool: the items that may not be recommended; unknown ids are appended to `unknown`.
 
     Raises:
-        RequestError: candidates are given, and there are none or none is known.
+        RequestError: candidates are given, but the list is empty or none is known.
     """
     masked = np.zeros(len(state.bundle.items), np.bool_)
     if candidates is not None:
         if not candidates:
-            raise RequestError("no candidates are given; expected at least one item id, or leave candidates out")
+            raise RequestError("candidates is empty; expected at least one item id, or leave candidates out")
         masked[:] = True
         masked[find_items(state, candidates, "candidates", unknown)] = False
     for id_ in exclude:
@@ -113,10 +113,10 @@ def mask_items(
 
 
 def to_request(state: State, likes: NDArray[np.int64], text: str | None) -> Request:
-    """The request of a user with these likes, (n,) rows, who wants what a text says.
+    """The request of a user with these likes, (n,) rows, and an optional sentence.
 
     Raises:
-        RequestError: the text has no words, or the encoder is another than that of the bundle.
+        RequestError: the text has no words, or the encoder is not the bundle's.
         TextError: the encoder cannot be loaded.
     """
     if text is None:
@@ -126,14 +126,14 @@ def to_request(state: State, likes: NDArray[np.int64], text: str | None) -> Requ
 
 
 def _find_fitting(state: State, sentence: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(n_items,): whose texts fit a sentence; none where the nearest is no nearer than two texts are on average."""
+    """(n_items,) bool: the items whose texts fit a sentence; none if no text is nearer than two average texts."""
     model = state.bundle.model
     text = model.text.numpy()
     nearness = text @ sentence
     has_text: NDArray[np.bool_] = np.asarray(text.any(axis=1))
     n_texts = int(has_text.sum())
     mean = model.likeness.text_mean[: text.shape[1]]
-    usual = float(mean @ mean * n_texts - 1) / max(n_texts - 1, 1)  # of two texts; the vectors have length 1
+    usual = float(mean @ mean * n_texts - 1) / max(n_texts - 1, 1)  # mean of two texts; vectors have length 1
     if not n_texts or nearness[has_text].max() <= usual:
         return np.zeros(len(text), np.bool_)
     fits: NDArray[np.bool_] = find_fitting(nearness[None], has_text[None])[0]
@@ -141,19 +141,19 @@ def _find_fitting(state: State, sentence: NDArray[np.float32]) -> NDArray[np.boo
 
 
 def to_support(state: State, request: Request) -> Support:
-    """What the model reads of a request."""
+    """The support of a request, as the model reads it."""
     model = state.bundle.model
     likes = to_matrix([request.likes], model.n_items)
-    return Support(likes) if request.sentence is None else model.hear(likes, request.sentence[None])
+    return Support(likes) if request.sentence is None else model.with_sentence(likes, request.sentence[None])
 
 
 def is_id(id_: object) -> bool:
-    """Whether it is a text or an integer."""
+    """Whether an id is a text or an integer."""
     return isinstance(id_, str | Integral) and not isinstance(id_, bool)
 
 
 def to_id(id_: object, what: str) -> str:
-    """An id as the catalogue has it: text, or an integer, which becomes its digits.
+    """An id as text; an integer becomes its digits.
 
     Raises:
         RequestError: it is neither.
@@ -164,7 +164,7 @@ def to_id(id_: object, what: str) -> str:
 
 
 def to_ids(ids: Iterable[str | int] | None, what: str) -> tuple[str, ...]:
-    """The ids of a list, none for None; a text is one id, not a list of its letters.
+    """The ids of a list as texts; empty for None. A single text is refused: it is one id, not a list of letters.
 
     Raises:
         RequestError: it is not a list, or an id is neither a text nor an integer.
@@ -177,21 +177,21 @@ def to_ids(ids: Iterable[str | int] | None, what: str) -> tuple[str, ...]:
 
 
 def check_text(text: str, what: str) -> None:
-    """Refuses what a bundle cannot store as a text.
+    """Checks that a bundle can store a text.
 
     Raises:
-        RequestError: it is not a text, has no characters but spaces, or is not valid Unicode.
+        RequestError: it is not a text, is blank, or is not valid Unicode.
     """
     if not isinstance(text, str) or not text.strip():
-        raise RequestError(f"expected {what} as a text with characters in it, got {text!r}")
+        raise RequestError(f"expected {what} as a text that is not blank, got {text!r}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise RequestError(f"{what} is no valid Unicode: {text!r}; expected text without lone surrogates") from error
+        raise RequestError(f"{what} is not valid Unicode: {text!r}; expected text without lone surrogates") from error
 
 
 def select_row(matrix: csr_array, row: int | None) -> NDArray[np.int64]:
-    """The columns of the entries in one row of a matrix, (n,); none for no row."""
+    """The columns of the entries in one row of a matrix, (n,); empty for None."""
     if row is None:
         return np.zeros(0, np.int64)
     found: NDArray[np.int64] = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].astype(np.int64)

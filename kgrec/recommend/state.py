@@ -1,4 +1,4 @@
-"""What a recommender knows at one moment: a request reads one state, and a change makes the next."""
+"""The immutable state of a recommender: each request reads one state, each change makes a new one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,20 +13,21 @@ from threadpoolctl import ThreadpoolController
 from kgrec.bundle import Bundle, load_bundle_encoder
 from kgrec.errors import RequestError
 from kgrec.graph.paths import PathIndex, build_path_index
+from kgrec.metrics import top_k
 from kgrec.model.backbone import user_vectors
 from kgrec.recommend.recent import RecentAnswers
 from kgrec.recommend.tail import TailDial
 from kgrec.store.contract import GraphStore
 from kgrec.text.encoder import Encoder
 
-RECENT_ANSWERS = 1024  # that are kept for when they are asked for again
+RECENT_ANSWERS = 1024  # answers to keep for repeated requests
 
 
 class SentenceEncoder:
-    """Encodes sentences by an encoder that is loaded when first needed.
+    """Encodes sentences with an encoder that is loaded at first use.
 
     Args:
-        encoder: None: the one that a bundle was trained with.
+        encoder: the encoder; None: the one that the bundle was trained with.
     """
 
     def __init__(self, encoder: Encoder | None) -> None:
@@ -34,10 +35,10 @@ class SentenceEncoder:
         self._lock = Lock()
 
     def encode(self, text: str, bundle: Bundle) -> NDArray[np.float32]:
-        """The vector of a text, (text_dim,) float32, beside those of a bundle.
+        """The vector of a text, (text_dim,) float32, comparable with the bundle's text vectors.
 
         Raises:
-            RequestError: the text has no words, or the encoder is another than that of the bundle.
+            RequestError: the text has no words, or the encoder is not the bundle's.
             TextError: the encoder cannot be loaded.
         """
         check_words(text)
@@ -48,7 +49,7 @@ class SentenceEncoder:
         """The vectors of n texts with words in them, (n, text_dim) float32, in one call of the encoder.
 
         Raises:
-            RequestError: the encoder is another than that of the bundle.
+            RequestError: the encoder is not the bundle's.
             TextError: the encoder cannot be loaded.
         """
         with self._lock:
@@ -63,20 +64,20 @@ class SentenceEncoder:
 
 
 def check_words(text: str) -> None:
-    """Refuses a text without words."""
+    """Checks that a text has words."""
     if not isinstance(text, str) or not text.strip():
         raise RequestError(f"expected a text with words in it, got {text!r}")
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A bundle and what is found from it when first needed. It never changes, so that threads may share it.
+    """A bundle and values computed from it at first use. It never changes, so threads may share it.
 
     Attributes:
         bundle: the trained model and its catalogue.
         sentences: encodes sentences.
-        store: where the paths in reasons are read from; None: from the bundle.
-        recent: answers of this state.
+        store: the store to read the paths in reasons from; None: they come from the bundle.
+        recent: the cache of this state's answers.
     """
 
     bundle: Bundle
@@ -92,7 +93,7 @@ class State:
 
     @cached_property
     def by_id(self) -> NDArray[np.int64] | None:
-        """(n_items,): the items' rows by ascending id; None: they are so already."""
+        """(n_items,): the items' rows by ascending id; None: the rows are in that order already."""
         ids = self.bundle.items.ids
         order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
         return None if (order[:-1] < order[1:]).all() else order
@@ -107,12 +108,19 @@ class State:
         """The tail dial."""
         return TailDial(self.bundle.model, self.bundle.liked)
 
+    def top_rows(self, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        """The rows of the k best items, (n_users, k), -1 for none; equal scores by ascending id."""
+        if self.by_id is None:
+            return top_k(scores, k)
+        places = top_k(scores[:, self.by_id], k)
+        return np.where(places >= 0, self.by_id[places], -1)
+
     def after(self, bundle: Bundle, paths: PathIndex | None = None) -> "State":
-        """The state of a changed bundle, with what this one has found and still holds.
+        """The state of a changed bundle; it keeps the computed values that are still valid.
 
         Args:
-            bundle: it.
-            paths: its paths; None: they are found when first needed.
+            bundle: the changed bundle.
+            paths: its paths; None: they are computed at first use.
         """
         state = State(bundle, self.sentences, self.store)
         found = vars(state)
@@ -126,7 +134,7 @@ class State:
 
     @property
     def known_paths(self) -> PathIndex | None:
-        """The paths, if they were needed before."""
+        """The paths if they are computed already."""
         return vars(self).get("paths")
 
     def title(self, row: int) -> str | None:
@@ -135,13 +143,13 @@ class State:
 
 
 def one_thread() -> Any:
-    """Keeps the calling thread, within a `with`, from waking others for work of microseconds: to wait takes longer.
+    """Within a `with`, the calling thread works alone: for microseconds of work, waking other threads takes longer.
 
-    It is the calling thread's own OpenMP setting that changes, not the process's.
+    It changes the OpenMP setting of the calling thread, not of the process.
     """
     return _thread_pools().limit(limits=1, user_api="openmp")
 
 
 @cache
 def _thread_pools() -> ThreadpoolController:
-    return ThreadpoolController()  # to look for the libraries takes milliseconds
+    return ThreadpoolController()  # finding the libraries takes milliseconds

@@ -1,4 +1,4 @@
-"""The tail dial: from what most likely pleases a user towards what fits them more than others, however few know it."""
+"""The tail dial: shifts a ranking from popular items towards items that suit this user more than others."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -16,19 +16,19 @@ from kgrec.recommend.blocks import to_blocks
 
 TopK = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 
-_LEAST_REFERENCES = 256  # users, or texts, that say what an item's usual score is; never twice as many
-_MANY_LIKES = 32  # from here on a user is compared with users of all their likes
-_SHRINKAGE = 0.05  # of the median spread: an item that everybody scores alike is not blown up
-_PRIOR_LIKES = 5  # a user's share of tail items is drawn towards everybody's as if by so many likes
+_LEAST_REFERENCES = 256  # users, or texts, to measure usual scores on; fewer than twice as many are used
+_MANY_LIKES = 32  # from here on, reference users keep all their likes
+_SHRINKAGE = 0.05  # of the median spread; bounds the gain of an item that scores alike for everybody
+_PRIOR_LIKES = 5  # a user's share of tail items is shrunk towards everybody's by this many likes
 
 
 @dataclass(frozen=True)
 class Usual:
-    """What an item's score usually is, in standard deviations of one user's scores.
+    """The usual scores of items, in standard deviations of one user's scores.
 
     Attributes:
-        mean: (n_items,) float32 over the users asked.
-        gain: (n_items,) float32: by how much a deviation from it counts more (or less) than for the median item.
+        mean: (n_items,) float32 over reference users.
+        gain: (n_items,) float32: the weight of a deviation from the mean, relative to the median item.
     """
 
     mean: NDArray[np.float32]
@@ -38,23 +38,23 @@ class Usual:
 class TailDial:
     """Ranks with more or less weight on the items outside the most popular 20%.
 
-    Two steps, each growing with the dial. *Correction*: the score s of an item gives way to how much more it is than
-    what others get. With s standardised over the user's items to z, and m and d the mean and the standard deviation
-    of the item's z over users with about as many likes, the corrected score is (1 - tail) s + tail s', s' being
-    (z - m) / d brought back to the scale of s: a hub that is near everybody comes down, and an item comes up for those
-    whom it suits most (as with hubs in nearest neighbour search: Schnitzer et al., Local and global scaling reduce
-    hubs in space, JMLR 2012). *Calibration*: every beginning of a list has at least `tail` times the share of tail
-    items that the user's own likes have (Steck, Calibrated recommendations, RecSys 2018; by popularity: Abdollahpouri
-    et al., User-centered evaluation of popularity bias, UMAP 2021). Which tail items take these places is decided at
-    twice the dial, at most 1: a place that is given away anyway goes to the one that is most this user's own.
+    Two steps, each stronger as the dial rises. *Correction*: an item's score s is compared with the scores that others
+    get. With s standardised over the user's items to z, and m and d the mean and the standard deviation of the item's z
+    over users with about as many likes, the corrected score is (1 - tail) s + tail s', s' being (z - m) / d on the
+    scale of s: hubs that score high for everybody move down, and an item moves up for the users it suits best (as with
+    hubs in nearest neighbour search: Schnitzer et al., Local and global scaling reduce hubs in space, JMLR 2012).
+    *Calibration*: every prefix of a list has at least `tail` times the share of tail items in the user's own likes
+    (Steck, Calibrated recommendations, RecSys 2018; by popularity: Abdollahpouri et al., User-centered evaluation of
+    popularity bias, UMAP 2021). Tail items for these places are ranked at twice the dial, at most 1: as the place goes
+    to a tail item anyway, the most personal one takes it.
     """
 
     def __init__(self, model: Model, liked: csr_array) -> None:
-        """Makes a dial; what an item's score usually is, is found when first asked for.
+        """Makes a dial; usual scores are measured at first use.
 
         Args:
-            model: what scores.
-            liked: (n_users, n_items): an evenly spaced part of these users says what is usual.
+            model: the model that scores.
+            liked: (n_users, n_items) likes: usual scores are measured on an evenly spaced part of these users.
         """
         self._model = model
         self.tail = tail_items(model.n_likes.numpy())
@@ -85,12 +85,12 @@ class TailDial:
 
         Args:
             scores: (n_users, n_items) of all items, masked ones too.
-            masked: (n_users, n_items) bool: what may not be recommended.
-            support: (n_users, n_items) what each user is known to like.
-            tail: the dial, -1 to 1; below 0 popularity is added to the scores: what is popular among people like this.
+            masked: (n_users, n_items) bool: items that may not be recommended.
+            support: (n_users, n_items) the known likes of each user.
+            tail: the dial, -1 to 1; below 0, popularity is added to the scores.
             k: length of a list.
             top_k: (scores, k) -> (n_users, k) rows of the k best, -1 for none.
-            sentence: whether users without likes are known by a sentence; without one they get no correction.
+            sentence: whether users without likes have a sentence; without either, scores are not corrected.
 
         Returns:
             (n_users, k) item rows, best first, -1 where a user has fewer than k items that are not masked; (n_users, k)
@@ -110,7 +110,7 @@ class TailDial:
         return rows, np.maximum.accumulate(found[:, ::-1], axis=1)[:, ::-1]
 
     def _add_popularity(self, scores: NDArray[np.float32], weight: float) -> NDArray[np.float32]:
-        """The scores and popularity, which counts as much as the scores do at a weight of 1."""
+        """The scores plus weighted popularity; at a weight of 1 both count the same."""
         popularity = np.log1p(self._model.n_likes.numpy()).astype(np.float32)
         spread = max(float(popularity.std()), 1e-9)
         _, own = _level(scores)
@@ -120,7 +120,7 @@ class TailDial:
     def _correct(
         self, scores: NDArray[np.float32], n_likes: NDArray[np.int64], *, sentence: bool
     ) -> NDArray[np.float32]:
-        """The scores less what is usual; scores of users without likes stay."""
+        """The scores relative to the usual ones; without likes or a sentence they stay."""
         many = np.minimum(n_likes, _MANY_LIKES)
         sizes = np.where(many > 0, 2 ** np.floor(np.log2(np.maximum(many, 1))).astype(np.int64), 0)  # (n_users,)
         found = np.unique(sizes)
@@ -134,7 +134,7 @@ class TailDial:
         return corrected
 
     def own_shares(self, support: csr_array) -> NDArray[np.float64]:
-        """The share of tail items in each user's likes, (n_users,), drawn towards everybody's where likes are few."""
+        """The share of tail items in each user's likes, (n_users,), shrunk towards everybody's if likes are few."""
         n_tail = support @ self.tail.astype(np.float64)
         shares: NDArray[np.float64] = (n_tail + _PRIOR_LIKES * self._tail_share) / (
             np.diff(support.indptr) + _PRIOR_LIKES
@@ -142,7 +142,7 @@ class TailDial:
         return shares
 
     def _usual_of(self, size: int | None) -> Usual:
-        """What is usual for users of so many likes; None: of a sentence."""
+        """The usual scores for users with `size` likes; None: for sentences."""
         if size not in self._usual:
             blocks = self._score_texts() if size is None else self._score_likes(_draw_likes(self._likes, size))
             self._usual[size] = measure_usual(blocks, self._model.n_items)
@@ -160,34 +160,34 @@ class TailDial:
         texts = texts[:: _stride(len(texts))]
         for block in to_blocks(len(texts), self._model.n_items):
             nothing = csr_array((block.stop - block.start, self._model.n_items), dtype=np.float32)
-            yield self._model.score_sentence(self._model.hear(nothing, texts[block]))
+            yield self._model.score_sentence(self._model.with_sentence(nothing, texts[block]))
 
 
 def check_dial(tail: float) -> None:
-    """Refuses a dial that is no number from -1 to 1.
+    """Checks that the dial is a number from -1 to 1.
 
     Raises:
         RequestError: it is not.
     """
     if not isinstance(tail, Real) or not -1 <= tail <= 1:
         raise RequestError(
-            f"expected a tail dial from -1 (what is popular among people like this) over 0 (as the model ranks) to 1 "
-            f"(far into the tail), got {tail!r}"
+            f"expected a tail dial from -1 (popular among similar users) to 1 (far into the tail), got {tail!r}"
         )
 
 
 def draw_reference(liked: csr_array) -> csr_array:
-    """The users who say what is usual: evenly spaced rows, so that one user more rarely changes who they are."""
+    """The reference users: evenly spaced rows, so that one more user rarely changes the selection."""
     rows = np.arange(0, liked.shape[0], _stride(liked.shape[0]))
     return liked[rows[np.diff(liked.indptr)[rows] > 0]]
 
 
 def measure_usual(blocks: Iterable[NDArray[np.float32]], n_items: int) -> Usual:
-    """Measures what an item's score usually is.
+    """Measures the usual scores of items.
 
     Args:
-        blocks: (n_users, n_items) each, the scores of some users for all items; without users nothing is usual.
-        n_items: how many items there are.
+        blocks: (n_users, n_items) each, the scores of some users for all items; without users, every mean is 0 and
+            every gain 1.
+        n_items: the number of items.
     """
     n_users, total, squares = 0, np.zeros(n_items), np.zeros(n_items)
     for scores in blocks:
@@ -207,7 +207,7 @@ def measure_usual(blocks: Iterable[NDArray[np.float32]], n_items: int) -> Usual:
 
 
 def correct_scores(scores: NDArray[np.float32], usual: Usual) -> NDArray[np.float32]:
-    """Takes what is usual from scores: a + gain (s - a - b mean), a and b mean and deviation of a user's scores.
+    """Corrects scores by the usual ones: a + gain (s - a - b mean), a and b the mean and deviation of a user's scores.
 
     Args:
         scores: (n_users, n_items) of all items.
@@ -231,16 +231,17 @@ def blend(scores: NDArray[np.float32], corrected: NDArray[np.float32], weight: f
 def lift_tail(
     best: NDArray[np.int64], best_tail: NDArray[np.int64], tail: NDArray[np.bool_], least_share: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """Puts tail items forward until each beginning of a list has its share of them.
+    """Moves tail items up until each prefix of a list has its share of them.
 
-    The i-th tail item comes where there is one in the list of all, but at the latest at the place j where
-    least_share j reaches i. So a shorter list is always the beginning of a longer one.
+    The i-th tail item keeps its place in the list of all items, or moves up to the place j where least_share j reaches
+    i. So a shorter list is always a prefix of a longer one.
 
     Args:
         best: (n_users, k) the k best items, -1 for none.
-        best_tail: (n_users, k) the k best tail items, -1 for none; in an order of their own if need be.
+        best_tail: (n_users, k) the k best tail items, -1 for none; possibly in another order.
         tail: (n_items,) bool.
-        least_share: (n_users,) 0 to 1: of the first j items at least floor(least_share j) are tail items, if there are.
+        least_share: (n_users,) 0 to 1: of the first j items at least floor(least_share j) are tail items, if there are
+            enough.
 
     Returns:
         (n_users, k) item rows, -1 for none.
@@ -255,7 +256,7 @@ def lift_tail(
     users, order = np.nonzero(lifted)
     ranked = np.full_like(best, -1)
     ranked[users, places[users, order]] = best_tail[users, order]
-    # the other items fill what is free, in their order
+    # the other items fill the free places, in their order
     free = np.argsort(ranked >= 0, axis=1, kind="stable")  # free places first
     others = np.argsort(is_tail | (best < 0), axis=1, kind="stable")
     n_filled = np.minimum(k - lifted.sum(axis=1), ((best >= 0) & ~is_tail).sum(axis=1))
@@ -275,7 +276,7 @@ def _level(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np
 
 
 def _draw_likes(likes: csr_array, size: int) -> csr_array:
-    """The same users known by `size` of their likes, drawn; all of them where `size` is many."""
+    """The same users with `size` of their likes, drawn at random; with all of them from `_MANY_LIKES` on."""
     if size >= _MANY_LIKES:
         return likes
     users = np.repeat(np.arange(likes.shape[0]), np.diff(likes.indptr))

@@ -1,4 +1,4 @@
-"""Changes of what a bundle knows about users, without training. Each is a pure function from bundle to bundle."""
+"""Updates a bundle without training. Each function is pure, from bundle to bundle."""
 
 from dataclasses import replace
 
@@ -9,14 +9,14 @@ from scipy.sparse import csr_array
 from kgrec.bundle import Bundle
 from kgrec.model.model import Model
 from kgrec.recommend.interactions import Interactions
-from kgrec.recommend.links import read_link_codes
+from kgrec.recommend.links import read_link_features
 
 
 def add_interactions(bundle: Bundle, interactions: Interactions) -> tuple[Bundle, tuple[str, ...]]:
     """Adds interactions; see `Recommender.add_interactions`.
 
     Returns:
-        The bundle with them, and the ids of items that the catalogue does not have.
+        The new bundle, and the item ids that are not in the catalogue.
     """
     items = bundle.items.rows(interactions.items)
     known = items >= 0
@@ -38,7 +38,7 @@ def forget_users(bundle: Bundle, rows: NDArray[np.int64]) -> Bundle:
     """Forgets users; see `Recommender.forget`.
 
     Args:
-        bundle: what is known so far.
+        bundle: the current bundle.
         rows: (n,) the users' rows.
     """
     stays = np.ones(len(bundle.users), np.bool_)
@@ -73,42 +73,42 @@ def forget_users(bundle: Bundle, rows: NDArray[np.int64]) -> Bundle:
 
 
 def place_linked(bundle: Bundle, items: NDArray[np.int64]) -> Bundle:
-    """The bundle with some items whose links changed placed anew; those that are liked in training stay as they are.
+    """Places some items again by their changed links; items that were liked in training keep their vectors.
 
     Args:
-        bundle: with links and likes as they are now.
+        bundle: the bundle, with current links and likes.
         items: (n,) rows.
     """
     model = bundle.model
     cold = np.unique(items[model.cold.numpy()[items]])
     if not len(cold):
         return bundle
-    codes = read_link_codes(bundle, bundle.edges, cold)
+    codes = read_link_features(bundle, bundle.edges, cold)
     model = model.with_items(np.arange(model.n_items), model.text, cold, codes, model.columns)
     return replace(bundle, model=place_by_likes(model, bundle.liked, cold))
 
 
 def place_by_likes(model: Model, liked: csr_array, items: NDArray[np.int64]) -> Model:
-    """The model with those of some items that nobody liked in training placed by who likes them now.
+    """Places some items that nobody liked in training by the users who like them now.
 
     Args:
-        model: with these items.
-        liked: (n_users, n_items), the likes as they are now.
-        items: (n,) rows; those that are liked in training stay as they are.
+        model: the model, which has these items.
+        liked: (n_users, n_items), the current likes.
+        items: (n,) rows; items that were liked in training keep their vectors.
     """
     items = items[model.cold.numpy()[items]]
     return model.with_likes(items, csr_array(liked[:, items].T.tocsr()), liked) if len(items) else model
 
 
 def place_likes_of(bundle: Bundle, before: Bundle, users: NDArray[np.int64]) -> Bundle:
-    """The bundle with the items placed anew that users, (n,) rows, like now or liked before."""
+    """Places again the items that some users, (n,) rows, like now or liked before."""
     were = users[users < len(before.users)]
     items = np.union1d(bundle.liked[users].indices, before.liked[were].indices).astype(np.int64)
     return replace(bundle, model=place_by_likes(bundle.model, bundle.liked, items))
 
 
 def _move_link_nodes(bundle: Bundle, row_now: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The node row of each link code once users have other rows, (n_users,), -1 for those that are gone."""
+    """The node row of each link feature after users move to new rows, (n_users,), -1 for forgotten users."""
     of_user = np.array([far_type == bundle.schema.user_type for _, _, far_type in bundle.relations], np.bool_)
     moved = bundle.link_node.copy()
     if of_user.any():
@@ -120,9 +120,9 @@ def _move_link_nodes(bundle: Bundle, row_now: NDArray[np.int64]) -> NDArray[np.i
 def set_pairs(
     matrix: csr_array, n_rows: int, rows: NDArray[np.int64], columns: NDArray[np.int64], there: NDArray[np.bool_]
 ) -> csr_array:
-    """The matrix of 1s with more rows, and with an entry at each pair or, where `there` is False, none.
+    """Sets entries of a matrix of 1s and adds rows: an entry at each pair, or none where `there` is False.
 
-    Only the rows that change are worked on; the others are copied as they are.
+    Only rows that change are rebuilt; the others are copied.
     """
     changed, place = np.unique(rows, return_inverse=True)
     shape = (len(changed), matrix.shape[1])

@@ -52,6 +52,9 @@ def load_staged(store: GraphStore, staged: StagedTables, on_rows: OnRows | None 
         staged: the catalogue.
         on_rows: called with a type's name and how many of its rows were just written.
 
+    Returns:
+        The numbers of rows.
+
     Raises:
         StoreError: the store holds another schema, or fails.
     """

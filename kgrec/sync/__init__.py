@@ -1,4 +1,4 @@
-"""Keeps a bundle up with its store without training: what changed, a bundle that knows it, and how stale that is."""
+"""Brings a bundle up to date with its store without training: what changed, the new bundle, and how stale it is."""
 
 from kgrec.sync.changes import Changes, EdgeChanges, NodeChanges
 from kgrec.sync.staleness import Staleness

@@ -1,4 +1,4 @@
-"""What a store holds now beside what a bundle knows: nodes by content hashes, edges and interactions by their ends."""
+"""Compares a store with a bundle: nodes by content hashes, edges and interactions by their ends."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from kgrec.training.dataset import hash_contents, read_names
 
 @dataclass(frozen=True)
 class NodeChanges:
-    """How the nodes of one type differ from the bundle's, by their ids.
+    """How the nodes of one type differ from the bundle's; ids.
 
     Attributes:
-        added: they are new.
-        changed: their name or what the model reads of their texts is another.
-        relinked: items only: their links are others.
-        deleted: they are gone.
-        n_now: how many there are now.
+        added: new nodes.
+        changed: nodes with a new name or a new text.
+        relinked: items with other links.
+        deleted: nodes that the store no longer has.
+        n_now: the number of nodes in the store.
     """
 
     added: tuple[str, ...]
@@ -40,7 +40,13 @@ class NodeChanges:
 
 @dataclass(frozen=True)
 class EdgeChanges:
-    """How many edges of one type are new, gone, and there now."""
+    """Numbers of edges of one type.
+
+    Attributes:
+        n_added: new edges.
+        n_deleted: edges that the store no longer has.
+        n_now: edges in the store.
+    """
 
     n_added: int
     n_deleted: int
@@ -49,20 +55,17 @@ class EdgeChanges:
 
 @dataclass(frozen=True)
 class Changes:
-    """All that differs between a store and a bundle.
+    """The differences between a store and a bundle.
 
     Attributes:
         nodes: by node type.
         edges: by edge type, the interaction included.
-        likes: the interactions that are likes: one whose weight passes the schema's `positive` is new or gone.
-        texts_known: False for a bundle of format version 1, which does not tell what texts it read: of `changed`, only
-            the names are told.
+        likes: interactions that are likes; a weight that crosses the schema's `positive` adds or removes one.
     """
 
     nodes: Mapping[str, NodeChanges]
     edges: Mapping[str, EdgeChanges]
     likes: EdgeChanges
-    texts_known: bool
 
     def __bool__(self) -> bool:
         """Whether anything changed."""
@@ -72,7 +75,8 @@ class Changes:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """A catalogue in the rows that the bundle will have: nodes that stay first, in its order, then new ones by id.
+    """A catalogue in the rows of the synced bundle: nodes that stay come first, in the bundle's order, then new ones by
+    id.
 
     Attributes:
         data: the heterograph, without features.
@@ -80,11 +84,11 @@ class Catalogue:
         names: node type -> a name, or None, per row.
         contents: from `hash_contents`.
         item_texts: the text of each item, or None.
-        kept: node type -> (n_kept,) int64, ascending: the bundle's rows of its nodes that are still there.
+        kept: node type -> (n_kept,) int64, ascending: the bundle's rows of the nodes that still exist.
         liked, seen: (n_users, n_items), as in a bundle.
-        reread: (n_items,) bool: items that are new or whose text may be another: their texts are encoded.
-        replaced: (n_items,) bool: items that are new, or that nobody had met in training and whose text or links
-            may be others: the prior places them.
+        reread: (n_items,) bool: new items, and those whose text may have changed: their texts are encoded.
+        replaced: (n_items,) bool: items that the prior places: new ones, and those that nobody had met in training and
+            whose text or links may have changed.
     """
 
     data: HeteroData
@@ -99,7 +103,7 @@ class Catalogue:
     replaced: NDArray[np.bool_]
 
     def rows_now(self, bundle: Bundle, node_type: str) -> NDArray[np.int64]:
-        """(n,) int64: the row now of each of the bundle's rows; -1 for what is gone."""
+        """(n,) int64: the current row for each of the bundle's rows; -1 for deleted nodes."""
         return _rows_now(self.kept[node_type], len(bundle.ids[node_type]))
 
 
@@ -108,7 +112,7 @@ def find_changes(bundle: Bundle, tables: GraphTables) -> tuple[Catalogue, Change
 
     Args:
         bundle: the bundle.
-        tables: the catalogue as it is now, in any order.
+        tables: the current catalogue, in any order.
 
     Raises:
         BundleError: the catalogue has another schema, or none of the bundle's items.
@@ -164,11 +168,11 @@ def find_changes(bundle: Bundle, tables: GraphTables) -> tuple[Catalogue, Change
     learned[:n_kept] = ~bundle.model.cold.numpy()[kept[schema.item_type]]
     replaced = (reread | relinked) & ~learned
     catalogue = Catalogue(data, ids, names, contents, item_texts, kept, liked, seen, reread, replaced)
-    return catalogue, Changes(nodes, edges, likes, texts_known=bool(bundle.contents))
+    return catalogue, Changes(nodes, edges, likes)
 
 
 def _to_bundle_order(bundle: Bundle, tables: GraphTables) -> tuple[GraphTables, dict[str, NDArray[np.int64]]]:
-    """The tables with the bundle's nodes first, in its order, and the rows that these have in the bundle."""
+    """The tables with the bundle's nodes first, in its order, and the rows of these nodes in the bundle."""
     nodes, kept = {}, {}
     for node_type, table in tables.nodes.items():
         ids = tables.ids(node_type).combine_chunks()
@@ -188,7 +192,7 @@ def _rows_now(kept: NDArray[np.int64], n_before: int) -> NDArray[np.int64]:
 
 
 def _read_interactions(data: HeteroData, bundle: Bundle) -> tuple[csr_array, csr_array]:
-    """The likes and all interactions, (n_users, n_items) each; there may be none."""
+    """The likes and all interactions, (n_users, n_items) each; both may be empty."""
     schema = bundle.schema
     found = data[schema.edge_triple(schema.interaction.edge)]
     users, items = found.edge_index.numpy()
@@ -199,7 +203,6 @@ def _read_interactions(data: HeteroData, bundle: Bundle) -> tuple[csr_array, csr
     matrices = []
     for kept in (positive, np.ones_like(positive)):
         matrix = csr_array((np.ones(int(kept.sum()), np.float32), (users[kept], items[kept])), shape=shape)
-        matrix.sum_duplicates()
         matrix.data[:] = 1
         matrices.append(matrix)
     return matrices[0], matrices[1]
@@ -212,11 +215,11 @@ def _compare_edges(
 
     Args:
         before: (2, n) int64 rows of the bundle.
-        rows: the rows now of the sources and of the targets; -1 for what is gone.
-        now: (2, m) int64 rows now.
+        rows: the current rows of the sources and of the targets; -1 for deleted nodes.
+        now: (2, m) int64 current rows.
 
     Returns:
-        The counts, and (2, n) int64: the ends of the edges that are new or gone, -1 for a node that is gone.
+        The counts, and (2, n) int64: the ends of the edges that are new or gone; -1 for a deleted node.
     """
     was = np.stack([rows[0][before[0]], rows[1][before[1]]])
     width = max(len(rows[1]), int(now[1].max(initial=-1)) + 1, 1)
@@ -239,7 +242,7 @@ def _compare_contents(
     names: list[str | None],
     contents: Mapping[str, NDArray[np.int64]],
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Of the nodes that are still there, which are others, and of which the bundle does not tell."""
+    """Which of the remaining nodes changed, and which ones the bundle has no hash for."""
     before = bundle.names[node_type]
     renamed = np.array([before[row] != name for row, name in zip(kept.tolist(), names, strict=False)], np.bool_)
     if node_type == bundle.schema.user_type:

@@ -1,4 +1,4 @@
-"""What a sync did, for people and for programs."""
+"""Reports a sync, as text and as JSON."""
 
 import json
 
@@ -18,18 +18,17 @@ def to_json(report: SyncReport, bundle: Bundle, *, store: str, now: int) -> str:
     """The report as a JSON object.
 
     Args:
-        report: what was done, or would be.
-        bundle: as it was before.
-        store: what it was compared with.
+        report: the result of the sync, or of its preview.
+        bundle: the bundle before the sync.
+        store: the URL of the store.
         now: UTC seconds.
     """
     changes, found = report.changes, report.staleness
-    told = {
+    content = {
         "store": store,
         "synced_at": now,
         "trained_at": bundle.trained_at,
         "changed": bool(changes),
-        "texts_known": changes.texts_known,
         "nodes": {
             name: {
                 "now": nodes.n_now,
@@ -56,7 +55,7 @@ def to_json(report: SyncReport, bundle: Bundle, *, store: str, now: int) -> str:
         "retrain": bool(found.reasons),
         "reasons": found.reasons,
     }
-    return json.dumps(told, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 
 def print_report(report: SyncReport, console: Console, *, store: str) -> None:
@@ -68,13 +67,13 @@ def print_report(report: SyncReport, console: Console, *, store: str) -> None:
     ]
     edges = (*changes.edges.items(), (LIKES, changes.likes))
     rows += [("edge", name, edge.n_added, edge.n_deleted, None, None, edge.n_now) for name, edge in edges]
-    table = _table(f"{store} beside the bundle", "kind", "type")
+    table = _table(f"{store} compared with the bundle", "kind", "type")
     for name in ("added", "deleted", "changed", "links changed", "now"):
         table.add_column(name, justify="right")
     for kind, name, *counts, n_now in rows:
         table.add_row(kind, escape(name), *(f"{count:,}" if count else "" for count in counts), f"{n_now:,}")
     console.print(table)
-    table = _table(f"How stale it is, {_age(found.age_s)} after its training", "what")
+    table = _table(f"Staleness, {_age(found.age_s)} after the training", "what")
     for name in ("share", "train again from"):
         table.add_column(name, justify="right")
     for what, share, most in found.shares:

@@ -1,4 +1,4 @@
-"""How far a store has moved away from what a bundle was trained on, and when to train again."""
+"""How far a store has moved away from the catalogue that a bundle was trained on, and when to train again."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from kgrec.bundle import Bundle
 
 DAY_S = 86_400
-# Measured on MovieLens 100K beside a bundle trained again (scripts/benchmarks/sync_loss.py): with 10% of the likes new
+# Measured on MovieLens 100K against a retrained bundle (scripts/benchmarks/sync_loss.py): with 10% of the likes new
 # at most 1% is lost, with 20% up to 5%; with 10% of the items placed 2%, with 20% 9%; with 10% of the likes withdrawn
 # 4%. Items that are gone cost nothing by themselves: they leave the lists.
 MOST_NEW_LIKES = 0.1
@@ -18,17 +18,17 @@ MOST_GONE_LIKES = 0.1
 
 @dataclass(frozen=True)
 class Staleness:
-    """What of a catalogue a bundle's training did not know; always against the training, however many syncs ago.
+    """How far a catalogue has moved from the one that the bundle was trained on, over all syncs since.
 
-    Likes are counted per item, since a bundle keeps how many likes of an item training saw, not whose they were: where
-    an item lost as many likes as it won, that is not seen.
+    Likes are compared by their number per item, because a bundle does not keep whose likes training saw. An item that
+    gained as many likes as it lost counts as unchanged.
 
     Attributes:
         age_s: seconds since the training.
         new_likes: share of the likes that training did not see.
-        gone_likes: share of the likes that training saw and that are gone.
-        placed_items: share of the items with likes that are placed by their text and links alone.
-        gone_items: share of the items that training learned and that are gone.
+        gone_likes: share of the training likes that are gone.
+        placed_items: share of the items with likes that are placed by text and links alone.
+        gone_items: share of the trained items that are gone.
     """
 
     age_s: int
@@ -44,7 +44,7 @@ class Staleness:
 
     @property
     def shares(self) -> tuple[tuple[str, float, float | None], ...]:
-        """(what, its share, the share from which on to train again; None where it costs nothing by itself)."""
+        """(what, its share, the share from which to train again); None for a share that costs nothing by itself."""
         return (
             ("of the likes came after the training", self.new_likes, MOST_NEW_LIKES),
             ("of the items with likes are placed by text and links alone", self.placed_items, MOST_PLACED_ITEMS),
@@ -57,9 +57,9 @@ def measure_staleness(bundle: Bundle, kept: NDArray[np.int64], n_likes: NDArray[
     """Measures how stale a bundle is.
 
     Args:
-        bundle: as it is before the sync.
-        kept: (n_kept,) int64: its rows of the items that are still there.
-        n_likes: (n_items,) int64: the likes that each item has now, those still there first.
+        bundle: the bundle before the sync.
+        kept: (n_kept,) int64: its rows of the items that still exist.
+        n_likes: (n_items,) int64: the current likes of each item, items that still exist first.
         now: UTC seconds.
     """
     trained, learned = np.zeros_like(n_likes), np.zeros(len(n_likes), np.bool_)

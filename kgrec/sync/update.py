@@ -1,4 +1,4 @@
-"""The bundle of a catalogue as it is now, made from one that was trained earlier."""
+"""Makes a bundle for the current catalogue from one that was trained earlier."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from kgrec.errors import BundleError
 from kgrec.graph.propagation import join_vectors, read_item_vectors
 from kgrec.ids import number_ids
 from kgrec.model.component import round_text
-from kgrec.recommend.links import read_link_codes
+from kgrec.recommend.links import read_link_features
 from kgrec.recommend.updates import place_by_likes
 from kgrec.sync.changes import Catalogue, Changes, find_changes
 from kgrec.sync.staleness import Staleness, measure_staleness
@@ -27,12 +27,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What a sync does, or would do.
+    """The result of a sync, or of its preview.
 
     Attributes:
-        changes: what differs between the store and the bundle.
-        n_encoded: texts of items that are encoded.
-        n_placed: items that the prior places.
+        changes: the differences between the store and the bundle.
+        n_encoded: the number of item texts to encode.
+        n_placed: the number of items that the prior places.
         staleness: of the bundle once it is synced, against its training.
     """
 
@@ -43,7 +43,7 @@ class SyncReport:
 
 
 def preview_sync(bundle: Bundle, tables: GraphTables, *, now: int) -> SyncReport:
-    """Tells what `sync_bundle` would do, without doing it; arguments and errors are its own."""
+    """Reports what `sync_bundle` would do, without doing it; see there for arguments and errors."""
     return _report(bundle, *find_changes(bundle, tables), now)
 
 
@@ -56,24 +56,27 @@ def sync_bundle(
     now: int,
     on_texts: OnTexts | None = None,
 ) -> tuple[Bundle, SyncReport]:
-    """Makes a bundle that knows a catalogue as it is now, without training.
+    """Brings a bundle up to date with a catalogue, without training.
 
-    Items that were there keep their learned vectors. New ones, and those that nobody had met in training and whose
-    text or links changed, are placed by the prior, as `Recommender.add_item` does; those of them that are liked by now
-    also by who likes them, as `Recommender.add_interactions` does. What is gone is gone from the
-    bundle: ids, names, links, likes. Users are what they like and have seen in the catalogue. A link to an entity that
-    training did not know counts for reasons, not for where an item is placed.
+    Items of the training keep their learned vectors. New items, and items without interactions in training whose text
+    or links changed, are placed by the prior, as in `Recommender.add_item`, and by their likes, as in
+    `Recommender.add_interactions`. Deleted nodes leave the bundle with their names, links and likes. Users have the
+    likes and seen items of the catalogue. A link to an entity that training did not know appears in reasons, but does
+    not place an item.
 
     Args:
         bundle: the bundle; it is not changed.
         tables: the catalogue, in any order.
-        encoder: of the texts; None: the one that the bundle was trained with, loaded if there is a text to encode.
-        cache_dir: where vectors of texts seen before are kept.
-        now: UTC seconds.
-        on_texts: called with (texts encoded so far, texts to encode).
+        encoder: encodes texts; None: the encoder of the bundle, loaded if there is a text to encode.
+        cache_dir: the folder of the text cache.
+        now: the current time in UTC seconds.
+        on_texts: called with (texts encoded, texts in total).
+
+    Returns:
+        The new bundle and the report.
 
     Raises:
-        BundleError: the catalogue has another schema or none of the bundle's items, or the encoder is another.
+        BundleError: the catalogue has another schema or none of the bundle's items, or the encoder is not the bundle's.
         CatalogueError: the catalogue is broken, as in `to_hetero`.
         TextError: the encoder cannot be loaded.
     """
@@ -98,13 +101,13 @@ def sync_bundle(
         kept,
         text,
         replaced,
-        read_link_codes(synced, synced.edges, replaced),
+        read_link_features(synced, synced.edges, replaced),
         torch.from_numpy(_read_columns(bundle, catalogue)),
         number_ids(catalogue.ids[schema.item_type].ids[len(kept) :]),
     )
     liked = np.bincount(catalogue.liked.indices, minlength=model.n_items) > 0
     liked[: len(kept)] |= np.bincount(bundle.liked.indices, minlength=bundle.model.n_items)[kept] > 0
-    # also items that were liked, so that what likes that are gone did is undone
+    # also items that had likes, to undo the effect of deleted ones
     model = place_by_likes(model, catalogue.liked, np.flatnonzero(liked))
     _log.info("synced: %d texts encoded, %d items placed", report.n_encoded, report.n_placed)
     return replace(synced, model=model), report
@@ -118,7 +121,7 @@ def _report(bundle: Bundle, catalogue: Catalogue, changes: Changes, now: int) ->
 
 
 def _to_encode(bundle: Bundle, catalogue: Catalogue) -> list[int]:
-    """The rows of the items whose texts are encoded; none where training found no text in any item."""
+    """The rows of the items whose texts are encoded; empty if training had no item texts."""
     if not bundle.model.text.shape[1]:
         return []
     return [row for row in np.flatnonzero(catalogue.reread).tolist() if catalogue.item_texts[row] is not None]
@@ -143,11 +146,11 @@ def _read_texts(
         )
     texts = [found for row in rows if (found := catalogue.item_texts[row]) is not None]
     text[rows] = torch.from_numpy(encode_cached(encoder, texts, cache_dir, on_texts))
-    return round_text(text)  # as a bundle stores them, so that an item is placed the same whenever it is placed
+    return round_text(text)  # as stored, so that an item is placed the same before and after saving
 
 
 def _move_link_nodes(bundle: Bundle, catalogue: Catalogue) -> NDArray[np.int64]:
-    """The node row of each link code as it is now, -1 for what is gone."""
+    """The current node row of each link feature; -1 for deleted nodes."""
     moved = bundle.link_node.copy()
     for place, (_, _, far_type) in enumerate(bundle.relations):
         codes = (bundle.model.prior.relation == place) & (moved >= 0)

@@ -44,15 +44,15 @@ _LOG = logging.getLogger(__name__)
 
 
 class Encoder(Protocol):
-    """What kgrec needs of a text encoder; `tests/contracts/test_text_encoder.py` holds every encoder to it.
+    """The contract of a text encoder; `tests/contracts/test_text_encoder.py` checks it.
 
     Attributes:
-        name: how a person names it.
+        name: the name to show to people.
         dim: the width of its vectors.
         revision: a content hash of the model: vectors of equal revisions agree to a cosine of .999 on any machine,
             whatever else is encoded in the same call.
-        computation: what else changes a vector, in its last digits: backend, precision, device, libraries, tokens read
-            of a text. Cached vectors are shared only where both are equal.
+        computation: whatever else changes the last digits of a vector: backend, precision, device, library versions,
+            the number of tokens read. Cached vectors are shared only where revision and computation are equal.
     """
 
     @property
@@ -84,9 +84,11 @@ class TextEncoder:
     """A language model as an `Encoder`; `load_encoder` makes one.
 
     Attributes:
-        name, dim, revision: of the language model.
-        precision: what it computes in.
+        name: of the language model.
+        dim: the width of its vectors.
+        revision: see `Encoder`.
         computation: see `Encoder`.
+        precision: of its computations.
 
     Args:
         model: the language model.
@@ -155,8 +157,8 @@ def load_encoder(
     """Loads a text encoder.
 
     Args:
-        name: a folder with a sentence-transformers or a transformers model, or its name on the model hub; None is the
-            default, see `load_language_model`.
+        name: a folder with a sentence-transformers or a transformers model, or its name on the model hub; None is
+            the default model, all-MiniLM-L6-v2.
         device: the torch device to encode on.
         adapter: an adapter for this model, or the folder that `kgrec adapt` wrote it to.
         pooling: which tokens a vector is made of; None: the adapter's or the model folder's choice.
@@ -164,7 +166,10 @@ def load_encoder(
         backend: "torch", or "openvino", which is faster on CPUs and needs the extra `kgrec[openvino]`.
         precision: int8 ("openvino" alone), bf16 or fp32; None: the fastest that the device supports and that keeps
             the model's vectors within a cosine of .9995 of fp32.
-        trust_remote_code: whether the folder may bring Python code of its own that is run.
+        trust_remote_code: whether Python code in the model's folder may run.
+
+    Returns:
+        The encoder.
 
     Raises:
         TextError: no such folder or model, the hub cannot be reached, the model's files are incomplete or do not fit,

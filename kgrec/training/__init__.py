@@ -1,1 +1,1 @@
-"""Training: from a heterograph to a model, every choice made on likes held out of it."""
+"""Training: from a heterograph to a model; every choice is made on held-out likes."""

@@ -1,4 +1,4 @@
-"""The choices of training and the figures that they were made by; stored in the bundle."""
+"""The choices of training and the figures behind them; stored in the bundle."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from kgrec.training.vectors import VectorSettings
 
 @dataclass(frozen=True)
 class Choices:
-    """The choices of validation.
+    """The choices that validation made.
 
     Attributes:
         vectors: the settings of the backbone and the prior.
-        quality: setting -> the objective that it reached, for all that were tried.
-        verdicts: for each question, the objective of the chosen weights beside that of the best baseline.
+        quality: setting -> its objective, for every setting that was tried.
+        verdicts: for each question, the objectives of the chosen weights and of the best baseline.
     """
 
     vectors: VectorSettings

@@ -1,4 +1,4 @@
-"""From a catalogue's tables to the heterograph that a model is trained on, with its texts encoded."""
+"""Builds the heterograph that a model is trained on from a catalogue's tables, with encoded texts."""
 
 import hashlib
 import json
@@ -28,8 +28,8 @@ class CatalogueGraph:
         data: the graph; `x` float32 text vectors and `has_text` bool for the node types that have texts, vector columns
             as `to_hetero` makes them, interactions with `weight` and `time` where the schema names them.
         ids: node type -> its ids and their rows, sorted by id.
-        names: node type -> a name for people, or None, per row.
-        encoder_name: the encoder of the texts.
+        names: node type -> a display name, or None, per row.
+        encoder_name: the text encoder.
         encoder_revision: its revision.
         contents: from `hash_contents`.
     """
@@ -53,7 +53,7 @@ def build_graph(
         encoder: encodes the texts.
         cache_dir: where text vectors are cached.
         upto: leaves out the interactions after this time, UTC seconds.
-        on_texts: called with (texts encoded so far, texts in total).
+        on_texts: called with (texts encoded, texts in total).
     """
     tables = sort_tables(tables)
     schema = tables.schema
@@ -79,7 +79,7 @@ def build_graph(
 
 
 def read_names(tables: GraphTables) -> dict[str, list[str | None]]:
-    """Reads node type -> a name for people, or None, per row."""
+    """Reads node type -> a display name, or None, per row."""
     return {
         node_type: table[node.name].to_pylist()
         if (node := tables.schema.nodes[node_type]).name
@@ -89,10 +89,10 @@ def read_names(tables: GraphTables) -> dict[str, list[str | None]]:
 
 
 def hash_contents(tables: GraphTables, item_texts: Sequence[str | None]) -> dict[str, NDArray[np.int64]]:
-    """Hashes what the model reads of each node, so that a later comparison finds the nodes that changed.
+    """Hashes the content of each node that the model reads, so that a later comparison finds changed nodes.
 
-    Of a node, these are its name, its own text columns and its vectors; of an item, its name, its vectors and the text
-    that the encoder reads, since an item without a text is described by its neighbours. Users are left out: the model
+    A node's content is its name, its own text columns and its vectors. An item's is its name, its vectors and the text
+    that the encoder reads, because an item without a text is described by its neighbours. Users are left out: the model
     reads only their likes.
 
     Args:

@@ -1,4 +1,4 @@
-"""Chooses the gate: weights for each number of likes and for sentences, and the level of cold items among all."""
+"""Chooses the gate: weights by number of likes and for sentences, and the level of cold items among all items."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,23 +16,23 @@ from kgrec.model.gate import Gate, bucket_starts
 from kgrec.model.model import Model
 from kgrec.model.sentence import find_fitting
 from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
-from kgrec.training.questions import MOST_USERS, Judged, Question, ask, compare, draw_users, join, select_users
+from kgrec.training.questions import MOST_USERS, ListQuality, Question, ask, compare, draw_users, join, select_users
 from kgrec.training.selection import Verdict, Weights, choose_weights, is_clear, race
 
 _MANY = 21  # likes from which the last bucket begins
-_OUT_OF_SIGHT = 10.0  # deviations below the others: items without likes are not shown to users without likes
-_SHIFT, _SPREAD, _DISLIKE = -1.0, 0.5, 0.3  # of cold items, for catalogues with many likes but too few questions
+_OUT_OF_SIGHT = 10.0  # deviations below the others: cold items are not shown to users without likes
+_SHIFT, _SPREAD, _DISLIKE = -1.0, 0.5, 0.3  # for cold items, in catalogues with many likes but too few questions
 _SHIFTS, _SPREADS = (-1.5, -1.0, -0.5, -0.25, 0.0, 0.5, 1.0), (0.4, 0.5, 0.7, 1.0, 1.4)
 _DISLIKES = (0.0, 0.15, 0.3, 0.6, 1.0)
-_NEW_ITEMS = 0.1  # the largest share of items that are held out in a question over all items
-_ROOM_FOR_COLD = 0.015  # share of the objective on the other items that may be given up to show cold ones
+_NEW_ITEMS = 0.1  # the largest share of held-out items in a question over all items
+_ROOM_FOR_COLD = 0.015  # share of the objective on other items that may be given up to show cold items
 _ENOUGH_USERS = 100
 _ENOUGH_FOR_CAP = 5  # users; with fewer their mean is noise, and popularity is left out
-_MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question for measuring the trust in texts and links
+_MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question, to measure the trust in texts and links
 _FULL_TRUST, _FULL_SHARE = 0.1, 0.4  # full trust: a gain in deviations, or relative to the gain by likes
-_LEAST_TRUST = 0.02  # texts and links still order items that likes leave equal
-_ENOUGH_FOR_FEW, _ENOUGH_FOR_MANY = 40.0, 5.0  # likes of an item that count as much as its texts and links
-_ENOUGH_IN_ALL = 1000.0  # likes; with fewer, texts and links know more
+_LEAST_TRUST = 0.02  # texts and links still order items that tie by likes
+_ENOUGH_FOR_FEW, _ENOUGH_FOR_MANY = 40.0, 5.0  # likes of an item that weigh as much as its texts and links
+_ENOUGH_IN_ALL = 1000.0  # likes; with fewer, texts and links are more reliable
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class _Bucket:
     warm: Weights
     cold: Weights
     shift: float
-    spread: float = 1.0  # of the cold items' scores, in deviations
+    spread: float = 1.0  # deviation of the cold items' scores
 
 
 def default_weights(model: Model, kind: str) -> Weights:
@@ -60,13 +60,13 @@ def choose_gate(
     """Chooses the gate of a model on questions that it was not trained on.
 
     Args:
-        model: its own gate is not read.
+        model: the model; its own gate is not read.
         slices: the questions, named as in `kgrec.questions.splits.Split`.
-        config: how popular a first list may be.
+        config: limits how popular a first list may be.
         sizes: the support sizes of the questions.
         k: length of a list.
-        rng: draws users.
-        n_likes: (n_items,): the number of likes of each item, held out or not.
+        rng: the source of the drawn users.
+        n_likes: (n_items,): the likes of each item, held-out ones included.
 
     Returns:
         The gate, and a verdict for each question.
@@ -74,7 +74,7 @@ def choose_gate(
     starts = bucket_starts(sizes, _MANY)
     shown = [*sorted({0, *sizes}), None]
     trust = _trust_in_knowledge(model, slices, rng)
-    # A list of all items shares its places with those that are held out here, so the most liked are those of all.
+    # Held-out items compete in a list of all items, so the most liked items are counted over all likes.
     popular = find_popular(n_likes, POPULAR_ITEMS)
     overall = _thin_held_out(slices.get("overall"), model, n_likes, rng)
     verdicts: list[Verdict] = []
@@ -103,12 +103,12 @@ def choose_gate(
 
 
 def _trust_in_knowledge(model: Model, slices: Mapping[str, Slice], rng: np.random.Generator) -> float:
-    """How far to trust texts and links, up to 1: by how much they prefer the items that users like.
+    """The trust in texts and links, up to 1: by how much they prefer the items that users like.
 
     The measure is the difference, in deviations, between the scores of the wanted items by the user's own support and
-    by another user's: the mean over users less two standard errors, relative to the same by likes alone, from the
-    backbone. It needs far fewer users than the quality of lists does. Without questions texts and links are trusted:
-    there is little else.
+    by another user's: the mean over users minus two standard errors, relative to the same measure for the backbone,
+    which uses likes alone. It needs far fewer users than the quality of lists does. Without questions, texts and links
+    are trusted fully: there is little else.
     """
     asked = [
         draw_users(slice_, rng, _MOST_TRUSTED)
@@ -129,7 +129,7 @@ def _trust_in_knowledge(model: Model, slices: Mapping[str, Slice], rng: np.rando
 def _measure_preference(
     model: Model, component: Component, slice_: Slice, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Each user's mean score of wanted items by their own support, less that by another user's support, (n,).
+    """Each user's mean score of wanted items by their own support, minus that by another user's support, (n,).
 
     Items that the other user likes are left out: they would score high by themselves.
     """
@@ -155,14 +155,14 @@ def _measure_preference(
 
 
 def _scarcity(model: Model, enough: float) -> float:
-    """How few likes an item has on average: 0.5 at `enough`, times up to 3 if there are few likes in all."""
+    """The scarcity of likes per item: 0.5 at `enough` likes, times up to 3 if there are few likes in total."""
     n_likes = model.n_likes.numpy()
     density = float(n_likes.sum()) / max(int((n_likes > 0).sum()), 1)
     return enough / (enough + density) * (1 + 2 * _lack_of_likes(model))
 
 
 def _lack_of_likes(model: Model) -> float:
-    """How few likes there are to learn from, 0 to 1."""
+    """The lack of likes to learn from, 0 to 1."""
     return _ENOUGH_IN_ALL / (_ENOUGH_IN_ALL + float(model.n_likes.sum()))
 
 
@@ -237,7 +237,7 @@ def _choose_bucket(
 def _asked(
     slices: Mapping[str, Slice], known: str, new: str, start: int, end: int | None, rng: np.random.Generator
 ) -> Slice | None:
-    """New users with supports of a bucket's sizes, and about as many known users with them: both count."""
+    """New users with supports of a bucket's sizes, and about as many known users with such supports."""
     of_known = slices.get(known)
     if of_known is not None:
         sizes, wanted = np.diff(of_known.support.indptr), np.diff(of_known.relevant.indptr) > 0
@@ -253,10 +253,10 @@ def _asked(
 def _thin_held_out(
     slice_: Slice | None, model: Model, n_likes: NDArray[np.int64], rng: np.random.Generator
 ) -> dict[str, Slice]:
-    """The question over all items, under its name, with a bounded number of held-out items among them.
+    """The question over all items, with a bounded number of held-out items among them.
 
-    In a small catalogue many items are held out to have enough questions. Among all items they would be far more
-    valuable to show than new items are.
+    A small catalogue holds out many items to get enough questions. Among all items, showing them would pay off far more
+    than showing new items does.
     """
     if slice_ is None:
         return {}
@@ -279,7 +279,7 @@ def _weighing(model: Model, bucket: _Bucket) -> list[str]:
 
 
 def _usually_together(n_components: int) -> NDArray[np.float64]:
-    """The usual correlations of components, for want of questions."""
+    """Default correlations of components, for catalogues without questions."""
     return 0.5 * np.eye(n_components) + 0.5
 
 
@@ -300,7 +300,7 @@ def _level(
     rng: np.random.Generator,
     verdicts: list[Verdict],
 ) -> _Bucket:
-    """Gives cold items the spread and the level among all items that show the most wanted ones.
+    """Chooses the spread and the level of cold items, to show the most wanted items.
 
     The quality on the other items may drop a little, or more if the quality over all items clearly gains.
     """
@@ -337,7 +337,7 @@ def _choose_dislike(
     rng: np.random.Generator,
     verdicts: list[Verdict],
 ) -> float:
-    """Chooses the weight against items that users met without liking them."""
+    """Chooses the penalty of items that users met without liking them."""
     met = model.cold & (model.n_disliked > 0)
     asked = _asked(slices, "overall", "", starts[-1], None, rng)
     if asked is None or len(asked.support.indptr) <= _ENOUGH_USERS or not bool(met.any()):
@@ -375,8 +375,8 @@ def _choose_sentence(
 
 
 def _keep_fitting(model: Model, slice_: Slice) -> tuple[Slice, NDArray[np.float32]] | None:
-    """Turns questions with one like into questions with a sentence, the text of the like; wanted are the user's other
-    likes that fit it.
+    """Turns questions with one like into questions with a sentence, the text of the like; the wanted items are the
+    user's other likes that fit it.
     """
     text = model.text.numpy()
     has_text: NDArray[np.bool_] = np.asarray(text.any(axis=1))
@@ -396,9 +396,9 @@ def _keep_fitting(model: Model, slice_: Slice) -> tuple[Slice, NDArray[np.float3
 def _to_verdict(
     title: str,
     question: Question,
-    judged: Judged,
+    judged: ListQuality,
     rival: str | None = None,
-    rival_judged: Judged | None = None,
+    rival_judged: ListQuality | None = None,
     error: float | None = None,
 ) -> Verdict:
     worth = None if rival_judged is None else rival_judged.objective

@@ -1,4 +1,4 @@
-"""What a training run reports: its stages and their times, losses, validation scores; to listeners and log files."""
+"""Reports a training run, to callbacks and log files: stages and their times, losses, validation scores."""
 
 import logging
 import time
@@ -19,15 +19,15 @@ def time_stages(
     on_metric: OnMetric | None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[Callable[[str], None]]:
-    """Times and logs stages; a stage ends where the next begins, or with the block.
+    """Times and logs stages; a stage ends when the next begins, or with the block.
 
     Args:
         on_stage: called with each stage as it begins.
-        on_metric: called with ("seconds/<stage>", how long it took, its number from 0).
-        clock: seconds.
+        on_metric: called with ("seconds/<stage>", its duration in seconds, its number from 0).
+        clock: returns seconds.
 
     Yields:
-        What to call with each stage as it begins.
+        A function to call with each stage as it begins.
     """
     n_stages, stage, started = 0, "", 0.0
 
@@ -65,10 +65,10 @@ def log_run(
         wandb_project: the project in Weights & Biases; None: no Weights & Biases.
 
     Yields:
-        What to call with each metric; None where both are off.
+        A function to call with each metric; None if both logs are off.
 
     Raises:
-        RequestError: the package for it is not installed.
+        RequestError: the package of a log is not installed.
     """
     with _log_to_tensorboard(config, log_dir) as to_tensorboard, _log_to_wandb(config, wandb_project) as to_wandb:
         listeners = [listener for listener in (to_tensorboard, to_wandb) if listener is not None]
@@ -89,7 +89,7 @@ def _log_to_tensorboard(config: TrainConfig | AdaptConfig, log_dir: Path | None)
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise RequestError(
-            f"a log for TensorBoard needs its package ({error}): pip install 'kgrec[tensorboard]'"
+            f"a TensorBoard log needs its package ({error}): pip install 'kgrec[tensorboard]'"
         ) from error
     with SummaryWriter(str(log_dir)) as writer:
         writer.add_text("config", f"```json\n{config.model_dump_json(indent=1)}\n```")
@@ -104,9 +104,7 @@ def _log_to_wandb(config: TrainConfig | AdaptConfig, project: str | None) -> Ite
     try:
         import wandb
     except ImportError as error:
-        raise RequestError(
-            f"a log in Weights & Biases needs its package ({error}): pip install 'kgrec[wandb]'"
-        ) from error
+        raise RequestError(f"a Weights & Biases log needs its package ({error}): pip install 'kgrec[wandb]'") from error
     with wandb.init(project=project, config=config.model_dump(mode="json")) as run:
         run.define_metric("*", step_metric="step")
         yield lambda name, value, step: run.log({name: value, "step": step})

@@ -1,4 +1,4 @@
-"""Trains a model: settings are chosen on likes held out from the training data, then all likes are fitted."""
+"""Trains a model: chooses settings on held-out likes, then fits all likes."""
 
 import ctypes
 import sys
@@ -35,7 +35,7 @@ from kgrec.training.vectors import (
 )
 
 _ENOUGH_COLD = 300  # users or items to hold out, if there are enough
-_STEADY_LENGTH = 20  # least length of the lists that choices are made by: longer ones are less noisy
+_STEADY_LENGTH = 20  # least list length for choices: longer lists are less noisy
 _NONE = np.zeros((1, 0), np.float32)
 _UNSET = Gate(np.zeros(1, np.int64), _NONE, _NONE, np.zeros(1, np.float32), 0.0, _NONE[0], _NONE[0], 0.0)
 _MOST_HELD = 0.25  # the largest share of users or items to hold out
@@ -53,14 +53,14 @@ def fit_model(
     """Trains a model on a heterograph's texts and links and on likes.
 
     Args:
-        data: the heterograph; its interactions are not read, `likes` are.
+        data: the heterograph; its interactions are not read, only `likes`.
         schema: the catalogue's schema.
         likes: the likes to learn from.
-        config: the settings, and those to choose from.
-        on_stage: called with the name of each stage when it begins.
+        config: the settings, and the candidates to choose from.
+        on_stage: called with the name of each stage as it begins.
         on_metric: called with (name, value, step): the loss of the head's epochs, the quality of every setting.
-        validation: the questions to choose by, named as in `Split`, if a validation part is given beside the likes;
-            then everything is fitted to all likes once. None: likes are held out, and put back at the end.
+        validation: the questions to choose by, named as in `Split`, if there is a separate validation part; then
+            everything is fitted once, to all likes. None: likes are held out, and added again for the final fit.
 
     Returns:
         The model and the choices.
@@ -94,14 +94,14 @@ def choose_model(
     on_metric: OnMetric | None = None,
     validation: Mapping[str, Slice] | None = None,
 ) -> tuple[Model, Choices]:
-    """Holds likes out for validation, trains on the rest and makes every choice; see `fit_model`.
+    """Holds out likes for validation, trains on the rest and makes every choice; see `fit_model`.
 
     Returns:
-        The model of the likes that were not held out, and the choices.
+        The model of the remaining likes, and the choices.
     """
-    say = on_stage or (lambda _: None)
+    report = on_stage or (lambda _: None)
     if validation is None:
-        say("holding out likes for validation")
+        report("holding out likes for validation")
         split = _hold_out(likes, config)
     else:
         no_item, no_user = np.zeros(likes.shape[1], np.bool_), np.zeros(likes.shape[0], np.bool_)
@@ -110,21 +110,21 @@ def choose_model(
     catalogue, quality = _open(data, schema, config), dict[str, float]()
     warm, cold = (split.slices.get(name) for name in ("warm", "cold_items"))
     cold = cold or split.slices.get("cold_users_cold_items_k10")
-    say("choosing the backbone")
+    report("choosing the backbone")
     settings = choose_backbone(catalogue, split.train, None if warm is None else draw_users(warm, rng), quality)
     drafted = draft_vectors(catalogue, split.train, settings)
     _return_memory()
-    say("choosing the prior")
+    report("choosing the prior")
     asked = None if cold is None else draw_users(cold, rng)
     settings = choose_prior(catalogue, drafted, asked, settings, split.train.counts, quality)
     vectors, channels = finish_vectors(catalogue, drafted, settings), drafted.channels
     del drafted
     _return_memory()
-    say("fitting the components to held-in likes")
+    report("fitting the components to held-in likes")
     on_epoch = _report_loss("loss/head, validation", on_metric)
     model = _assemble(catalogue, split.train, vectors, channels, _UNSET, {}, on_epoch)
     del vectors, channels
-    say("choosing the gate")
+    report("choosing the gate")
     sizes, length = config.validation.support_sizes, max(config.list_length, _STEADY_LENGTH)
     gate, verdicts = choose_gate(model, split.slices, config.gate, sizes, length, rng, likes.counts)
     if on_metric is not None:
@@ -135,7 +135,7 @@ def choose_model(
 
 
 def _hold_out(likes: Likes, config: TrainConfig) -> Split:
-    """Holds likes out to choose by: in a small catalogue a larger share, so that enough users and items are asked."""
+    """Holds out likes to choose by; a small catalogue holds out a larger share, to get enough users and items."""
     n_users, n_items = len(np.unique(likes.users)), len(np.unique(likes.items))
     shares = config.validation
     held: SplitConfig = shares.model_copy(
@@ -151,7 +151,7 @@ def _hold_out(likes: Likes, config: TrainConfig) -> Split:
 
 
 def _enough(share: float, n: int) -> float:
-    """The share, or a larger one if it is too few of n."""
+    """The share, or a larger one if it would be too few of n."""
     return max(share, min(_MOST_HELD, _ENOUGH_COLD / max(n, 1))) if share else share
 
 
@@ -192,16 +192,16 @@ def _assemble(
 
 
 def _keep_components(model: Model, names: Sequence[str]) -> Model:
-    """The model with only the components of the validated model, `names`, and the gate's weights of these."""
+    """The model with only the components in `names`, those of the validated model, and the gate's weights for them."""
     fitted = {component.name: component for component in model.components}
     places = [place for place, name in enumerate(names) if name in fitted]
     return replace(model, components=tuple(fitted[names[place]] for place in places), gate=model.gate.select(places))
 
 
 def _return_memory() -> None:
-    """Returns freed memory to the system; else what one stage frees adds to the peak of the next.
+    """Returns freed memory to the system; otherwise memory freed by one stage adds to the peak of the next.
 
-    The C library keeps free memory between arrays that are in use; glibc has a call that returns it.
+    The C library keeps free memory between arrays in use; glibc has a call to return it.
     """
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

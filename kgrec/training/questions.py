@@ -1,4 +1,4 @@
-"""The questions that choices are made by: users of a slice, and each component's scores of the items."""
+"""The questions behind choices: users of a slice, and each component's scores of the items."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,19 +18,19 @@ from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
 
 MOST_USERS = 800  # in a question
 _BLOCK_SCORES = 3_000_000
-_SHORTLIST = 80  # items from the top of each part, and half as many of the cold ones
+_SHORTLIST = 80  # top items of each part, and half as many of the cold ones
 _LEAST_COMPARED = 30  # users; fewer may agree by chance
 _METRICS = ("recall", "ndcg", "stratified", "popular")
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The quality of lists, one number for each user.
+class ListQuality:
+    """The quality of lists, per user.
 
     Attributes:
         recall, ndcg, stratified: (n_users,) float64, at the length of the lists; in the last a hit weighs its item's
             popularity^-.5 (Steck, "Item popularity and recommendation accuracy", 2011).
-        popular: (n_users,) float64: how many of the first 10 items are among the 20 most liked.
+        popular: (n_users,) float64: the number of the first 10 items that are among the 20 most liked.
     """
 
     recall: NDArray[np.float64]
@@ -44,8 +44,8 @@ class Judged:
         return geometric_mean(np.stack([self.recall, self.ndcg, self.stratified], axis=1))
 
 
-def compare(a: Judged, b: Judged) -> tuple[float, float]:
-    """The objective of `a` less that of `b`, and the standard error of the difference over the same users.
+def compare(a: ListQuality, b: ListQuality) -> tuple[float, float]:
+    """The objective of `a` minus that of `b`, and the standard error of the difference over the same users.
 
     The error is that of the objective's linear terms (the delta method): each user contributes a third of each
     metric's difference relative to the metric's mean, times the objective.
@@ -69,7 +69,8 @@ class Question:
     Attributes:
         parts: (n_components, n_users, n_short) float32: each component's scores, centred and with a deviation of 1.
         cold: (n_users, n_short) bool: items without likes.
-        disliked: (n_users, n_short) float32: for cold items, log1p of how many users met one without liking it.
+        disliked: (n_users, n_short) float32: for cold items, log1p of the number of users who met one without liking
+            it.
         barred: (n_users, n_short) bool: items that may not be recommended, and repeated ones.
         relevant: (n_users, n_short) bool.
         weight: (n_users, n_short) float32: popularity^-.5.
@@ -99,7 +100,7 @@ class Question:
         """The number of users."""
         return len(self.n_relevant)
 
-    def judge(self, scores: Tensor) -> Judged:
+    def judge(self, scores: Tensor) -> ListQuality:
         """Judges the lists ranked by scores, (n_users, n_short)."""
         allowed = scores.masked_fill(self.barred, -torch.inf)
         top = allowed.topk(min(self.k, scores.shape[1]), dim=1).indices
@@ -111,7 +112,7 @@ class Question:
         recall = hits.sum(dim=1) / self.n_relevant.clamp(min=1)
         stratified = (hits * self.weight.gather(1, top)).sum(dim=1) / self.total_weight.clamp(min=1e-12)
         popular = (self.popular.gather(1, top) & found)[:, :FIRST_PLACES].float().sum(dim=1)
-        return Judged(*(part.double().numpy() for part in (recall, ndcg, stratified, popular)))
+        return ListQuality(*(part.double().numpy() for part in (recall, ndcg, stratified, popular)))
 
     def blend(
         self, warm: NDArray[np.float64], cold: NDArray[np.float64] | None = None, shift: float = 0.0,
@@ -170,11 +171,11 @@ def ask(
     popular: NDArray[np.bool_] | None = None,
     sentences: NDArray[np.float32] | None = None,
 ) -> Question:
-    """Scores the items of a slice by each component of a model, and keeps those that any of them ranks high.
+    """Scores the items of a slice by each component of a model, and keeps the items that any component ranks high.
 
     Args:
-        model: its gate is not read.
-        slice_: all of its rows are users of the question.
+        model: the model; its gate is not read.
+        slice_: the slice; all of its rows become users of the question.
         k: length of a list.
         usable: the names of the components that score; the others' parts are 0.
         popular: (n_items,) bool: the most liked items; None: of the likes that the model was trained on.
@@ -200,14 +201,14 @@ def ask(
     n_components, n_users = len(model.components), slice_.support.shape[0]
     blocks: list[dict[str, Tensor]] = []
     sums = [np.zeros((n_components, n_components)) for _ in range(2)]
-    buffer = torch.empty((len(places), min(_block_users(len(columns)), n_users), len(columns)))  # reused by all blocks
+    buffer = torch.empty((len(places), min(_block_users(len(columns)), n_users), len(columns)))  # shared by all blocks
     for rows in _blocks(n_users, len(columns)):
         block = select_users(slice_, rows)
         if sentences is None:
             support = Support(block.support)
         else:
-            support = model.hear(csr_array(block.support.shape, dtype=np.float32), sentences[rows])
-        parts = listen(model, support, usable, columns, factors, buffer[:, : len(rows)])
+            support = model.with_sentence(csr_array(block.support.shape, dtype=np.float32), sentences[rows])
+        parts = score_components(model, support, usable, columns, factors, buffer[:, : len(rows)])
         for total, of_kind in zip(sums, (parts[..., :n_warm], parts[..., n_warm:]), strict=True):
             if places and of_kind.shape[2]:
                 by_user = of_kind.transpose(0, 1)
@@ -234,7 +235,7 @@ def ask(
 
 
 @torch.inference_mode()
-def listen(
+def score_components(
     model: Model,
     support: Support,
     usable: Collection[str],
@@ -245,8 +246,8 @@ def listen(
     """Scores items by each usable component, centred and with a deviation of 1.
 
     Args:
-        model: its gate is not read.
-        support: of n_users.
+        model: the model; its gate is not read.
+        support: the support of n_users users.
         usable: the names of the components that score.
         columns: (n_columns,) int64: the items' rows; it is fastest if those without likes are adjacent.
         factors: each usable component's factors of these items, (n_columns, width); None: they are looked up.
@@ -312,11 +313,11 @@ def _blocks(n_users: int, n_items: int) -> Iterator[NDArray[np.int64]]:
 
 
 def _shorten(parts: Tensor, barred: Tensor, cold: Tensor) -> tuple[Tensor, Tensor]:
-    """The items from the top of each part, (n_users, n_short), and which of them are repeated.
+    """The top items of each part, (n_users, n_short), and which of them are repeated.
 
     Args:
         parts: (n_parts, n_users, n_items) float32. Barred entries are -inf for a while, which saves a copy.
-        barred: (n_users, n_items) bool.
+        barred: (n_users, n_items) bool: items that may not be recommended.
         cold: (n_items,) bool; it is fastest if the items without likes are adjacent.
     """
     n_items = parts.shape[2]
@@ -354,7 +355,7 @@ def _differs(part: Tensor) -> bool:
     return bool((part[0] != part[0, 0]).any() or (part != part[:, :1]).any())
 
 
-def judge_factors(users: Tensor, items: Tensor, slice_: Slice, counts: NDArray[np.int64], k: int = 20) -> Judged:
+def judge_factors(users: Tensor, items: Tensor, slice_: Slice, counts: NDArray[np.int64], k: int = 20) -> ListQuality:
     """Judges the scores of one component's factors on all rows of a slice.
 
     Args:
@@ -369,7 +370,7 @@ def judge_factors(users: Tensor, items: Tensor, slice_: Slice, counts: NDArray[n
     weight[candidates] = popularity_weights(counts[candidates])
     among, place_of = items[torch.from_numpy(candidates)], _places(candidates, slice_.n_items)
     of_candidate = torch.from_numpy(weight[candidates])
-    judged: list[Judged] = []
+    judged: list[ListQuality] = []
     for rows in _blocks(len(users), len(candidates)):
         block = select_users(slice_, rows)
         scores = users[torch.from_numpy(rows)] @ among.T
@@ -383,4 +384,4 @@ def judge_factors(users: Tensor, items: Tensor, slice_: Slice, counts: NDArray[n
             torch.from_numpy(np.asarray(block.relevant @ weight, np.float32)), none, none, k,
         )  # fmt: skip
         judged.append(question.judge(top))
-    return Judged(*(np.concatenate([getattr(one, name) for one in judged]) for name in _METRICS))
+    return ListQuality(*(np.concatenate([getattr(one, name) for one in judged]) for name in _METRICS))

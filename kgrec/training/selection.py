@@ -1,4 +1,4 @@
-"""How a choice is made: it keeps a default unless another is better by clearly more than the error."""
+"""Makes choices: a default stays unless another value is clearly better, beyond the error."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kgrec.training.questions import Judged, Question, compare
+from kgrec.training.questions import ListQuality, Question, compare
 
 _STEPS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # weights, in deviations of a part
 _SHARES = (0.0, 0.35, 0.7, 1.0, 1.4, 2.0)  # of a default weight
 _FIRST_STEPS = (0.0, 0.2, 0.5)  # of a weight that is 0 by default
-_AGAINST = (-0.1, -0.2, -0.3, -0.4, -0.5, -0.6, -0.8, -1.0)  # of popularity, which may count against an item
-_LITTLE_AGAINST = 3  # of these are always tried: more would gain stratified recall at the cost of recall and NDCG
+_AGAINST = (-0.1, -0.2, -0.3, -0.4, -0.5, -0.6, -0.8, -1.0)  # for popularity, which may lower a score
+_LITTLE_AGAINST = 3  # of these are always tried: more gain stratified recall at the cost of recall and NDCG
 _CLEARLY = 2.0  # standard errors that a difference must exceed: the best of many trials is partly luck
 _ROUNDS = 2
 
@@ -22,10 +22,10 @@ Weights = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Verdict:
-    """The choice for one question, beside the best baseline.
+    """The choice for one question, compared with the best baseline.
 
     Attributes:
-        title: the question in words.
+        title: the title of the question.
         n_users: the number of users.
         worth: the objective of the choice.
         baseline: the best baseline; None: there is none.
@@ -57,33 +57,33 @@ def choose_weights(
     less_popular: Weights | None = None,
     most_popular: float | None = None,
     cold: bool = False,
-) -> tuple[Weights, Judged]:
+) -> tuple[Weights, ListQuality]:
     """Chooses weights of components, one at a time, from a default.
 
     Args:
         question: the users and items to judge on.
-        names: the components'.
-        default: (n_components,) where to begin.
+        names: the names of the components.
+        default: (n_components,) the weights to begin with.
         usable: the components whose weights may change.
-        less_popular: (n_components,) weights to add in steps while too many popular items are shown; None: none.
-        most_popular: the most items of the first 10 that may be among the most liked, as a mean over users; None: any
-            number.
+        less_popular: (n_components,) weights to add in steps while lists are too popular; None: none.
+        most_popular: the limit on how many of the first 10 items are among the most liked, as a mean over users; None:
+            no limit.
         cold: whether all items of the question are cold.
 
     Returns:
         (n_components,) weights, and the judgement of their lists.
     """
 
-    def judge(weights: Weights) -> Judged:
+    def judge(weights: Weights) -> ListQuality:
         return question.judge(question.blend(weights, weights) if cold else question.blend(weights))
 
-    def allowed(judged: Judged) -> bool:
+    def allowed(judged: ListQuality) -> bool:
         return most_popular is None or float(judged.popular.mean()) <= most_popular
 
     weights = default.copy()
     best = judge(weights)
     place_of = {name: place for place, name in enumerate(names)}
-    for tried in filter(np.any, _less_popular(default, less_popular, place_of.get("popularity"))):  # else all are tied
+    for tried in filter(np.any, _less_popular(default, less_popular, place_of.get("popularity"))):  # else all tie
         if allowed(best):
             break
         found = judge(tried)
@@ -97,7 +97,7 @@ def choose_weights(
             others = weights.copy()
             others[place] = 0
             rest = question.blend(others, others) if cold else question.blend(others)
-            scored: list[tuple[float, float, Judged]] = []
+            scored: list[tuple[float, float, ListQuality]] = []
             for step in steps:
                 if step == weights[place] or (step == 0 and not others.any()):
                     continue
@@ -113,7 +113,7 @@ def choose_weights(
 
 
 def _steps_from(default: float, *, popularity: bool) -> tuple[float, ...]:
-    """The weights to try for a component, at most twice its default, which is good across catalogues.
+    """The weights to try for a component; at most twice its default, which works across catalogues.
 
     Weights of popularity are at most the default, and may be a little below 0.
     """
@@ -123,7 +123,7 @@ def _steps_from(default: float, *, popularity: bool) -> tuple[float, ...]:
 
 
 def _less_popular(default: Weights, added: Weights | None, popularity: int | None) -> Iterator[Weights]:
-    """Weights that show fewer and fewer popular items: less popularity, then others added, then negative popularity."""
+    """Weights with fewer and fewer popular items: less popularity, then others added, then negative popularity."""
     if popularity is None:
         return
     without = default.copy()
@@ -144,8 +144,8 @@ def _less_popular(default: Weights, added: Weights | None, popularity: int | Non
 
 
 def race(
-    question: Question, chosen: Judged, rivals: Mapping[str, Tensor], most_popular: float | None
-) -> tuple[str | None, str, Judged | None, float]:
+    question: Question, chosen: ListQuality, rivals: Mapping[str, Tensor], most_popular: float | None
+) -> tuple[str | None, str, ListQuality | None, float]:
     """Compares a choice with baselines.
 
     Args:
@@ -174,14 +174,14 @@ def race(
 def choose_setting(
     default: float,
     others: Sequence[float],
-    measure: Callable[[float], Judged],
+    measure: Callable[[float], ListQuality],
     quality: dict[str, float],
     title: str,
 ) -> float:
     """Chooses one setting: the best of the others if it is clearly better than the default.
 
     Args:
-        default: the value to keep otherwise.
+        default: the value to keep if no other is clearly better.
         others: the values to try.
         measure: judges a value, always on the same questions.
         quality: gets the objective of each value.

@@ -1,4 +1,4 @@
-"""From a catalogue to a bundle."""
+"""Trains a bundle from a catalogue."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -40,7 +40,7 @@ def train_bundle(
         trained_at: UTC seconds, written into the bundle.
         on_stage: called with each stage as it begins.
         on_metric: called with (name, value, step): losses, validation scores, the seconds of each stage.
-        on_texts: called with (texts encoded so far, texts in total).
+        on_texts: called with (texts encoded, texts in total).
 
     Raises:
         CatalogueError: the catalogue has no likes.
@@ -62,7 +62,7 @@ def fit_bundle(
     schema, data = graph.schema, graph.data
     likes = read_likes(data, schema)
     model, choices = fit_model(data, schema, likes, config, on_stage, on_metric)
-    model = round_model(model)  # so that it answers as it does after saving and loading
+    model = round_model(model)  # so that answers are the same after saving and loading
     cold = np.flatnonzero(model.cold.numpy())
     model = model.with_likes(cold, csr_array((len(cold), likes.shape[0]), dtype=np.float32), likes.to_matrix())
     links = build_item_links(data, schema)
@@ -80,7 +80,7 @@ def fit_bundle(
         link_node=links.node,
         vector_widths={name: vectors.shape[1] for name, vectors in read_item_vectors(data, schema).items()}
         if config.prior.encoder == "paths"
-        else {},  # messages are texts
+        else {},  # messages come from texts only
         liked=likes.to_matrix(),
         seen=seen,
         config=config,

@@ -1,4 +1,4 @@
-"""What `kgrec.train` is called with: tables or DataFrames, and where its progress goes."""
+"""The arguments of `kgrec.train`: reads tables or DataFrames, and shows progress."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ def read_catalogue(
     positive: float | None,
     rejects: Path | str | None,
 ) -> GraphTables:
-    """Reads the catalogue out of the arguments of `kgrec.train`, which describes them."""
+    """Reads the catalogue from the arguments of `kgrec.train`; see there."""
     if tables is not None and interactions is not None:
         raise RequestError("got interactions twice, by position and by name; expected them once")
     if isinstance(tables, GraphTables):
@@ -62,15 +62,15 @@ def read_catalogue(
 def show_training(
     progress: bool | None, on_stage: OnStage | None, on_texts: OnTexts | None
 ) -> Iterator[tuple[OnStage | None, OnTexts | None]]:
-    """Shows the progress of a training in the terminal or the notebook, beside the caller's own callbacks.
+    """Shows the progress of a training in the terminal or the notebook, and calls the caller's callbacks too.
 
     Args:
-        progress: whether to; None: where there is a terminal or a notebook.
-        on_stage: the caller's.
-        on_texts: the caller's.
+        progress: whether to show it; None: only in a terminal or a notebook.
+        on_stage: the caller's callback for stages.
+        on_texts: the caller's callback for texts.
 
     Yields:
-        What to call instead of the two.
+        The callbacks to use instead of these two.
     """
     console = open_console(stderr=True)
     if progress is None:

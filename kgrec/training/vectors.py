@@ -1,4 +1,4 @@
-"""The backbone's vectors and the prior: implicit ALS, and a ridge from texts and links to its space."""
+"""Learns the backbone's vectors by implicit ALS, and the prior by a ridge from texts and links to their space."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,10 +28,10 @@ from kgrec.model.prior import (
 )
 from kgrec.questions.slices import Slice
 from kgrec.questions.splits import Likes
-from kgrec.training.questions import Judged, judge_factors
+from kgrec.training.questions import ListQuality, judge_factors
 from kgrec.training.selection import choose_setting
 
-_MOST_DRAFT_LIKES = 600_000  # of users drawn, while settings are chosen
+_MOST_DRAFT_LIKES = 600_000  # of a sample of users, while settings are chosen
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Catalogue:
 
     Attributes:
         data: the heterograph; schema: its schema; links: the items' links.
-        config: the settings; device: where to compute.
+        config: the settings; device: the device to compute on.
     """
 
     data: HeteroData
@@ -93,7 +93,7 @@ class Drafted:
 
 
 def default_settings(config: TrainConfig) -> VectorSettings:
-    """Settings that are good across catalogues."""
+    """Settings that work across catalogues."""
     prior = PriorSettings(config.prior.regularisation, {})
     return VectorSettings(config.backbone.alpha, config.backbone.regularisation, prior)
 
@@ -101,13 +101,13 @@ def default_settings(config: TrainConfig) -> VectorSettings:
 def choose_backbone(
     catalogue: Catalogue, likes: Likes, warm: Slice | None, quality: dict[str, float]
 ) -> VectorSettings:
-    """Chooses the backbone's settings on drafts of it, one after the other.
+    """Chooses the backbone's settings one after the other, on draft vectors.
 
     Args:
         catalogue: texts, links and settings.
         likes: the likes to learn from.
-        warm: known users' questions; None: the defaults stay.
-        quality: gets the objective of each setting.
+        warm: questions about known users; None: the defaults stay.
+        quality: receives the objective of each setting.
     """
     config = catalogue.config.backbone
     chosen = default_settings(catalogue.config)
@@ -120,7 +120,7 @@ def choose_backbone(
         matrix = matrix[np.flatnonzero(drawn)]
     start: Tensor | None = None
 
-    def measure(alpha: float, regularisation: float) -> Judged:
+    def measure(alpha: float, regularisation: float) -> ListQuality:
         nonlocal start
         items, _ = fit_ials(
             matrix, dim=config.draft_dim, alpha=alpha, regularisation=regularisation,
@@ -185,15 +185,15 @@ def choose_prior(
     counts: NDArray[np.int64],
     quality: dict[str, float],
 ) -> VectorSettings:
-    """Chooses the prior's ridge, and how much each kind of channel counts, on cold items.
+    """Chooses the prior's ridge and the weight of each kind of channel, on cold items.
 
     Args:
         catalogue: texts, links and settings.
-        drafted: the backbone that the prior is for.
+        drafted: the backbone's draft, the target of the prior.
         cold: questions about cold items, among cold items; None: the defaults stay.
         settings: of the backbone.
         counts: (n_items,) int64, training likes.
-        quality: gets the objective of each setting.
+        quality: receives the objective of each setting.
     """
     kinds = sorted(set(drafted.problem.kinds.tolist()))
     chosen = replace(settings.prior, gates=dict.fromkeys(kinds, 1.0))
@@ -206,7 +206,7 @@ def choose_prior(
     among = np.arange(cold.n_items) if cold.candidates is None else np.flatnonzero(cold.candidates)
     problem = replace(drafted.problem, features=drafted.problem.features[among])  # only these items are ranked
 
-    def measure(tried: PriorSettings) -> Judged:
+    def measure(tried: PriorSettings) -> ListQuality:
         placed = torch.zeros_like(items)
         placed[torch.from_numpy(among)] = torch.from_numpy(problem.predict(tried))
         return judge_factors(users, placed, cold, counts)
@@ -227,14 +227,14 @@ def choose_prior(
 
 
 def _measure_ridge(
-    measure: Callable[[PriorSettings], Judged], settings: PriorSettings, regularisation: float
-) -> Judged:
+    measure: Callable[[PriorSettings], ListQuality], settings: PriorSettings, regularisation: float
+) -> ListQuality:
     return measure(replace(settings, regularisation=regularisation))
 
 
 def _measure_gate(
-    measure: Callable[[PriorSettings], Judged], settings: PriorSettings, kind: str, gate: float
-) -> Judged:
+    measure: Callable[[PriorSettings], ListQuality], settings: PriorSettings, kind: str, gate: float
+) -> ListQuality:
     return measure(_with_gate(settings, kind, gate))
 
 

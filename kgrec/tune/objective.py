@@ -1,4 +1,4 @@
-"""What tuning maximises: the quality that the validation of a training reaches, on several validation splits."""
+"""The objective of tuning: the validation quality of a training, on several validation splits."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,8 @@ def measure_split(graph: CatalogueGraph, likes: Likes, config: TrainConfig, seed
     Args:
         graph: the catalogue.
         likes: all likes.
-        config: the settings; `validation` says how likes are held out.
-        seed: of the split and of the training.
+        config: the settings; `validation` sets how likes are held out.
+        seed: the seed of the split and of the training.
 
     Returns:
         Validation slice -> the geometric mean of NDCG@20 and Recall@20 that the gate reached.
@@ -54,11 +54,11 @@ def read_tunable_likes(graph: CatalogueGraph, config: TrainConfig) -> Likes:
 
 
 def fingerprint(graph: CatalogueGraph, config: TrainConfig, space: Sequence[Setting], n_splits: int) -> dict[str, str]:
-    """What must be equal for qualities to be comparable: each part with a hash or a plain value.
+    """The parts that must be equal for qualities to be comparable, each with a hash or a plain value.
 
     Args:
         graph: the catalogue, its nodes, edges and texts.
-        config: the settings to start from, with all that are not tuned.
+        config: the settings to start from, including those that are not tuned.
         space: the tuned settings, with their ranges.
         n_splits: the number of splits behind a quality.
     """

@@ -96,27 +96,27 @@ LEFT_OUT = {
     "adapter": "texts are encoded once, before the first trial",
     "device": "changes only the time",
     "validation": "all trials must be measured on the same likes",
-    "backbone.draft_dim": "of draft vectors that only choose settings, which tuning does itself",
-    "backbone.more_epochs": "of the final fit, which no trial makes",
+    "backbone.draft_dim": "width of draft vectors, which only choose settings, as tuning itself does",
+    "backbone.more_epochs": "part of the final fit, which no trial makes",
     "backbone.alphas": "every training tries them next to the tuned value",
     "backbone.regularisations": "every training tries them next to the tuned value",
     "item_item.exact_items": "a bound on time",
     "item_item.nearest": "more is better, and slower",
     "item_item.kept": "more is better, and larger",
     "item_item.rank": "more is better, and larger",
-    "item_item.shrinkage": "of the item kNN, which matters little",
+    "item_item.shrinkage": "part of the item kNN, which matters little",
     "content.kept": "more is better, and larger",
     "gate.most_popular": "limits the popularity of a first list, not its quality",
     "prior.regularisations": "every training tries them next to the tuned value",
     "list_length": "the list length of the metrics",
     "content.nearest": "more is better, and slower",
-    "head.more_epochs": "of the final fit, which no trial makes",
+    "head.more_epochs": "part of the final fit, which no trial makes",
     "prior.encoder": "docs/benchmarks.md compares them; message passing is slow",
-    "prior.network": "of message passing, which is off",
+    "prior.network": "part of message passing, which is off",
     "prior.gates": "searched for each channel inside every training",
     "prior.hidden": "slow, and no better on MovieLens",
-    "prior.steps": "of the hidden layer, which is off",
-    "head.support_sizes": "says which users count, not how well they are served",
+    "prior.steps": "part of the hidden layer, which is off",
+    "head.support_sizes": "sets which users count, not how well they are served",
 }
 
 
@@ -208,7 +208,7 @@ def _to_value(value: Any) -> str:
 
 def _is_whole(field: FieldInfo) -> bool:
     kind = field.annotation
-    for wrapper in (tuple, Annotated):  # of tuple[Annotated[float, ...], ...] the float
+    for wrapper in (tuple, Annotated):  # unwraps tuple[Annotated[float, ...], ...] to float
         kind = get_args(kind)[0] if get_origin(kind) is wrapper else kind
     return kind is int
 

@@ -27,7 +27,7 @@ _STARTUP_TRIALS = 5  # none is pruned before this many are complete
 _LEAST_FOR_IMPORTANCES = 10
 _Lock = JournalFileOpenLock if sys.platform == "win32" else JournalFileSymlinkLock  # Windows restricts links
 _SYNCHRONIZE = 0x100000  # the least right that OpenProcess can ask for
-_LOCK_S = 10  # an older lock is of a killed process
+_LOCK_S = 10  # an older lock was left by a killed process
 
 
 def open_study(storage: Path, expected: dict[str, str], config: TrainConfig, space: Sequence[Setting]) -> optuna.Study:
@@ -56,7 +56,7 @@ def open_study(storage: Path, expected: dict[str, str], config: TrainConfig, spa
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RequestError(
-            f"{storage} is no study of trials, or a damaged one ({error}); expected a new file, or one that "
+            f"{storage} is not a study of trials, or is damaged ({error}); expected a new file, or one that "
             "`kgrec tune` wrote: name another file, or delete this one"
         ) from error
     if _FINGERPRINT not in study.user_attrs:
@@ -75,7 +75,7 @@ def open_study(storage: Path, expected: dict[str, str], config: TrainConfig, spa
 
 
 def _check_journal(storage: Path) -> None:
-    """Raises for a file that is no journal: Optuna would treat its last line as unfinished and append to it."""
+    """Raises for a file that is not a journal: Optuna would treat its last line as unfinished and append to it."""
     if storage.exists() and storage.stat().st_size:
         with storage.open("rb") as opened:
             json.loads(opened.readline())["op_code"]
@@ -109,7 +109,7 @@ class _NumberedSampler(optuna.samplers.BaseSampler):
 
 
 def list_ended(study: optuna.Study) -> list[FrozenTrial]:
-    """The finished trials; killed ones, which are failed without an error, are left out."""
+    """The finished trials, without killed ones, which have failed without an error."""
     return [
         trial
         for trial in study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
@@ -118,7 +118,7 @@ def list_ended(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def name_worker(process: int) -> str:
-    """A process of this machine, by its id, as trials record it."""
+    """The name of a process of this machine, as trials record it."""
     return f"{socket.gethostname()} {process}"
 
 
@@ -140,7 +140,7 @@ def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    if sys.platform == "win32":  # where os.kill(process, 0) sends Ctrl-C
+    if sys.platform == "win32":  # there, os.kill(process, 0) sends Ctrl-C
         handle = ctypes.windll.kernel32.OpenProcess(_SYNCHRONIZE, False, process)
         if handle:
             ctypes.windll.kernel32.CloseHandle(handle)

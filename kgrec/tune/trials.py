@@ -11,7 +11,7 @@ from kgrec.config import TrainConfig
 from kgrec.tune.objective import to_quality
 
 Slices = dict[str, float]  # validation slice -> quality
-_LEVEL = 0.95  # of the bound on the noise of a gain
+_LEVEL = 0.95  # confidence of the bound on the noise of a gain
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class Tried:
     """A finished trial.
 
     Attributes:
-        number: from 0.
+        number: the number of the trial, from 0.
         config: its settings.
         is_default: whether these are the settings that the study starts from.
         state: "complete", "pruned" or "failed".
         splits: the quality on each slice, for each split that it reached.
-        took_s: seconds.
+        took_s: its duration in seconds.
         error: the error of a failed trial.
     """
 

@@ -1,4 +1,4 @@
-"""The result of a study: tables for the terminal, a sentence, and the settings as a file."""
+"""Reports a study: tables for the terminal, a sentence, and the settings as a file."""
 
 from pathlib import Path
 from statistics import fmean, stdev
@@ -59,7 +59,7 @@ def write_config(tuning: Tuning, path: Path) -> None:
     """Writes the settings to use that differ from the defaults of `TrainConfig`, with their origin as a comment.
 
     Raises:
-        RequestError: the path holds a file of something else.
+        RequestError: the path holds another file.
     """
     check_config_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Quality of adapted encoders: each method and objective on new items, by their texts alone.
+"""Quality of adapted encoders: each method and objective on new items, by texts alone.
 
     python scripts/benchmarks/adapter_quality.py --catalogue citeulike --rows best --seeds 0 1 2
 
@@ -30,7 +30,7 @@ from kgrec.text.language_model import load_language_model
 _REPORTED = ("kept", "reason", "strength", "ensemble_weight", "moved", "n_trained", "adapted", "control")
 _NONE = {"co_likes": 0.0}
 ROWS: dict[str, dict[str, Any]] = {
-    "LoRA": {},  # on co-likes, as the next three
+    "LoRA": {},  # on co-likes, like the next three
     "AdaLoRA": {"method": "adalora"},
     "prefix": {"method": "prefix", "learning_rate": 5e-3},
     "IA3": {"method": "ia3", "learning_rate": 5e-3},
@@ -39,7 +39,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "neighbours": {"objectives": {**_NONE, "neighbours": 1.0}},
     "relations": {"objectives": {**_NONE, "relations": 1.0}},
     "co-likes and neighbours": {"objectives": {"co_likes": 1.0, "neighbours": 0.5}},
-    "alone": {"beside": (0.0,)},
+    "alone": {"ensemble_weights": (0.0,)},
     "all layers": {"layers": 0, "learning_rate": 1e-3},
     "best": {"objectives": {"co_likes": 1.0, "neighbours": 0.5}, "validate_every": 200},
 }
@@ -54,7 +54,7 @@ def measure_frozen(catalogue: str, seed: int, data_dir: Path, part: str) -> tupl
 def run(
     catalogue: str, seed: int, data_dir: Path, part: str, row: str, changes: dict[str, Any], adapters: Path
 ) -> dict[str, Any]:
-    """Adapts, or reads an existing adapter, and measures its vectors."""
+    """Adapts a model, or reads an existing adapter, and measures its vectors."""
     data = READERS[catalogue](data_dir, seed)
     found: dict[str, Any] = {"row": row, "seed": seed}
     config = AdaptConfig.model_validate({"seed": seed, **ROWS[row], **changes})
@@ -98,9 +98,9 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--part", choices=("valid", "test"), default="valid")
-    parser.add_argument("--steps", type=int, help="in place of each row's own")
-    parser.add_argument("--no-control", action="store_true", help="leave the training on shuffled likes out")
-    parser.add_argument("--adapters", type=Path, help="a folder that keeps the adapters; those that are there are used")
+    parser.add_argument("--steps", type=int, help="steps of every row; by default each row has its own")
+    parser.add_argument("--no-control", action="store_true", help="leave out the training on shuffled likes")
+    parser.add_argument("--adapters", type=Path, help="a folder that keeps the adapters; existing ones are reused")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     given = parser.parse_args()
     changes = {} if given.steps is None else {"steps": given.steps, "validate_every": max(given.steps // 2, 1)}
@@ -110,7 +110,7 @@ def main() -> None:
     spawn = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool,  # peaks are of one run each
+        ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool,  # a process per run, for its own peak
     ):
         adapters = given.adapters or Path(folder)
         asked = [(given.catalogue, seed, given.path, given.part) for seed in given.seeds]

@@ -1,4 +1,4 @@
-"""Every catalogue of the benchmarks: its graph, the likes that may be learned from, and the questions.
+"""The catalogues of the benchmarks: graph, training likes, and questions.
 
     ml-latest-small/temporal, /cold_users, /cold_items     a user's own catalogue with times, test sets as given
     ml-100k, ml-1m          the latest 20% of each user's ratings are held out; the likes among them are relevant
@@ -6,9 +6,9 @@
     beauty                  the last item of each user is relevant; the one before is known, but not trained on
     kgrs, lastfm, citeulike the published splits, see published_splits.py
 
-Training sees the interactions of the graph alone, with their times where a set has them (the place in a user's own
-order where it has no better), and with ratings below 4 as met but not liked. What a user met in training, liked or
-not, is not recommended to them.
+Training sees only the interactions of the graph, with their times if a set has them (or else the position in the user's
+own order); ratings below 4 count as met but not liked. Items that a user met in training, liked or not, are not
+recommended to them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +48,7 @@ SMALL_RELATIONS = {
     "cinematography": "person",
     "editing": "person",
     "distributor": "company",
-}  # of ml-latest-small/kg.parquet: relation -> the type of node at its end
+}  # ml-latest-small/kg.parquet: relation -> node type at its end
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -56,13 +56,13 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class _Ratings:
-    """Interactions, one row each; users and items as numbers that stand for their ids.
+    """Interactions, one row each, with users and items as numbers.
 
     Attributes:
         users: (n,) int64, places in `user_ids`.
         items: (n,) int64, places in `item_ids`.
         liked: (n,) bool.
-        at: (n,) int64, times, or places in a user's order.
+        at: (n,) int64, times, or positions in a user's order.
     """
 
     users: Rows
@@ -75,7 +75,7 @@ class _Ratings:
 
 @dataclass(frozen=True)
 class _Question:
-    """A slice by ids: supports and relevant items, as (users, items); candidates None for all."""
+    """A slice by ids: supports and relevant items, as (users, items); candidates, None for all."""
 
     name: str
     title: str
@@ -85,14 +85,14 @@ class _Question:
 
 
 def read_small(part: str, data_dir: Path = DATA_DIR, *, texts: bool = True) -> PublishedSplit:
-    """Reads one of ml-latest-small's three parts.
+    """Reads one of the three parts of ml-latest-small.
 
-    Tags are left out: there are some hundred, of a few users.
+    Tags are left out: there are only some hundred, from a few users.
 
     Args:
         part: "temporal", "cold_users" or "cold_items".
-        data_dir: where the sets are.
-        texts: whether texts are encoded; without, baselines alone can be measured.
+        data_dir: the folder of the data sets.
+        texts: whether to encode texts; without them, only baselines can be measured.
     """
     folder = data_dir / "ml-latest-small" / part
 
@@ -170,7 +170,7 @@ def read_ml100k(data_dir: Path = DATA_DIR, *, texts: bool = True, cold: bool = F
 def read_ml1m_ordered(
     data_dir: Path = DATA_DIR, *, texts: bool = True, cold: bool = False, seed: int = 0
 ) -> PublishedSplit:
-    """Reads MovieLens 1M; a rating's time is its place in the user's order, and ratings without one are left out."""
+    """Reads MovieLens 1M; a rating's time is its position in the user's order, and ratings without one are left out."""
     tables = read_ml1m(data_dir / "ml-1m")
     order = pq.read_table(data_dir / "ml-1m" / "order.parquet")
     rated = tables.edges["rated"]
@@ -188,7 +188,7 @@ def read_ml1m_ordered(
 
 
 def read_beauty(data_dir: Path = DATA_DIR, *, texts: bool = True, cold: bool = False, seed: int = 0) -> PublishedSplit:
-    """Reads Amazon's Beauty: titles, brands and categories; also_viewed and also_bought are not learned from."""
+    """Reads Amazon's Beauty: titles, brands and categories; also_viewed and also_bought are left out."""
     folder = data_dir / "beauty"
     items, rows = pq.read_table(folder / "items.parquet"), pq.read_table(folder / "interactions.parquet")
     ids = _text(items["item"]).to_pylist()
@@ -238,17 +238,17 @@ READERS: Mapping[str, Callable[..., PublishedSplit]] = {
     "lastfm": partial(_published, read_lastfm),
     "citeulike": partial(_published, read_citeulike),
 }
-SEEDED = frozenset({"ml-100k/cold", "ml-1m/cold", "beauty/cold"})  # where the seed draws what is held out
+SEEDED = frozenset({"ml-100k/cold", "ml-1m/cold", "beauty/cold"})  # the seed draws the held-out users and items
 
 
 def read_catalogue(name: str, data_dir: Path = DATA_DIR, *, texts: bool = True, seed: int = 0) -> PublishedSplit:
-    """Reads a catalogue by its name in `READERS`; see there for the options that each has."""
+    """Reads a catalogue by its name in `READERS`; see the readers for their options."""
     options = {"texts": texts, **({"seed": seed} if name in SEEDED else {})}
     return READERS[name](data_dir=data_dir, **options)
 
 
 def _hold_out(tables: GraphTables, *, texts: bool, cold: bool, seed: int) -> PublishedSplit:
-    """Holds out each user's latest interactions and, with `cold`, some users and items whole."""
+    """Holds out each user's latest interactions and, with `cold`, whole users and items."""
     ratings = _read_ratings(tables)
     rng = np.random.default_rng(seed)
     n_users, n_items = len(ratings.user_ids), len(ratings.item_ids)
@@ -326,7 +326,7 @@ def _to_split(
 
 
 def _read_disliked(graph: CatalogueGraph, likes: Likes) -> csr_array:
-    """(n_users, n_items) float32, 1 where a training interaction is no like."""
+    """(n_users, n_items) float32, 1 where a training interaction is not a like."""
     users, items = graph.data[graph.schema.edge_triple(graph.schema.interaction.edge)].edge_index.numpy()
     return _without(_ones(users, items, likes.shape), likes.to_matrix())
 
@@ -349,12 +349,12 @@ def _read_ratings(tables: GraphTables) -> _Ratings:
 
 
 def _rank_in_user(ratings: _Ratings) -> tuple[Rows, Rows]:
-    """The place of each interaction in its user's order of time, and how many its user has."""
+    """The position of each interaction in its user's order of time, and the number of the user's interactions."""
     return _rank(ratings.users, ratings.at), np.bincount(ratings.users)[ratings.users]
 
 
 def _rank(users: Rows, at: Rows) -> Rows:
-    order = np.lexsort((at, users))  # stable: of equal times the order of the table
+    order = np.lexsort((at, users))  # stable: equal times keep the order of the table
     starts = np.searchsorted(users[order], users[order])
     rank = np.empty(len(users), np.int64)
     rank[order] = np.arange(len(users)) - starts
@@ -404,7 +404,7 @@ edge = "{interaction}"
 
 
 def _describe_links(item: str, relations: Mapping[str, str], node_types: Sequence[str]) -> str:
-    """The part of a schema that describes what items are linked to: relation -> node type."""
+    """The part of a schema for the items' links, from relation -> node type."""
     nodes = "".join(
         f'[nodes.{name}]\nlabel = "{name.title()}"\nkey = "id"\nname = "name"\ntext = ["name"]\n' for name in node_types
     )
@@ -446,13 +446,13 @@ def _ones(rows: Rows, columns: Rows, shape: tuple[int, int]) -> csr_array:
 
 
 def _without(matrix: csr_array, other: csr_array) -> csr_array:
-    """The entries of a matrix of 1s that the other has not."""
+    """The entries of a matrix of 1s that the other matrix lacks."""
     left = csr_array(matrix - matrix.multiply(other))
     left.eliminate_zeros()
     return left
 
 
 def describe_likes(likes: Likes) -> str:
-    """How many there are, for people."""
+    """The numbers of users, items and likes, in words."""
     times = "no times" if likes.times is None else "times"
     return f"{likes.shape[0]:,} users, {likes.shape[1]:,} items, {len(likes):,} likes, {times}"

@@ -1,7 +1,7 @@
-"""New items by their texts alone: catalogues, questions, and one downstream for all vectors.
+"""New items by texts alone: catalogues, questions, and one downstream model for all vectors.
 
-The downstream is fixed: kernel ridge exp(8(cos - 1)) with lambda 1, exact, onto the raw likes with columns times
-popularity^-.3. Only vectors differ.
+The downstream model is fixed: exact kernel ridge, exp(8(cos - 1)) with lambda 1, onto the raw likes with columns times
+popularity^-.3. Only the vectors differ.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class ColdTexts:
 
 
 def read_citeulike(data_dir: Path = DATA_DIR, seed: int = 0) -> ColdTexts:
-    """Titles of citeulike-a; links are citations among papers of the training likes. The split is the published one."""
+    """Titles of citeulike-a; links are citations between papers with training likes. The split is the published one."""
     folder = data_dir / "citeulike-a"
     table = pq.read_table(folder / "titles.parquet").sort_by("item")
     ids = table["item"].to_numpy()
@@ -61,7 +61,7 @@ def read_citeulike(data_dir: Path = DATA_DIR, seed: int = 0) -> ColdTexts:
 
 
 def read_movies(data_dir: Path = DATA_DIR, seed: int = 0) -> ColdTexts:
-    """Titles, genres and plots of ml-1m with their links; the seed draws the items held out, for valid and for test."""
+    """Titles, genres and plots of ml-1m with their links; the seed draws the held-out items, for valid and for test."""
     graph, likes = read_text_graph(read_ml1m(data_dir / "ml-1m"))
     split = split_likes(likes, SplitConfig(), np.random.default_rng(seed))
     inner = split_likes(split.train, SplitConfig(cold_users=0, warm=0), np.random.default_rng(seed))
@@ -101,7 +101,7 @@ class _KernelRidge:
 
 
 def measure(vectors: NDArray[np.float32], question: Slice) -> tuple[float, float]:
-    """Recall@20 and NDCG@20 of the downstream with some vectors, learned from the question's support."""
+    """Recall@20 and NDCG@20 of the downstream model with these vectors, learned from the question's support."""
     assert question.candidates is not None
     popularity = np.bincount(question.support.indices, minlength=len(vectors))
     met, cold = np.flatnonzero(popularity), np.flatnonzero(question.candidates)

@@ -1,10 +1,10 @@
-"""Item encoders compared on MovieLens 1M: quality on cold items, and cost.
+"""Compares item encoders on MovieLens 1M: quality on cold items, and cost.
 
     python scripts/benchmarks/encoders.py --seed 0
 
-The seed draws the split. All encoders end in the same ridge towards the same backbone vectors (the default settings,
-all gates open): nothing is chosen. The likes autoencoder that the encoder "elsa" is trained in can rank by itself: a
-second table compares it with the backbone. Times are seconds of processor time of one thread.
+The seed draws the split. All encoders end in the same ridge towards the same backbone vectors, with default settings
+and all gates open; nothing is tuned. The likes autoencoder that trains the encoder "elsa" can rank by itself: a second
+table compares it with the backbone. Times are seconds of processor time on one thread.
 """
 
 import argparse
@@ -50,7 +50,7 @@ SLICES = {"warm": "known users", "cold_items": "cold items", "cold_items_all": "
 
 @dataclass(frozen=True)
 class Vectors:
-    """Scores by user vectors from likes times given item vectors."""
+    """Scores items by given vectors: likes times vectors are the users."""
 
     name: str
     solve: Callable[[csr_array], torch.Tensor]
@@ -64,7 +64,7 @@ class Vectors:
 
 @dataclass(frozen=True)
 class Task:
-    """A split and the backbone that all are measured on."""
+    """A split and its backbone, shared by all encoders."""
 
     graph: CatalogueGraph
     split: Split
@@ -93,7 +93,7 @@ def set_task(seed: int, directory: Path) -> Task:
 
 
 def measure_encoder(name: str, task: Task) -> dict[str, Any]:
-    """Fits one encoder, ranks the cold items among each other, and times the placing of one item."""
+    """Fits one encoder, ranks the cold items among each other, and times placing one item."""
     data, schema, prior = task.graph.data, task.graph.schema, PriorConfig.model_validate(ENCODERS[name])
     links, items, n_likes = build_item_links(data, schema), task.items, task.n_likes
     weights = (n_likes / (n_likes + prior.half_weight)).astype(np.float32)
@@ -170,7 +170,7 @@ def to_encoder_table(measured: dict[str, dict[str, Any]]) -> Table:
 
 
 def to_own_table(measured: dict[str, dict[str, Any]]) -> Table:
-    """The likes autoencoder by itself, and the backbone in which the encoders place the cold items."""
+    """The likes autoencoder by itself, and the backbone with cold items placed by the encoders."""
     table = Table(title="By itself, Recall@20/NDCG@20", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("scores", *SLICES.values()):
         table.add_column(heading, no_wrap=True)

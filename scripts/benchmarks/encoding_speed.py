@@ -1,9 +1,9 @@
-"""Speed of encoding texts, compared with `SentenceTransformer.encode` and its defaults, by turns in one process.
+"""Speed of encoding texts, compared with `SentenceTransformer.encode` and its defaults, in turns in one process.
 
     python scripts/benchmarks/encoding_speed.py --data ../shared/data/ml-1m
     python scripts/benchmarks/encoding_speed.py --threads 1
 
-With one thread it measures processor time, so that other processes do not count; with more, wall time.
+One thread is measured in processor time, so that other processes do not matter; more threads in wall time.
 """
 
 import statistics
@@ -32,10 +32,10 @@ def main(
     data: Annotated[Path, typer.Option(help="The folder with movies.parquet and kg.parquet.")] = Path(
         "../shared/data/ml-1m"
     ),
-    plots: Annotated[int, typer.Option(help="How many long texts.")] = 200,
-    names: Annotated[int, typer.Option(help="How many short texts.")] = 2000,
-    threads: Annotated[int, typer.Option(help="Of all, the peer included.")] = 2,
-    rounds: Annotated[int, typer.Option(help="How often each encodes them.")] = 5,
+    plots: Annotated[int, typer.Option(help="Number of long texts.")] = 200,
+    names: Annotated[int, typer.Option(help="Number of short texts.")] = 2000,
+    threads: Annotated[int, typer.Option(help="Threads of every encoder, the peer included.")] = 2,
+    rounds: Annotated[int, typer.Option(help="Number of times that each encodes the texts.")] = 5,
 ) -> None:
     import torch
     from sentence_transformers import SentenceTransformer
@@ -79,7 +79,7 @@ def _measure(
 ) -> list[tuple[str, float, float, float]]:
     took: dict[str, list[float]] = {way: [] for way in ways}
     vectors: dict[str, NDArray[np.float32]] = {}
-    for encode in ways.values():  # first calls choose kernels
+    for encode in ways.values():  # warm-up: the first call chooses kernels
         encode(list(texts[:64]))
     for _ in range(rounds):
         for way, encode in ways.items():

@@ -2,8 +2,8 @@
 
     python scripts/benchmarks/memory.py
 
-Users are copied, with a fifth of their likes drawn anew. Peaks are those of a fresh process for each row, above what
-it held before it began (the catalogue, the likes, the model).
+Users are copied, with a fifth of their likes drawn again. Each row is a fresh process; its peak excludes the memory
+held before the measurement (the catalogue, the likes, the model).
 """
 
 import argparse
@@ -30,25 +30,25 @@ QUICK = TrainConfig(
     backbone=BackboneConfig(alphas=(), regularisations=(), epochs=2),
     prior=PriorConfig(regularisations=(), gates=()),
     head=HeadConfig(epochs=1),
-)  # what is measured does not depend on how well the model is trained
+)  # memory does not depend on the quality of the model
 NOISE, BLOCK_USERS, LEARNT_USERS = 0.2, 512, 1000
 
 
 def copy_users(likes: Likes, times: int, rng: np.random.Generator) -> Likes:
-    """The likes of `times` as many users: copies with some items drawn anew."""
+    """The likes of `times` as many users: copies with some items drawn again."""
     n_users, n_items = likes.shape
     users = np.concatenate([likes.users + copy * n_users for copy in range(times)])
     items = np.tile(likes.items, times)
-    anew = (rng.random(len(items)) < NOISE) & (users >= n_users)
-    items[anew] = rng.choice(likes.items, int(anew.sum()))
+    redrawn = (rng.random(len(items)) < NOISE) & (users >= n_users)
+    items[redrawn] = rng.choice(likes.items, int(redrawn.sum()))
     users, items = np.divmod(np.unique(users * n_items + items), n_items)
     return replace(likes, users=users, items=items, times=None, shape=(n_users * times, n_items))
 
 
 def measure(what: str, times: int, directory: Path) -> tuple[int, int, float, float]:
-    """Peaks in MB: (users, items, before, while)."""
+    """Measures one kind of work: (users, items, MB before, peak MB)."""
     tables = read_ml1m(directory)
-    data, _ = to_hetero(sort_tables(tables))  # texts take no part in scoring likes
+    data, _ = to_hetero(sort_tables(tables))  # scoring by likes needs no texts
     likes = read_likes(data, tables.schema)
     model, _ = fit_model(data, tables.schema, likes.select(likes.users < LEARNT_USERS), QUICK)
     many = copy_users(likes, times, np.random.default_rng(0))
@@ -67,7 +67,7 @@ def measure(what: str, times: int, directory: Path) -> tuple[int, int, float, fl
 
 
 def _reset_peak() -> None:
-    """Gives back what was freed and forgets the peak of what came before, where the system can (Linux, glibc)."""
+    """Returns freed memory to the system and resets the peak, where the system can (Linux, glibc)."""
     gc.collect()
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)

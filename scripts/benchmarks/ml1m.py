@@ -1,4 +1,4 @@
-"""MovieLens 1M with plots and a knowledge graph, as the benchmarks read it from a folder of Parquet files."""
+"""Reads MovieLens 1M with plots and a knowledge graph from a folder of Parquet files."""
 
 from pathlib import Path
 
@@ -68,5 +68,5 @@ def read_ml1m(directory: Path = DEFAULT_DIR) -> GraphTables:
 
 
 def build_ml1m(directory: Path = DEFAULT_DIR, adapter: Path | None = None) -> CatalogueGraph:
-    """Builds the heterograph, with text vectors from the user's cache where they are there."""
+    """Builds the heterograph; text vectors come from the user's cache if it has them."""
     return build_graph(read_ml1m(directory), load_encoder(adapter=adapter), cache_dir())

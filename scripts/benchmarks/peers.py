@@ -1,13 +1,13 @@
-"""Quality, time and memory compared with other recommenders, on the fixed split of MovieLens 1M, in one run.
+"""Compares quality, time and memory with other recommenders, on the fixed split of MovieLens 1M, in one run.
 
     python scripts/benchmarks/peers.py --out runs/peers
 
 RecBole's LightGCN, KGAT and KGIN, `implicit`'s ALS and item kNN, and ours: same likes and links, same number of
-threads, same metric code. All are fitted to the train part alone and ranked in full, with train and valid items left
-out; what they choose, or when they stop, they decide on the valid part, ours inside the train part. Peers run in
-environments of their own, which are made where they are missing. A peer whose figures are in --out is not run again.
+threads, same metric code. All are fitted to the train part alone and rank every item, with train and valid items left
+out. They choose settings, or when to stop, on the valid part. Peers run in their own environments, which are made if
+missing. A peer with figures in --out is not run again.
 
-Processor time is what to compare on a machine that is shared; --minutes, too, is processor time per thread.
+On a shared machine, compare processor time; --minutes is processor time per thread, too.
 """
 
 import argparse
@@ -45,7 +45,7 @@ from kgrec.questions.splits import Likes
 from kgrec.training.pipeline import fit_model
 
 K, BLOCK_USERS, N_SINGLE, N_TIMES = 20, 512, 300, 3
-MOST_TRAIN, MOST_SCORE = 1 / 20, 1 / 3  # of the fastest of RecBole to its best quality; of implicit ALS
+MOST_TRAIN, MOST_SCORE = 1 / 20, 1 / 3  # share of RecBole's fastest to its best quality; share of implicit's ALS
 RUNNERS = Path(__file__).with_name("peers")
 ENVIRONMENTS = {
     "recbole": (
@@ -54,19 +54,19 @@ ENVIRONMENTS = {
         ["--no-deps", "recbole==1.2.1"],
     ),
     "implicit": (["implicit==0.7.3", "numpy", "scipy"],),
-}  # environment -> what is installed, one call of pip each  # fmt: skip
+}  # environment -> packages to install, one call of pip each  # fmt: skip
 OURS = "kgrec"
 
 
 @dataclass(frozen=True)
 class Peer:
-    """A recommender that runs in an environment of its own: `environment`'s Python runs `runner` for `model`."""
+    """A recommender that runs in its own environment: `environment`'s Python runs `runner` for `model`."""
 
     title: str
     environment: str
     runner: str
     model: str
-    limited: bool = False  # takes a limit on its training time
+    limited: bool = False  # whether it takes a limit on its training time
 
 
 PEERS = {
@@ -80,7 +80,7 @@ MEASURED_BEFORE = {
     "Neo4j, Cypher, also liked": {"recall@10": 0.1083, "score_one_s": 1.046},
     "Neo4j GDS, FastRP": {"recall@10": 0.130, "score_one_s": 0.002},
     "Neo4j GDS, nodeSimilarity": {"recall@10": 0.1884, "train_s": 54.0, "score_one_s": 0.006},
-}  # not of this run: on another day, with a server
+}  # not from this run: measured on another day, with a server
 
 
 # the data
@@ -92,9 +92,9 @@ class KgrsSplit:
 
     Attributes:
         train, valid, test: (n, 2) int64 (user, item), the likes.
-        users: (n_users,) int64, ascending: whoever is in any part.
-        items: (n_items,) int64, ascending: what is in any part; what is ranked.
-        links: (n, 3) int64 (item, relation, entity), the last two numbered as they come.
+        users: (n_users,) int64, ascending: all users in any part.
+        items: (n_items,) int64, ascending: all items in any part, which are ranked.
+        links: (n, 3) int64 (item, relation, entity), the last two numbered in order of appearance.
     """
 
     train: NDArray[np.int64]
@@ -111,7 +111,7 @@ class KgrsSplit:
 
 
 def read_kgrs_split(directory: Path, n_users: int | None = None) -> KgrsSplit:
-    """Reads the split and the knowledge graph; `n_users` takes the first users only, for a quick look."""
+    """Reads the split and the knowledge graph; `n_users` reads the first users only, for a quick look."""
     parts = {}
     for name in ("train", "valid", "test"):
         table = pq.read_table(directory / "kgrs_split" / f"{name}.parquet")
@@ -132,13 +132,13 @@ def read_kgrs_split(directory: Path, n_users: int | None = None) -> KgrsSplit:
 
 
 def save_split(split: KgrsSplit, directory: Path) -> None:
-    """Lays out what a peer may see: all but the test part."""
+    """Writes the data that a peer may see: all but the test part."""
     for name in ("train", "valid", "users", "items", "links"):
         np.save(directory / f"{name}.npy", getattr(split, name))
 
 
 def measure_quality(top: NDArray[np.int64], split: KgrsSplit) -> dict[str, float]:
-    """Means over the users with test likes of what a peer recommends: (n_users, K) item ids, best first."""
+    """Mean metrics over users with test likes, from a peer's recommendations: (n_users, K) item ids, best first."""
     places = np.searchsorted(split.items, top)
     relevant = split.to_matrix(split.test)
     n_relevant = np.diff(relevant.indptr)
@@ -152,7 +152,7 @@ def measure_quality(top: NDArray[np.int64], split: KgrsSplit) -> dict[str, float
 
 
 def make_environment(name: str, directory: Path) -> Path:
-    """Makes a virtual environment with what a family of peers needs, unless it is there; returns its Python."""
+    """Makes a virtual environment for a family of peers, unless it exists; returns its Python."""
     folder = directory / name
     python, done = folder / "bin" / "python", folder / "installed.json"
     calls = [list(call) for call in ENVIRONMENTS[name]]
@@ -181,7 +181,7 @@ def run_peer(
 
 
 def run_ours(split: KgrsSplit, directory: Path, threads: int) -> tuple[dict[str, Any], NDArray[np.int64]]:
-    """Trains ours on the train part: its figures, and (n_users, K) item ids. The texts are encoded before."""
+    """Trains ours on the train part: its figures, and (n_users, K) item ids. Texts are encoded beforehand."""
     import torch
 
     torch.set_num_threads(threads)
@@ -200,7 +200,7 @@ def run_ours(split: KgrsSplit, directory: Path, threads: int) -> tuple[dict[str,
     asked = csr_array(valid.multiply(met))
     asked.eliminate_zeros()
     validation = {"warm": Slice("warm", "Warm", likes, asked, met)}  # like the peers, ours chooses on the valid part
-    config = TrainConfig(list_length=10)  # what they are stopped by is Recall@10
+    config = TrainConfig(list_length=10)  # the peers stop by Recall@10
     model, choices = fit_model(graph.data, graph.schema, train, config, _say, validation=validation)
     train_s, train_cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
     peak_mb = read_peak_mb()  # the catalogue and the libraries included
@@ -237,7 +237,7 @@ def run_ours(split: KgrsSplit, directory: Path, threads: int) -> tuple[dict[str,
 
 
 def read_peak_mb() -> float:
-    """The most memory that this process had; what getrusage says may be that of the process that started it."""
+    """The peak memory of this process; getrusage may report that of its parent."""
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(peak.split()[1]) / 1024
 
@@ -253,11 +253,11 @@ def _say(stage: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {stage}", file=sys.stderr, flush=True)
 
 
-# what people look at
+# tables and sentences
 
 
 def to_table(title: str, runs: Mapping[str, Mapping[str, Any]]) -> Table:
-    """A row for each run and for what was measured before; best quality in bold."""
+    """A row for each run and each earlier measurement; best quality in bold."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     for name in ("to its best, s", "processor", "in all, s", "processor", "of all users, us", "processor",
@@ -278,12 +278,12 @@ def to_table(title: str, runs: Mapping[str, Mapping[str, Any]]) -> Table:
         train = f"{run['train_s']:,.0f}" if "train_s" in run else ""
         cells = ("", "", train, "", "", "", f"{run['score_one_s'] * 1e6:,.0f}", "", f"{run['recall@10']:.4f}", "", "")
         table.add_row(f"{title_} *", *cells, style="dim")
-    table.caption, table.caption_justify = "* not of this run: measured on another day, on the same split", "left"
+    table.caption, table.caption_justify = "* not from this run: measured on another day, on the same split", "left"
     return table
 
 
 def compare(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Sentences: ours against the fastest of RecBole to its own best quality, and against implicit's ALS."""
+    """Sentences: ours compared with RecBole's fastest to its own best quality, and with implicit's ALS."""
     if OURS not in runs:
         return []
     ours, sentences = runs[OURS], []
@@ -317,18 +317,18 @@ def main() -> None:
     names = [*PEERS, OURS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", type=lambda text: text.split(","), default=names, help=f"some of {','.join(names)}")
-    parser.add_argument("--minutes", type=float, default=30, help="the most that a model of RecBole trains")
-    parser.add_argument("--threads", type=int, default=1, help="the same for all")
+    parser.add_argument("--minutes", type=float, default=30, help="the limit on a RecBole model's training")
+    parser.add_argument("--threads", type=int, default=1, help="threads of every recommender")
     parser.add_argument("--envs", type=Path, default=Path("runs/peers/environments"), help="the peers' environments")
     parser.add_argument("--out", type=Path, default=Path("runs/peers"), help="a JSON file for each peer")
     parser.add_argument("--path", type=Path, default=DEFAULT_DIR, help="the folder of ml-1m")
-    parser.add_argument("--users", type=int, help="the first so many users only, for a quick look")
-    parser.add_argument("--again", action="store_true", help="runs what has been run too")
+    parser.add_argument("--users", type=int, help="read only this many users, for a quick look")
+    parser.add_argument("--again", action="store_true", help="also repeat finished runs")
     options = parser.parse_args()
     if unknown := sorted({*options.only} - {*names}):
         parser.error(f"expected names of {', '.join(names)}, got {', '.join(unknown)}")
     for name in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{name}_NUM_THREADS"] = str(options.threads)  # read by the processes that are started from here
+        os.environ[f"{name}_NUM_THREADS"] = str(options.threads)  # read by child processes
     options.out.mkdir(parents=True, exist_ok=True)
     split = read_kgrs_split(options.path, options.users)
     runs = {}
@@ -359,7 +359,7 @@ def main() -> None:
         if path.exists():
             runs[name] = json.loads(path.read_text())
             if differs := {key: runs[name][key] for key, value in asked.items() if runs[name][key] != value}:
-                parser.error(f"{path} was measured with {differs}; --again measures it anew, or name another --out")
+                parser.error(f"{path} was measured with {differs}; --again repeats it, or name another --out")
     if not runs:
         parser.error(f"nothing has been measured in {options.out}")
     console = Console(width=None if sys.stdout.isatty() else 180)

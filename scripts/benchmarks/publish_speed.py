@@ -1,9 +1,9 @@
-"""Publishing the ml-1m catalogue into Neo4j: how long it takes, and how well the vector index agrees with the model.
+"""Publishes the ml-1m catalogue into Neo4j: measures the time, and how well the vector index agrees with the model.
 
     NEO4J_PASSWORD=... python scripts/benchmarks/publish_speed.py --bundle runs/ml-1m --to bolt://127.0.0.1:7687
 
-The database must be empty: it gets the items and users of the bundle as bare nodes. A bundle that is not there is
-trained (`speed.py --bundle` makes one too). Also published are random vectors of width 128 with 50 neighbours each.
+The database must be empty: it gets the items and users of the bundle as bare nodes. A missing bundle is trained
+(`speed.py --bundle` makes one, too). Random vectors of width 128 with 50 neighbours each are published as well.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def write_nodes(recommender: Recommender, connection: Connection) -> None:
 
 
 def publish_random(recommender: Recommender, connection: Connection, rng: np.random.Generator) -> None:
-    """Vectors of width DIM and NEIGHBOURS neighbours for each item, drawn at random."""
+    """Publishes random vectors of width DIM and NEIGHBOURS random neighbours for each item."""
     ids = recommender.bundle.items.ids
     vectors = rng.normal(size=(len(ids), DIM)).astype(np.float32)
     targets = rng.integers(len(ids), size=len(ids) * NEIGHBOURS)
@@ -75,7 +75,7 @@ def ask(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--path", type=Path, default=DEFAULT_DIR, help="the folder of ml-1m")
-    parser.add_argument("--bundle", type=Path, required=True, help="where the bundle is, or is put")
+    parser.add_argument("--bundle", type=Path, required=True, help="the folder of the bundle; a missing one is trained")
     parser.add_argument("--to", required=True, metavar="STORE", help="neo4j://HOST[:PORT][/DATABASE], empty")
     options = parser.parse_args()
     if not (options.bundle / "bundle.json").exists():

@@ -2,8 +2,8 @@
 
     python scripts/benchmarks/published_quality.py --splits kgrs lastfm citeulike --seeds 0 1 2
 
-Trained on the train part alone, everything chosen on the valid part, full ranking, train and valid items left out at
-test; the seed is that of the training.
+Models are trained on the train part alone, and everything is chosen on the valid part. All items are ranked, without
+train and valid items; the seed is that of the training.
 """
 
 import argparse
@@ -37,10 +37,10 @@ FIGURES: dict[str, tuple[int, tuple[str, str], tuple[float, ...], tuple[float, .
 
 
 def measure(name: str, seed: int, data_dir: Path) -> dict[str, Any]:
-    """Trains on one split with one seed, and asks for its test part."""
+    """Trains on one split with one seed, and measures on its test part."""
     split = READERS[name](data_dir)
     start, start_cpu = time.perf_counter(), time.process_time()
-    length = FIGURES[split.slices[0].name][0]  # of the lists that the figures are of
+    length = FIGURES[split.slices[0].name][0]  # length of the lists behind the figures
     config, graph = TrainConfig(seed=seed, list_length=length), split.graph
     model, choices = fit_model(graph.data, graph.schema, split.train, config, validation=split.validation)
     figures = {}

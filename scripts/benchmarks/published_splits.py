@@ -1,4 +1,4 @@
-"""The published splits: ml-1m/kgrs_split, lastfm-kg and citeulike-a as catalogues, training likes and questions.
+"""Reads the published splits ml-1m/kgrs_split, lastfm-kg and citeulike-a as catalogues, training likes and questions.
 
 Models see the train part only. The relevant likes are the test part (or, during development, the validation part); the
 other held-out likes of a user are neither recommended nor relevant.
@@ -29,12 +29,12 @@ DATA_DIR = Path(__file__).parents[3] / "shared" / "data"
 
 @dataclass(frozen=True)
 class PublishedSplit:
-    """A catalogue with the likes that may be learned from, and the questions of the split.
+    """A catalogue with its training likes and the questions of its split.
 
     Attributes:
         graph: the catalogue; its interactions are the train part.
         train: the likes of the train part.
-        slices: of the test likes.
+        slices: slices of the test likes.
         validation: slices of the validation part, by the names of `Split`.
     """
 

@@ -2,7 +2,7 @@
 
     python scripts/benchmarks/quality.py --seeds 1 2 3
 
-The seed draws the split; the configuration is the default one. Each seed runs in a process of its own.
+The seed draws the split; the configuration is the default one. Each seed runs in its own process.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def _say(stage: str) -> None:
 
 
 def average(runs: Sequence[dict[str, Any]]) -> Figures:
-    """The mean of every figure over the seeds."""
+    """The mean of each figure over the seeds."""
     return {
         slice_name: {
             scorer: (
@@ -118,7 +118,7 @@ def to_table(title: str, figures: Figures, ours: str) -> Table:
 
 
 def find_misses(figures: Figures, ours: str) -> list[str]:
-    """Where ours is below a figure to reach or below a baseline."""
+    """The figures of ours below a figure to reach or below a baseline."""
     misses = []
     for slice_name, measured in figures.items():
         for place, metric in enumerate(("Recall@20", "NDCG@20")):

@@ -1,8 +1,9 @@
 """Time of reasons on MovieLens 1M: from the bundle, and read from the current graph, in several stores.
 
-    python scripts/benchmarks/reasons_speed.py --bundle runs/ml-1m --store ladybug:/tmp/ml-1m.db --store neo4j://localhost
+    python scripts/benchmarks/reasons_speed.py --bundle runs/ml-1m --store ladybug:/tmp/ml-1m.db --store
+    neo4j://localhost
 
-The bundle is one that `speed.py --bundle` kept. A store that holds no catalogue gets MovieLens 1M first.
+The bundle is one kept by `speed.py --bundle`. MovieLens 1M is first loaded into a store without a catalogue.
 """
 
 import argparse
@@ -34,7 +35,7 @@ Request = Callable[[Recommender], object]
 
 
 def fill_store(url: str, directory: Path) -> None:
-    """Loads MovieLens 1M into a store that holds no catalogue."""
+    """Loads MovieLens 1M into a store without a catalogue."""
     with open_store(url, mode="write") as store:
         try:
             store.read_schema()
@@ -48,7 +49,7 @@ def fill_store(url: str, directory: Path) -> None:
 
 
 def draw_requests(recommender: Recommender, n_requests: int, rng: np.random.Generator) -> dict[str, list[Request]]:
-    """Requests of each kind, each with a user of its own; the same for all stores."""
+    """Requests of each kind, each for another user; the same for all stores."""
     bundle = recommender.bundle
     n_likes = np.diff(bundle.liked.indptr)
     users = [bundle.users.ids[row] for row in rng.choice(np.flatnonzero(n_likes >= MANY_LIKES), n_requests)]
@@ -95,7 +96,7 @@ def _say(what: str) -> None:
 
 
 def to_table(figures: dict[str, dict[str, dict[str, float]]]) -> Table:
-    """A row for each kind of request, columns by where the paths are from; a median over the limit is red."""
+    """A row for each kind of request, a column for each source of paths; a median over the limit is red."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="ms: median (95%) first", title_justify="left")
     table.add_column("what")
     for name in figures:
@@ -113,9 +114,11 @@ def to_table(figures: dict[str, dict[str, dict[str, float]]]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True, help="trained on ml-1m")
-    parser.add_argument("--store", action="append", default=[], help="as `kgrec load --to` has it; repeatable")
+    parser.add_argument(
+        "--store", action="append", default=[], help="a store's URL, as in `kgrec load --to`; repeatable"
+    )
     parser.add_argument("--path", type=Path, default=DEFAULT_DIR, help="the folder of ml-1m")
-    parser.add_argument("--requests", type=int, default=300, help="of each kind")
+    parser.add_argument("--requests", type=int, default=300, help="number of requests of each kind")
     parser.add_argument("--out", type=Path, help="JSON file to write everything to")
     options = parser.parse_args()
     for url in options.store:
@@ -134,7 +137,7 @@ def main() -> None:
             for kind, asked in requests.items():
                 same = asked[0](recommender) == asked[0](recommenders["in the bundle"])
                 if not same:
-                    _say(f"{kind}: {name} answers otherwise than the bundle")
+                    _say(f"{kind}: the answers of {name} differ from the bundle's")
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     console.print(to_table(figures))
     console.print(

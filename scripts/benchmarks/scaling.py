@@ -1,11 +1,11 @@
-"""What training costs as a catalogue grows: time, processor time and memory at 1x, 3x, 10x users and at 10x items.
+"""Cost of training as a catalogue grows: time, processor time and memory at 1x, 3x, 10x users and at 10x items.
 
     python scripts/benchmarks/scaling.py --out runs/scaling.json
 
-Users are copied, with a fifth of each copy's likes drawn anew by popularity. Items are copied with their texts and
-links, and their interactions are dealt out among the copies at random. Every row is a process of its own. An exponent
-is the slope of the logarithm of the processor time over that of the likes (over that of the items where items are
-copied), from the first row: 1 is linear, less is better.
+Users are copied, with a fifth of each copy's likes drawn again by popularity. Items are copied with their texts and
+links, and their interactions are distributed among the copies at random. Every row is its own process. An exponent is
+the slope of log processor time over log likes (over log items if items are copied), from the first row: 1 is linear,
+less is better.
 """
 
 import argparse
@@ -35,7 +35,7 @@ SIZES = ("1x1", "3x1", "10x1", "1x10")
 
 @dataclass(frozen=True)
 class Cost:
-    """What one training cost; `before_mb` is the peak of the process before it, with the catalogue in memory."""
+    """The cost of one training; `before_mb` is the peak of the process before it, with the catalogue in memory."""
 
     user_times: int
     item_times: int
@@ -50,7 +50,7 @@ class Cost:
 
 
 def copy_items(tables: GraphTables, times: int, rng: np.random.Generator) -> GraphTables:
-    """The tables of `times` as many items: the same texts and links, each interaction with one of the copies."""
+    """The tables with `times` as many items: copies share texts and links, and each interaction goes to one copy."""
     schema = tables.schema
     item_type, interaction = schema.item_type, schema.interaction.edge
     key = schema.nodes[item_type].key
@@ -81,7 +81,7 @@ def copy_items(tables: GraphTables, times: int, rng: np.random.Generator) -> Gra
 
 
 def measure(user_times: int, item_times: int, directory: Path, threads: int, seed: int) -> Cost:
-    """Trains once with the default configuration, texts encoded before."""
+    """Trains once with the default configuration, with texts encoded beforehand."""
     import torch
 
     torch.set_num_threads(threads)
@@ -99,7 +99,7 @@ def measure(user_times: int, item_times: int, directory: Path, threads: int, see
 
 
 def measure_exponent(first: Cost, cost: Cost) -> float | None:
-    """The slope between two rows of log processor time over log likes, or log items where likes are as many."""
+    """The slope of log processor time between two rows over log likes, or over log items if the likes are the same."""
     growth = cost.n_items / first.n_items if cost.item_times > first.item_times else cost.n_likes / first.n_likes
     return math.log(cost.train_cpu_s / first.train_cpu_s) / math.log(growth) if growth > 1 else None
 

@@ -1,11 +1,11 @@
-"""Sentences as users: find the other likes of a user from a sentence about three liked films.
+"""Sentences as users: finds a user's other likes from a sentence about three liked films.
 
     python scripts/benchmarks/sentences.py --adapter runs/adapter
 
-The users are those that the split of `kgrec evaluate` holds out whole, with three known likes; the sentence lists the
-titles of these films, or their genres. The relevant items are their other likes among the training films; the metric
-is Recall@20. Popularity and the cosine of the texts need no training; `--train` adds the answers of
-`recommend(text=...)`, of bundles trained without and with the adapter.
+The users are those that the split of `kgrec evaluate` holds out whole, with three known likes. The sentence lists the
+titles or the genres of these films. The relevant items are their other likes among the training films; the metric is
+Recall@20. Popularity and the cosine of the texts need no training; `--train` adds the answers of `recommend(text=...)`,
+from bundles trained without and with the adapter.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--path", type=Path, default=DEFAULT_DIR, help="the folder of ml-1m")
     parser.add_argument("--adapter", type=Path, help="the folder of an adapter trained with the same seed")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--train", action="store_true", help="train bundles too, which takes minutes each")
+    parser.add_argument("--train", action="store_true", help="also train bundles, which takes minutes each")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     given = parser.parse_args()
     tables = sort_tables(read_ml1m(given.path))

@@ -1,14 +1,14 @@
-"""Similar items: the first 10 of each item, judged by held-out relations, compared with simple methods.
+"""Similar items: judges the first 10 of each item by held-out relations, and compares with simple methods.
 
     python scripts/benchmarks/similar.py --sets beauty ml-100k --lists "Toy Story" "Fargo"
 
-`found` is the share of true neighbours among the first 10 (of 10, or of as many as there are): beauty, what was
-viewed together (`also_viewed`); ml-100k, sequels; ml-1m and ml-latest-small, films by the same director; citeulike-a,
-citations either way; lastfm-kg, what a user who listens to the item also has in the held-out parts. The relation that
-is asked for is left out of the links. `genres` is the mean Jaccard overlap of genres, with all links; `called` how many
-items are in any list, `likes` how many likes they have on average. `hubs` is the share of places that the ten most
-frequent items hold in the lists of items without likes. Seeds of ml-100k have 20 likes and more, apart from sequels, as
-in `../shared/tools/eye.py`.
+`found` is the share of true neighbours among the first 10 (of 10, or of all if there are fewer): beauty, items viewed
+together (`also_viewed`); ml-100k, sequels; ml-1m and ml-latest-small, films by the same director; citeulike-a,
+citations either way; lastfm-kg, held-out artists of the users who listen to the item. The relation to predict is left
+out of the links. `genres` is the mean Jaccard overlap of genres, with all links; `called` is the number of items in any
+list, `likes` their mean number of likes. `hubs` is the share of places that the ten most frequent items take in the
+lists of items without likes. Seeds of ml-100k have 20 likes and more, apart from sequels, as in
+`../shared/tools/eye.py`.
 """
 
 import argparse
@@ -50,15 +50,15 @@ _BLOCK = 1024
 
 @dataclass(frozen=True)
 class Judged:
-    """A catalogue, and the truth that its lists are held against.
+    """A catalogue, and the truth to judge its lists by.
 
     Attributes:
         names: a name per item.
         likes: (n_users, n_items).
         text: (n_items, dim), zeros without a text.
         links: all links.
-        asked: the links without the relations that are asked for.
-        truth: (n_items, n_items) of 1s: what should be found.
+        asked: the links without the relations to predict.
+        truth: (n_items, n_items) of 1s: the neighbours to find.
         genres: (n_items, n_genres) of 1s, or None.
         seeds: rows of the items whose lists are judged by `genres`, `called` and `likes`.
     """
@@ -170,7 +170,7 @@ def fit(judged: Judged, links: ItemLinks) -> Likeness:
 
 
 def rank(judged: Judged, links: ItemLinks) -> dict[str, NDArray[np.float32] | csr_array]:
-    """Way -> vectors, dense or sparse, by whose inner products items are ranked."""
+    """Method -> vectors, dense or sparse; their inner products rank items."""
     likeness = fit(judged, links)
     popularity = np.maximum(judged.likes.sum(axis=0), 1)
     users = csr_array(diags_array(popularity**-0.5) @ judged.likes.T).astype(np.float32)
@@ -186,7 +186,7 @@ def rank(judged: Judged, links: ItemLinks) -> dict[str, NDArray[np.float32] | cs
 
 
 def find_first(vectors: NDArray[np.float32] | csr_array, rows: NDArray[np.int64], k: int = K) -> NDArray[np.int64]:
-    """(n, k) rows of the first k of each item, the item itself left out."""
+    """(n, k) rows of the first k of each item, without the item itself."""
     found = np.empty((len(rows), k), np.int64)
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
@@ -207,7 +207,7 @@ def measure(
     Args:
         judged: the catalogue.
         vectors: from all links.
-        asked: from the links without those that are the truth.
+        asked: vectors from the links without the truth.
     """
     popularity = judged.likes.sum(axis=0)
     n_true = np.diff(judged.truth.indptr)
@@ -227,7 +227,7 @@ def measure(
 
 
 def agree(vectors: NDArray[np.float32], stored: NDArray[np.float32], rows: NDArray[np.int64]) -> float:
-    """Share of the first 10 that stored vectors find too."""
+    """The share of the first 10 that stored vectors find, too."""
     pairs = zip(find_first(vectors, rows).tolist(), find_first(stored, rows).tolist(), strict=True)
     return float(np.mean([len(set(one) & set(other)) / K for one, other in pairs]))
 
@@ -246,7 +246,7 @@ def print_lists(console: Console, judged: Judged, vectors: NDArray[np.float32], 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", choices=list(READERS), default=list(READERS))
-    parser.add_argument("--lists", nargs="*", default=[], help="the starts of names whose lists are printed")
+    parser.add_argument("--lists", nargs="*", default=[], help="prefixes of item names; prints their lists")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 140)
     for name in arguments.sets:
@@ -277,7 +277,7 @@ class _Rows:
 
 
 def _read(tables: GraphTables, item: str, hidden: tuple[str, ...] = ()) -> tuple[_Rows, Judged]:
-    """Encodes the items' texts alone."""
+    """Encodes only the items' texts."""
     tables = sort_tables(tables)
     schema, node = tables.schema, tables.schema.nodes[item]
     texts = build_node_texts(tables)[item]
@@ -303,7 +303,7 @@ def _read(tables: GraphTables, item: str, hidden: tuple[str, ...] = ()) -> tuple
 
 
 def _read_split(split: PublishedSplit) -> tuple[Judged, csr_array]:
-    """The judged catalogue without a truth, and the likes that are held out."""
+    """The judged catalogue without a truth, and the held-out likes."""
     graph = split.graph
     items = graph.data[graph.schema.item_type]
     text = items.x.numpy() * items.has_text.numpy()[:, None]
@@ -352,7 +352,7 @@ def _shared(data: _Rows, relation: str, n_items: int) -> csr_array:
 
 
 def _build(schema: CatalogueSchema, nodes: dict[str, pa.Table], edges: dict[str, pa.Table]) -> GraphTables:
-    """Adds the nodes that edges alone name."""
+    """Adds the nodes that only edges name."""
     for node_type in schema.nodes:
         if node_type in nodes:
             continue

@@ -1,16 +1,16 @@
-"""Every slice of every catalogue: kgrec with its defaults compared with the tuned baselines.
+"""Compares kgrec with its defaults to the tuned baselines, on every slice of every catalogue.
 
     python scripts/benchmarks/slice_quality.py ml-latest-small/temporal ml-100k --seeds 1 2 3
     python scripts/benchmarks/slice_quality.py --no-kgrec    # every catalogue, baselines only, without encoding texts
 
-Each catalogue and seed runs in a process of its own; the catalogues are those of catalogues.py. S@20 is stratified
-recall, the objective the geometric mean of R, N and S, overlap the share of items that two users' lists have in common,
-popular how many of the first 10 are among the 20 most liked. Below a slice's rows
-are the paired differences between kgrec and the best baseline of each column, with their standard errors. With 1 to 3
-likes only the personal baselines count there (item kNN, EASE, iALS, the blend): popularity wins plain NDCG, and shows
-everybody the same. kgrec is held to a cap there, on its validation: after one like 3, after three 4 of the first 10 are
-among the 20 most liked, on average; one row more compares it with those baselines that keep it, too. Exits 1 where
-kgrec is below the best of all by more than one standard error.
+Each catalogue and seed runs in its own process; the catalogues are those of catalogues.py. S@20 is stratified recall,
+the objective the geometric mean of R, N and S, overlap the share of items that two users' lists have in common, popular
+the number of the first 10 that are among the 20 most liked. Below a slice's rows are the paired differences between
+kgrec and the best baseline of each column, with their standard errors. With 1 to 3 likes only the personal baselines
+count there (item kNN, EASE, iALS, the blend): popularity wins plain NDCG, but shows everybody the same. There,
+validation holds kgrec to a cap: on average 3 of the first 10 may be among the 20 most liked after one like, 4 after
+three; another row compares it with the baselines that keep the cap, too. Exits with 1 if kgrec is below the best of all
+by more than one standard error.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from kgrec.questions.slices import Scorer, evaluate_slice
 
 COLUMNS = (*OBJECTIVE_METRICS, OBJECTIVE)
 TITLES = {"recall": "R@20", "ndcg": "N@20", "stratified_recall": "S@20", OBJECTIVE: "objective"}
-JUDGED = ("recall", "ndcg", OBJECTIVE)  # what kgrec must not be below in
+JUDGED = ("recall", "ndcg", OBJECTIVE)  # metrics in which kgrec must not be below
 _BLOCK_SCORES = 2_000_000  # users x items scored at once
 
 Figures = dict[str, Any]
@@ -50,12 +50,12 @@ def measure(name: str, seed: int, with_kgrec: bool) -> Figures:
     """Trains on one catalogue, tunes the baselines, and measures every slice.
 
     Args:
-        name: of the catalogue.
-        seed: of the training, of the baselines' validation, and of the split where the catalogue has none of its own.
-        with_kgrec: whether kgrec is trained; without, texts are not encoded.
+        name: the name of the catalogue.
+        seed: the seed of the training, of the baselines' validation, and of the split if the catalogue has none.
+        with_kgrec: whether to train kgrec; if not, texts are not encoded.
 
     Returns:
-        What `print_figures` prints, as JSON has it.
+        The input of `print_figures`, ready for JSON.
     """
     split = read_catalogue(name, texts=with_kgrec, seed=seed)
     likes = split.train
@@ -109,7 +109,7 @@ def _sum_up(result: SliceResult) -> dict[str, float]:
 
 
 def _keep_cap(results: Sequence[SliceResult]) -> list[SliceResult]:
-    """Ours, and the others that show no more popular items than the cap of the slice allows; none without a cap."""
+    """Ours, and the others that keep the slice's cap on popular items; empty without a cap."""
     size = count_support(results[0].slice_name)
     cap = GateConfig().most_popular.get(size) if size else None
     if cap is None:
@@ -119,7 +119,7 @@ def _keep_cap(results: Sequence[SliceResult]) -> list[SliceResult]:
 
 
 def _compare(results: Sequence[SliceResult]) -> dict[str, Any]:
-    """Ours, the first, against the best rival of each column."""
+    """Compares ours, the first, with the best rival of each column."""
     rivals = [result for result in results[1:] if is_rival(result.slice_name, result.scorer)]
     if not rivals:
         return {}
@@ -140,7 +140,7 @@ def _text_vectors(graph: Any) -> NDArray[np.float32] | None:
 
 
 def find_misses(runs: Sequence[Figures]) -> list[str]:
-    """Where kgrec is below the best rival by more than one paired standard error, on average over the seeds."""
+    """Where kgrec is below the best rival by more than one paired standard error, averaged over the seeds."""
     misses = []
     for slice_name in runs[0]["slices"]:
         for metric in JUDGED:
@@ -155,7 +155,7 @@ def find_misses(runs: Sequence[Figures]) -> list[str]:
 
 
 def _average(found: Sequence[dict[str, Any]]) -> tuple[float, float]:
-    """The mean difference over seeds; its error is that of one seed, since all ask much the same users."""
+    """The mean difference over seeds; its error is that of one seed, because all seeds ask mostly the same users."""
     return mean(one["difference"] for one in found), mean(one["error"] for one in found)
 
 
@@ -207,9 +207,11 @@ def _say(line: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("catalogues", nargs="*", metavar="CATALOGUE", help=f"of {', '.join(READERS)}; all without one")
+    parser.add_argument(
+        "catalogues", nargs="*", metavar="CATALOGUE", help=f"some of {', '.join(READERS)}; by default all"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--no-kgrec", action="store_true", help="the baselines alone; texts are not encoded")
+    parser.add_argument("--no-kgrec", action="store_true", help="measure only the baselines; texts are not encoded")
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     options = parser.parse_args()
     unknown = set(options.catalogues) - set(READERS)
@@ -222,7 +224,7 @@ def main() -> None:
         seeds = options.seeds if not options.no_kgrec or name in SEEDED else options.seeds[:1]
         runs = []
         for seed in seeds:
-            # A process for each, so that one's peak of memory is not another's.
+            # A process for each run, so that each has its own peak of memory.
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
                 runs.append(pool.submit(measure, name, seed, not options.no_kgrec).result())
         print_figures(runs, console)

@@ -2,8 +2,8 @@
 
     python scripts/benchmarks/speed.py --bundle runs/ml-1m
 
-Training is measured in a process of its own, with the texts encoded before; --bundle keeps what it made, and where a
-bundle is there already, training is left out.
+Training is measured in its own process, with the texts encoded beforehand. --bundle keeps the trained bundle; if it
+exists, training is skipped.
 """
 
 import argparse
@@ -42,7 +42,7 @@ K, N_WARM_UP, N_CANDIDATES, BLOCK_USERS = 10, 20, 500, 512
 
 @dataclass(frozen=True)
 class Figure:
-    """One row: a median, and where there are many measurements the value that 95% of them are under."""
+    """One row: a median, and with many measurements their 95th percentile."""
 
     what: str
     unit: str
@@ -62,7 +62,7 @@ def encode_texts(directory: Path) -> None:
 
 
 def measure_training(directory: Path, bundle_dir: Path) -> list[Figure]:
-    """Trains on all of the catalogue and saves the bundle."""
+    """Trains on the whole catalogue and saves the bundle."""
     graph = build_ml1m(directory)
     start, start_cpu = time.perf_counter(), time.process_time()
     bundle = fit_bundle(graph, TrainConfig(), int(time.time()), _say)
@@ -77,7 +77,7 @@ def measure_training(directory: Path, bundle_dir: Path) -> list[Figure]:
 
 
 def measure_requests(recommender: Recommender, n_requests: int, rng: np.random.Generator) -> Iterator[Figure]:
-    """Times single requests of every kind; users, likes and items are drawn anew for each request."""
+    """Times single requests of every kind; each request draws its own users, likes and items."""
     bundle = recommender.bundle
     liked = bundle.liked
 
@@ -85,7 +85,7 @@ def measure_requests(recommender: Recommender, n_requests: int, rng: np.random.G
         return bundle.users.ids[rng.integers(len(bundle.users))]
 
     def likes(n_likes: int) -> list[str]:
-        """Some likes of one user who has as many."""
+        """Some likes of one user who has enough."""
         row = rng.choice(np.flatnonzero(np.diff(liked.indptr) >= n_likes))
         rows = rng.choice(liked.indices[liked.indptr[row] : liked.indptr[row + 1]], n_likes, replace=False)
         return [bundle.items.ids[item] for item in rows]
@@ -93,7 +93,7 @@ def measure_requests(recommender: Recommender, n_requests: int, rng: np.random.G
     def items(n_items: int) -> list[str]:
         return [bundle.items.ids[row] for row in rng.choice(len(bundle.items), n_items, replace=False)]
 
-    # kind -> a request drawn, ready to be timed
+    # kind -> draws a request, ready to be timed
     kinds: dict[str, Callable[[], Callable[[], object]]] = {
         "recommend, known user": lambda: _call(recommender.recommend, user=user(), k=K),
         "recommend, 1 like": lambda: _call(recommender.recommend, likes=likes(1), k=K),
@@ -103,7 +103,7 @@ def measure_requests(recommender: Recommender, n_requests: int, rng: np.random.G
         f"recommend, user, {N_CANDIDATES} candidates": lambda: _call(
             recommender.recommend, user=user(), candidates=items(N_CANDIDATES), k=K
         ),
-        # an answer that was given before comes from memory: each request differs from the others
+        # repeated answers come from a cache, so each request differs
         "recommend, nobody in particular": lambda: _call(recommender.recommend, exclude=items(2), k=K),
         "recommend, user, with reasons": lambda: _call(recommender.recommend, user=user(), k=K, explain=True),
         "recommend, 3 likes, with reasons": lambda: _call(recommender.recommend, likes=likes(3), k=K, explain=True),
@@ -123,7 +123,7 @@ def measure_requests(recommender: Recommender, n_requests: int, rng: np.random.G
 
 
 def measure_many(recommender: Recommender, n_times: int) -> Iterator[Figure]:
-    """Times the scores and the lists of all users at once; the scores on one thread, in processor time."""
+    """Times scores and lists of all users at once; scores on one thread, in processor time."""
     bundle, users = recommender.bundle, recommender.bundle.users.ids
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -140,10 +140,10 @@ def measure_many(recommender: Recommender, n_times: int) -> Iterator[Figure]:
 
 
 def measure_changes(recommender: Recommender, n_times: int, rng: np.random.Generator) -> Iterator[Figure]:
-    """Times what changes a recommender, loading and saving; the one that is given does not change."""
+    """Times changes to a recommender, loading and saving; the given recommender does not change."""
     bundle = recommender.bundle
     changed = Recommender(bundle)
-    changed.recommend(likes=[bundle.items.ids[0]], text="anything", k=K, explain=True)  # encoder and paths are there
+    changed.recommend(likes=[bundle.items.ids[0]], text="anything", k=K, explain=True)  # loads encoder and paths
     linked = [(name, edge.target) for name, edge in bundle.schema.graph_edges.items() if len(bundle.ids[edge.target])]
 
     def links() -> list[tuple[str, str]]:
@@ -207,7 +207,7 @@ def _say(stage: str) -> None:
 
 
 def to_table(figures: Sequence[Figure]) -> Table:
-    """What, measured, limit; what is over its limit is red."""
+    """A row for each figure with its limit; a figure over its limit is red."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("what")
     for name in ("median", "95%", "limit"):
@@ -225,8 +225,8 @@ def to_table(figures: Sequence[Figure]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--path", type=Path, default=DEFAULT_DIR, help="the folder of ml-1m")
-    parser.add_argument("--bundle", type=Path, help="where the bundle is kept; one that is there is not trained again")
-    parser.add_argument("--requests", type=int, default=300, help="of each kind")
+    parser.add_argument("--bundle", type=Path, help="the folder of the bundle; an existing bundle is not trained again")
+    parser.add_argument("--requests", type=int, default=300, help="number of requests of each kind")
     parser.add_argument("--out", type=Path, help="JSON file to write everything to")
     options = parser.parse_args()
     figures: list[Figure] = []
@@ -250,7 +250,7 @@ def main() -> None:
     machine = {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
-        "load_average": os.getloadavg()[0],  # over what this program needs, others were at work and figures are worse
+        "load_average": os.getloadavg()[0],  # above this program's own load, other processes made the figures worse
         "python": platform.python_version(),
         "torch": torch.__version__,
     }

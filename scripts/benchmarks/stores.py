@@ -1,12 +1,12 @@
-"""Both stores on MovieLens 1M: load, load again, export, and for Neo4j the LOAD CSV of the server.
+"""Both stores on MovieLens 1M: load, load again, export, and for Neo4j the server's LOAD CSV.
 
     ../shared/neo4j/serve --home /tmp/neo4j &
     NEO4J_PASSWORD=kgrec-test python scripts/benchmarks/stores.py --to bolt://localhost:7687
 
-The server must be on this machine and may read any file, since LOAD CSV does; everything in the database is deleted.
-Each row is the median of several runs, in which ours and the server's own take turns. Peaks of memory are those of a
-fresh process, above what it held before it began. `inspect` is timed on the graph without the schema that kgrec keeps
-there, which it would print instead.
+The server must run on this machine and be allowed to read any file, for LOAD CSV. Everything in the database is
+deleted. Each row is the median of several runs, in which ours and the server's own load take turns. Each peak of memory
+is that of a fresh process, above the memory it held before. `inspect` is timed on the graph without the schema that
+kgrec keeps there, because it would only print that schema.
 """
 
 import argparse
@@ -46,7 +46,7 @@ LEAST_LOAD, LEAST_RELOAD = 1.5, 0.9  # times LOAD CSV
 LEAST_EXPORT, MOST_EXPORT_MEMORY = 400_000, 2.0  # edges/s; times the tables
 MOST_COMMAND_S = 30
 CSV_BATCH = 10_000
-COPIES = 3  # of the users, to see how memory grows
+COPIES = 3  # times as many users, to see how memory grows
 
 
 def stage(tables: GraphTables, folder: Path) -> StagedTables:
@@ -65,7 +65,7 @@ def empty_database(connection: Connection) -> None:
 
 
 def write_csv_files(tables: GraphTables, folder: Path) -> None:
-    """The tables as files that the server reads."""
+    """Writes the tables as files for the server."""
     folder.mkdir()
     for name, table in {**tables.nodes, **tables.edges}.items():
         with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
@@ -113,7 +113,7 @@ def load_csv(tables: GraphTables, connection: Connection, folder: Path) -> None:
 def measure_loads(
     url: str, tables: GraphTables, staged: StagedTables, times: int, folder: Path
 ) -> dict[str, list[float]]:
-    """Seconds of each way to load, new and again."""
+    """The seconds of each way to load, first and again."""
     taken: dict[str, list[float]] = defaultdict(list)
     with open_store(url, mode="write") as store, Connection(url, "write") as connection:
         write_csv_files(tables, folder)
@@ -140,7 +140,7 @@ def measure_ladybug(staged: StagedTables, times: int, folder: Path) -> dict[str,
 
 
 def measure_export(url: str) -> tuple[float, float, float]:
-    """Seconds of an export, and in MB the peak that it added and the tables."""
+    """The seconds of an export, the peak of memory that it added and the size of the tables, both in MB."""
     with open_store(url, mode="read") as store:
         store.counts()
         _reset_peak()
@@ -153,7 +153,7 @@ def measure_export(url: str) -> tuple[float, float, float]:
 
 
 def measure_load_memory(url: str, directory: Path, copies: int) -> tuple[int, float]:
-    """Edges of a load, and the peak in MB that it added: ratings of `copies` times the users."""
+    """The edges of a load with `copies` times the users, and the peak of memory that it added, in MB."""
     tables = copy_users(read_ml1m(directory), copies)
     with tempfile.TemporaryDirectory() as folder:
         staged = stage(tables, Path(folder))
@@ -169,7 +169,7 @@ def measure_load_memory(url: str, directory: Path, copies: int) -> tuple[int, fl
 
 
 def copy_users(tables: GraphTables, copies: int) -> GraphTables:
-    """The catalogue with `copies` of each user and of what they rated."""
+    """The catalogue with `copies` of each user and of their ratings."""
     user_type, rated = tables.schema.user_type, tables.schema.interaction.edge
     key = tables.schema.nodes[user_type].key
 
@@ -229,11 +229,11 @@ def _equal(is_equal: bool) -> str:
 
 
 def measure_command(*arguments: str) -> float:
-    """Seconds of a command of kgrec's, the interpreter's start included."""
+    """The seconds of a kgrec command, including the interpreter's start."""
     command = [str(Path(sys.executable).with_name("kgrec")), *arguments]
     start = time.perf_counter()
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode not in (0, 1):  # 1: something was found
+    if done.returncode not in (0, 1):  # 1: it reports findings
         raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
     return time.perf_counter() - start
 
@@ -259,10 +259,10 @@ def _say(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", required=True, help="the url of a Neo4j whose contents may be deleted")
+    parser.add_argument("--to", required=True, help="the URL of a Neo4j whose contents may be deleted")
     parser.add_argument("--path", type=Path, default=DEFAULT_DIR, help="the folder of ml-1m")
     parser.add_argument("--times", type=int, default=3, help="runs of each load")
-    parser.add_argument("--train", action="store_true", help="train from both stores and compare what is recommended")
+    parser.add_argument("--train", action="store_true", help="train from both stores and compare the recommendations")
     parser.add_argument("--out", type=Path, help="JSON file to write everything to")
     options = parser.parse_args()
     tables = read_ml1m(options.path)
@@ -310,7 +310,9 @@ def main() -> None:
         rate = (memory[0][0] if found is large_exports else n_edges) / export_s
         show(f"export, {name}: {export_s:.1f} s", f"{rate:,.0f} edges/s", f"{LEAST_EXPORT:,} edges/s")
         show(
-            f"peak added by it, tables of {size:.0f} MB", f"{peak:.0f} MB, {peak / size:.1f}x", f"{MOST_EXPORT_MEMORY}x"
+            f"peak added by the export, tables of {size:.0f} MB",
+            f"{peak:.0f} MB, {peak / size:.1f}x",
+            f"{MOST_EXPORT_MEMORY}x",
         )
     for command, found in commands.items():
         show(f"kgrec {command}", f"{found:.1f} s", f"{MOST_COMMAND_S} s")

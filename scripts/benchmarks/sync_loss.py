@@ -1,4 +1,4 @@
-"""The loss of a synced bundle against one that is trained again, on MovieLens 100K: the basis of `kgrec sync`'s advice.
+"""The loss of a synced bundle compared with a retrained one, on MovieLens 100K: the basis of `kgrec sync`'s advice.
 
     python scripts/benchmarks/sync_loss.py --shares 0.05 0.1 0.2 0.4
 
@@ -39,7 +39,7 @@ KINDS = ("random likes", "the latest likes", "new users", "new items")
 
 @dataclass(frozen=True)
 class Row:
-    """Quality of the synced bundle relative to one that is trained again."""
+    """The quality of a synced bundle and of a retrained one."""
 
     what: str
     share: float
@@ -52,8 +52,8 @@ class Row:
 def read_ml100k(folder: Path) -> GraphTables:
     """Reads the catalogue as `kgrec load movielens-100k` does; times only order its likes.
 
-    With times, validation would ask for each user's latest likes, where here they are drawn: a choice that fits one
-    question is no measure of age at the other.
+    With times, validation would ask for each user's latest likes, but here likes are drawn at random: settings chosen
+    for one question would distort the measure on the other.
     """
     source = open_source("movielens-100k", cache_dir=cache_dir())
     tables = stage_tables(source, folder, rejects=None, max_rejects=0.1).to_tables()
@@ -62,7 +62,7 @@ def read_ml100k(folder: Path) -> GraphTables:
 
 
 def choose_later(tables: GraphTables, kind: str, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """(n,) bool: the interactions that come after the training."""
+    """(n,) bool: the interactions after the training."""
     found = tables.interactions
     n_later = round(share * found.num_rows)
     if kind == "random likes":
@@ -98,7 +98,7 @@ def without(tables: GraphTables, later: NDArray[np.bool_], kind: str) -> GraphTa
 
 
 def measure_quality(bundle: Bundle, asked: pa.Table, items: set[str] | None = None) -> float:
-    """√(NDCG@20 · Recall@20) over the users who are asked; `items`: only these are looked for, and shown."""
+    """√(NDCG@20 · Recall@20) over the users asked; `items` limits relevant items and candidates to these."""
     users, rows = bundle.users.rows(asked[SOURCE].to_pylist()), bundle.items.rows(asked[TARGET].to_pylist())
     shown = np.array([items is None or id_ in items for id_ in bundle.items.ids])
     kept = (users >= 0) & (rows >= 0) & shown[rows]
@@ -155,7 +155,7 @@ def measure(
 
 
 def to_table(rows: Sequence[Row]) -> Table:
-    """The rows for people."""
+    """A table of the rows."""
     table = Table(title="Synced and trained again, √(NDCG@20 · Recall@20)", title_justify="left", box=box.SIMPLE_HEAD)
     for name in (
         "after the training", "share", "new likes", "gone likes", "placed", "gone items", "synced", "retrained", "loss",

@@ -2,8 +2,8 @@
 
     python scripts/benchmarks/sync_speed.py --bundle runs/ml-1m
 
-A missing bundle is trained first, and the training is timed. Text vectors of old texts are in the user's cache;
-those of new texts are not.
+A missing bundle is trained first, and the training is timed. Vectors of old texts are in the user's cache; those of new
+texts are not.
 """
 
 import argparse
@@ -38,7 +38,7 @@ SHARE = 0.01
 
 
 def change_tables(tables: GraphTables, rng: np.random.Generator) -> GraphTables:
-    """1% of the movies, users and ratings are gone, as many new, and 1% of the movies have another plot."""
+    """Removes 1% of the movies, users and ratings, adds as many new ones, and changes 1% of the plots."""
     schema, nodes, edges = tables.schema, dict(tables.nodes), dict(tables.edges)
     movies, users = (nodes[name] for name in ("movie", "user"))
     n_movies, n_users = round(SHARE * len(movies)), round(SHARE * len(users))
@@ -86,7 +86,7 @@ def change_tables(tables: GraphTables, rng: np.random.Generator) -> GraphTables:
 
 
 def timed(what: str, action: Callable[[], Result], times: dict[str, tuple[float, float]]) -> Result:
-    """Runs something and notes its seconds, by the clock and of all processors."""
+    """Runs an action and records its seconds, wall and processor time."""
     started, started_cpu = time.perf_counter(), time.process_time()
     result = action()
     times[what] = time.perf_counter() - started, time.process_time() - started_cpu
@@ -101,12 +101,12 @@ def main() -> None:
     now, times = int(time.time()), dict[str, tuple[float, float]]()
     if not options.bundle.exists():
         graph = build_ml1m(options.data)
-        trained = timed("training, all texts encoded before", lambda: fit_bundle(graph, TrainConfig(), now), times)
+        trained = timed("training, texts encoded beforehand", lambda: fit_bundle(graph, TrainConfig(), now), times)
         save_bundle(trained, options.bundle)
         del graph, trained
     tables = change_tables(read_ml1m(options.data), np.random.default_rng(0))
     encoder = load_encoder()
-    encoder.encode(["a text, so that the model is there"])
+    encoder.encode(["a text that loads the model"])
     with tempfile.TemporaryDirectory() as folder:
         texts = Path(folder) / "texts"  # empty: every new text is encoded
         bundle = timed("read the bundle", lambda: load_bundle(options.bundle), times)

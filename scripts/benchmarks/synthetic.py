@@ -1,10 +1,10 @@
-"""What training costs on large synthetic catalogues: time, processor time and memory, and how they grow.
+"""Cost of training on large synthetic catalogues: time, processor time and memory, and how they grow.
 
     python scripts/benchmarks/synthetic.py FOLDER... --threads 2 --out runs/synthetic.json
 
 Each folder holds the tables of one catalogue, as `kgrec load` reads them, with the schema in catalogue.toml. Rows are
-sorted by likes, each is a process of its own, and texts are encoded before the clock starts. Growth is by how much the
-processor time is multiplied for each doubling of the likes, from the row above: 2 is linear.
+sorted by likes, each is its own process, and texts are encoded before the clock starts. Growth is the factor of the
+processor time for each doubling of the likes, from the row above: 2 is linear.
 
 With --words a text is the mean of random vectors of its words: a language model takes long to read 200,000 titles, and
 training costs the same.
@@ -34,7 +34,7 @@ from loaders import open_source
 
 @dataclass(frozen=True)
 class WordEncoder:
-    """An `Encoder` whose texts are the normed mean of random vectors of their words."""
+    """An `Encoder` of texts as the normalised mean of random vectors of their words."""
 
     dim: int = 384
     name: str = "words"
@@ -52,14 +52,14 @@ class WordEncoder:
         return found
 
     def _draw(self, word: str) -> NDArray[np.float32]:
-        """The same for the same word."""
+        """A random vector, the same for the same word."""
         seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
         return np.random.default_rng(seed).standard_normal(self.dim, np.float32)
 
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """What one training cost; `before_mb` is the peak of the process before it, with the catalogue in memory."""
+    """The cost of one training; `before_mb` is the peak of the process before it, with the catalogue in memory."""
 
     folder: str
     n_items: int
@@ -73,7 +73,7 @@ class TrainingCost:
 
 
 def read_tables(folder: Path) -> GraphTables:
-    """Reads the tables of a folder by the schema in the same folder."""
+    """Reads the tables of a folder by the schema in that folder."""
     schema = CatalogueSchema.from_toml(folder / "catalogue.toml")
     source = open_source("tabular", path=folder, schema=schema, cache_dir=cache_dir())
     with TemporaryDirectory(prefix="kgrec-") as staged:
@@ -81,7 +81,7 @@ def read_tables(folder: Path) -> GraphTables:
 
 
 def measure(folder: Path, threads: int, seed: int, words: bool) -> TrainingCost:
-    """Trains once with the default configuration, texts encoded before."""
+    """Trains once with the default configuration, with texts encoded beforehand."""
     import torch
 
     torch.set_num_threads(threads)
@@ -98,13 +98,13 @@ def measure(folder: Path, threads: int, seed: int, words: bool) -> TrainingCost:
 
 
 def measure_growth(smaller: TrainingCost, cost: TrainingCost) -> float | None:
-    """By how much processor time is multiplied for each doubling of likes between two rows."""
+    """The factor of the processor time for each doubling of likes between two rows."""
     doublings = math.log2(cost.n_likes / smaller.n_likes)
     return (cost.train_cpu_s / smaller.train_cpu_s) ** (1 / doublings) if doublings > 0 else None
 
 
 def to_table(title: str, costs: Sequence[TrainingCost]) -> Table:
-    """A row for each catalogue, those with fewer likes first."""
+    """A row for each catalogue, those with the fewest likes first."""
     columns = ("items", "users", "likes", "links", "train, s", "processor, s", "growth", "before, MB", "peak, MB")
     ordered = sorted(costs, key=lambda cost: cost.n_likes)
     rows: list[tuple[str | float, ...]] = []
@@ -120,7 +120,7 @@ def to_table(title: str, costs: Sequence[TrainingCost]) -> Table:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    parser.add_argument("--words", action="store_true", help="random vectors of words in place of the language model")
+    parser.add_argument("--words", action="store_true", help="random vectors of words instead of the language model")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file to write everything to")

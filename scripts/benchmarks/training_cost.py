@@ -1,4 +1,4 @@
-"""What one training costs, and a process of its own for each of several."""
+"""Measures the cost of trainings, each in its own process."""
 
 import json
 import multiprocessing
@@ -27,7 +27,7 @@ Cost = TypeVar("Cost")
 
 @dataclass(frozen=True)
 class Spent:
-    """What a training took; `before_mb` is the peak of the process before it, with the catalogue in memory."""
+    """The cost of a training; `before_mb` is the peak of the process before it, with the catalogue in memory."""
 
     train_s: float
     train_cpu_s: float
@@ -36,7 +36,7 @@ class Spent:
 
 
 def time_training(graph: CatalogueGraph, likes: Likes, seed: int) -> Spent:
-    """Trains once with the default configuration, and prints what was spent at each stage."""
+    """Trains once with the default configuration, and prints the cost up to each stage."""
     before_mb = read_peak_mb()
     start, start_cpu = time.perf_counter(), time.process_time()
 
@@ -49,7 +49,7 @@ def time_training(graph: CatalogueGraph, likes: Likes, seed: int) -> Spent:
 
 
 def lay_out(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | float]]) -> Table:
-    """A table of costs: numbers without decimals, and texts as they are."""
+    """A table of costs: numbers without decimals, and texts."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         table.add_column(name, justify="right" if name else "left")
@@ -71,18 +71,18 @@ def measure_each(
     to_rows: Callable[[Sequence[Cost]], list[dict[str, Any]]],
     out: Path | None,
 ) -> None:
-    """Measures one job after the other, and prints and writes what is known after each.
+    """Measures one job after the other, and prints and writes the results after each.
 
     Args:
         jobs: name -> the arguments of `measure`.
-        measure: runs in a process of its own.
-        threads: of each process.
-        to_table: (title, costs so far) -> what is printed.
-        to_rows: costs so far -> what is written.
+        measure: the function to run, each time in its own process.
+        threads: the threads of each process.
+        to_table: (title, costs so far) -> the table to print.
+        to_rows: costs so far -> the rows to write.
         out: a JSON file; None: nothing is written.
     """
     for name in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{name}_NUM_THREADS"] = str(threads)  # read by the processes that are started from here
+        os.environ[f"{name}_NUM_THREADS"] = str(threads)  # read by child processes
     console = Console(width=None if sys.stdout.isatty() else 140)
     costs: list[Cost] = []
     title = f"training, {threads} thread(s), {platform.machine()}, {time.strftime('%Y-%m-%d')}"

@@ -2,9 +2,9 @@
 
     python scripts/benchmarks/transfer.py --steps 300
 
-Two catalogues are made of the papers by 2-means of their title vectors. Adaptation learns from all likes of the first
-and a share of those of the second; the relevant items are new papers of the second, with the downstream of
-`cold_texts.py` fitted to its likes, the same for every row.
+The papers are split into two catalogues by 2-means of their title vectors. Adaptation learns from all likes of the
+first and a share of the likes of the second. The relevant items are new papers of the second; the downstream model of
+`cold_texts.py` is fitted to its likes, the same for every row.
 """
 
 import argparse
@@ -41,7 +41,7 @@ ROWS = {
 
 
 def keep_columns(question: Slice, kept: np.ndarray) -> Slice:
-    """The same question about some of the items alone."""
+    """The same question about some of the items only."""
     columns = diags_array(kept.astype(np.float32))
     parts = [None if part is None else csr_array(part @ columns) for part in (question.support, question.relevant)]
     for part in parts:

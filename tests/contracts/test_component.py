@@ -111,7 +111,7 @@ def to_likes(users: tuple[list[int], ...], weights: float | None = None, n_items
 
 def hear(likes: csr_array) -> Support:
     said = WordEncoder().encode(["green tea", "a saddle", "herbal", "chain and bell"])[: likes.shape[0]]
-    return trained().hear(likes, said)
+    return trained().with_sentence(likes, said)
 
 
 def part_of_score(component: Component, support: Support) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ def test_ablate_says_what_the_graph_is_good_for_and_keeps_its_trainings(shop: Sh
     assert [row["name"] for row in found["relations"]] == ["made_by"]
     assert [row["name"] for row in found["controls"]] == ["no_links", "no_texts", "neither", "shuffled"]
     assert found["relations"][0]["changes"] == found["controls"][0]["changes"]  # it is the only relation
-    assert "your graph helps" in ran.out
+    assert "your graph is not shown to help more than a shuffled one" in ran.out  # of so few products none can be
     assert "made_by" in ran.out
     page = (out / "ablation.html").read_text(encoding="utf-8")
     assert "<h1>shop: is the graph helping?</h1>" in page

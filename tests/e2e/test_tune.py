@@ -64,7 +64,7 @@ def test_what_cannot_be_tuned_is_one_error(shop: Shop, tmp_path: Path, run: RunC
         assert f"Invalid value for '{option}'" in wrong.err
     assert_fails(run(*tune_args(shop, shop.config)), "tiny.toml exists and was not written by `kgrec tune`")
     assert_fails(run(*tune_args(shop, taken / "a.toml")), str(taken))
-    assert_fails(run(*tune_args(shop, tmp_path / "a.toml", "--storage", taken)), "taken is no study of trials")
+    assert_fails(run(*tune_args(shop, tmp_path / "a.toml", "--storage", taken)), "taken is not a study of trials")
     assert taken.read_text() == "mine"
     assert not (tmp_path / "a.toml").exists()
     assert_fails(run("train", shop.store, "--out", tmp_path / "b", "--log-dir", taken), str(taken))

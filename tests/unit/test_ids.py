@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kgrec.errors import KgrecError
-from kgrec.ids import IdMap
+from kgrec.ids import IdMap, number_ids
 
 ids = st.lists(st.text(), unique=True)
 
@@ -30,6 +30,17 @@ def test_extended_keeps_the_rows_there_are() -> None:
     long = short.extended(["c"])
     assert long.rows("abc").tolist() == [0, 1, 2]
     assert short.row("c") is None
+    assert vars(long)["_rows"] is vars(short)["_rows"]  # not copied, so that adding ids one by one costs little each
+
+
+def test_the_number_of_an_id_is_above_all_rows_and_always_the_same() -> None:
+    numbers = number_ids(["a", "\u00e9", "sku-01"])
+    assert numbers.tolist() == [1053901322478, 359279597861, 949878891197]
+    many = number_ids([str(place) for place in range(5000)])
+    assert len(set(many.tolist())) == 5000
+    assert many.min() >= 2**31
+    assert many.max() < 2**48
+    assert number_ids([]).shape == (0,)
 
 
 def test_an_id_twice_is_an_error_that_counts_them() -> None:

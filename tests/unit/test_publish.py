@@ -260,7 +260,7 @@ def test_notes_state_how_far_the_vectors_agree() -> None:
     report = PublishReport(version, Release(version, None, (version,), False), coverage, None, 0.934, {})
     assert report.notes == (
         "the item vectors find 93% of each item's first 10 neighbours; SIMILAR_TO has them all",
-        "1 nodes have the key of another of the items: they are left alone",
+        "1 nodes repeat the key of another of the items: they are not changed",
     )
     assert len(replace(report, agreement=math.nan).notes) == 1
     assert replace(report, agreement=0.95).notes[0].endswith("95% of each item's first 10 neighbours")

@@ -1,8 +1,8 @@
-"""Fits one recommender of `implicit` on the data that peers.py laid out; run by it, in an environment of its own.
+"""Fits one recommender of `implicit` on the data that peers.py wrote; peers.py runs it in its own environment.
 
     python implicit_run.py als DATA_DIR OUT_DIR --threads 1 --k 20
 
-Settings are chosen by Recall@10 on the valid part, from a small grid around what is published as good.
+Settings are chosen by Recall@10 on the valid part, from a small grid around published values.
 """
 
 import argparse
@@ -31,7 +31,7 @@ Settings = dict[str, float | str]
 
 
 def list_candidates(name: str, threads: int) -> Iterator[tuple[Settings, Callable[[], Any]]]:
-    """Settings to try, each with what builds the recommender."""
+    """Settings to try, each with a function that builds the recommender."""
     if name == "als":
         for factors, alpha, regularisation in product((64, 128), (1.0, 3.0, 10.0), (1.0, 10.0, 30.0, 100.0, 300.0)):
             settings: Settings = {"factors": factors, "alpha": alpha, "regularization": regularisation}
@@ -48,19 +48,19 @@ def rank_all(model: Any, likes: csr_matrix, k: int) -> NDArray[np.int32]:
 
 
 def drop_pairs(top: NDArray[np.int32], pairs: csr_matrix, k: int) -> NDArray[np.int32]:
-    """The first k of each list that are not among some (user, item) pairs."""
+    """The first k of each list, without some (user, item) pairs."""
     kept = [row[~np.isin(row, pairs[user].indices)][:k] for user, row in enumerate(top)]
     return np.stack(kept)
 
 
 def measure_recall(top: NDArray[np.int32], relevant: csr_matrix) -> float:
-    """The mean over users with relevant items of the share that is found."""
+    """The mean share of relevant items found, over users with relevant items."""
     asked = np.flatnonzero(np.diff(relevant.indptr))
     return float(np.mean([np.isin(relevant[user].indices, top[user]).mean() for user in asked]))
 
 
 def read_peak_mb() -> float:
-    """The most memory that this process had; what getrusage says may be that of the process that started it."""
+    """The peak memory of this process; getrusage may report that of its parent."""
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(peak.split()[1]) / 1024
 
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--k", type=int, required=True)
     options = parser.parse_args()
-    warnings.filterwarnings("ignore", category=ParameterWarning)  # its own weighting makes what it then converts
+    warnings.filterwarnings("ignore", category=ParameterWarning)  # about the matrix that its own weighting makes
     users, items = np.load(options.data_dir / "users.npy"), np.load(options.data_dir / "items.npy")
 
     def read(part: str) -> csr_matrix:

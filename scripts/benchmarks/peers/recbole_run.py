@@ -1,9 +1,9 @@
-"""Trains one model of RecBole 1.2.1 on the data that peers.py laid out; run by it, inside RecBole's own environment.
+"""Trains one model of RecBole 1.2.1 on the data that peers.py wrote; peers.py runs it in RecBole's environment.
 
     python recbole_run.py LightGCN DATA_DIR OUT_DIR --minutes 30 --threads 1
 
-RecBole is used as it is shipped. What it imports and what cannot be had any more stands in `sys.modules`: the one
-function of torch_scatter that KGIN calls, and the few of dgl, under its old names, that KGAT calls.
+RecBole is used unchanged. Stand-ins in `sys.modules` replace imports that can no longer be installed: the one function
+of torch_scatter that KGIN calls, and the few of dgl, under their old names, that KGAT calls.
 """
 
 import argparse
@@ -30,7 +30,7 @@ BLOCK_USERS, N_SINGLE, N_TIMES = 512, 300, 3
 SETTINGS = {
     "embedding_size": 64,
     "eval_batch_size": 2_000_000,  # user-item pairs in a block
-    "epochs": 1000,  # early stopping or the time ends it
+    "epochs": 1000,  # early stopping or the time limit ends training
     "eval_step": 1,
     "stopping_step": 10,
     "metrics": ["Recall"],
@@ -41,16 +41,16 @@ TRIALS = (
     {"train_batch_size": 2048, "learning_rate": 0.001},  # RecBole's defaults
     {"train_batch_size": 4096, "learning_rate": 0.002},
     {"train_batch_size": 4096, "learning_rate": 0.005},
-)  # chosen on the valid part, by as much training each as TRIAL_SHARE of the time; not counted as training
+)  # chosen on the valid part; each trains for TRIAL_SHARE of the time, which is not counted as training
 TRIAL_SHARE = 0.1
-VECTORS = ("restore_user_e", "restore_item_e", "restore_entity_e")  # where a model keeps what it ranks with
+VECTORS = ("restore_user_e", "restore_item_e", "restore_entity_e")  # attributes of a model that hold its final vectors
 
 
 class TimeUpError(Exception):
     """The time given to training is over."""
 
 
-# what cannot be had any more
+# stand-ins for packages that can no longer be installed
 
 
 def scatter_mean(src: Tensor, index: Tensor, dim: int, dim_size: int) -> Tensor:
@@ -60,7 +60,7 @@ def scatter_mean(src: Tensor, index: Tensor, dim: int, dim_size: int) -> Tensor:
 
 
 class Graph:
-    """What KGAT asks of a dgl graph: edges with data, those that fulfil a condition, and the adjacency matrix."""
+    """The part of a dgl graph that KGAT uses: edges with data, a filter of edges, and the adjacency matrix."""
 
     def __init__(self, ends: tuple[Tensor, Tensor], n_nodes: int | None = None) -> None:
         self.sources, self.targets = ends
@@ -68,24 +68,24 @@ class Graph:
         self.edata: dict[str, Tensor] = {}
 
     def filter_edges(self, condition: Callable[[Any], Tensor]) -> Tensor:
-        """The places of the edges of which the condition is true."""
+        """The indices of the edges for which the condition is true."""
         return torch.nonzero(condition(types.SimpleNamespace(data=self.edata))).flatten()
 
     def adjacency_matrix(self, transpose: bool, scipy_fmt: str) -> coo_matrix:
-        """(n_nodes, n_nodes): 1 from source to target, as dgl has it without `transpose`."""
+        """(n_nodes, n_nodes): 1 from source to target, like dgl without `transpose`."""
         assert not transpose and scipy_fmt == "coo"
         ones = np.ones(len(self.sources), np.float32)
         return coo_matrix((ones, (self.sources.numpy(), self.targets.numpy())), shape=(self.n_nodes, self.n_nodes))
 
 
 def edge_subgraph(graph: Graph, edges: Tensor, preserve_nodes: bool) -> Graph:
-    """The function of dgl: some of the edges, all of the nodes."""
+    """The function of dgl: keeps some of the edges and all nodes."""
     assert preserve_nodes
     return Graph((graph.sources[edges], graph.targets[edges]), graph.n_nodes)
 
 
 def stand_in() -> None:
-    """Puts the above where RecBole's models import it from."""
+    """Registers the stand-ins under the names that RecBole's models import."""
     for name, members in {
         "torch_scatter": {"scatter_mean": scatter_mean},
         "dgl": {"graph": Graph, "edge_subgraph": edge_subgraph},
@@ -95,14 +95,14 @@ def stand_in() -> None:
         sys.modules[name] = module
 
 
-# the data in RecBole's files
+# data in RecBole's format
 
 
 def write_atomic_files(data_dir: Path, folder: Path) -> None:
-    """Writes train and valid likes, the knowledge graph and the links of items to it as RecBole reads them.
+    """Writes train and valid likes, the knowledge graph and the items' links to it in RecBole's format.
 
-    RecBole ranks what is named in any of its three parts. The test part is not shown to it: in its place stands every
-    user with some item and every item with some user, so that all of them are named.
+    RecBole ranks the users and items named in any of its three parts. It never sees the test part: a stand-in names
+    every user with some item and every item with some user, so that all are ranked.
     """
     folder.mkdir()
     users, items, links = (np.load(data_dir / f"{name}.npy") for name in ("users", "items", "links"))
@@ -126,7 +126,7 @@ def _write(path: Path, header: str, rows: Iterable[Iterable[object]]) -> None:
 def train(
     model_name: str, folder: Path, minutes: float, threads: int, settings: dict[str, Any]
 ) -> tuple[Any, Any, dict[str, Any]]:
-    """Trains until RecBole's early stopping ends it or the processor time per thread is over.
+    """Trains until RecBole's early stopping or until the processor time per thread is used up.
 
     Returns:
         The model with the vectors of its best epoch, its data set, and the figures.
@@ -192,7 +192,7 @@ def train(
 
 
 def _own_settings(model_name: str) -> Iterable[str]:
-    """The names of the model's own settings: those of which RecBole has a default."""
+    """The names of the model's own settings: those with a default in RecBole."""
     import recbole
 
     path = Path(recbole.__file__).parent / "properties" / "model" / f"{model_name}.yaml"
@@ -200,7 +200,7 @@ def _own_settings(model_name: str) -> Iterable[str]:
 
 
 class Ranker:
-    """The items of each user by a trained model, for users by their place in users.npy."""
+    """Ranks items by a trained model; users are positions in users.npy."""
 
     def __init__(self, model: Any, dataset: Any, data_dir: Path) -> None:
         from recbole.data.interaction import Interaction
@@ -215,7 +215,7 @@ class Ranker:
         self.item_tokens = dict(zip(items.tolist(), self.items.tolist(), strict=True))
 
     def to_mask(self, *parts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """The items to leave out, by user: those of some (user, item) pairs, (n, 2)."""
+        """The items to leave out, by user, from (user, item) pairs, (n, 2)."""
         mask: list[list[int]] = [[0] for _ in range(len(self.users))]  # 0 is RecBole's padding
         for user, item in np.concatenate(parts).tolist():
             mask[self.user_places[user]].append(self.item_tokens[item])
@@ -238,7 +238,7 @@ class Ranker:
 
 
 def read_peak_mb() -> float:
-    """The most memory that this process had; what getrusage says may be that of the process that started it."""
+    """The peak memory of this process; getrusage may report that of its parent."""
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(peak.split()[1]) / 1024
 
@@ -253,11 +253,11 @@ def main() -> None:
     parser.add_argument("--k", type=int, required=True)
     options = parser.parse_args()
     data_dir, out_dir = options.data_dir.resolve(), options.out_dir.resolve()
-    warnings.simplefilter("ignore")  # about what RecBole calls by old names
+    warnings.simplefilter("ignore")  # RecBole calls deprecated names
     torch.set_num_threads(options.threads)
     stand_in()
     sys.argv = sys.argv[:1]  # RecBole reads the command line too
-    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):  # and writes logs to where it is called
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):  # and writes logs to the current folder
         folder = Path(name)
         write_atomic_files(data_dir, folder / "data")
         start, start_cpu = time.perf_counter(), time.process_time()

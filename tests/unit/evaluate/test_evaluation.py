@@ -16,7 +16,7 @@ from kgrec.errors import RequestError
 from kgrec.evaluate.evaluation import evaluate_catalogue, report_not_asked, report_slices
 from kgrec.evaluate.evaluation_page import write_report
 from kgrec.evaluate.evaluation_report import Report
-from kgrec.questions.slices import NotAsked
+from kgrec.questions.slices import SkippedSlice
 from kgrec.questions.splits import Likes, read_likes, split_likes
 
 pytestmark = pytest.mark.slow
@@ -119,7 +119,7 @@ def test_every_slice_and_every_scorer_is_there(report: Report):
         *("cold_users_k0", "cold_users_k1", "cold_users_k3"),
         *("few_items_n0", "few_items_n1", "few_items_n3", "few_items_n10"),
     ]
-    assert report.not_asked == ()
+    assert report.skipped_slices == ()
     for slice_ in report.slices:
         assert [row.scorer for row in slice_.rows] == [
             *("kgrec", "popularity", "item kNN", "EASE", "iALS", "blend", "text cosine"),
@@ -216,7 +216,7 @@ def test_a_tail_without_likes_to_find_is_named():
     likes = Likes(users, items, None, (50, 20))
     split = split_likes(likes, SplitConfig(cold_users=0, cold_items=0), np.random.default_rng(0))
     assert "warm" in split.slices
-    assert report_not_asked(split)[-1] == NotAsked(
+    assert report_not_asked(split)[-1] == SkippedSlice(
         "tail", "Tail: items outside the most popular 20%", "all relevant items are among the most popular ones"
     )
 

@@ -18,7 +18,7 @@ from kgrec.evaluate.evaluation_page import write_report
 from kgrec.evaluate.evaluation_report import About, Report, build_report
 from kgrec.evaluate.evaluation_tables import to_rich_tables
 from kgrec.questions.slice_results import SliceResult, paired_difference
-from kgrec.questions.slices import NotAsked, Scorer, Slice, evaluate_slice
+from kgrec.questions.slices import Scorer, SkippedSlice, Slice, evaluate_slice
 
 ABOUT = About(
     catalogue="<b>Board</b> & $x_1$",
@@ -164,13 +164,13 @@ def test_terminal_table_fits_and_marks_the_best(report: Report):
 
 
 def test_slices_that_could_not_be_asked_are_named_with_the_reason(report: Report, page: str, tmp_path: Path):
-    assert 'id="not_asked"' not in page
-    missing = NotAsked("cold_users_k10", "Cold users, 10 likes", "no user <held out> has more than 10 likes")
-    short = replace(report, not_asked=(missing, NotAsked("warm_date", "By date", "the likes have no times")))
+    assert 'id="skipped_slices"' not in page
+    missing = SkippedSlice("cold_users_k10", "Cold users, 10 likes", "no user <held out> has more than 10 likes")
+    short = replace(report, skipped_slices=(missing, SkippedSlice("warm_date", "By date", "the likes have no times")))
     page = write_report(short, tmp_path).read_text(encoding="utf-8")
     assert TypeAdapter(Report).validate_json((tmp_path / "report.json").read_bytes()) == short
     assert "<dt>Cold users, 10 likes</dt><dd>no user &lt;held out&gt; has more than 10 likes</dd>" in page
-    assert page.index("<h2>Warm</h2>") < page.index('id="not_asked"') < page.index('id="support_size"')
+    assert page.index("<h2>Warm</h2>") < page.index('id="skipped_slices"') < page.index('id="support_size"')
     console = Console(width=80, file=io.StringIO(), record=True)
     console.print(to_rich_tables(short))
     lines = console.export_text().splitlines()
@@ -185,7 +185,7 @@ def test_slices_that_could_not_be_asked_are_named_with_the_reason(report: Report
 def test_an_older_report_without_slices_that_were_left_out_is_read(report: Report, tmp_path: Path):
     write_report(report, tmp_path)
     plain = json.loads((tmp_path / "report.json").read_text())
-    del plain["not_asked"]
+    del plain["skipped_slices"]
     (tmp_path / "report.json").write_text(json.dumps(plain))
     assert TypeAdapter(Report).validate_json((tmp_path / "report.json").read_bytes()) == report
 

@@ -25,7 +25,7 @@ def test_links_go_both_ways_and_a_silent_item_sends_nothing() -> None:
     assert graph.relations == (
         ("author", "rev_written_by", "book"), None, ("book", "rev_cites", "book"), ("book", "cites", "book")
     )  # fmt: skip
-    edges, degrees = graph.heard(torch.tensor([False, True]))
+    edges, degrees = graph.messages(torch.tensor([False, True]))
     assert edges["book", "written_by", "author"].tolist() == [[1, 1], [0, 1]]
     assert edges["author", "rev_written_by", "book"].tolist() == [[0, 0, 1], [0, 1, 1]]
     assert edges["book", "cites", "book"].tolist() == [[], []]

@@ -34,7 +34,7 @@ class Request:
 
     @property
     def support(self) -> Support:
-        return Support(self.likes) if self.said is None else self.model.hear(self.likes, self.said[None])
+        return Support(self.likes) if self.said is None else self.model.with_sentence(self.likes, self.said[None])
 
     def score(self) -> NDArray[np.float32]:
         if self.said is None:
@@ -135,7 +135,7 @@ def test_a_part_has_a_deviation_of_one_over_the_items_with_likes_or_over_all_tha
 def test_who_likes_only_what_nobody_liked_is_answered_by_texts_and_links_alone(liked: list[int], said: bool) -> None:
     model, likes = draw_model(), to_support([liked])
     sentence = draw_sentence(np.random.default_rng(0))
-    support = model.hear(likes, sentence[None]) if said else Support(likes)
+    support = model.with_sentence(likes, sentence[None]) if said else Support(likes)
     assert model.cold[liked].all()
     expected = standardise(model, likes)[model.names.index("knowledge")].copy()
     disliked = np.where(model.cold, model.gate.dislike * np.log1p(model.n_disliked.numpy()), 0)
@@ -177,7 +177,7 @@ def test_users_of_all_kinds_at_once_have_the_scores_that_each_has_alone(monkeypa
     np.testing.assert_allclose(model.score(support), alone, rtol=1e-4, atol=1e-4)
     assert model.score(support[np.zeros(0, np.int64)]).shape == (0, N_ITEMS)
     said = np.stack([draw_sentence(np.random.default_rng(row)) for row in range(len(liked))])
-    heard = model.hear(support, said)
+    heard = model.with_sentence(support, said)
     alone = np.concatenate([model.score_sentence(heard.select(np.array([row]))) for row in range(len(liked))])
     np.testing.assert_allclose(model.score_sentence(heard), alone, rtol=1e-4, atol=1e-4)
     monkeypatch.setattr("kgrec.model.model._LEAST_BLOCK", 2)
@@ -239,7 +239,7 @@ def test_what_likes_say_of_a_cold_item_is_known_by_texts_and_links(request: Requ
 def test_a_sentence_counts_as_one_more_like_placed_by_the_prior(request: Request) -> None:
     model = request.model
     said = draw_sentence(np.random.default_rng(len(request.liked)))
-    support = model.hear(request.likes, said[None])
+    support = model.with_sentence(request.likes, said[None])
     placed = model.prior.place(said, NO_CODES)
     np.testing.assert_allclose(support.placed, placed[None], atol=1e-6)
     backbone = model.backbone
@@ -266,7 +266,7 @@ def test_a_sentence_beside_likes_has_its_own_weight_and_leaves_the_others_theirs
         model.gate, sentence_warm=model.gate.sentence_warm * (np.arange(len(model.names)) == place),
         sentence_cold=model.gate.sentence_cold * (np.arange(len(model.names)) == place), sentence_shift=99.0,
     )  # fmt: skip
-    support = model.hear(to_support([[1, 4]]), said[None])
+    support = model.with_sentence(to_support([[1, 4]]), said[None])
     expected = replace(model, gate=mute).score_sentence(support)
     np.testing.assert_allclose(model.score_sentence(support), expected, atol=1e-5)
     deaf = replace(mute, sentence_warm=0 * mute.sentence_warm, sentence_cold=0 * mute.sentence_cold)
@@ -312,11 +312,11 @@ def test_a_batch_equals_its_users_one_by_one(seed: int, drawn: int, added: bool)
     users = [rng.permutation(model.n_items)[: rng.integers(0, 9)].tolist() for _ in range(12)]  # every bucket
     likes = to_support(users, model.n_items)
     said = np.stack([draw_sentence(rng) for _ in users])
-    together, heard = model.score(likes), model.score_sentence(model.hear(likes, said))
+    together, heard = model.score(likes), model.score_sentence(model.with_sentence(likes, said))
     for user, liked in enumerate(users):
         alone = to_support([liked], model.n_items)
         np.testing.assert_allclose(together[user], model.score(alone)[0], rtol=1e-3, atol=1e-3)
-        own = model.score_sentence(model.hear(alone, said[[user]]))[0]
+        own = model.score_sentence(model.with_sentence(alone, said[[user]]))[0]
         np.testing.assert_allclose(heard[user], own, rtol=1e-3, atol=1e-3)
 
 
@@ -348,7 +348,7 @@ def test_an_added_item_scores_as_a_cold_one_of_the_same_text_and_links(seed: int
         np.testing.assert_allclose(after[:-1], before, rtol=1e-3, atol=1e-3)  # nobody else is moved
         assert after[-1] == pytest.approx(before[item], rel=1e-2, abs=1e-2)
     said = draw_sentence(np.random.default_rng(seed))
-    whole = grown.score_sentence(grown.hear(to_support([[]], N_ITEMS + 1), said[None]))[0]
+    whole = grown.score_sentence(grown.with_sentence(to_support([[]], N_ITEMS + 1), said[None]))[0]
     assert whole[-1] == pytest.approx(whole[item], rel=1e-2, abs=1e-2)
 
 

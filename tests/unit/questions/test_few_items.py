@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from kgrec.questions.few_items import find_not_asked, show_few
+from kgrec.questions.few_items import find_skipped, show_few
 from kgrec.questions.splits import Likes, Split
 
 N_USERS, N_ITEMS = 8, 4
@@ -52,17 +52,17 @@ def test_numbers_that_leave_nothing_to_ask_for_are_left_out() -> None:
     found = show_few(likes, split, np.random.default_rng(0), (0, 1, 10, 3, 5))
     assert [few.n_shown for few in found] == [0, 1, 3]
     assert pairs_of(found[2].slice.relevant) == [(3, 1), (4, 1)]
-    not_asked = find_not_asked(found, (0, 1, 10, 3, 5))
+    skipped_slices = find_skipped(found, (0, 1, 10, 3, 5))
     reason = "no new item has a like of a known user to find"
-    assert [(one.name, one.reason) for one in not_asked] == [
+    assert [(one.name, one.reason) for one in skipped_slices] == [
         ("few_items_n5", f"{reason} besides 5 known ones"),
         ("few_items_n10", f"{reason} besides 10 known ones"),
     ]
-    assert not_asked[0].title == "New items with 5 likes, among each other"
+    assert skipped_slices[0].title == "New items with 5 likes, among each other"
     likes, split = split_by_hand(held=[(6, 1)])  # by nobody known
     assert show_few(likes, split, np.random.default_rng(0)) == ()
-    assert [one.name for one in find_not_asked(())] == [f"few_items_n{size}" for size in (0, 1, 3, 10)]
-    assert find_not_asked(())[0].reason == reason
+    assert [one.name for one in find_skipped(())] == [f"few_items_n{size}" for size in (0, 1, 3, 10)]
+    assert find_skipped(())[0].reason == reason
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -5,6 +5,7 @@ import pytest
 from kgrec.config import SplitConfig
 from kgrec.errors import RequestError
 from kgrec.questions.interaction_split import InteractionSplit, split_interactions
+from kgrec.questions.splits import Likes, split_likes
 
 CONFIG = SplitConfig(cold_users=0.2, cold_items=0.2, warm=0.3, support_sizes=(1, 3), least_likes=4)
 
@@ -45,6 +46,27 @@ def test_train_and_test_likes_come_from_the_rows_and_do_not_overlap() -> None:
     cold = found.slices["cold_users_k1"]
     first = rows[rows["who"].isin(cold.known["who"]) & rows["what"].isin(found.train["what"])].sort_values("when")
     assert pairs(cold.known) == pairs(first.drop_duplicates("who"))  # a new user shows their first like
+
+
+def test_the_slices_are_those_of_the_evaluation() -> None:
+    rows = draw_interactions(n_users=12).sort_values("when")
+    found = split(rows)
+    assert found.train.index.equals(split(rows, seed=0).train.index)
+    (users, user_ids), (items, item_ids) = (pd.factorize(rows[column]) for column in ("who", "what"))
+    times = rows["when"].astype("int64").to_numpy()
+    likes = Likes(users, items, times, (len(user_ids), len(item_ids)))
+    expected = split_likes(likes, CONFIG, np.random.default_rng(0)).slices
+    assert found.slices.keys() == expected.keys()
+    n_alone = 0
+    for name, slice_ in expected.items():
+        asked = np.diff(slice_.relevant.indptr)
+        n_alone += (asked == 1).sum()  # users with one like to find count, too
+        for matrix, ours in ((slice_.relevant, found.slices[name].relevant), (slice_.support, found.slices[name].known)):
+            pairs_of = zip(*(ends.tolist() for ends in matrix.nonzero()), strict=True)
+            assert pairs(ours) == {(user_ids[user], item_ids[item]) for user, item in pairs_of if asked[user]}
+        candidates = np.ones(len(item_ids), bool) if slice_.candidates is None else slice_.candidates
+        assert set(found.slices[name].candidates) == set(item_ids[candidates])
+    assert n_alone
 
 
 def test_the_split_depends_on_the_seed_alone() -> None:

@@ -75,6 +75,19 @@ def test_golden_slice_with_popularity():
     np.testing.assert_array_equal(result.popular_in_first, [2, 3])  # three items are liked at all, item 0 is known
 
 
+def test_popular_items_are_the_20_most_liked_and_are_counted_among_the_first_10():
+    # 40 items, the lower the more liked. The scorer lists items 15 to 24 first, then 0 to 14: the first 5 are popular.
+    popularity = np.arange(40, 0, -1)
+    order = np.r_[15:25, 0:15, 25:40]
+    scores = np.empty(40, np.float32)
+    scores[order] = -np.arange(40)
+    relevant = to_csr(np.arange(40)[None] == 15)
+    slice_ = Slice("warm", "Warm", csr_array((1, 40), dtype=np.float32), relevant)
+    result = evaluate_slice(Fixed(scores), slice_, popularity=popularity)
+    assert result.popular_in_first is not None
+    assert result.popular_in_first.tolist() == [5]
+
+
 def test_paired_difference_golden():
     # Two users; ours finds what each likes first, the other for user 1 alone: every metric is 1, 1 and 0, 1, so the
     # objectives are 1 and 1/2, linearised to (1, 1) and (0, 1): differences 1 and 0, standard error 1/2.
@@ -95,6 +108,10 @@ def test_paired_difference_golden():
     a, b = (evaluate_slice(one, slice_, k=1, popularity=popularity) for one in (ours, other))
     assert paired_difference(a, b) == pytest.approx((0.5, 0.5))
     assert paired_difference(a, a) == (0, 0)
+    alone = Slice("warm", "Warm", csr_array((2, 3), dtype=np.float32), to_csr([[1, 0, 0], [0, 0, 0]]))
+    one, none = Listed(ours.scores[:1]), Listed(other.scores[:1])  # of one user nothing is known about the error
+    a, b = (evaluate_slice(scorer, alone, k=1, popularity=popularity) for scorer in (one, none))
+    assert paired_difference(a, b, "recall") == (1, np.inf)
 
 
 def test_paired_difference_is_as_uncertain_as_resampling_says(board: Board):
@@ -118,6 +135,7 @@ def test_without_popularity_the_objective_is_not_known(board: Board):
     result = evaluate_slice(Noise(), board.warm)
     with pytest.raises(KgrecError, match="pass `popularity`"):
         _ = result.objective
+    assert (result.hit_weights, result.relevant_weights, result.popular_in_first) == (None, None, None)
     with pytest.raises(KgrecError, match="popularity of 40 items"):
         evaluate_slice(Noise(), board.warm, popularity=np.zeros(3, np.int64))
 
@@ -190,7 +208,8 @@ def test_tail_restricts_what_is_relevant_and_not_what_competes():
     np.testing.assert_array_equal(tail_items(np.array([3, 3, 3, 3, 3])), [False, True, True, True, True])
     warm = Slice("warm", "Warm", to_csr([[0, 1, 0, 0, 0]]), to_csr([[1, 0, 1, 0, 0]]))
     tail = tail_slice(warm, popularity, 0.4)
-    assert tail.name == "tail"
+    assert (tail.name, tail.title) == ("tail", "Tail: items outside the most popular 40%")
+    assert tail_slice(warm, popularity).title == "Tail: items outside the most popular 20%"
     np.testing.assert_array_equal(tail.relevant.toarray(), [[0, 0, 1, 0, 0]])
     popular_first = Fixed(popularity.astype(np.float32))
     assert evaluate_slice(popular_first, tail, k=1).per_user("recall")[0] == 0  # item 0 still takes the first place
@@ -217,8 +236,10 @@ def test_impossible_slices_are_refused(board: Board):
         Slice("warm", "Warm", board.train, board.train)
     with pytest.raises(KgrecError, match="are no candidates"):
         replace(board.warm, candidates=np.zeros(board.n_items, dtype=np.bool_))
-    with pytest.raises(KgrecError, match="one shape"):
-        replace(board.warm, support=to_csr([[1]]))
+    with pytest.raises(KgrecError, match=r"one shape.*, got \(1, 1\), \(60, 40\), None"):
+        Slice("warm", "Warm", to_csr([[1]]), board.test)
+    with pytest.raises(KgrecError, match=r"got \(60, 40\), \(60, 40\), \(3,\)"):
+        replace(board.warm, candidates=np.ones(3, np.bool_))
 
 
 def test_impossible_requests_are_refused(board: Board):

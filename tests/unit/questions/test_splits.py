@@ -211,6 +211,12 @@ def test_of_users_with_two_likes_some_are_asked_and_each_keeps_one() -> None:
     assert not np.any(found.slices["warm_latest"].relevant.toarray()[:, 0])  # the second is the later one
 
 
+def test_the_only_like_of_a_user_is_never_held_out_as_the_latest() -> None:
+    likes = Likes(np.arange(2000), np.zeros(2000, np.int64), np.arange(2000), (2000, 1))
+    found = split(likes, cold_users=0, cold_items=0, warm=0.4)
+    assert len(found.train) == pytest.approx(0.8 * 2000, rel=0.05)  # the draw takes half of `warm`, as of all likes
+
+
 @given(st.integers(0, 99))
 @settings(deadline=None, max_examples=25)
 def test_a_cold_user_shows_the_first_likes_by_time(seed: int) -> None:
@@ -248,6 +254,12 @@ def test_every_slice_is_there_when_there_is_enough(timed: bool) -> None:
     cold = {f"{kind}_k{size}" for kind in ("cold_users", "cold_users_cold_items") for size in (0, 1, 3, 5, 10)}
     by_time = {"warm_latest", "warm_random", "warm_date"} if timed else set()
     assert set(found.slices) == {"warm", "cold_items", "cold_items_all", "overall"} | cold | by_time
+    titles = {name: slice_.title for name, slice_ in found.slices.items()}
+    assert len(set(titles.values())) == len(titles)
+    if timed:
+        assert [titles[name] for name in ("warm_latest", "warm_random", "warm_date")] == [
+            "Known users, their latest likes", "Known users, random likes", "Known users, likes of the last 10% of time",
+        ]  # fmt: skip
     assert found.cold_users.sum() == 10
     assert found.cold_items.sum() == 8
 
@@ -306,8 +318,8 @@ def test_likes_of_few_dates_are_split_in_parts_that_others_tell(likes: Likes, n_
     assert len(warm["warm_date"]) <= 0.1 * len(likes) + 1
     asked = {name: pairs_of(slice_.relevant) for name, slice_ in found.slices.items()}
     assert asked == {name: pairs_of(slice_.relevant) for name, slice_ in again.slices.items()}
-    assert found.not_asked == again.not_asked
-    missing = {one.name for one in found.not_asked}
+    assert found.skipped_slices == again.skipped_slices
+    missing = {one.name for one in found.skipped_slices}
     assert not missing & asked.keys()
     every = {"warm", "warm_latest", "warm_date", "cold_items", "cold_items_all", "overall"} | {
         f"cold_users_{kind}k{size}" for kind in ("", "cold_items_") for size in (0, 2)
@@ -351,12 +363,12 @@ NONE_KNOWN = "no held-out like has a user and an item with training likes"
 def test_a_slice_that_cannot_be_asked_has_a_reason(likes: Likes, config: Any, name: str, reason: str) -> None:
     found = split(likes, **config)
     assert name not in found.slices
-    assert {one.name: one.reason for one in found.not_asked}[name] == reason
+    assert {one.name: one.reason for one in found.skipped_slices}[name] == reason
 
 
 def test_where_all_can_be_asked_nothing_is_missing() -> None:
     found = split(draw_likes(np.random.default_rng(0), (100, 80), 0.5, timed=True))
-    assert found.not_asked == ()
+    assert found.skipped_slices == ()
 
 
 def test_an_item_nobody_likes_and_a_user_who_likes_nothing_are_not_held_out() -> None:

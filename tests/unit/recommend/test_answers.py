@@ -11,7 +11,7 @@ ANSWER = Recommendations(
         Recommendation("<i>", 3, -0.0625, "Bell", "same maker as <Saddle>, which you liked"),
     ),
     unknown=("x",),
-    notes=("unknown, and left aside: '<x>'",),
+    notes=("unknown ids, ignored: '<x>'",),
 )
 
 
@@ -43,7 +43,7 @@ def test_a_notebook_shows_a_table_with_the_notes_below() -> None:
         "<tr><td>b</td><td>2</td><td>1.250</td><td></td><td></td></tr>"
         "<tr><td>&lt;i&gt;</td><td>3</td><td>-0.062</td><td>Bell</td>"
         "<td>same maker as &lt;Saddle&gt;, which you liked</td></tr>"
-        "</tbody></table><p>unknown, and left aside: &#x27;&lt;x&gt;&#x27;</p>"
+        "</tbody></table><p>unknown ids, ignored: &#x27;&lt;x&gt;&#x27;</p>"
     )
     assert Recommendations(ANSWER.items[1:2])._repr_html_() == (
         "<table><thead><tr><th>item</th><th>rank</th><th>score</th><th>title</th></tr></thead><tbody>"

@@ -114,17 +114,20 @@ def test_reasons_go_along_links_between_new_items(shop: Recommender, at_once: bo
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ({"item": "sku-00", "text": "tea"}, "'sku-00': item 'sku-00' is there already"),
-        ({"item": "first", "text": "tea"}, "'first': item 'first' is there already"),
-        ({"item": "new"}, "'new': nothing places item 'new'"),
-        ({"item": "new", "links": [("made_by", "nobody")]}, r"'new': nothing places item.*; unknown: 'nobody'"),
+        ({"item": "sku-00", "text": "tea"}, "'sku-00': item 'sku-00' exists already"),
+        ({"item": "first", "text": "tea"}, "'first': item 'first' exists already"),
+        ({"item": "new"}, "'new': cannot place item 'new'"),
+        ({"item": "new", "links": [("made_by", "nobody")]}, r"'new': cannot place item.*; unknown: 'nobody'"),
         ({"item": "new", "links": [("bought", "c00")]}, "'new': no edge type 'bought' of a product"),
         ({"item": "new", "links": ["made_by"]}, r"'new': expected each link as \(edge type"),
         ({"item": "new", "text": " "}, "'new': expected a text with words in it, got ' '"),
         ({"item": "new", "text": 7}, "'new': expected a text with words in it, got 7"),
         ({"item": "new", "name": ""}, "'new': expected an item's name as a text"),
         ({"item": 7.0, "text": "tea"}, "7.0: expected an item's id as a text or an integer"),
-        ({"item": "new", "vectors": {"photo": [1.0]}}, "'new': no vectors 'photo' of a product were learned from"),
+        (
+            {"item": "new", "vectors": {"photo": [1.0]}},
+            "'new': the model was not trained on vectors 'photo' of a product",
+        ),
     ],
 )
 def test_all_are_added_or_none(shop: Recommender, bad: dict[str, Any], said: str) -> None:

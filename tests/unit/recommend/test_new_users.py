@@ -44,10 +44,10 @@ def test_users_added_together_are_as_one_after_the_other(shop: Recommender) -> N
 def test_all_users_are_added_or_none(shop: Recommender) -> None:
     before = shop.bundle
     for users, message in (
-        ([NewUser("one"), NewUser("c00")], "'c00' is there already"),
+        ([NewUser("one"), NewUser("c00")], "'c00' exists already"),
         ([NewUser("one"), NewUser("one")], "'one' is given twice"),
         ([NewUser("one", links=[("made_by", "m-tea-0")])], "no edge type 'made_by' of a customer; expected one of"),
-        ([NewUser("")], "expected a user's id as a text with characters"),
+        ([NewUser("")], "expected a user's id as a text that is not blank"),
         ([NewUser("one", likes="sku-00")], r"expected a list of ids as likes, got the text 'sku-00'"),
         (["one"], "expected users as a list of NewUser, got str at place 1"),
     ):

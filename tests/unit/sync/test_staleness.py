@@ -91,10 +91,10 @@ def test_the_report_that_people_read(capsys: pytest.CaptureFixture[str]) -> None
     report = preview_sync(train_shop(), tables, now=TRAINED_AT + 5 * DAY_S)
     print_report(report, Console(width=100), store="ladybug:[shop].db")
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
-    assert lines[0] == ["ladybug:[shop].db", "beside", "the", "bundle"]
+    assert lines[0] == ["ladybug:[shop].db", "compared", "with", "the", "bundle"]
     assert ["node", "product", "13", "17"] in lines
     assert ["node", "maker", "1", "7"] in lines
-    assert ["How", "stale", "it", "is,", "5", "days", "after", "its", "training"] in lines
+    assert ["Staleness,", "5", "days", "after", "the", "training"] in lines
     assert lines[-1][:2] == ["Train", "again:"]
     gone = int(train_shop().model.n_likes[:26:2].sum()) / N_LIKES
     assert f"{gone:.0%} of the likes trained on are gone" in " ".join(lines[-1])

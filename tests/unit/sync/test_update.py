@@ -157,7 +157,7 @@ def test_no_interactions_are_left(cache: Path) -> None:
     tables = make_tables()
     synced, report = sync(tables.with_interactions(tables.interactions.slice(0, 0)), cache)
     assert synced.liked.nnz == synced.seen.nnz == 0
-    assert "liked most" in Recommender(synced).recommend(TEA).notes[0]
+    assert "most liked" in Recommender(synced).recommend(TEA).notes[0]
     assert (report.staleness.new_likes, report.staleness.gone_likes) == (0, 1)
 
 
@@ -202,6 +202,16 @@ def test_deleted_entities_leave_reasons_and_placing(cache: Path) -> None:
     np.testing.assert_allclose(synced.model.backbone.items[row].numpy(), placed, atol=2e-2)  # in 8 bits
     warm = ~train_shop().model.cold.numpy()
     np.testing.assert_array_equal(synced.model.backbone.items[warm], train_shop().model.backbone.items[warm])
+
+
+def test_a_link_to_a_deleted_entity_is_not_taken_for_one_to_a_new_entity(cache: Path) -> None:
+    maker = next(row["target"] for row in make_tables().edges["made_by"].to_pylist() if row["source"] == "sku-07")
+    tables = with_nodes(without_nodes(make_tables(), "maker", [maker]), "maker", [("m-new", "House of Novelty")])
+    tables = with_edges(tables, "made_by", [("sku-06", "m-new")])  # the row before that of sku-07
+    changes = sync(tables, cache)[1].changes
+    found = changes.edges["made_by"]
+    assert (found.n_added, found.n_deleted, found.n_now) == (1, 5, len(ITEMS) - 5 + 1)
+    assert changes.nodes["product"].relinked == ("sku-01", "sku-06", "sku-07", "sku-13", "sku-19", "sku-25")
 
 
 def test_new_entities_are_told_in_reasons(cache: Path) -> None:

@@ -16,7 +16,7 @@ from kgrec.model.gate import Gate
 from kgrec.model.model import Model
 from kgrec.questions.slices import Slice
 from kgrec.training.gating import _trust_in_knowledge, choose_gate, default_weights, most_popular_for
-from kgrec.training.questions import listen
+from kgrec.training.questions import score_components
 from kgrec.training.selection import Verdict
 
 SIZES, K, N_USERS = (0, 1, 3), 5, 150
@@ -36,7 +36,11 @@ def plant(
     model: Model, name: str, support: csr_array, among: NDArray[np.int64], slice_name: str, n_relevant: int = 3
 ) -> Slice:
     """Users who look for what one component ranks first of some items."""
-    said = listen(model, Support(support), model.names, np.arange(N_ITEMS))[model.names.index(name)].numpy().copy()
+    said = (
+        score_components(model, Support(support), model.names, np.arange(N_ITEMS))[model.names.index(name)]
+        .numpy()
+        .copy()
+    )
     barred = np.ones(said.shape, bool)
     barred[:, among] = False
     barred |= support.toarray() > 0

@@ -14,7 +14,7 @@ from kgrec.metrics import geometric_mean
 from kgrec.questions.slice_results import SliceResult
 from kgrec.questions.slices import Slice, evaluate_slice
 from kgrec.training import questions
-from kgrec.training.questions import Judged, ask, compare, draw_users, join, judge_factors, select_users
+from kgrec.training.questions import ListQuality, ask, compare, draw_users, join, judge_factors, select_users
 
 METRICS = {"recall": "recall", "ndcg": "ndcg", "stratified": "stratified_recall"}
 
@@ -44,7 +44,7 @@ def draw_slice(seed: int, n_users: int = 30, n_items: int = N_ITEMS, *, some: bo
     return Slice("warm", "Warm", to_csr(support), to_csr(relevant), candidates, to_csr(left_out) if some else None)
 
 
-def assert_judged(judged: Judged, result: SliceResult) -> None:
+def assert_judged(judged: ListQuality, result: SliceResult) -> None:
     for ours, theirs in METRICS.items():
         np.testing.assert_allclose(getattr(judged, ours), result.per_user(theirs), atol=1e-5, err_msg=ours)
     assert judged.objective == pytest.approx(result.objective, abs=1e-5)
@@ -88,7 +88,7 @@ def test_a_sentence_is_judged_as_it_is_served() -> None:
         question.blend(gate.sentence_warm.astype(float), gate.sentence_cold.astype(float), gate.sentence_shift, 0.7)
     )
     nothing = csr_array(slice_.support.shape, dtype=np.float32)
-    served = Fixed(model.score_sentence(model.hear(nothing, said)))
+    served = Fixed(model.score_sentence(model.with_sentence(nothing, said)))
     assert_judged(judged, evaluate_slice(served, slice_, 5, popularity=model.n_likes.numpy()))
 
 
@@ -132,18 +132,18 @@ def test_the_shortlist_has_the_top_of_every_part_and_no_item_twice(n_items: int)
                 assert set(best.tolist()) <= set(shown)
 
 
-def draw_judged(seed: int, n_users: int = 200, better: float = 0.0) -> tuple[Judged, Judged]:
+def draw_judged(seed: int, n_users: int = 200, better: float = 0.0) -> tuple[ListQuality, ListQuality]:
     """Two ways that agree on most users; the first finds more by so much."""
     rng = np.random.default_rng(seed)
     found = []
     level = rng.beta(1, 4, (n_users, 1))
     for gain in (better, 0.0):
         values = np.clip(level + 0.08 * rng.normal(size=(n_users, 3)) + gain, 0, 1)
-        found.append(Judged(values[:, 0], values[:, 1], values[:, 2] ** 1.5, np.zeros(n_users)))
+        found.append(ListQuality(values[:, 0], values[:, 1], values[:, 2] ** 1.5, np.zeros(n_users)))
     return found[0], found[1]
 
 
-def rows_of(judged: Judged) -> NDArray[np.float64]:
+def rows_of(judged: ListQuality) -> NDArray[np.float64]:
     return np.stack([judged.recall, judged.ndcg, judged.stratified], axis=1)
 
 
@@ -164,9 +164,9 @@ def test_the_error_of_a_difference_is_that_of_a_bootstrap(seed: int, better: flo
 
 def test_one_user_says_nothing_for_sure_and_nobody_is_no_error() -> None:
     a, b = draw_judged(0)
-    one, other = (Judged(*(values[:1] for values in vars(judged).values())) for judged in (a, b))
+    one, other = (ListQuality(*(values[:1] for values in vars(judged).values())) for judged in (a, b))
     assert compare(one, other)[1] == float("inf")
-    none = Judged(*(values[:0] for values in vars(a).values()))
+    none = ListQuality(*(values[:0] for values in vars(a).values()))
     assert none.objective == 0
     assert compare(none, none) == (0, float("inf"))
 

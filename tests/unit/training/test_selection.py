@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kgrec.training.questions import Judged, Question
+from kgrec.training.questions import ListQuality, Question
 from kgrec.training.selection import choose_setting, choose_weights, is_clear, race
 
 N_USERS, N_ITEMS, N_POPULAR = 300, 80, 20
@@ -127,7 +127,7 @@ def test_the_cap_on_popular_items_holds_and_costs_as_little_as_it_must(most: flo
     question = plant(popularity=1.0)
     default = np.array([0.3, 0.3, 0, 1.0])
 
-    def judge(weights: NDArray[np.float64]) -> Judged:
+    def judge(weights: NDArray[np.float64]) -> ListQuality:
         return question.judge(question.blend(weights))
 
     assert judge(default).popular.mean() > 6
@@ -216,7 +216,7 @@ def test_a_difference_is_clear_beyond_its_error() -> None:
 def test_a_setting_is_left_for_one_that_is_clearly_better() -> None:
     question, quality = plant(), dict[str, float]()
 
-    def measure(value: float) -> Judged:
+    def measure(value: float) -> ListQuality:
         return question.judge(question.parts[0] + value * question.parts[1])
 
     assert choose_setting(0.0, (0.5, 1.0), measure, quality, "more") == 1.0
@@ -225,7 +225,7 @@ def test_a_setting_is_left_for_one_that_is_clearly_better() -> None:
     assert choose_setting(0.9, (1.0, 1.1), measure, {}, "more") == 0.9  # no better but for chance
     assert choose_setting(1.0, (), measure, {}, "more") == 1.0
 
-    def noise(value: float) -> Judged:
+    def noise(value: float) -> ListQuality:
         return question.judge(question.parts[0] + value * question.parts[2])
 
     assert choose_setting(0.0, (-0.1, 0.05, 0.1), noise, {}, "noise") == 0.0

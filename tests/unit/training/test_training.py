@@ -286,7 +286,7 @@ def check_serves(model: Model, likes: Likes) -> None:
     assert np.isfinite(model.likeness_vectors()).all()
     if model.text.shape[1]:
         said = np.eye(model.text.shape[1], dtype=np.float32)[:1]
-        assert np.isfinite(model.score_sentence(model.hear(to_likes([[]], n_items), said))).all()
+        assert np.isfinite(model.score_sentence(model.with_sentence(to_likes([[]], n_items), said))).all()
 
 
 SMALL = {"user": 5, "book": 8, "author": 3, "country": 2}
@@ -540,7 +540,7 @@ def test_a_single_relation_is_all_there_is_and_cold_items_are_found_by_it() -> N
 def test_a_sentence_finds_what_it_says() -> None:
     model, found = train("texts")[0], plant("texts")
     said = model.text.numpy()[:40]
-    scores = model.score_sentence(model.hear(to_likes([[] for _ in said]), said))
+    scores = model.score_sentence(model.with_sentence(to_likes([[] for _ in said]), said))
     first = np.argsort(-scores, axis=1)[:, :10]
     assert (first % N_GROUPS == np.arange(40)[:, None] % N_GROUPS).mean() > 0.8
     assert found.cold[first].any()  # new books, too

@@ -97,11 +97,14 @@ def test_an_added_product_is_placed_by_its_vector_as_sync_would(bundle: Bundle, 
 @pytest.mark.parametrize(
     ("vectors", "says"),
     [
-        ({"foto": [1.0, 2.0, 3.0]}, r"no vectors 'foto' of a product .*expected one of \['photo'\]"),
+        (
+            {"foto": [1.0, 2.0, 3.0]},
+            r"the model was not trained on vectors 'foto' of a product.*expected one of \['photo'\]",
+        ),
         ({"photo": [1.0, 2.0]}, "have width 2; expected 3"),
         ({"photo": [1.0, float("nan"), 3.0]}, "not finite; expected 3 finite numbers"),
         ({"photo": [[1.0, 2.0, 3.0]]}, r"shape \(1, 3\)"),
-        ({"photo": "abc"}, "no numbers"),
+        ({"photo": "abc"}, "not a list of numbers"),
         ({}, "expected a text, a name, links to nodes of the catalogue, or vectors"),
     ],
 )
@@ -122,7 +125,9 @@ def test_a_column_that_training_saw_nothing_of_is_not_read(tmp_path: Path) -> No
     synced, report = sync_bundle(blank, with_photos(make_photos()), WordEncoder(), tmp_path, now=1)
     assert report.changes
     assert synced.vector_widths == {}
-    with pytest.raises(RequestError, match="no vectors 'photo' of a product were learned from; expected a text"):
+    with pytest.raises(
+        RequestError, match="the model was not trained on vectors 'photo' of a product; expected a text"
+    ):
         Recommender(synced, WordEncoder()).add_item("new", vectors={"photo": PHOTO["tea"]})
 
 

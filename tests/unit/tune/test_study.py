@@ -77,6 +77,6 @@ def test_the_device_does_not_make_another_study(graph: CatalogueGraph) -> None:
 def test_another_file_is_refused_and_left_alone(text: str, graph: CatalogueGraph, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(text, encoding="latin-1")
-    with pytest.raises(RequestError, match=r"mine\.toml is no study of trials, or a damaged one"):
+    with pytest.raises(RequestError, match=r"mine\.toml is not a study of trials, or is damaged"):
         tune_catalogue(graph, BASE, file, trials=1, n_splits=2, space=SPACE)
     assert file.read_text(encoding="latin-1") == text

@@ -1,0 +1,92 @@
+"""The items most like others, and the users most like one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kgrec.errors import RequestError
+from kgrec.model.likeness import SOURCES
+from kgrec.recommend.answers import Recommendation, Recommendations
+from kgrec.recommend.blocks import to_blocks
+from kgrec.recommend.reasons import find_likeness_reasons
+from kgrec.recommend.requests import check_k, find_item, find_user, is_count, mask_items, to_id
+from kgrec.recommend.state import State
+
+_TIE = 1e-7  # likenesses that differ by less are equal
+_BY = {None: "likes, text or links", "likes": "likes", "text": "text", "links": "links"}
+
+
+def find_similar_many(
+    state: State, items: Sequence[str], k: int, by: str | None, candidates: Sequence[str] | None, *, explain: bool
+) -> dict[str, Recommendations]:
+    """Finds the items most similar to each of several; see `Recommender.similar_many`."""
+    check_k(state, k)
+    if by is not None and by not in SOURCES:
+        raise RequestError(f"expected `by` to be one of {', '.join(SOURCES)}, or left out, got {by!r}")
+    rows = {to_id(item, "item"): find_item(state, item) for item in items}
+    masked = mask_items(state, candidates, (), [])
+    ids, vectors = list(rows), state.bundle.model.likeness_vectors(by)
+    masked |= ~vectors.any(axis=1)
+    answers = {}
+    for block in to_blocks(len(ids), len(vectors)):
+        asked = np.array([rows[id_] for id_ in ids[block]], np.int64)
+        likeness = vectors[asked] @ vectors.T  # (n, n_items)
+        likeness[:, masked] = -np.inf
+        likeness[np.arange(len(asked)), asked] = -np.inf
+        nearest = state.top_rows(likeness, k)
+        for id_, own, found in zip(ids[block], likeness, nearest, strict=True):
+            near = found[found >= 0]
+            answers[id_] = _answer_similar(state, rows[id_], near[own[near] > _TIE], own, k, by, explain=explain)
+    return answers
+
+
+def find_similar_users(state: State, user: str, k: int) -> pa.Table:
+    """Finds the users most similar to one; see `Recommender.similar_users`."""
+    if not is_count(k):
+        raise RequestError(f"expected k of at least 1, a whole number, got {k!r}")
+    row, ids = find_user(state, user), state.bundle.users.ids
+    vectors = state.user_vectors
+    scores = vectors @ vectors[row]
+    others = np.flatnonzero(vectors.any(axis=1) & (np.arange(len(ids)) != row))
+    if not vectors[row].any():
+        others = others[:0]
+    if len(others) > k:  # those that may be among the first k, ties included
+        others = others[scores[others] >= np.partition(scores[others], -k)[-k]]
+    first = sorted(others.tolist(), key=lambda other: (-scores[other], ids[other]))[:k]
+    return pa.table(
+        {
+            "user": pa.array([ids[other] for other in first], pa.string()),
+            "rank": pa.array(range(1, len(first) + 1), pa.int64()),
+            "score": pa.array(scores[first].astype(np.float64)),
+        }
+    )
+
+
+def _answer_similar(
+    state: State,
+    row: int,
+    rows: NDArray[np.int64],
+    likeness: NDArray[np.float32],
+    k: int,
+    by: str | None,
+    *,
+    explain: bool,
+) -> Recommendations:
+    """The answer of `find_similar_many` for one item, from the rows of the items similar to it."""
+    model, item = state.bundle.model, state.bundle.items.ids[row]
+    reasons = find_likeness_reasons(state, row, rows, by) if explain else [None] * len(rows)
+    found = tuple(
+        Recommendation(state.bundle.items.ids[other], place + 1, float(likeness[other]), state.title(other), reason)
+        for place, (other, reason) in enumerate(zip(rows.tolist(), reasons, strict=True))
+    )
+    notes = []
+    known = model.likeness_vectors(by)[row].any()
+    if not known:
+        notes.append(f"{item!r} has no {_BY[by]} to compare: no items are similar to it")
+    elif len(found) < k:
+        notes.append(f"asked for {k} items, only {len(found)} are similar by {_BY[by]}")
+    if by is None and known and not int(model.n_likes[row]):
+        notes.append(f"nobody liked {item!r} in training: this rests on its text and links")
+    return Recommendations(found, (), tuple(notes))
