@@ -109,7 +109,7 @@ def recommend_many(
     on_users: Callable[[int], None] | None,
 ) -> pa.Table:
     """Recommends items to many users; see `Recommender.recommend_many`."""
-    check_k(state, k)
+    check_k(k)
     check_dial(tail)
     if (users is None) == (likes is None):
         raise RequestError("expected either users or likes; give one of them")

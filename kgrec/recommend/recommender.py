@@ -130,11 +130,11 @@ class Recommender:
 
         Raises:
             RequestError: the user is unknown; `likes` is not a list; none of the likes or of the candidates is known;
-                the text is empty; `tail` is not between -1 and 1; k is less than 1 or more than the number of items.
+                the text is empty; `tail` is not between -1 and 1; k is less than 1.
             TextError: the text encoder cannot be loaded.
         """
         state = self._state
-        check_k(state, k)
+        check_k(k)
         user = None if user is None else to_id(user, "user")
         allowed = None if candidates is None else to_ids(candidates, "candidates")
         left_out, liked = to_ids(exclude, "exclude"), to_ids(likes, "likes")
@@ -183,7 +183,7 @@ class Recommender:
 
         Raises:
             RequestError: neither or both of `users` and `likes` are given; none of the candidates is known; `tail` is
-                not between -1 and 1; k is less than 1 or more than the number of items.
+                not between -1 and 1; k is less than 1.
         """
         return ranking.recommend_many(
             self._state,
@@ -221,8 +221,8 @@ class Recommender:
             out; where fewer than k remain, a note says so.
 
         Raises:
-            RequestError: the item is unknown; `by` is another word; none of the candidates is known; k is less than 1
-                or more than the number of items.
+            RequestError: the item is unknown; `by` is another word; none of the candidates is known; k is less than
+                1.
         """
         return self.similar_many([item], k, by=by, candidates=candidates, explain=explain)[to_id(item, "item")]
 

@@ -29,17 +29,10 @@ class Request:
     fits: NDArray[np.bool_] | None = None
 
 
-def check_k(state: State, k: int) -> None:
-    """Checks that k is a whole number from 1 to the number of items."""
-    if not is_count(k):
+def check_k(k: int) -> None:
+    """Checks that k is a whole number of at least 1. There may be fewer items: then all of them are listed."""
+    if not isinstance(k, Integral) or isinstance(k, bool) or int(k) < 1:
         raise RequestError(f"expected k of at least 1, a whole number, got {k!r}")
-    if k > len(state.bundle.items):
-        raise RequestError(f"asked for k = {k}, the catalogue has {len(state.bundle.items)} items; ask for fewer")
-
-
-def is_count(k: object) -> bool:
-    """Whether k is a whole number of at least 1."""
-    return isinstance(k, Integral) and not isinstance(k, bool) and int(k) >= 1
 
 
 def find_user(state: State, user: str) -> int:

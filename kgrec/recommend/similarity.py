@@ -11,7 +11,7 @@ from kgrec.model.likeness import SOURCES
 from kgrec.recommend.answers import Recommendation, Recommendations
 from kgrec.recommend.blocks import to_blocks
 from kgrec.recommend.reasons import find_likeness_reasons
-from kgrec.recommend.requests import check_k, find_item, find_user, is_count, mask_items, to_id
+from kgrec.recommend.requests import check_k, find_item, find_user, mask_items, to_id
 from kgrec.recommend.state import State
 
 _TIE = 1e-7  # likenesses that differ by less are equal
@@ -22,7 +22,7 @@ def find_similar_many(
     state: State, items: Sequence[str], k: int, by: str | None, candidates: Sequence[str] | None, *, explain: bool
 ) -> dict[str, Recommendations]:
     """Finds the items most similar to each of several; see `Recommender.similar_many`."""
-    check_k(state, k)
+    check_k(k)
     if by is not None and by not in SOURCES:
         raise RequestError(f"expected `by` to be one of {', '.join(SOURCES)}, or left out, got {by!r}")
     rows = {to_id(item, "item"): find_item(state, item) for item in items}
@@ -44,8 +44,7 @@ def find_similar_many(
 
 def find_similar_users(state: State, user: str, k: int) -> pa.Table:
     """Finds the users most similar to one; see `Recommender.similar_users`."""
-    if not is_count(k):
-        raise RequestError(f"expected k of at least 1, a whole number, got {k!r}")
+    check_k(k)
     row, ids = find_user(state, user), state.bundle.users.ids
     vectors = state.user_vectors
     scores = vectors @ vectors[row]

@@ -109,7 +109,11 @@ class State:
         return TailDial(self.bundle.model, self.bundle.liked)
 
     def top_rows(self, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        """The rows of the k best items, (n_users, k), -1 for none; equal scores by ascending id."""
+        """The rows of the k best items, or of all if there are fewer: (n_users, min(k, n_items)), -1 for none.
+
+        Equal scores are ordered by ascending id.
+        """
+        k = min(k, scores.shape[1])
         if self.by_id is None:
             return top_k(scores, k)
         places = top_k(scores[:, self.by_id], k)

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from kgrec.model.backbone import ItemHead
 from kgrec.model.component import Emphatic, Support, add_rows
 from kgrec.model.gate import bucket_starts
+from kgrec.model.likeness import join_content
 from kgrec.model.model import Model
 
 NO_CODES = np.zeros(0, np.int64)
@@ -326,6 +327,37 @@ def test_scoring_leaves_the_likes_as_they_are() -> None:
     model.contributions(Support(likes[[0]]))
     assert likes.data.tolist() == [1, 2, 3]
     np.testing.assert_array_equal(model.score(likes), first)
+
+
+def test_components_without_weights_are_left_out_and_no_score_changes() -> None:
+    model = draw_model()
+    gate, mute = model.gate, np.isin(model.names, ["popularity", "co_likes", "knowledge"])
+    quiet = replace(
+        model,
+        gate=replace(
+            gate, warm=gate.warm * ~mute, cold=gate.cold * ~mute,
+            sentence_warm=gate.sentence_warm * ~mute, sentence_cold=gate.sentence_cold * ~mute,
+        ),
+    )  # fmt: skip
+    weighed = quiet.weighed()
+    assert weighed.names == tuple(name for name in model.names if name not in ("popularity", "co_likes"))
+    assert "knowledge" in weighed.names  # has no weight, but answers users whose likes are all of cold items
+    likes = to_support([[], [1], [0, 4], [1, 2, 3, 5]])
+    np.testing.assert_allclose(weighed.score(likes), quiet.score(likes), rtol=1e-5, atol=1e-5)
+    heard = quiet.hear(likes, np.stack([draw_sentence(np.random.default_rng(row)) for row in range(4)]))
+    np.testing.assert_allclose(weighed.score_sentence(heard), quiet.score_sentence(heard), rtol=1e-5, atol=1e-5)
+    assert not np.allclose(quiet.score(likes), model.score(likes))
+    assert weighed.weighed() is weighed
+
+
+def test_likeness_vectors_are_those_of_all_items_however_they_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = draw_model()
+    content = join_content(model.text.numpy(), [model.columns.numpy()])
+    monkeypatch.setattr("kgrec.model.model._BLOCK_ITEMS", 7)
+    for by in (None, "likes", "text", "links"):
+        expected = model.likeness.vectors_of(np.arange(N_ITEMS), content, by)
+        assert expected.any()
+        np.testing.assert_allclose(replace(model).likeness_vectors(by), expected, atol=1e-6)
 
 
 def test_no_users_is_no_error() -> None:

@@ -61,7 +61,10 @@ def test_the_slices_are_those_of_the_evaluation() -> None:
     for name, slice_ in expected.items():
         asked = np.diff(slice_.relevant.indptr)
         n_alone += (asked == 1).sum()  # users with one like to find count, too
-        for matrix, ours in ((slice_.relevant, found.slices[name].relevant), (slice_.support, found.slices[name].known)):
+        for matrix, ours in (
+            (slice_.relevant, found.slices[name].relevant),
+            (slice_.support, found.slices[name].known),
+        ):
             pairs_of = zip(*(ends.tolist() for ends in matrix.nonzero()), strict=True)
             assert pairs(ours) == {(user_ids[user], item_ids[item]) for user, item in pairs_of if asked[user]}
         candidates = np.ones(len(item_ids), bool) if slice_.candidates is None else slice_.candidates

@@ -280,16 +280,17 @@ def test_what_scores_alike_goes_by_texts_and_links_then_by_likes_then_by_id() ->
         assert tied.recommend_many(likes={"a": [like]}, k=10, candidates=ITEMS)["item"].to_pylist() == list(found.ids)
 
 
-@pytest.mark.parametrize("k", [0, -1, N_ITEMS + 1])
-def test_a_k_that_cannot_be(shop: Recommender, k: int) -> None:
-    expected = "at least 1" if k < 1 else f"has {N_ITEMS} items; ask for fewer"
-    for ask in (
-        lambda: shop.recommend(TEA, k=k),
-        lambda: shop.recommend_many([TEA], k=k),
-        lambda: shop.similar("sku-00", k),
-    ):
-        with pytest.raises(RequestError, match=expected):
-            ask()
+def test_a_k_above_the_number_of_items_lists_them_all(shop: Recommender) -> None:
+    k = 10**12
+    left = N_ITEMS - len(SEEN[TEA])
+    for tail in (0.0, 0.5, -0.5):
+        found = shop.recommend(TEA, k=k, tail=tail)
+        assert found.ids == shop.recommend(TEA, k=N_ITEMS, tail=tail).ids
+        assert len(found) == left
+        assert found.notes[-1] == f"asked for {k} items, only {left} may be recommended"
+        assert shop.recommend_many([TEA], k=k, tail=tail)["item"].to_pylist() == list(found.ids)
+    assert shop.similar("sku-00", k).ids == shop.similar("sku-00", N_ITEMS).ids
+    assert shop.similar_users(TEA, k).num_rows == shop.similar_users(TEA, 100).num_rows
 
 
 def test_requests_that_cannot_be_answered(shop: Recommender) -> None:

@@ -327,6 +327,13 @@ def test_a_catalogue_whose_items_had_no_texts(cache: Path) -> None:
     assert_same_but_for_rounding(Recommender(synced).similar("sku-99", 5), by_hand.similar("sku-99", 5))
 
 
+def test_a_bundle_without_texts_encodes_none_that_came_later(cache: Path) -> None:
+    bundle = replace(train_without_texts(), schema=SCHEMA)  # whose items and makers have names and texts by now
+    synced, report = sync_bundle(bundle, make_tables(), None, cache, now=NOW)
+    assert (report.n_encoded, report.changes.nodes["product"].changed) == (0, ITEMS)
+    assert synced.model.text.shape == (len(ITEMS), 0)
+
+
 # -- several syncs -----------------------------------------------------------------------------------------------------
 
 some_users = st.sets(st.sampled_from(USERS), max_size=5)
