@@ -105,8 +105,8 @@ def train(
     from kgrec.config import TrainConfig
     from kgrec.recommend import Recommender
     from kgrec.text.encoder import load_config_encoder
-    from kgrec.training.train import train_bundle
     from kgrec.training.train_arguments import read_catalogue, show_training
+    from kgrec.training.train_bundle import train_bundle
 
     catalogue = read_catalogue(tables, schema, interactions, items, links, users, positive, rejects)
     config = config or TrainConfig()

@@ -97,7 +97,7 @@ def train_small() -> Bundle:
         "liked": to_table(schema.edges["liked"].arrow_schema, *zip(*sorted(likes), strict=True)),
     }
     config = TrainConfig(backbone=BackboneConfig(alphas=(), regularisations=(), epochs=3))
-    from kgrec.training.train import train_bundle  # which the process that serves has no use for
+    from kgrec.training.train_bundle import train_bundle  # which the process that serves has no use for
 
     with tempfile.TemporaryDirectory() as folder:
         tables = GraphTables(schema, nodes, edges)

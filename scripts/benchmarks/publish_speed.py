@@ -25,7 +25,7 @@ from kgrec.recommend import Recommender
 from kgrec.store.neo4j.connection import Connection, quote
 from kgrec.store.neo4j.release import SIMILAR_TO, read_release
 from kgrec.store.neo4j.version_writing import Draft
-from kgrec.training.train import fit_bundle
+from kgrec.training.train_bundle import fit_bundle
 
 MOST_PUBLISH_S, DIM, NEIGHBOURS, RECOMMEND, N_ASKED, K = 60, 128, 50, 10, 300, 10
 

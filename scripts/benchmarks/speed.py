@@ -32,8 +32,8 @@ from rich.table import Table
 
 from kgrec.bundle import save_bundle
 from kgrec.config import TrainConfig
-from kgrec.recommend import Recommender
-from kgrec.training.train import fit_bundle
+from kgrec.recommend import NewItem, Recommender
+from kgrec.training.train_bundle import fit_bundle
 
 MOST_TRAIN_S, MOST_TRAIN_MB = 120, 4096
 MOST_REQUEST_MS, MOST_MANY_S, MOST_HELP_S = 5, 3, 0.5
@@ -166,6 +166,14 @@ def measure_changes(recommender: Recommender, n_times: int, rng: np.random.Gener
             _call(changed.add_interactions, interactions(user)) for user in bundle.users.ids[:n_times]
         ],
         "forget": [_call(changed.forget, id_) for id_ in ids],
+        "add_items, 1,000 at once": [
+            _call(changed.add_items, [NewItem(f"{id_}-{n}", text=f"Film {n}", links=links()) for n in range(1000)])
+            for id_ in ids[:3]
+        ],
+        "add_interactions, 3 of each of 1,000 new users": [
+            _call(changed.add_interactions, pa.concat_tables(interactions(f"{id_}-{n}") for n in range(1000)))
+            for id_ in ids[:3]
+        ],
     }
     for what, calls in changes.items():
         yield Figure(what, "ms", median(map(_time, calls)) * 1e3)

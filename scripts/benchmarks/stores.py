@@ -208,7 +208,7 @@ def compare(urls: Sequence[str], *, trained: bool) -> list[str]:
     if trained:
         from kgrec.config import TrainConfig
         from kgrec.recommend import Recommender
-        from kgrec.training.train import fit_bundle
+        from kgrec.training.train_bundle import fit_bundle
 
         lists = []
         for graph in graphs:

@@ -29,7 +29,7 @@ from kgrec.bundle import Bundle
 from kgrec.config import TrainConfig
 from kgrec.sync import Staleness, sync_bundle
 from kgrec.text.encoder import Encoder, load_encoder
-from kgrec.training.train import train_bundle
+from kgrec.training.train_bundle import train_bundle
 from loaders import open_source
 
 ASKED, K = 0.2, 20

@@ -30,7 +30,7 @@ from kgrec.config import TrainConfig
 from kgrec.sync import preview_sync, sync_bundle
 from kgrec.sync.report import print_report
 from kgrec.text.encoder import load_encoder
-from kgrec.training.train import fit_bundle
+from kgrec.training.train_bundle import fit_bundle
 
 Result = TypeVar("Result")
 

@@ -34,7 +34,7 @@ from kgrec.model.model import Model
 from kgrec.model.registry import COMPONENTS
 from kgrec.training import pipeline
 from kgrec.training.dataset import build_graph
-from kgrec.training.train import train_bundle
+from kgrec.training.train_bundle import train_bundle
 
 NEW, DROPPED = 29, 4  # nobody has bought the first; the second goes
 # Users with 0 to 8 likes, of new and of bought products, each like with a weight.

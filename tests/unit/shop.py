@@ -14,7 +14,7 @@ from graph_schema import CatalogueSchema, GraphTables
 from kgrec.bundle import Bundle
 from kgrec.config import BackboneConfig, HeadConfig, ItemItemConfig, PriorConfig, SplitConfig, TrainConfig
 from kgrec.text.encoder import OnTexts
-from kgrec.training.train import train_bundle
+from kgrec.training.train_bundle import train_bundle
 
 SCHEMA = CatalogueSchema.parse("""
 name = "shop"

@@ -18,7 +18,7 @@ from graph_schema import CatalogueSchema, GraphTables
 from kgrec.bundle import Bundle
 from kgrec.config import BackboneConfig, HeadConfig, PriorConfig, TrainConfig
 from kgrec.recommend import Recommender
-from kgrec.training.train import train_bundle
+from kgrec.training.train_bundle import train_bundle
 
 SCHEMA = """
 name = "small"

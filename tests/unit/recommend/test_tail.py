@@ -21,7 +21,7 @@ from kgrec.errors import RequestError
 from kgrec.metrics import top_k
 from kgrec.recommend import Recommender
 from kgrec.recommend.tail import TailDial, Usual, blend, correct_scores, lift_tail, measure_usual
-from kgrec.training.train import train_bundle
+from kgrec.training.train_bundle import train_bundle
 
 N_ITEMS, N_USERS = 60, 80
 DIALS = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -17,7 +17,7 @@ from graph_schema.schema_toml import to_toml
 from kgrec.bundle import Bundle
 from kgrec.recommend import NewItem, NewUser, Recommender
 from kgrec.sync import sync_bundle
-from kgrec.training.train import train_bundle
+from kgrec.training.train_bundle import train_bundle
 
 LINKED = CatalogueSchema.parse(
     to_toml(SCHEMA)

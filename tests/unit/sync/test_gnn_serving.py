@@ -14,7 +14,7 @@ from kgrec.config import TrainConfig
 from kgrec.model.gnn import GnnEncoder
 from kgrec.recommend import Recommender
 from kgrec.sync import sync_bundle
-from kgrec.training.train import train_bundle
+from kgrec.training.train_bundle import train_bundle
 
 TITLE, LINKS = "tea green late", [("made_by", "m-tea-0")]
 

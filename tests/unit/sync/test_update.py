@@ -20,7 +20,7 @@ from kgrec.errors import BundleError, RequestError
 from kgrec.recommend import Recommender
 from kgrec.sync import SyncReport, preview_sync, sync_bundle
 from kgrec.text.encoder import Encoder
-from kgrec.training.train import train_bundle
+from kgrec.training.train_bundle import train_bundle
 
 NOW = 1_700_000_000 + 3 * 86_400
 ITEMS, USERS, MAKERS = (train_shop().ids[node_type].ids for node_type in ("product", "customer", "maker"))

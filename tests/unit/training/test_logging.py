@@ -9,7 +9,7 @@ from shop import CONFIG, WordEncoder, make_tables, train_shop
 from kgrec.config import TrainConfig
 from kgrec.errors import RequestError
 from kgrec.training.logging import log_run, time_stages
-from kgrec.training.train import train_bundle
+from kgrec.training.train_bundle import train_bundle
 
 Metric = tuple[str, float, int]
 

@@ -17,7 +17,7 @@ from kgrec.recommend import Recommender
 from kgrec.store import open_store, read_tables
 from kgrec.store.load import load_staged
 from kgrec.sync import sync_bundle
-from kgrec.training.train import train_bundle
+from kgrec.training.train_bundle import train_bundle
 from loaders import open_source
 
 DESCRIBED = SCHEMA.model_dump()
