@@ -1,4 +1,4 @@
-"""What all tests share: marks, the threads and the precision that they compute with, and one Neo4j server."""
+"""Shared by all tests: marks, the number of threads, the precision, and one Neo4j server."""
 
 import os
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ BF16 = os.environ.get("KGREC_TEST_BF16", "0") == "1"
 E2E = Path(__file__).parent / "e2e"
 SERVER_FIXTURES, SLOW_FIXTURES = {"neo4j_server", "_neo4j"}, {"_movielens"}
 
-# No property fails because a machine is slow.
+# Hypothesis has no deadline, so slow machines do not fail.
 hypothesis.settings.register_profile(
     "any speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _precision() -> Iterator[None]:
-    """Makes every CPU compute in fp32, or in bf16 with KGREC_TEST_BF16=1, whatever it is fastest in."""
+    """Makes every CPU compute in fp32, or in bf16 with KGREC_TEST_BF16=1, whichever is fastest."""
     found = {**torch.cpu.get_capabilities(), "amx_bf16": False, "avx512_bf16": BF16}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(torch.cpu, "get_capabilities", lambda: found)
@@ -51,7 +51,7 @@ def _precision() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The url of a server that runs as long as the tests; its credentials are in the environment."""
+    """The URL of a server that runs for the whole session; its credentials are in the environment."""
     if not SERVE.exists():
         if GIVEN_URL is None:
             pytest.skip("no ../shared/neo4j beside the project, and KGREC_TEST_NEO4J_URI names no server")
@@ -60,7 +60,7 @@ def neo4j_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     os.environ |= {"NEO4J_USERNAME": USERNAME, "NEO4J_PASSWORD": PASSWORD}
     server = Server(tmp_path_factory.mktemp("neo4j")).start()
     yield server.url
-    server.kill()  # nothing of it is kept
+    server.kill()  # the folder is temporary
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Deletes nodes and edges from a store, as people do in their own database: kgrec itself deletes nothing."""
+"""Deletes nodes and edges from a store, as users do in their database; kgrec itself deletes none."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from kgrec.store.neo4j.store import Neo4jStore
 
 
 def delete_nodes(store: GraphStore, node_type: str, ids: Iterable[str]) -> int:
-    """Deletes nodes with all their edges; returns how many there were. Ids that are not there are ignored."""
+    """Deletes nodes with all their edges; returns their number. Unknown ids are ignored."""
     schema = store.read_schema()
     if isinstance(store, Neo4jStore):
         place = Layout(schema).nodes[node_type]
@@ -22,7 +22,7 @@ def delete_nodes(store: GraphStore, node_type: str, ids: Iterable[str]) -> int:
 
 
 def delete_edges(store: GraphStore, edge_type: str, pairs: Iterable[tuple[str, str]]) -> int:
-    """Deletes edges by (source, target); returns how many there were. Pairs that are not there are ignored."""
+    """Deletes edges by (source, target); returns their number. Unknown pairs are ignored."""
     schema = store.read_schema()
     edge = schema.edges[edge_type]
     if isinstance(store, Neo4jStore):

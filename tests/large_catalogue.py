@@ -43,7 +43,7 @@ edge = "liked"
 """
 
 if __name__ == "__main__" and sys.argv[1] == "serve":
-    resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))  # before the imports: they count, too
+    resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))  # before the imports, which count too
 
 import numpy as np
 import pandas as pd
@@ -74,7 +74,7 @@ class RandomEncoder:
 
 
 def train_small() -> Bundle:
-    """A catalogue of kinds: a user likes three items of one kind."""
+    """A catalogue of several kinds; each user likes three items of one kind."""
     schema, rng = CatalogueSchema.parse(SCHEMA), np.random.default_rng(0)
     sizes = {"i": N_ITEMS, "u": N_USERS, "m": N_MAKERS}
     items, users, makers = ([f"{kind}{row}" for row in range(n)] for kind, n in sizes.items())
@@ -97,7 +97,7 @@ def train_small() -> Bundle:
         "liked": to_table(schema.edges["liked"].arrow_schema, *zip(*sorted(likes), strict=True)),
     }
     config = TrainConfig(backbone=BackboneConfig(alphas=(), regularisations=(), epochs=3))
-    from kgrec.training.train_bundle import train_bundle  # which the process that serves has no use for
+    from kgrec.training.train_bundle import train_bundle  # which the serving process does not need
 
     with tempfile.TemporaryDirectory() as folder:
         tables = GraphTables(schema, nodes, edges)
@@ -126,7 +126,7 @@ def copy_catalogue(bundle: Bundle, times: int) -> Bundle:
 
 
 def _copy(value: Any, n_items: int, times: int, done: dict[int, Any]) -> Any:
-    """What a model holds for each item, `times` over; what is shared stays shared."""
+    """Repeats the per-item parts of a model `times` times; shared parts stay shared."""
     if id(value) not in done:
         done[id(value)] = _copy_anew(value, n_items, times, done)
     return done[id(value)]
@@ -153,7 +153,7 @@ def _on_diagonal(matrix: csr_array, times: int) -> csr_array:
 
 
 def serve(recommender: Recommender) -> None:
-    """Answers every kind of request, changes the catalogue in every way, and exports it as publishing does."""
+    """Answers every kind of request, makes every kind of change, and exports as publishing does."""
     items, users = recommender.bundle.items.ids, recommender.bundle.users.ids
     assert (len(items), len(users)) == (COPIES * N_ITEMS, COPIES * N_USERS)
     assert len(recommender.recommend(users[5], k=10, explain=True)) == 10

@@ -1,4 +1,4 @@
-"""A real Neo4j server for tests: `../shared/neo4j/serve` where it is there, else the one that the environment names."""
+"""A real Neo4j server for tests: `../shared/neo4j/serve` if it exists, else the server that the environment names."""
 
 import os
 import select
@@ -14,7 +14,7 @@ SERVE = Path(__file__).parents[2] / "shared" / "neo4j" / "serve"
 GIVEN_URL = os.environ.get("KGREC_TEST_NEO4J_URI")
 USERNAME, PASSWORD = "neo4j", "kgrec-test"
 START_LIMIT_S = 120
-# As it is before a test names a cache folder of its own, since the server is unpacked into the user's; and without a
+# Read before a test sets its own cache folder, since the server is unpacked into the user's; and without a
 # password, which a server would set anew at every start.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("NEO4J_")}
 

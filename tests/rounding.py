@@ -1,4 +1,4 @@
-"""Answers compared: floats may differ by rounding, which is another where numbers lie elsewhere in memory."""
+"""Compares answers up to rounding, which depends on the position of numbers in memory."""
 
 from collections.abc import Iterable
 from dataclasses import is_dataclass
@@ -12,7 +12,7 @@ STORED = 2e-2  # a bundle stores items' vectors in 8 bits
 
 
 def assert_same_but_for_rounding(found: object, expected: object) -> None:
-    """The same to the last word, through tables, frozen values and sequences; floats to 1e-5."""
+    """Asserts equality through tables, frozen values and sequences; floats to 1e-5."""
     assert type(found) is type(expected)
     if isinstance(expected, float):
         assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)
@@ -33,7 +33,7 @@ def assert_same_but_for_rounding(found: object, expected: object) -> None:
 
 
 def assert_same_as_stored(found: Recommendations | pa.Table, expected: Recommendations | pa.Table) -> None:
-    """The same items with the same scores but for what storing takes; so near each other they may change places."""
+    """Asserts the same items and scores up to the rounding of a saved bundle; near ties may swap places."""
     one, other = (_to_scores(answer) for answer in (found, expected))
     assert set(one) == set(other)
     for key, score in other.items():

@@ -1,4 +1,4 @@
-"""A process that forks savers, asked by lines; see `savers.py`."""
+"""A process that forks savers, controlled by lines of text; see `savers.py`."""
 
 import json
 import os
@@ -16,7 +16,7 @@ SAVERS = Path(__file__).with_name("savers.py")
 
 @contextmanager
 def start_savers() -> Iterator[subprocess.Popen[str]]:
-    """Starts the process, or skips the test where nothing can be forked."""
+    """Starts the process; skips the test where fork is missing."""
     if not hasattr(os, "fork"):
         pytest.skip("the savers are forked")
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # a forked process has no other thread

@@ -1,4 +1,4 @@
-"""A script that forks processes that save: they are killed at every step, or save at once.
+"""A script that forks saving processes, which are killed at every step or save at the same time.
 
 Each line of its input is a JSON list of a function's name and arguments; it answers each with a line: "done", or what
 went wrong.
@@ -20,7 +20,7 @@ from kgrec.adapt.adapter_folder import save_adapter
 from kgrec.bundle import load_bundle, save_bundle
 from kgrec.text.adapter import ADAPTER_VERSION
 
-CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}  # audit events of what changes a folder
+CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}  # audit events of changes to a folder
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -34,7 +34,7 @@ def kill_before(n: int) -> None:
 
     def watch(event: str, args: tuple[object, ...]) -> None:
         if args and str(args[0]).startswith(tempfile.gettempdir()):
-            return  # what peft writes on the way
+            return  # files that peft writes first
         if event in CHANGES or (event == "open" and isinstance(args[2], int) and args[2] & WRITES):
             step()
 
@@ -61,7 +61,7 @@ def fork(work: Callable[[], object]) -> int:
 
 
 def wait_for(pid: int) -> int:
-    """The exit code of a process, or less than 0 the signal that ended it."""
+    """The exit code of a process; negative for the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

@@ -1,4 +1,4 @@
-"""docker-compose.yml: as `docker compose config` reads it where it is there, and what must be in it in any case."""
+"""docker-compose.yml: as `docker compose config` reads it, if installed, and its required contents."""
 
 import os
 import re
@@ -22,21 +22,21 @@ def has_compose() -> bool:
 
 
 @pytest.mark.skipif(not has_compose(), reason="no docker compose on this machine")
-def test_docker_compose_takes_it() -> None:
+def test_docker_compose_accepts_the_file() -> None:
     environment = {**os.environ, "NEO4J_PASSWORD": "a-password"}
     command = ["docker", "compose", "--profile", "job", "config", "--quiet"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_server_is_of_the_pinned_line_with_health_memory_and_a_volume() -> None:
+def test_the_server_has_a_pinned_version_health_check_memory_and_volume() -> None:
     server = SERVICES["neo4j"]
     assert re.fullmatch(r"neo4j:5\.26[\w.-]*", server["image"])
     assert "cypher-shell" in server["healthcheck"]["test"][1]
     assert {"interval", "timeout", "retries"} <= set(server["healthcheck"])
     memory = {name: value for name, value in server["environment"].items() if "memory" in name}
     assert {"NEO4J_server_memory_heap_max__size", "NEO4J_server_memory_pagecache_size"} <= set(memory)
-    assert all(port.startswith("127.0.0.1:") for port in server["ports"])  # nobody else's business
+    assert all(port.startswith("127.0.0.1:") for port in server["ports"])  # not open to others
 
 
 def test_every_volume_is_declared_and_data_outlives_the_container() -> None:

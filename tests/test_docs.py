@@ -1,11 +1,11 @@
 """The blocks of README.md and docs/*.md run as they stand.
 
 The ```python and ```bash blocks of a file run in order, in one folder; the Python ones share a namespace, each bash
-block is a shell of its own. An HTML comment right before a block may say otherwise: `<!-- not run: reason -->` leaves
-it out, `<!-- file: NAME -->` writes it, of whatever language, to a file in that folder, and `<!-- needs: NAME -->`
-leaves it out where the environment has no such variable. A page that begins with `<!-- after: README.md -->` goes on
-where README.md ends, in the same folder and namespace. The ```cypher blocks are run on the server that NEO4J_URI names,
-with parameters as in the bookshop, and must find something.
+block is a shell of its own. An HTML comment right before a block may change this: `<!-- not run: reason -->` leaves
+it out, `<!-- file: NAME -->` writes it, in any language, to a file in that folder, and `<!-- needs: NAME -->`
+leaves it out where the environment has no such variable. A page that begins with `<!-- after: README.md -->`
+continues where README.md ends, in the same folder and namespace. The ```cypher blocks are run on the server that
+NEO4J_URI names, with parameters as in the bookshop, and must find something.
 """
 
 import os
@@ -47,11 +47,11 @@ def read_blocks(text: str) -> list[Block]:
     """The blocks of a Markdown text that are run or written to a file."""
     blocks = []
     for found in FENCE.finditer(text):
-        told, argument, language, code = found.groups()
+        directive, argument, language, code = found.groups()
         line = text.count("\n", 0, found.start(4)) + 1
-        if told == "file":
+        if directive == "file":
             blocks.append(Block(line, language, code, argument))
-        elif told == "not run" or (told == "needs" and argument not in os.environ):
+        elif directive == "not run" or (directive == "needs" and argument not in os.environ):
             continue
         elif language in ("python", "bash") or (language == "cypher" and NEO4J_URI in os.environ):
             blocks.append(Block(line, language, code))
@@ -59,7 +59,7 @@ def read_blocks(text: str) -> list[Block]:
 
 
 def run_blocks(document: Path, blocks: list[Block], folder: Path, namespace: dict[str, object]) -> None:
-    """Runs blocks in a folder that is the working directory already; what fails is named by document and line."""
+    """Runs blocks in a folder that is the working directory already; errors name the document and the line."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for block in blocks:
         if block.file is not None:
@@ -80,8 +80,10 @@ def run_blocks(document: Path, blocks: list[Block], folder: Path, namespace: dic
                 timeout=BASH_LIMIT_S,
                 check=False,
             )
-            said = f"{document}:{block.line} ended with {done.returncode}\n{block.code}\n{done.stdout}\n{done.stderr}"
-            assert done.returncode == 0, said
+            message = (
+                f"{document}:{block.line} ended with {done.returncode}\n{block.code}\n{done.stdout}\n{done.stderr}"
+            )
+            assert done.returncode == 0, message
 
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -109,7 +111,7 @@ def _neo4j(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     "documents", [[README, *AFTER_README], *([page] for page in ALONE)], ids=lambda pages: pages[0].name
 )
-def test_documents_run_as_they_stand(documents: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_run_as_written(documents: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
     for document in documents:
@@ -118,7 +120,7 @@ def test_documents_run_as_they_stand(documents: list[Path], tmp_path: Path, monk
         run_blocks(document, blocks, tmp_path, namespace)
 
 
-def test_three_pages_go_on_where_the_readme_ends() -> None:
+def test_three_pages_continue_the_readme() -> None:
     assert [page.name for page in AFTER_README] == ["catalogue.md", "neo4j.md", "python.md"]
 
 

@@ -2,7 +2,7 @@
 
 Each relation path of the schema that starts at an item is walked once by sparse products, as SIGN (Frasca et al. 2020)
 and SeHGNN (Yang et al. 2023) do: mean text vectors of the nodes one hop (director) and two hops away (the director's
-country). Two more kinds of channels need no text: `links`, the idf-weighted (relation, node) incidence, and `tastes`,
+country). Two more kinds of channels need no text: `links`, the idf-weighted (relation, node) incidence, and `profiles`,
 for each relation the path item -> node -> other items -> their users, as the mean backbone vector of the other items
 that share a node.
 
@@ -27,7 +27,7 @@ from kgrec.graph.hetero import VECTOR
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
-TEXT, LINKS, TASTES = "text", "links", "tastes"
+TEXT, LINKS, PROFILES = "text", "links", "profiles"
 _ROWS_PER_DIRECTION = 4  # items for each direction kept of their links
 _LEAST_SHARE = 0.01  # of the fitted items that must have a path to make it a channel
 _ROUNDING = 1e-5  # relative to the vectors' length
@@ -99,7 +99,7 @@ class Channel:
 
     Attributes:
         name: "text", "text:<relation>", "text:<relation>.<relation>", "vector:<column>",
-            "vector:<column>:<relation>", "links" or "tastes:<relation>".
+            "vector:<column>:<relation>", "links" or "profiles:<relation>".
         features: (n_items, dim) float32, centred and scaled over the fitted items; 0 for an item without data.
         basis: (in_dim, dim) float32: raw vectors times basis are features, once `mean` is subtracted.
         mean: (in_dim,) float32.
@@ -143,7 +143,7 @@ def propagate(
     channels += _path_channels(data, schema, links, fitted, config.path_dim)
     if links.idf.any():
         channels.append(_links_channel(links, fitted, config.links_dim, seed))
-        channels += _tastes_channels(links, fitted, item_vectors, item_weights)
+        channels += _profile_channels(links, fitted, item_vectors, item_weights)
     return channels
 
 
@@ -302,7 +302,7 @@ def _links_channel(links: ItemLinks, fitted: NDArray[np.bool_], dim: int, seed: 
     return standardise(LINKS, raw, present, fitted, identity, scale=1.0, vectors=vectors)
 
 
-def _tastes_channels(
+def _profile_channels(
     links: ItemLinks, fitted: NDArray[np.bool_], item_vectors: NDArray[np.float32], weights: NDArray[np.float32]
 ) -> list[Channel]:
     trusted = np.where(fitted, weights, 0).astype(np.float32)
@@ -323,7 +323,7 @@ def _tastes_channels(
         others = (total[code] - own[item]) / (mass[code] - trusted[item] + _SHRINKAGE)[:, None]  # (n_links, dim)
         spread = csr_array((share.data, np.arange(len(code)), share.indptr), shape=(share.shape[0], len(code)))
         raw = (spread @ others).astype(np.float32)  # (n_items, dim)
-        name, scale = f"{TASTES}:{edge_type if is_source else f'rev_{edge_type}'}", len(links.relations) ** -0.5
+        name, scale = f"{PROFILES}:{edge_type if is_source else f'rev_{edge_type}'}", len(links.relations) ** -0.5
         channels.append(standardise(name, raw, linked, fitted, identity, scale, relation=place, vectors=vectors))
     return channels
 

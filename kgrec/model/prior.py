@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from kgrec.graph.hetero import VECTOR
-from kgrec.graph.propagation import LINKS, TASTES, TEXT, Channel, ItemLinks, unit_idf_weights
+from kgrec.graph.propagation import LINKS, PROFILES, TEXT, Channel, ItemLinks, unit_idf_weights
 from kgrec.model.component import HALF, INT8
 
 _BATCH = 512
@@ -25,7 +25,7 @@ class PriorSettings:
 
     Attributes:
         regularisation: of the ridge.
-        gates: a factor for each kind of channel: "text", "vector:<column>", "paths", "links", "tastes".
+        gates: a factor for each kind of channel: "text", "vector:<column>", "paths", "links", "profiles".
         steps: gradient steps of the hidden layer; 0: the ridge alone.
     """
 
@@ -35,9 +35,9 @@ class PriorSettings:
 
 
 def channel_kind(channel: Channel) -> str:
-    """The kind of a channel, which names its gate: "text", "vector:<column>", "paths", "links" or "tastes"."""
-    if channel.name.startswith(TASTES):
-        return TASTES
+    """The kind of a channel, which names its gate: "text", "vector:<column>", "paths", "links" or "profiles"."""
+    if channel.name.startswith(PROFILES):
+        return PROFILES
     return "paths" if channel.relation is not None else channel.name
 
 
@@ -196,7 +196,7 @@ class Prior:
         text_mean: (text_dim,) float32; text_weight: (text_dim, width) float32.
         path_table: (n_codes, width) float32, added as a mean over an item's links of one relation.
         links_table: (n_codes, width) float32, added with unit-length idf weights; links_offset: (width,).
-        tastes_table: (n_codes, width) float32, added with idf weights that sum to 1 over the links of each relation.
+        profiles_table: (n_codes, width) float32, added with idf weights that sum to 1 over the links of each relation.
         out_weight: (hidden, dim) float32; out_bias: (dim,) float32.
         idf: (n_codes,) float32.
         relation: (n_codes,) int64.
@@ -210,7 +210,7 @@ class Prior:
     path_table: NDArray[np.float32] = field(metadata=INT8)
     links_table: NDArray[np.float32] = field(metadata=INT8)
     links_offset: NDArray[np.float32]
-    tastes_table: NDArray[np.float32] = field(metadata=INT8)
+    profiles_table: NDArray[np.float32] = field(metadata=INT8)
     out_weight: NDArray[np.float32]
     out_bias: NDArray[np.float32]
     idf: NDArray[np.float32]
@@ -235,7 +235,7 @@ class Prior:
             state += (unit_idf_weights(one, self.idf[codes]) @ self.links_table[codes])[0] - self.links_offset
             idf = self.idf[codes]
             total = np.maximum(np.bincount(relations, idf)[relations], 1e-9)
-            state += (idf / total).astype(np.float32) @ self.tastes_table[codes]
+            state += (idf / total).astype(np.float32) @ self.profiles_table[codes]
         dim = len(self.out_bias)
         hidden: NDArray[np.float32] = torch.nn.functional.gelu(torch.from_numpy(state[dim:])).numpy()
         return state[:dim] + hidden @ self.out_weight + self.out_bias
@@ -272,7 +272,7 @@ def build_prior(
         out_weight, out_bias = layer.out.weight.detach().numpy().T.copy(), layer.out.bias.detach().numpy().copy()
     width, n_codes = weights.shape[1], len(links.idf)
     text_mean, text_weight = np.zeros(0, np.float32), np.zeros((0, width), np.float32)
-    tables = {kind: np.zeros((n_codes, width), np.float32) for kind in ("paths", LINKS, TASTES)}
+    tables = {kind: np.zeros((n_codes, width), np.float32) for kind in ("paths", LINKS, PROFILES)}
     links_offset = np.zeros(width, np.float32)
     vector_means, vector_weights = [np.zeros(0, np.float32)], [np.zeros((0, width), np.float32)]
     start = 0
@@ -291,6 +291,6 @@ def build_prior(
             tables[channel.name] += channel.vectors @ onto
             links_offset += channel.mean @ onto
     return Prior(
-        bias, text_mean, text_weight, tables["paths"], tables[LINKS], links_offset, tables[TASTES],
+        bias, text_mean, text_weight, tables["paths"], tables[LINKS], links_offset, tables[PROFILES],
         out_weight, out_bias, links.idf, links.relation, np.concatenate(vector_means), np.concatenate(vector_weights),
     )  # fmt: skip

@@ -123,11 +123,8 @@ class TailDial:
         """The scores relative to the usual ones; without likes or a sentence they stay."""
         many = np.minimum(n_likes, _MANY_LIKES)
         sizes = np.where(many > 0, 2 ** np.floor(np.log2(np.maximum(many, 1))).astype(np.int64), 0)  # (n_users,)
-        found = np.unique(sizes)
-        if len(found) == 1 and found[0]:
-            return correct_scores(scores, self._usual_of(int(found[0])))
         corrected = scores.copy()
-        for size in found:
+        for size in np.unique(sizes):
             if size or sentence:
                 users = np.flatnonzero(sizes == size)
                 corrected[users] = correct_scores(scores[users], self._usual_of(int(size) or None))
@@ -266,7 +263,7 @@ def lift_tail(
 
 
 def _stride(n_rows: int) -> int:
-    return 1 << max(int(math.log2(max(n_rows / _LEAST_REFERENCES, 1))), 0)
+    return 1 << int(math.log2(max(n_rows / _LEAST_REFERENCES, 1)))
 
 
 def _level(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

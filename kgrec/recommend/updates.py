@@ -111,9 +111,8 @@ def _move_link_nodes(bundle: Bundle, row_now: NDArray[np.int64]) -> NDArray[np.i
     """The node row of each link feature after users move to new rows, (n_users,), -1 for forgotten users."""
     of_user = np.array([far_type == bundle.schema.user_type for _, _, far_type in bundle.relations], np.bool_)
     moved = bundle.link_node.copy()
-    if of_user.any():
-        codes = of_user[bundle.model.prior.relation] & (moved >= 0)
-        moved[codes] = row_now[moved[codes]]
+    codes = of_user[bundle.model.prior.relation] & (moved >= 0)
+    moved[codes] = row_now[moved[codes]]
     return moved
 
 

@@ -1,4 +1,4 @@
-"""What every component must do, those of the registry and a toy that is added to it by one line."""
+"""The contract of components, checked on those of the registry and on a toy added by one line."""
 
 import tempfile
 from dataclasses import dataclass, fields
@@ -36,15 +36,15 @@ from kgrec.training import pipeline
 from kgrec.training.dataset import build_graph
 from kgrec.training.train_bundle import train_bundle
 
-NEW, DROPPED = 29, 4  # nobody has bought the first; the second goes
+NEW, DROPPED = 29, 4  # nobody has bought the first; the second is removed
 # Users with 0 to 8 likes, of new and of bought products, each like with a weight.
 LIKED = ([], [7], [0, 2, 29], [1, 3, 5, 6, 8, 11, 20, 28])
-IMPERSONAL = ("popularity", "sentence")  # likes say nothing to them
+IMPERSONAL = ("popularity", "sentence")  # they do not depend on likes
 
 
 @dataclass(frozen=True)
 class Parity:
-    """A toy: who likes items of even rows is shown items of even rows."""
+    """A toy component: users who like items in even rows get items in even rows."""
 
     name: ClassVar[str] = "parity"
     baseline: ClassVar[str] = "parity alone"
@@ -109,9 +109,9 @@ def to_likes(users: tuple[list[int], ...], weights: float | None = None, n_items
     return csr_array((data, columns, np.cumsum([0, *map(len, users)])), shape=(len(users), n_items))
 
 
-def hear(likes: csr_array) -> Support:
-    said = WordEncoder().encode(["green tea", "a saddle", "herbal", "chain and bell"])[: likes.shape[0]]
-    return trained().with_sentence(likes, said)
+def add_sentences(likes: csr_array) -> Support:
+    sentences = WordEncoder().encode(["green tea", "a saddle", "herbal", "chain and bell"])[: likes.shape[0]]
+    return trained().with_sentence(likes, sentences)
 
 
 def part_of_score(component: Component, support: Support) -> NDArray[np.float32]:
@@ -139,7 +139,7 @@ def test_names_and_types(component: Component) -> None:
     assert component.warm_scale is not None or component.cold_scale is not None
 
 
-def test_what_stands_alone_beside_the_blend_has_a_name_of_its_own() -> None:
+def test_components_and_baselines_have_unique_names() -> None:
     baselines = [kind.baseline for kind in COMPONENTS if kind.baseline]
     assert len(baselines) == len(set(baselines))
     assert {"iALS", "item kNN", "popularity"} < set(baselines)
@@ -149,7 +149,7 @@ def test_what_stands_alone_beside_the_blend_has_a_name_of_its_own() -> None:
 @pytest.mark.parametrize("sentence", [False, True], ids=["likes", "sentence"])
 def test_shares_add_up_to_the_users_factors(component: Component, sentence: bool) -> None:
     likes = to_likes(LIKED)
-    support = hear(likes) if sentence else Support(likes)
+    support = add_sentences(likes) if sentence else Support(likes)
     together = component.users(support)
     for row, liked in enumerate(LIKED):
         text, placed = (None if part is None else part[[row]] for part in (support.text, support.placed))
@@ -162,7 +162,7 @@ def test_shares_add_up_to_the_users_factors(component: Component, sentence: bool
         assert sentence or not shares.sentence.any()
 
 
-def test_a_part_of_the_score_is_the_sum_of_what_each_like_adds(component: Component) -> None:
+def test_contributions_of_likes_add_up_to_the_part(component: Component) -> None:
     likes = to_likes(LIKED)
     expected = part_of_score(component, Support(likes))
     for row in range(len(LIKED)):
@@ -189,12 +189,12 @@ def test_the_weight_of_a_like_counts(component: Component) -> None:
         least = 1e-2 * scale_of(once)
         assert np.abs(twice - once).max() > least
         assert np.abs(uneven - once).max() > least
-    else:  # of items that nobody likes alone
+    else:  # only of items without likes
         assert np.abs(twice - once)[:, NEW].min() > 0
 
 
-def test_a_like_counts_once_where_nothing_is_said_of_its_weight(component: Component) -> None:
-    pattern = trained().gate  # the gate goes by how many likes there are, whatever they weigh
+def test_a_like_has_weight_one_by_default(component: Component) -> None:
+    pattern = trained().gate  # the gate depends on the number of likes, not on their weights
     light, heavy = to_likes(LIKED, 0.5), to_likes(LIKED, 2.0)
     np.testing.assert_array_equal(pattern.bucket(Support(light).n_likes), pattern.bucket(Support(heavy).n_likes))
     bought = train_with_toy().liked[:5]
@@ -203,8 +203,8 @@ def test_a_like_counts_once_where_nothing_is_said_of_its_weight(component: Compo
     np.testing.assert_array_equal(part_of_score(component, Support(bought)), part_of_score(component, Support(ones)))
 
 
-def test_nothing_known_is_finite(component: Component) -> None:
-    for support in (Support(to_likes(([], []))), hear(to_likes(([], []))), Support(to_likes(()))):
+def test_empty_and_unknown_input_gives_finite_scores(component: Component) -> None:
+    for support in (Support(to_likes(([], []))), add_sentences(to_likes(([], []))), Support(to_likes(()))):
         found = part_of_score(component, support)
         assert found.shape == (support.likes.shape[0], N_ITEMS)
         assert np.isfinite(found).all()
@@ -212,8 +212,8 @@ def test_nothing_known_is_finite(component: Component) -> None:
         assert all(torch.isfinite(value).all() for value in (*part.warm, *part.cold))
 
 
-def test_what_is_stored_is_read_back(component: Component) -> None:
-    # A trained model is rounded as it is stored, so that nothing is lost any more.
+def test_a_component_survives_storing(component: Component) -> None:
+    # A trained model is already rounded as stored, so saving loses nothing.
     arrays = to_arrays(component, component.name)
     assert all(name.startswith(f"{component.name}.") for name in arrays)
     again = from_arrays(type(component), arrays, component.name)
@@ -228,14 +228,14 @@ def test_what_is_stored_is_read_back(component: Component) -> None:
             assert torch.equal(ours.covariance, theirs.covariance)
         else:
             assert ours == theirs, field.name
-    for support in (Support(to_likes(LIKED)), hear(to_likes(LIKED))):
+    for support in (Support(to_likes(LIKED)), add_sentences(to_likes(LIKED))):
         np.testing.assert_array_equal(part_of_score(component, support), part_of_score(again, support))
 
 
-def test_a_scale_is_that_of_the_items_with_likes_or_of_all_that_are_known(component: Component) -> None:
+def test_a_scale_covers_liked_items_or_all_items_with_features(component: Component) -> None:
     support = Support(to_likes(LIKED))
     reference = ~trained().cold.numpy()
-    if component.name == "knowledge":  # nothing of it is learned from likes: one scale for all items
+    if component.name == "knowledge":  # it does not learn from likes, so all items share one scale
         assert component.warm_scale is component.cold_scale
         reference = component.items.any(dim=1).numpy()
         assert reference[trained().cold.numpy()].any()
@@ -249,7 +249,7 @@ def test_a_scale_is_that_of_the_items_with_likes_or_of_all_that_are_known(compon
 
 
 def change_items() -> tuple[Model, NDArray[np.int64]]:
-    """The model with one product gone and one more, which is what the new product is; and the rows that stay."""
+    """The model with one product removed and a copy of the product NEW added; and the rows that remain."""
     model = trained()
     kept = np.delete(np.arange(N_ITEMS), DROPPED)
     incidence = links_of(NEW)
@@ -271,24 +271,24 @@ def links_of(item: int) -> NDArray[np.int64]:
     return incidence.indices[incidence.indptr[item] : incidence.indptr[item + 1]].astype(np.int64)
 
 
-def test_other_items_move_nobody(component: Component) -> None:
+def test_adding_and_removing_items_changes_no_other_score(component: Component) -> None:
     grown, kept = change_items()
     changed = grown.component(component.name)
     assert changed is not None
     assert len(changed.items) == N_ITEMS
-    # The same users in the other order of items: nobody likes what is gone, nor what is new.
+    # The same users with the items reordered: nobody likes the removed or the new item.
     before, place = to_likes(LIKED), np.searchsorted(kept, np.arange(N_ITEMS))
     after = to_likes(tuple([int(place[item]) for item in liked] for liked in LIKED))
     ours, theirs = (part_of_score(one, Support(likes)) for one, likes in ((component, before), (changed, after)))
-    # Where a liked item is gone, what is solved on the nearest liked items is solved anew, with neighbours of few bits.
+    # When a liked item is removed, solutions on the nearest liked items are recomputed with rounded neighbours.
     tolerance = 1e-5 if component.reference is None else 4e-3
     np.testing.assert_allclose(theirs[:, :-1], ours[:, kept], rtol=1e-4, atol=tolerance * scale_of(ours))
-    if component.cold_scale is not None and component.name != Parity.name:  # the new one is as its twin
+    if component.cold_scale is not None and component.name != Parity.name:  # the new item scores like its twin
         np.testing.assert_allclose(theirs[:, -1], ours[:, NEW], rtol=2e-2, atol=1e-2 * scale_of(ours))
     assert np.isfinite(part_of_score(changed, Support(to_likes(([N_ITEMS - 1],))))).all()  # a like of it
 
 
-def test_a_changed_component_is_stored_too(component: Component) -> None:
+def test_a_changed_component_survives_storing(component: Component) -> None:
     changed = change_items()[0].component(component.name)
     assert changed is not None
     support = Support(to_likes(LIKED))
@@ -296,7 +296,7 @@ def test_a_changed_component_is_stored_too(component: Component) -> None:
     np.testing.assert_allclose(part_of_score(round_stored(changed), support), ours, atol=2e-3 * scale_of(ours))
 
 
-def test_items_are_moved_in_the_backbones_space(component: Component) -> None:
+def test_items_move_in_the_space_of_the_backbone(component: Component) -> None:
     if not isinstance(component, InBackboneSpace):
         return
     rows = torch.tensor([NEW, 3])
@@ -313,7 +313,7 @@ def test_the_toy_is_trained_blended_and_stored(tmp_path: Path, monkeypatch: pyte
     bundle = train_with_toy()
     model, place = bundle.model, bundle.model.names.index(Parity.name)
     assert model.gate.warm.shape[1] == len(model.components) == len(WITH_TOY)
-    # Even products are tea, odd ones parts of bicycles: it knows all, so it counts wherever likes are asked about.
+    # Even products are tea, odd ones bicycle parts: the toy predicts everything, so it counts for users with likes.
     assert (model.gate.warm[1:, place] != 0).any()
     support = Support(to_likes(([0, 2],), 1.0))
     shares = model.contributions(support)

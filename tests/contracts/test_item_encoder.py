@@ -1,4 +1,4 @@
-"""What every item encoder must do, on random graphs and on a catalogue whose taste follows one relation."""
+"""The contract of item encoders, on random graphs and on a catalogue where one relation predicts likes."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -41,7 +41,7 @@ class Catalogue:
 
     @property
     def likes(self) -> csr_array:
-        """Each of 300 users likes the sixth of the warm items that lies furthest in a direction of the user's own."""
+        """Each of 300 users likes the sixth of the warm items that lies furthest in the user's direction."""
         users = np.random.default_rng(1).normal(size=(300, DIM))
         warm = self.weights > 0
         scores = users @ self.vectors[warm].T
@@ -51,7 +51,7 @@ class Catalogue:
 
     @cache  # noqa: B019  # a few small ones
     def fit(self, name: str, seed: int = 0) -> tuple[ItemEncoder, Vectors]:
-        """An encoder, and the vectors that it gives to the items of the graph."""
+        """Fits an encoder; returns it with its vectors of the graph's items."""
         links, settings = build_item_links(self.data, BOOKS), PriorSettings(0.3, {})
         if name == "paths":
             config = PriorConfig(path_dim=4, links_dim=8)
@@ -69,7 +69,7 @@ class Catalogue:
         return network.to_encoder(links, problem, settings), problem.predict(settings)
 
     def place(self, encoder: ItemEncoder, item: int, rng: np.random.Generator) -> Vectors:
-        """Places an item as one that comes later, its links in any order."""
+        """Places an item as a new one, with its links in any order."""
         book, links = self.data["book"], build_item_links(self.data, BOOKS).incidence
         text = book.x[item].numpy() if "x" in book and book.has_text[item] else None
         codes = links.indices[links.indptr[item] : links.indptr[item + 1]].astype(np.int64)
@@ -89,7 +89,7 @@ def draw_catalogue(*, texts: bool = True, n_books: int = 80) -> Catalogue:
 
 @cache
 def plant_catalogue() -> tuple[Catalogue, Vectors]:
-    """Books are liked by their author alone; every fourth is cold, editors and texts are noise."""
+    """Likes follow authors only; every fourth book is cold, editors and texts are noise."""
     rng = np.random.default_rng(3)
     tastes, author = rng.normal(size=(12, DIM)).astype(np.float32), np.arange(120) % 12
     vectors = tastes[author] + rng.normal(scale=0.1, size=(120, DIM)).astype(np.float32)
@@ -126,7 +126,7 @@ def test_equal_seeds_give_equal_vectors_whatever_the_order_of_edges(name: str) -
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_an_item_sees_neither_its_own_vector_nor_one_that_is_unknown(name: str) -> None:
+def test_an_item_does_not_see_its_own_vector_or_unknown_ones(name: str) -> None:
     catalogue = draw_catalogue()
     broken = catalogue.vectors.copy()
     broken[catalogue.cold] = 1e3
@@ -134,12 +134,12 @@ def test_an_item_sees_neither_its_own_vector_nor_one_that_is_unknown(name: str) 
     np.testing.assert_allclose(found, catalogue.fit(name)[1], rtol=1e-4, atol=1e-4)
 
 
-def test_taste_that_follows_one_relation_is_found(name: str) -> None:
+def test_an_informative_relation_is_found(name: str) -> None:
     catalogue, vectors = plant_catalogue()
     _, placed = catalogue.fit(name)
     mean = np.average(vectors, axis=0, weights=catalogue.weights)
     spread = ((vectors[catalogue.cold] - mean) ** 2).mean()
-    most = 0.85 if name == "lightgcn" else 0.35  # it cannot tell relations apart
+    most = 0.85 if name == "lightgcn" else 0.35  # it cannot distinguish relations
     assert ((placed[catalogue.cold] - vectors[catalogue.cold]) ** 2).mean() < most * spread
 
 

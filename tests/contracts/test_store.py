@@ -1,4 +1,4 @@
-"""What every GraphStore must do, against a plain in-memory reference."""
+"""The contract of GraphStore, checked against a plain in-memory reference."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -151,7 +151,7 @@ def edge_rows(edge_type: str, max_size: int = 12) -> st.SearchStrategy[list[Row]
 
 
 class Reference:
-    """What a store should hold: a dict of rows per type."""
+    """The expected contents of a store: a dict of rows per type."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, dict[object, Row]] = {name: {} for name in SCHEMA.nodes}
@@ -191,7 +191,7 @@ class Reference:
         )
 
     def to_path_index(self) -> PathIndex:
-        """Of the whole graph, as training makes it."""
+        """The index of the whole graph, as training builds it."""
         ids = {name: IdMap(tuple(rows)) for name, rows in self.nodes.items()}
         ends = {
             name: np.array(
@@ -283,7 +283,7 @@ operations = st.one_of(
 @pytest.mark.slow
 @examples
 @given(plan=st.lists(operations, min_size=1, max_size=8), cut=st.integers(0, 5))
-def test_any_writes_leave_what_the_reference_holds(store: GraphStore, plan: list[tuple], cut: int) -> None:
+def test_any_writes_match_the_reference(store: GraphStore, plan: list[tuple], cut: int) -> None:
     clear(store)
     reference = full_nodes()
     fill(store, reference)
@@ -296,7 +296,7 @@ def test_any_writes_leave_what_the_reference_holds(store: GraphStore, plan: list
         rows = [row for row in argument if not is_edge or reference.has_ends(name, row)]
         getattr(reference, operation)(name, rows)
         table = to_table((SCHEMA.edges if is_edge else SCHEMA.nodes)[name].arrow_schema, rows)
-        # in chunks: one may be empty, one may begin amid a buffer
+        # in chunks: one may be empty, one may start in the middle of a buffer
         getattr(store, operation)(name, pa.concat_tables([table.slice(0, cut), table.slice(cut)]))
     assert_holds(store, reference)
 
@@ -330,7 +330,9 @@ def test_paths_between_items_are_those_of_the_whole_graph(
 @pytest.mark.slow
 @settings(examples, max_examples=10)
 @given(edges=graphs, data=st.data())
-def test_order_of_insertion_does_not_show(store: GraphStore, edges: dict[str, list[Row]], data: st.DataObject) -> None:
+def test_the_order_of_writes_does_not_matter(
+    store: GraphStore, edges: dict[str, list[Row]], data: st.DataObject
+) -> None:
     reference = full_nodes()
     for name, rows in edges.items():
         reference.upsert_edges(name, rows)
@@ -392,7 +394,7 @@ def test_of_rows_with_one_key_the_last_wins_and_nulls_overwrite(store: GraphStor
         assert to_rows(read_tables(store).edges["rated"]) == [rows[-1]]
 
 
-def test_batches_come_in_the_columns_of_the_schema(filled: GraphStore) -> None:
+def test_batches_have_the_columns_of_the_schema(filled: GraphStore) -> None:
     for name, node in SCHEMA.nodes.items():
         batches = list(filled.read_nodes(name))
         assert batches
@@ -403,7 +405,7 @@ def test_batches_come_in_the_columns_of_the_schema(filled: GraphStore) -> None:
         assert all(batch.schema.equals(edge.arrow_schema) for batch in batches)
 
 
-def test_a_reader_sees_what_a_writer_left(filled: GraphStore, store_url: str) -> None:
+def test_a_reader_sees_what_was_written(filled: GraphStore, store_url: str) -> None:
     filled.close()
     with open_store(store_url, mode="read") as reader, open_store(store_url, mode="read") as another:
         assert reader.read_schema() == SCHEMA
@@ -449,7 +451,7 @@ def test_empty_tables_change_nothing(filled: GraphStore) -> None:
 def test_links_of_items_worked_by_hand(filled: GraphStore) -> None:
     maker, first, second = NodeRef("maker", "a"), NodeRef("item", ""), NodeRef("item", "a")
     filled.upsert_nodes("item", to_table(SCHEMA.nodes["item"].arrow_schema, [("a", "A title", *[None] * 6)]))
-    # a shop's edge to the maker is of the same relationship type, and no item's; "" is like itself, which leads nowhere
+    # a shop's edge to the maker has the same relationship type and is not an item's link; "" is similar to itself
     filled.upsert_edges("run_by", to_table(SCHEMA.edges["run_by"].arrow_schema, [("b", "a", 1, 2)]))
     found = filled.item_links(["", "é", "no such item", ""])
     assert set(found.links) == {ItemLink("", "made_by", False, maker, 2), ItemLink("", "like", True, second, 1)}
@@ -513,7 +515,7 @@ def stage(reference: Reference, folder: Path) -> StagedTables:
 
 
 def loadable_reference() -> Reference:
-    """As a loader may write it: ids that are not empty, interactions with weight and time."""
+    """A catalogue that a loader may write: non-empty ids, interactions with weight and time."""
     reference = Reference()
     for name, ids in IDS.items():
         reference.upsert_nodes(name, [blank(name, id_) for id_ in ids if id_.strip()])
@@ -522,7 +524,7 @@ def loadable_reference() -> Reference:
     return reference
 
 
-def test_loading_twice_holds_the_same(store: GraphStore, tmp_path: Path) -> None:
+def test_loading_twice_changes_nothing(store: GraphStore, tmp_path: Path) -> None:
     reference = loadable_reference()
     staged = stage(reference, tmp_path / "staged")
     counted: Counter[str] = Counter()

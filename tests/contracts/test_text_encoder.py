@@ -1,4 +1,4 @@
-"""The contract of text encoders, checked on the default one and on a tiny one; and what a model's folder must hold."""
+"""The contract of text encoders, on the default encoder and on a tiny one, and the checks of a model's folder."""
 
 import json
 import shutil
@@ -61,7 +61,7 @@ def test_rows_are_in_the_order_of_the_texts(encoder: Encoder) -> None:
     singly = np.concatenate([encoder.encode([text]) for text in texts])
     assert ((encoder.encode(texts) * singly).sum(axis=1) > 0.999).all()
     assert ((encoder.encode(texts[::-1]) * singly[::-1]).sum(axis=1) > 0.999).all()
-    assert len(np.unique(singly.round(3), axis=0)) == 5  # different texts, different vectors
+    assert len(np.unique(singly.round(3), axis=0)) == 5  # different texts have different vectors
 
 
 def test_equal_texts_have_equal_rows_and_are_encoded_once(encoder: Encoder) -> None:
@@ -89,7 +89,7 @@ def test_a_revision_is_the_same_each_time(encoder: Encoder) -> None:
     assert (again.encode(["heat"]) == encoder.encode(["heat"])).all()
 
 
-def test_the_default_encoder_knows_what_is_alike() -> None:
+def test_the_default_encoder_ranks_similar_texts_first() -> None:
     encoder = load_encoder()
     assert (encoder.name, encoder.dim) == ("all-MiniLM-L6-v2", 384)
     space, stars, cake = encoder.encode(["a war between star ships", "battles in outer space", "how to bake a cake"])
@@ -105,7 +105,7 @@ def test_progress_is_reported_chunk_by_chunk(tiny_model: Path) -> None:
     assert reported == [(TEXTS_PER_CALL, n), (n, n)]
 
 
-def test_a_revision_goes_with_the_content_not_the_place(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_revision_depends_on_content_and_not_on_the_path(tiny_model: Path, tmp_path: Path) -> None:
     original = load_encoder(str(tiny_model))
     copied = Path(shutil.copytree(tiny_model, tmp_path / "copy"))
     (copied / "README.md").write_text("another description")
@@ -137,7 +137,7 @@ def _edit_weights(change: Callable[[dict[str, np.ndarray]], object]) -> Callable
 
 
 @pytest.mark.parametrize(
-    ("file", "damage", "says"),
+    ("file", "damage", "message"),
     [
         ("modules.json", Path.unlink, "modules.json"),
         ("modules.json", _halve, "modules.json"),
@@ -158,11 +158,11 @@ def _edit_weights(change: Callable[[dict[str, np.ndarray]], object]) -> Callable
     ],
 )
 def test_a_damaged_folder_is_an_error(
-    tiny_model: Path, tmp_path: Path, file: str, damage: Callable[[Path], object], says: str
+    tiny_model: Path, tmp_path: Path, file: str, damage: Callable[[Path], object], message: str
 ) -> None:
     folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
     damage(folder / file)
-    with pytest.raises(TextError, match=says) as error:
+    with pytest.raises(TextError, match=message) as error:
         load_encoder(str(folder))
     assert "expected" in str(error.value)
     assert "download it again" in str(error.value)

@@ -1,4 +1,4 @@
-"""A shop of one's own: CSV files with string ids, loaded and trained once, and the command line run in this process."""
+"""A shop as CSV files with string ids, loaded and trained once; the command line runs in this process."""
 
 import csv
 import shutil
@@ -76,7 +76,7 @@ def write_csv(file: Path, rows: Rows) -> None:
 
 
 def make_shop(folder: Path) -> Path:
-    """Tea drinkers buy tea and cyclists buy bicycle parts; makers make one or the other; `c-cold` liked nothing."""
+    """Tea drinkers buy tea and cyclists buy bicycle parts; makers make one or the other; `c-cold` likes nothing."""
     rng = np.random.default_rng(3)
     folder.mkdir()
     products, made_by = [["sku", "title", "about"]], [["sku", "maker_id"]]
@@ -106,7 +106,7 @@ def make_shop(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command left: its exit code, and what it wrote."""
+    """The result of a command: its exit code and output."""
 
     code: int
     out: str
@@ -118,7 +118,7 @@ RunCommand = Callable[..., Ran]
 
 @pytest.fixture(scope="session", autouse=True)
 def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache folder of the tests' own and a wide terminal, for this process and those it starts."""
+    """Gives this process and its children a private cache folder and a wide terminal."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("COLUMNS", "200")
@@ -144,7 +144,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> I
 
 @dataclass(frozen=True)
 class Shop:
-    """A folder of CSV files with its schema and config, and what was made of it."""
+    """A folder of CSV files with its schema and config, its store and its bundle."""
 
     folder: Path
     schema: Path

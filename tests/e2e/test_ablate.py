@@ -5,7 +5,7 @@ import json
 from conftest import RunCommand, Shop
 
 
-def test_ablate_says_what_the_graph_is_good_for_and_keeps_its_trainings(shop: Shop, run: RunCommand):
+def test_ablate_reports_the_value_of_the_graph_and_keeps_its_trainings(shop: Shop, run: RunCommand):
     out = shop.folder.parent / "ablation"
     args = ("ablate", shop.store, "--out", out, "--config", shop.config)
     ran = run(*args)
@@ -17,7 +17,7 @@ def test_ablate_says_what_the_graph_is_good_for_and_keeps_its_trainings(shop: Sh
     assert [row["name"] for row in found["relations"]] == ["made_by"]
     assert [row["name"] for row in found["controls"]] == ["no_links", "no_texts", "neither", "shuffled"]
     assert found["relations"][0]["changes"] == found["controls"][0]["changes"]  # it is the only relation
-    assert "your graph is not shown to help more than a shuffled one" in ran.out  # of so few products none can be
+    assert "your graph is not shown to help more than a shuffled one" in ran.out  # too few products for any finding
     assert "made_by" in ran.out
     page = (out / "ablation.html").read_text(encoding="utf-8")
     assert "<h1>shop: is the graph helping?</h1>" in page
@@ -25,11 +25,11 @@ def test_ablate_says_what_the_graph_is_good_for_and_keeps_its_trainings(shop: Sh
 
     again = run(*args)
     assert again.code == 0
-    assert "training" not in again.err.replace("7 trainings", "")  # all of them are kept
+    assert "training" not in again.err.replace("7 trainings", "")  # all trainings are kept
     assert again.out == ran.out
 
 
-def test_ablate_refuses_what_it_cannot_do(shop: Shop, run: RunCommand):
+def test_ablate_refuses_invalid_requests(shop: Shop, run: RunCommand):
     out = shop.folder.parent / "ablation"
     ran = run("ablate", shop.store, "--out", out, "--relations", "made_by, sold_by")
     assert (ran.code, ran.out) == (2, "")

@@ -29,7 +29,7 @@ relations = 0.1
 
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An adapter of the default model that turns its vectors, as if validation had kept it; of seed 0."""
+    """An adapter that rotates the default model's vectors, marked as kept, with seed 0."""
     out = tmp_path_factory.mktemp("adapter") / "adapter"
     model = load_language_model()
     tuned = tune_few(model, AdaptConfig(rank=2, layers=1))
@@ -59,7 +59,7 @@ def test_adapt_reports_its_result_and_train_uses_only_a_kept_adapter(
     assert f"kept: {kept}: {report['reason']}" in ran.err
     assert f"{report['n_trained']:,} of {report['n_weights']:,} weights trained" in ran.err
     assert report["split_seed"] == 0
-    # Two steps on 24 products prove nothing either way; what follows is for an adapter that is not kept.
+    # Two steps on 24 products are too few to judge; the rest of the test is for an adapter that is not kept.
     (out / ADAPTER_FILE).write_text(json.dumps({**described, "kept": False, "report": {**report, "reason": "no gain"}}))
     trained = run("train", shop.store, "--out", tmp_path / "b", "--config", shop.config, "--adapter", out)
     assert trained.code == 0, trained
@@ -88,7 +88,7 @@ def test_a_bundle_answers_sentences_in_the_adapted_space(
     assert json.loads(again.out) == json.loads(answer.out)
     synced = run("sync", shop.store, elsewhere)
     assert synced.code == 0, synced
-    loaded = Recommender.load(elsewhere)  # its encoder is loaded by the first text
+    loaded = Recommender.load(elsewhere)  # the first text loads its encoder
     expected = [one["item"] for one in json.loads(answer.out)]
     shutil.rmtree(elsewhere)
     assert [one.item for one in loaded.recommend(text="something to drink", k=len(expected))] == expected
@@ -106,7 +106,7 @@ def test_an_adapter_that_has_seen_the_test_likes_is_not_evaluated(
     assert not (tmp_path / "report").exists()
 
 
-def test_what_is_no_adapter_is_an_error(shop: Shop, tmp_path: Path, run: RunCommand) -> None:
+def test_a_folder_without_an_adapter_is_an_error(shop: Shop, tmp_path: Path, run: RunCommand) -> None:
     ran = run("train", shop.store, "--out", tmp_path / "b", "--config", shop.config, "--adapter", tmp_path / "none")
     assert ran.code == 2
     assert "no adapter in" in ran.err

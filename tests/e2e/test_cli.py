@@ -1,4 +1,4 @@
-"""The commands on a shop of one's own, and every kind of bad input: exit code 2, one message, nothing lost."""
+"""The commands on a small shop, and every kind of bad input: exit code 2, one message, nothing lost."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ from kgrec.errors import BundleError
 from kgrec.store import open_store, read_tables
 
 LIMIT_S = 120
-# Runs a load that tells when it is in the middle of writing, and waits there.
+# Runs a load that prints a line in the middle of writing, and waits there.
 LOAD_AND_WAIT = """
 import time
 from kgrec import cli
@@ -44,12 +44,12 @@ with open_store(sys.argv[1], mode="write"):
 
 
 def assert_fails(ran: Ran, *parts: str) -> None:
-    """Exit code 2 and one message, which says all of `parts`."""
+    """Asserts exit code 2 and one message that contains all of `parts`."""
     assert ran.code == 2, ran
     assert ran.err.count("kgrec: error:") == 1, ran.err
     assert "Traceback" not in ran.out + ran.err
     message = ran.err[ran.err.index("kgrec: error:") :]
-    assert message.count("\n") == 1  # and nothing after it
+    assert message.count("\n") == 1  # the message is the last output
     for part in parts:
         assert part in message, message
 
@@ -83,20 +83,20 @@ def change_rows(
 
 @contextmanager
 def started(*args: object, until: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs until it has written a line that holds `until`; what it is then told is the test's."""
+    """A process that has printed a line with `until`; the test controls it from there."""
     command = [sys.executable, *map(str, args)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         try:
             assert process.stdout is not None
-            said = []
+            output = []
             for line in process.stdout:
-                said.append(line)
+                output.append(line)
                 if until in line:
                     break
             else:
-                pytest.fail(f"ended before it said {until!r}: {''.join(said)}")
+                pytest.fail(f"ended before it printed {until!r}: {''.join(output)}")
             yield process
         finally:
             process.kill()
@@ -104,14 +104,14 @@ def started(*args: object, until: str) -> Iterator[subprocess.Popen[str]]:
 
 def interrupt(process: subprocess.Popen[str]) -> Ran:
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=LIMIT_S)
-    return Ran(process.returncode, "", said)
+    output, _ = process.communicate(timeout=LIMIT_S)
+    return Ran(process.returncode, "", output)
 
 
 # -- what works --------------------------------------------------------------------------------------------------------
 
 
-def test_load_says_what_is_in_the_store(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_load_reports_the_contents_of_the_store(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     ran = run(*shop.load_args(to=f"ladybug:{tmp_path / 'new' / 'shop.db'}"))
     assert ran.code == 0
     counts = {words[1]: words[2:] for line in ran.out.splitlines() if len(words := line.split()) == 4}
@@ -122,7 +122,7 @@ def test_load_says_what_is_in_the_store(run: RunCommand, shop: Shop, tmp_path: P
     assert not list((tmp_path / "new").glob("*.rejects.csv"))  # none were rejected, so no file
 
 
-def test_load_twice_is_load_once(run: RunCommand, shop: Shop) -> None:
+def test_loading_twice_changes_nothing(run: RunCommand, shop: Shop) -> None:
     before = read_store(shop.store)
     assert run(*shop.load_args()).code == 0
     assert_same_tables(read_store(shop.store), before)
@@ -221,10 +221,10 @@ def test_similar_names_the_item(run: RunCommand, shop: Shop) -> None:
     assert "Similar to Green Tea 0 (sku-00)" in ran.out
     found = json.loads(run("similar", shop.bundle, "sku-00", "-k", 3, "--format", "json").out)
     assert len(found) == 3
-    assert all(int(row["item"][-2:]) % 2 == 0 for row in found)  # what tea drinkers drink
+    assert all(int(row["item"][-2:]) % 2 == 0 for row in found)  # what tea drinkers buy
 
 
-def test_explain_takes_the_score_apart(run: RunCommand, shop: Shop) -> None:
+def test_explain_shares_add_up_to_the_score(run: RunCommand, shop: Shop) -> None:
     recommended = json.loads(run("recommend", shop.bundle, "--user", "c-001", "-k", 1, "--format", "jsonl").out)
     ran = run("explain", shop.bundle, "--user", "c-001", "--item", recommended["item"], "--format", "json")
     shares = json.loads(ran.out)
@@ -239,14 +239,14 @@ def test_explain_takes_the_score_apart(run: RunCommand, shop: Shop) -> None:
 # -- bad files ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_missing_file(run: RunCommand, shop: Shop) -> None:
+def test_a_missing_file_is_an_error(run: RunCommand, shop: Shop) -> None:
     before = read_store(shop.store)
     (shop.folder / "maker.csv").unlink()
     assert_fails(run(*shop.load_args()), "no table for maker", "expected maker.csv", "found bought.csv")
     assert_same_tables(read_store(shop.store), before)
 
 
-def test_a_missing_folder_schema_and_source(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_a_missing_folder_schema_or_source_is_an_error(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
     assert_fails(run("load", "tabular", "--to", shop.store, "--path", nowhere, "--schema", shop.schema), str(nowhere))
     args = ("load", "tabular", "--to", shop.store, "--path", shop.folder)
@@ -257,7 +257,7 @@ def test_a_missing_folder_schema_and_source(run: RunCommand, shop: Shop, tmp_pat
     assert not Path("x.db.rejects.csv").exists()
 
 
-def test_a_file_that_is_no_text(run: RunCommand, shop: Shop) -> None:
+def test_a_binary_file_is_an_error(run: RunCommand, shop: Shop) -> None:
     before = read_store(shop.store)
     (shop.folder / "product.csv").write_bytes(b"sku,title,about\n" + bytes(range(128, 256)) * 40)
     assert_fails(run(*shop.load_args()), "product.csv", "utf-8", "name its encoding", "--encoding")
@@ -265,25 +265,25 @@ def test_a_file_that_is_no_text(run: RunCommand, shop: Shop) -> None:
 
 
 @pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="the superuser may read every file")
-def test_an_unreadable_file(run: RunCommand, shop: Shop) -> None:
+def test_an_unreadable_file_is_an_error(run: RunCommand, shop: Shop) -> None:
     (shop.folder / "maker.csv").chmod(0)
     assert_fails(run(*shop.load_args()), "maker.csv", "Permission denied", "readable")
 
 
-def test_folders_where_files_are_expected(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_file_is_an_error(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     assert_fails(run("train", f"ladybug:{tmp_path}", "--out", tmp_path / "b"), "is a folder", "expected the file")
     assert_fails(run(*shop.load_args()[:-1], tmp_path), "cannot read the schema", "directory")
     assert_fails(run("recommend", shop.bundle, "--users", tmp_path), "cannot read", "expected a CSV")
     assert_fails(run("train", shop.store, "--out", shop.bundle, "--config", tmp_path), "cannot read the config")
 
 
-def test_a_file_where_a_folder_is_expected(run: RunCommand, shop: Shop) -> None:
+def test_a_file_in_place_of_a_folder_is_an_error(run: RunCommand, shop: Shop) -> None:
     ran = run("recommend", shop.bundle, "--user", "c-000", "--out", shop.schema / "found.csv")
     assert_fails(ran, "shop.toml", "check the path")
     assert_fails(run(*shop.load_args(), "--rejects", shop.folder), "cannot write the reject file", "--rejects")
 
 
-def test_a_wrong_delimiter(run: RunCommand, shop: Shop) -> None:
+def test_a_wrong_delimiter_is_an_error(run: RunCommand, shop: Shop) -> None:
     before = read_store(shop.store)
     file = shop.folder / "product.csv"
     file.write_text(file.read_text().replace(",", "#"))
@@ -307,7 +307,7 @@ def test_a_byte_order_mark_is_no_part_of_a_name(run: RunCommand, shop: Shop) -> 
     assert_same_tables(read_store(shop.store), before)
 
 
-def test_quotes_and_newlines_in_a_field(run: RunCommand, shop: Shop) -> None:
+def test_quotes_and_newlines_in_a_field_are_kept(run: RunCommand, shop: Shop) -> None:
     title = 'The "Best",\nof teas; ünïcode'
     change_rows(shop.folder / "product.csv", {1: {"title": title}})
     assert run(*shop.load_args()).code == 0
@@ -344,7 +344,7 @@ def test_too_many_broken_rows_leave_the_store_untouched(run: RunCommand, shop: S
     assert run(*shop.load_args(), "--max-rejects", "0.38").code == 0
 
 
-def test_too_many_broken_rows_make_no_store(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_too_many_broken_rows_create_no_store(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     change_rows(shop.folder / "bought.csv", {1: {"stars": "lots"}})
     assert_fails(run(*shop.load_args(to=f"ladybug:{tmp_path / 'none.db'}"), "--max-rejects", 0), "1 of 533 rows")
     assert not (tmp_path / "none.db").exists()
@@ -378,14 +378,14 @@ def test_a_bad_row_is_rejected_and_the_rest_loads(
     assert_fails(run(*shop.load_args(), "--max-rejects", 0), reason, f"{name}.csv row ")
 
 
-def test_no_interactions_at_all(run: RunCommand, shop: Shop) -> None:
+def test_training_without_interactions_is_an_error(run: RunCommand, shop: Shop) -> None:
     before = read_store(shop.store)
     write_csv(shop.folder / "bought.csv", read_csv(shop.folder / "bought.csv")[:1])
     assert_fails(run(*shop.load_args()), "'bought' has no rows", "expected at least one")
     assert_same_tables(read_store(shop.store), before)
 
 
-def test_interactions_none_of_which_is_a_like(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_training_without_likes_is_an_error(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     change_rows(shop.folder / "bought.csv", {row: {"stars": "3"} for row in range(1, 482)})
     store = f"ladybug:{tmp_path / 'dull.db'}"
     assert run(*shop.load_args(to=store)).code == 0
@@ -398,13 +398,13 @@ def test_interactions_none_of_which_is_a_like(run: RunCommand, shop: Shop, tmp_p
 # -- bad stores --------------------------------------------------------------------------------------------------------
 
 
-def test_a_store_that_is_not_there(run: RunCommand, tmp_path: Path) -> None:
+def test_a_missing_store_is_an_error(run: RunCommand, tmp_path: Path) -> None:
     ran = run("train", f"ladybug:{tmp_path / 'none.db'}", "--out", tmp_path / "b")
     assert_fails(ran, "no database at", "none.db", "kgrec load")
     assert not (tmp_path / "b").exists()
 
 
-def test_a_store_that_another_process_has_open(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_a_store_that_another_process_has_open_is_an_error(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     before = read_store(shop.store)
     with started("-c", HOLD, shop.store, until="open"):
         assert_fails(run(*shop.load_args()), "shop.db is open in another process", "expected it to be free", "wait")
@@ -412,7 +412,7 @@ def test_a_store_that_another_process_has_open(run: RunCommand, shop: Shop, tmp_
     assert_same_tables(read_store(shop.store), before)
 
 
-def test_a_killed_load_is_told_and_mended(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_a_killed_load_is_reported_and_repaired(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     clean = read_store(shop.store)
     store = f"ladybug:{tmp_path / 'killed.db'}"
     with started("-c", LOAD_AND_WAIT, *shop.load_args(to=store), until="halfway") as process:
@@ -422,7 +422,7 @@ def test_a_killed_load_is_told_and_mended(run: RunCommand, shop: Shop, tmp_path:
     assert_same_tables(read_store(store), clean)
 
 
-def test_an_interrupted_load_is_told_and_mended(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_an_interrupted_load_is_reported_and_repaired(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     clean = read_store(shop.store)
     store = f"ladybug:{tmp_path / 'stopped.db'}"
     with started("-c", LOAD_AND_WAIT, *shop.load_args(to=store), until="halfway") as process:
@@ -432,7 +432,7 @@ def test_an_interrupted_load_is_told_and_mended(run: RunCommand, shop: Shop, tmp
     assert_same_tables(read_store(store), clean)
 
 
-def test_a_store_of_another_schema(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_a_store_of_another_schema_is_an_error(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     before = read_store(shop.store)
     shop.schema.write_text(shop.schema.read_text().replace("positive = 4", "positive = 3"))
     assert_fails(run(*shop.load_args()), "'shop'", "another schema", "load into another file")
@@ -441,7 +441,7 @@ def test_a_store_of_another_schema(run: RunCommand, shop: Shop, tmp_path: Path) 
     assert_fails(ran, "holds the schema 'shop'", "expected 'shop'", "leave the schema out")
 
 
-def test_a_file_that_is_no_store(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_a_file_that_is_no_store_is_an_error(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     foreign = tmp_path / "letter.db"
     foreign.write_text("Dear Sir or Madam, " * 500)
     assert_fails(run(*shop.load_args(to=f"ladybug:{foreign}")), "letter.db", "expected a database")
@@ -451,33 +451,33 @@ def test_a_file_that_is_no_store(run: RunCommand, shop: Shop, tmp_path: Path) ->
 # -- bad bundles -------------------------------------------------------------------------------------------------------
 
 
-def test_a_bundle_of_another_schema(shop: Shop) -> None:
+def test_a_bundle_of_another_schema_is_refused(shop: Shop) -> None:
     other = CatalogueSchema.parse(shop.schema.read_text().replace("positive = 4", "positive = 3"))
     assert Recommender.load(shop.bundle, schema=CatalogueSchema.from_toml(shop.schema))
     with pytest.raises(BundleError, match=r"trained on the schema 'shop' .*, expected 'shop' .*train again"):
         Recommender.load(shop.bundle, schema=other)
 
 
-def test_a_truncated_bundle(run: RunCommand, shop: Shop) -> None:
+def test_a_truncated_bundle_is_an_error(run: RunCommand, shop: Shop) -> None:
     (tensors,) = shop.bundle.glob("*.safetensors.zst")
     tensors.write_bytes(tensors.read_bytes()[:-100])
     assert_fails(run("recommend", shop.bundle, "--user", "c-000"), "truncated", tensors.name, "train again")
 
 
-def test_a_newer_bundle(run: RunCommand, shop: Shop) -> None:
+def test_a_newer_bundle_is_refused(run: RunCommand, shop: Shop) -> None:
     manifest = shop.bundle / "bundle.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 99, "kgrec": "9.0"}))
     ran = run("similar", shop.bundle, "sku-00")
     assert_fails(ran, "format version 99", "written by kgrec 9.0", "install a newer kgrec")
 
 
-def test_a_foreign_or_missing_bundle(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_a_foreign_or_missing_bundle_is_an_error(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     (shop.bundle / "bundle.json").write_text('{"name": "a web page"}')
     assert_fails(run("recommend", shop.bundle, "--user", "c-000"), "holds no kgrec bundle", "name another folder")
     assert_fails(run("recommend", tmp_path / "none", "--user", "c-000"), "no bundle at", "kgrec train")
 
 
-def test_training_writes_into_no_foreign_folder(run: RunCommand, shop: Shop) -> None:
+def test_training_never_writes_to_a_foreign_folder(run: RunCommand, shop: Shop) -> None:
     files = sorted(file.name for file in shop.folder.iterdir())
     assert_fails(run("train", shop.store, "--out", shop.folder, "--config", shop.config), "is no bundle", "new folder")
     assert sorted(file.name for file in shop.folder.iterdir()) == files
@@ -495,26 +495,26 @@ def test_an_interrupted_training_leaves_the_old_bundle(shop: Shop) -> None:
 # -- bad requests ------------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_user(run: RunCommand, shop: Shop) -> None:
+def test_an_unknown_user_is_an_error(run: RunCommand, shop: Shop) -> None:
     ran = run("recommend", shop.bundle, "--user", "c-999")
     assert_fails(ran, "unknown user 'c-999'", "61 users", "give the user's likes or a text")
     assert_fails(run("explain", shop.bundle, "--user", "c-999", "--item", "sku-00"), "unknown user 'c-999'")
 
 
-def test_an_unknown_item(run: RunCommand, shop: Shop) -> None:
+def test_an_unknown_item_is_an_error(run: RunCommand, shop: Shop) -> None:
     assert_fails(run("similar", shop.bundle, "sku-99"), "unknown item 'sku-99'", f"{N_PRODUCTS} items")
     assert_fails(run("explain", shop.bundle, "--user", "c-000", "--item", "sku-99"), "unknown item 'sku-99'")
     assert_fails(run("recommend", shop.bundle, "--like", "sku-99"), "'sku-99'", "expected ids as in the catalogue")
 
 
-def test_an_unknown_item_beside_known_ones_is_reported(run: RunCommand, shop: Shop) -> None:
+def test_an_unknown_item_among_known_ones_is_reported(run: RunCommand, shop: Shop) -> None:
     ran = run("recommend", shop.bundle, "--like", "sku-99", "--like", "sku-00", "-k", 2, "--format", "jsonl")
     assert ran.code == 0
     assert len(ran.out.splitlines()) == 2
     assert "'sku-99'" in ran.err
 
 
-def test_no_likes_at_all_is_answered_by_what_is_popular(run: RunCommand, shop: Shop) -> None:
+def test_users_without_likes_get_popular_items(run: RunCommand, shop: Shop) -> None:
     ran = run("recommend", shop.bundle, "-k", N_PRODUCTS, "--format", "jsonl")
     assert ran.code == 0
     assert "no likes are given" in ran.err
@@ -531,12 +531,12 @@ def test_no_likes_at_all_is_answered_by_what_is_popular(run: RunCommand, shop: S
 
 
 @pytest.mark.parametrize("k", [0, -3])
-def test_k_of_nothing(run: RunCommand, shop: Shop, k: int) -> None:
+def test_k_below_one_is_an_error(run: RunCommand, shop: Shop, k: int) -> None:
     for args in (("recommend", shop.bundle, "--user", "c-000"), ("similar", shop.bundle, "sku-00")):
         assert_fails(run(*args, "-k", k), "expected k of at least 1", f"got {k}")
 
 
-def test_k_larger_than_the_catalogue(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_k_larger_than_the_catalogue_lists_all(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     write_csv(tmp_path / "who.csv", [["user"], ["c-000"]])
     for args in (
         ("recommend", shop.bundle, "--user", "c-000"),
@@ -548,14 +548,14 @@ def test_k_larger_than_the_catalogue(run: RunCommand, shop: Shop, tmp_path: Path
         assert ran.out.split("\n")[1:] == run(*args, "-k", N_PRODUCTS).out.split("\n")[1:]
 
 
-def test_fewer_than_k_may_be_recommended(run: RunCommand, shop: Shop) -> None:
+def test_a_list_shorter_than_k_is_reported(run: RunCommand, shop: Shop) -> None:
     ran = run("recommend", shop.bundle, "--user", "c-000", "-k", N_PRODUCTS, "--format", "jsonl")
     assert ran.code == 0
     assert len(ran.out.splitlines()) == N_PRODUCTS - 8
     assert "asked for 24 items, only 16 may be recommended" in ran.err
 
 
-def test_bad_request_files(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_invalid_request_files_are_errors(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     missing, wrong, holes = tmp_path / "none.csv", tmp_path / "wrong.csv", tmp_path / "holes.csv"
     write_csv(wrong, [["sku"], ["sku-00"]])
     write_csv(holes, [["user", "item"], ["a", "sku-00"], ["b", ""]])
@@ -566,7 +566,7 @@ def test_bad_request_files(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     assert_fails(run("recommend", shop.bundle, "--likes", holes), "empty field", "in every row")
 
 
-def test_options_that_do_not_go_together(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_contradictory_options_are_errors(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     write_csv(tmp_path / "who.csv", [["user"], ["c-000"]])
     ran = run("recommend", shop.bundle, "--users", tmp_path / "who.csv", "--user", "c-000")
     assert_fails(ran, "expected one of --users, --likes", "got several")
@@ -584,12 +584,12 @@ def test_options_that_do_not_go_together(run: RunCommand, shop: Shop, tmp_path: 
         (("--user", "c-000 "), "expected --user c-000"),
     ],
 )
-def test_ids_that_are_nearly_there(run: RunCommand, shop: Shop, args: tuple[str, ...], expected: str) -> None:
+def test_a_misspelt_id_gets_a_suggestion(run: RunCommand, shop: Shop, args: tuple[str, ...], expected: str) -> None:
     assert_fails(run("recommend", shop.bundle, *args), expected)
     assert_fails(run("explain", shop.bundle, "--item", "sku-01", *args), expected)
 
 
-def test_a_config_with_an_unknown_setting(run: RunCommand, shop: Shop) -> None:
+def test_an_unknown_setting_is_an_error(run: RunCommand, shop: Shop) -> None:
     before = {file.name: file.read_bytes() for file in shop.bundle.iterdir()}
     shop.config.write_text("epochen = 3")
     ran = run("train", shop.store, "--out", shop.bundle, "--config", shop.config)

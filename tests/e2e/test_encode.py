@@ -1,4 +1,4 @@
-"""kgrec encode, and an adapter or a backend that cannot be had."""
+"""`kgrec encode`, and unavailable adapters and backends."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from conftest import RunCommand, Shop
 
 
-def test_texts_of_a_file_become_a_file_of_vectors(run: RunCommand, tmp_path: Path) -> None:
+def test_encode_writes_the_vectors_of_a_column(run: RunCommand, tmp_path: Path) -> None:
     source, target = tmp_path / "plots.csv", tmp_path / "plots.npy"
     source.write_text('id,plot\n1,"A thief, and a cop."\n2,\n3,Two friends.\n4,"A thief, and a cop."\n')
     done = run("encode", source, "--column", "plot", "--out", target)
@@ -18,26 +18,26 @@ def test_texts_of_a_file_become_a_file_of_vectors(run: RunCommand, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--column", "story"], "story"),
         (["--column", "plot", "--adapter", "nowhere"], "no adapter in"),
         (["--column", "plot", "--config", "encoder.toml"], "no folder './gone'"),
     ],
 )
-def test_what_cannot_be_had_is_one_message(
-    run: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+def test_unavailable_input_is_one_message(
+    run: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("plots.csv").write_text("id,plot\n1,A thief.\n")
     Path("encoder.toml").write_text('encoder = "./gone"\n')
     done = run("encode", "plots.csv", *arguments, "--out", "plots.npy")
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert says in done.err
+    assert message in done.err
     assert not Path("plots.npy").exists()
 
 
-def test_training_with_an_adapter_that_is_not_there_stops(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_training_with_a_missing_adapter_is_an_error(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     done = run("train", shop.store, "--out", tmp_path / "other", "--adapter", tmp_path / "nowhere")
     assert done.code == 2
     assert "no adapter in" in done.err

@@ -1,4 +1,4 @@
-"""`kgrec inspect` on the command line: the draft goes where it can be used, and its guesses are shown."""
+"""`kgrec inspect` on the command line: it writes the draft and shows its guesses."""
 
 import pytest
 from conftest import RunCommand, make_shop
@@ -14,7 +14,7 @@ GRAPH = (
 )
 
 
-def test_a_folder_loads_by_its_draft_with_nothing_by_hand(run: RunCommand, tmp_path) -> None:
+def test_a_folder_loads_by_its_unedited_draft(run: RunCommand, tmp_path) -> None:
     shop, file, store = make_shop(tmp_path / "shop"), tmp_path / "draft.toml", f"ladybug:{tmp_path / 'x.db'}"
     ran = run("inspect", shop, "--out", file)
     assert ran.code == 0, ran
@@ -26,7 +26,7 @@ def test_a_folder_loads_by_its_draft_with_nothing_by_hand(run: RunCommand, tmp_p
     assert loaded.code == 0, loaded
     assert "rejected" not in loaded.err
 
-    # what kgrec loaded is not guessed
+    # the schema of a store that kgrec loaded is not guessed
     held = run("inspect", store)
     assert held.code == 0 and held.out == to_toml(schema)
     assert "nothing is guessed" in held.err
@@ -51,7 +51,7 @@ def test_a_folder_without_interactions_has_status_1_and_shows_what_to_add(run: R
     assert "interacted.csv" in ran.out and "interacted.csv" in (tmp_path / "draft.toml").read_text()
 
 
-def test_a_graph_that_was_there(run: RunCommand, neo4j_url: str, tmp_path) -> None:
+def test_an_existing_graph_trains_by_its_draft(run: RunCommand, neo4j_url: str, tmp_path) -> None:
     with Connection(neo4j_url, "write") as connection:
         for query in GRAPH:
             connection.write(query)
@@ -68,7 +68,7 @@ def test_a_graph_that_was_there(run: RunCommand, neo4j_url: str, tmp_path) -> No
 
 
 @pytest.mark.parametrize("place", ["nowhere", "ladybug:", "bolt://u:p@host"])
-def test_no_place_is_one_message(run: RunCommand, tmp_path, place) -> None:
+def test_an_unusable_place_is_one_message(run: RunCommand, tmp_path, place) -> None:
     ran = run("inspect", place)
     assert ran.code == 2
     assert ran.err.count("kgrec: error:") == 1 and "Traceback" not in ran.err

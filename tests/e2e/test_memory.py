@@ -1,4 +1,4 @@
-"""What a request, a change, a save and an export take does not grow with items x items or users x items."""
+"""The memory of requests, changes, saves and exports does not grow with items x items or users x items."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A catalogue in Neo4j through the command line: one that kgrec loads, and a graph that was there before."""
+"""Neo4j through the command line: a catalogue that kgrec loads, and an existing graph."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from kgrec.store import open_store, read_tables
 from kgrec.store.neo4j.connection import Connection
 
 
-def test_a_loaded_catalogue_is_trained_asked_and_queried_by_cypher(
+def test_a_loaded_catalogue_is_trained_and_queried_by_cypher(
     run: RunCommand, shop: Shop, neo4j_url: str, tmp_path: Path
 ) -> None:
     assert run(*shop.load_args(to=neo4j_url)).code == 0
@@ -53,7 +53,7 @@ def test_a_loaded_catalogue_is_trained_asked_and_queried_by_cypher(
 
 
 def make_warehouse(connection: Connection) -> None:
-    """The shop as somebody else would have it: other names, integer keys, dates, lists, two labels, a broken row."""
+    """The shop as a foreign graph: other names, integer keys, dates, lists, two labels, an invalid row."""
     kinds = list(WORDS)
     goods = [
         [nr, WORDS[kinds[nr % 2]][nr % 3].title(), kinds[nr % 2], ["neu", kinds[nr % 2]]] for nr in range(N_PRODUCTS)
@@ -126,7 +126,7 @@ def test_a_graph_made_by_hand_is_inspected_trained_validated_explained_and_publi
         assert answer.code == 0, answer.err
         found = json.loads(answer.out)
         assert len(found) == 3
-        assert all(int(row["item"]) % 2 == 0 for row in found)  # of the same kind
+        assert all(int(row["item"]) % 2 == 0 for row in found)  # the same kind of product
         assert any(re.search("tea", row["reason"]) for row in found)
 
         ran = run("publish", bundle, "--to", neo4j_url, "--recommend", 2, "--neighbours", 2)
@@ -140,11 +140,11 @@ def test_a_graph_made_by_hand_is_inspected_trained_validated_explained_and_publi
         connection.write("MATCH (a:Artikel) WHERE a.artnr IS NULL DELETE a")
         ran = run("sync", neo4j_url, bundle, "--dry-run", "--rejects", rejects)
         assert ran.code == 0, ran.err
-        assert "rejected" not in ran.err  # the file that was named is there, and holds its header alone
+        assert "rejected" not in ran.err  # the named file exists and has only its header
         assert len(rejects.read_text(encoding="utf-8").splitlines()) == 1
 
 
-def test_a_catalogue_is_not_loaded_over_a_graph_that_was_there(run: RunCommand, shop: Shop, neo4j_url: str) -> None:
+def test_a_catalogue_is_not_loaded_over_an_existing_graph(run: RunCommand, shop: Shop, neo4j_url: str) -> None:
     with Connection(neo4j_url, "write") as connection:
         connection.write("UNWIND range(1, 3) AS n CREATE (:Product {sku: 'double'})")
         ran = run(*shop.load_args(to=neo4j_url))
@@ -155,7 +155,9 @@ def test_a_catalogue_is_not_loaded_over_a_graph_that_was_there(run: RunCommand, 
 
 
 @pytest.mark.parametrize("user", ["neo4j", "somebody"])
-def test_a_wrong_password_or_user(run: RunCommand, neo4j_url: str, monkeypatch: pytest.MonkeyPatch, user: str) -> None:
+def test_a_wrong_password_or_user_is_an_error(
+    run: RunCommand, neo4j_url: str, monkeypatch: pytest.MonkeyPatch, user: str
+) -> None:
     monkeypatch.setenv("NEO4J_USERNAME", user)
     monkeypatch.setenv("NEO4J_PASSWORD", "not-it-at-all")
     ran = run("train", neo4j_url, "--out", "nowhere")
@@ -164,7 +166,7 @@ def test_a_wrong_password_or_user(run: RunCommand, neo4j_url: str, monkeypatch: 
     assert "not-it-at-all" not in ran.err
 
 
-def test_credentials_in_a_file(
+def test_credentials_are_read_from_a_file(
     run: RunCommand, neo4j_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = tmp_path / "credentials.txt"
@@ -185,7 +187,7 @@ def test_credentials_in_a_url_are_refused_and_not_repeated(run: RunCommand) -> N
     assert "s3cret" not in ran.out + ran.err
 
 
-def test_a_database_that_is_not_there(run: RunCommand, neo4j_url: str) -> None:
+def test_a_missing_database_is_an_error(run: RunCommand, neo4j_url: str) -> None:
     ran = run("train", f"{neo4j_url}/films", "--out", "nowhere")
     assert ran.code == 2
     assert "there is no database 'films'" in ran.err

@@ -1,4 +1,4 @@
-"""What can go wrong with a server: each against a real one of its own, killed, starved or restarted."""
+"""Faults of a server, each on a real server that is killed, starved or restarted."""
 
 import shutil
 import signal
@@ -74,7 +74,7 @@ def stage(tables: GraphTables, folder: Path):
 
 
 def assert_whole(url: str, tables: GraphTables, folder: Path) -> None:
-    """What a database holds is exactly the tables: each edge once."""
+    """Asserts that a database has exactly the tables, each edge once."""
     with open_store(f"ladybug:{folder / 'reference.db'}", mode="write") as reference:
         load_staged(reference, stage(tables, folder / "reference"))
         expected = read_tables(reference)
@@ -112,7 +112,7 @@ def frail_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def frail(frail_server: Server) -> Server:
-    """The server, up and with nothing in it."""
+    """The running server with an empty database."""
     if frail_server.process is None or frail_server.process.poll() is not None:
         frail_server.start()
     with Connection(frail_server.url, "write") as connection:
@@ -122,7 +122,7 @@ def frail(frail_server: Server) -> Server:
 
 @pytest.fixture
 def loader(tmp_path: Path, frail: Server) -> Iterator[subprocess.Popen[str]]:
-    """A process in the middle of a load, slowly, with some of the edges written."""
+    """A process in the middle of a slow load, with some of the edges written."""
     stage(make_tables(), tmp_path / "staged")
     code = SLOW + (
         "import sys; from pathlib import Path; from graph_schema import CatalogueSchema;"
@@ -141,7 +141,7 @@ def loader(tmp_path: Path, frail: Server) -> Iterator[subprocess.Popen[str]]:
     process.wait()
 
 
-def test_the_server_is_killed_in_a_load_and_the_next_load_makes_it_whole(
+def test_the_next_load_completes_one_whose_server_was_killed(
     loader: subprocess.Popen[str], frail: Server, tmp_path: Path
 ) -> None:
     frail.kill()
@@ -160,7 +160,7 @@ def test_the_server_is_killed_in_a_load_and_the_next_load_makes_it_whole(
     assert_whole(frail.url, make_tables(), tmp_path)
 
 
-def test_the_client_is_killed_in_a_load_and_the_next_load_waits_and_makes_it_whole(
+def test_the_next_load_waits_for_and_completes_one_whose_client_was_killed(
     loader: subprocess.Popen[str], frail: Server, tmp_path: Path
 ) -> None:
     loader.send_signal(signal.SIGKILL)
@@ -186,7 +186,7 @@ def test_of_two_loads_at_once_the_second_is_refused_and_the_first_finishes(
     assert_whole(frail.url, make_tables(), tmp_path)
 
 
-def test_a_load_that_was_taken_over_writes_no_more(frail: Server, tmp_path: Path) -> None:
+def test_a_load_that_was_taken_over_stops_writing(frail: Server, tmp_path: Path) -> None:
     staged = stage(make_tables(2000), tmp_path / "staged")
     with pytest.MonkeyPatch.context() as patch, open_store(frail.url, mode="write") as slept:
         patch.setattr(stores, "LEASE_S", 0.5)
@@ -202,7 +202,7 @@ def test_a_load_that_was_taken_over_writes_no_more(frail: Server, tmp_path: Path
     assert_whole(frail.url, make_tables(2000), tmp_path)
 
 
-def test_an_export_goes_on_when_the_server_comes_back(frail: Server, tmp_path: Path) -> None:
+def test_an_export_continues_when_the_server_comes_back(frail: Server, tmp_path: Path) -> None:
     with open_store(frail.url, mode="write") as store:
         load_staged(store, stage(make_tables(), tmp_path / "staged"))
     with pytest.MonkeyPatch.context() as patch, open_store(frail.url, mode="read") as store:
@@ -218,7 +218,7 @@ def test_an_export_goes_on_when_the_server_comes_back(frail: Server, tmp_path: P
     assert_whole(frail.url, make_tables(), tmp_path)
 
 
-def test_an_export_fails_whole_when_the_server_stays_away(frail: Server, tmp_path: Path) -> None:
+def test_an_export_fails_cleanly_when_the_server_stays_down(frail: Server, tmp_path: Path) -> None:
     with open_store(frail.url, mode="write") as store:
         load_staged(store, stage(make_tables(2000), tmp_path / "staged"))
     with pytest.MonkeyPatch.context() as patch:
@@ -247,7 +247,7 @@ def test_a_load_that_begins_during_an_export_is_an_error(frail: Server, tmp_path
             list(batches)
 
 
-def test_a_server_that_is_not_up_yet_is_waited_for(frail_server: Server) -> None:
+def test_a_starting_server_is_waited_for(frail_server: Server) -> None:
     frail_server.kill()
     messages: list[str] = []
     frail_server.start(wait=False)
@@ -257,7 +257,7 @@ def test_a_server_that_is_not_up_yet_is_waited_for(frail_server: Server) -> None
     assert "does not answer yet; waiting for it, up to 90 s" in messages[0]
 
 
-def test_a_server_that_never_comes_is_waited_for_so_long_and_no_longer() -> None:
+def test_waiting_for_a_server_ends_at_the_limit() -> None:
     start = time.monotonic()
     with pytest.raises(StoreError, match=r"did not answer within 1 s.*start it, correct the address, or wait longer"):
         open_store(f"neo4j://127.0.0.1:{find_free_port()}", mode="read", wait_s=1)
@@ -301,10 +301,10 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.kill()
 
 
-def test_a_second_for_a_transaction_and_256_mb_are_enough(small_server: Server, tmp_path: Path) -> None:
+def test_one_second_transactions_and_256_mb_are_enough(small_server: Server, tmp_path: Path) -> None:
     tables = make_tables(60_000)
     with pytest.MonkeyPatch.context() as patch, open_store(small_server.url, mode="write") as store:
-        patch.setattr(writing, "BATCH_EDGES", 200_000)  # far more than a second holds
+        patch.setattr(writing, "BATCH_EDGES", 200_000)  # far more than fits in a second
         load_staged(store, stage(tables, tmp_path / "staged"))
     assert_whole(small_server.url, tables, tmp_path)
 
@@ -313,7 +313,7 @@ def test_an_encrypted_connection_is_checked(small_server: Server, monkeypatch: p
     if not shutil.which("openssl"):
         pytest.skip("no openssl to make a certificate with")
     port = small_server.port
-    with Connection(f"bolt+ssc://localhost:{port}", "read") as connection:  # whoever signed it
+    with Connection(f"bolt+ssc://localhost:{port}", "read") as connection:  # any issuer
         assert connection.read("RETURN 1") == [[1]]
     with pytest.raises(StoreError, match=r"certificate"):
         Connection(f"bolt+s://localhost:{port}", "read", wait_s=0)

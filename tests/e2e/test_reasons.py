@@ -1,4 +1,4 @@
-"""Reasons on the command line, from the graph in a store as it is now."""
+"""Reasons on the command line, from the current graph of a store."""
 
 import json
 
@@ -19,7 +19,7 @@ def store(request: pytest.FixtureRequest, run: RunCommand, shop: Shop) -> str:
     return url
 
 
-def test_an_edge_that_is_removed_is_in_no_reason(run: RunCommand, shop: Shop, store: str) -> None:
+def test_a_removed_edge_is_in_no_reason(run: RunCommand, shop: Shop, store: str) -> None:
     def explain(*options: object) -> str | None:
         ran = run("explain", shop.bundle, "--like", "sku-00", "--item", "sku-04", *options, "--format", "json")
         path: str | None = next(share["path"] for share in json.loads(ran.out) if share["source"] == "like")
@@ -30,14 +30,14 @@ def test_an_edge_that_is_removed_is_in_no_reason(run: RunCommand, shop: Shop, st
         return str(json.loads(run("recommend", shop.bundle, *request, *options, "--format", "jsonl").out)["reason"])
 
     (shop.folder / "one.csv").write_text("item\nsku-04\n")
-    told = "same maker (Tea House 0) as Green Tea 0"
-    assert explain() == explain("--store", store) == told
-    assert recommend() == recommend("--store", store) == f"{told}, which you liked"
+    reason = "same maker (Tea House 0) as Green Tea 0"
+    assert explain() == explain("--store", store) == reason
+    assert recommend() == recommend("--store", store) == f"{reason}, which you liked"
     with open_store(store, mode="write") as opened:
         assert delete_edges(opened, "made_by", [("sku-04", "m/tea/0")]) == 1
     assert explain("--store", store) is None
     assert recommend("--store", store) == "liked by people who like Green Tea 0, which you liked"
-    assert explain() == told
+    assert explain() == reason
 
 
 def test_a_store_that_no_reason_is_read_from_is_refused(run: RunCommand, shop: Shop) -> None:

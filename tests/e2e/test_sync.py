@@ -1,4 +1,4 @@
-"""kgrec sync: a store that moves on, and a bundle that follows it."""
+"""`kgrec sync`: a store changes, and a bundle follows it."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from kgrec.store import open_store
 
 
 def move_on(run: RunCommand, shop: Shop) -> None:
-    """A new product is in the files, with a new customer's likes; a product and a customer are gone from the store."""
+    """Loads a new product and a new customer, and deletes a product and a customer from the store."""
     for name, rows in (
         ("product", [["sku-90", "Oolong Tea 90", "a fine oolong tea, for tea lovers"]]),
         ("made_by", [["sku-90", "m/tea/0"]]),
@@ -26,7 +26,7 @@ def move_on(run: RunCommand, shop: Shop) -> None:
         delete_nodes(store, "customer", ["c-001"])
 
 
-def told(text: str) -> dict[str, object]:
+def parse_report(text: str) -> dict[str, object]:
     found: dict[str, object] = json.loads(text)
     return found
 
@@ -53,12 +53,12 @@ def test_a_bundle_follows_its_store(run: RunCommand, shop: Shop) -> None:
     assert "nothing changed: the bundle stays as it is" in ran.err
 
 
-def test_a_dry_run_says_what_it_would_do(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_a_dry_run_reports_the_changes_and_writes_nothing(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     move_on(run, shop)
     before = {file.name: file.read_bytes() for file in shop.bundle.iterdir()}
     ran = run("sync", shop.store, shop.bundle, "--dry-run", "--format", "json", "--out", tmp_path / "other")
     assert ran.code == 0, ran.err
-    found = told(ran.out)
+    found = parse_report(ran.out)
     assert found["nodes"] == {
         "product": {"now": 24, "added": 1, "changed": 0, "relinked": 0, "deleted": 1},
         "maker": {"now": 4, "added": 0, "changed": 0, "relinked": 0, "deleted": 0},
@@ -69,7 +69,7 @@ def test_a_dry_run_says_what_it_would_do(run: RunCommand, shop: Shop, tmp_path: 
     assert not (tmp_path / "other").exists()
 
 
-def test_another_folder_leaves_the_bundle_as_it_was(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_writing_to_another_folder_keeps_the_bundle(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     move_on(run, shop)
     before = {file.name: file.read_bytes() for file in shop.bundle.iterdir()}
     assert run("sync", shop.store, shop.bundle, "--out", tmp_path / "other").code == 0
@@ -88,7 +88,7 @@ def test_a_store_of_another_schema_is_refused(run: RunCommand, shop: Shop, tmp_p
     assert "expected 'shop'" in ran.err
 
 
-def test_no_folder_that_is_no_bundle_is_written_to(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+def test_a_foreign_folder_is_never_written_to(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").touch()
     ran = run("sync", shop.store, shop.bundle, "--out", tmp_path / "photos")
@@ -98,8 +98,8 @@ def test_no_folder_that_is_no_bundle_is_written_to(run: RunCommand, shop: Shop, 
 
 def test_a_bundle_follows_a_neo4j_graph(run: RunCommand, shop: Shop, neo4j_url: str) -> None:
     assert run(*shop.load_args(to=neo4j_url)).code == 0
-    found = told(run("sync", neo4j_url, shop.bundle, "--dry-run", "--format", "json").out)
-    assert found["changed"] is False  # it is the catalogue that the bundle was trained on, from another store
+    found = parse_report(run("sync", neo4j_url, shop.bundle, "--dry-run", "--format", "json").out)
+    assert found["changed"] is False  # the same catalogue as in training, from another store
     with open_store(neo4j_url, mode="write") as store:
         delete_nodes(store, "product", ["sku-03"])
     ran = run("sync", neo4j_url, shop.bundle)

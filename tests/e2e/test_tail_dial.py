@@ -5,7 +5,7 @@ import json
 from conftest import RunCommand, Shop
 
 
-def test_the_dial_turns_answers_to_what_fewer_know(run: RunCommand, shop: Shop) -> None:
+def test_the_dial_turns_answers_to_less_known_items(run: RunCommand, shop: Shop) -> None:
     def ask(*more: object) -> list[str]:
         ran = run("recommend", shop.bundle, "--user", "c-001", "-k", 5, "--format", "json", *more)
         assert ran.code == 0, ran.err
@@ -17,7 +17,7 @@ def test_the_dial_turns_answers_to_what_fewer_know(run: RunCommand, shop: Shop) 
     assert turned != plain
 
 
-def test_a_dial_for_many_users(run: RunCommand, shop: Shop) -> None:
+def test_the_dial_works_for_many_users(run: RunCommand, shop: Shop) -> None:
     users = shop.folder / "two.csv"
     users.write_text("user\nc-001\nc-002\n")
     alone = run("recommend", shop.bundle, "--user", "c-002", "-k", 4, "--format", "json", "--tail", 0.7)
@@ -26,7 +26,7 @@ def test_a_dial_for_many_users(run: RunCommand, shop: Shop) -> None:
     assert [row["item"] for row in rows] == [row["item"] for row in json.loads(alone.out)]
 
 
-def test_a_dial_beyond_1_is_said_in_a_line(run: RunCommand, shop: Shop) -> None:
+def test_a_dial_above_1_is_one_message(run: RunCommand, shop: Shop) -> None:
     ran = run("recommend", shop.bundle, "--user", "c-001", "--tail", 1.5)
     assert ran.code == 2
     assert "expected a tail dial from -1" in ran.err

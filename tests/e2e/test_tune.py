@@ -19,7 +19,7 @@ def tune_args(shop: Shop, out: Path, *more: object) -> list[object]:
 
 
 def ended_trials(ran: Ran) -> list[int]:
-    """The trials that a command says it has ended."""
+    """The numbers of the trials that a command reports as ended."""
     return [int(number) for number in re.findall(r"^trial (\d+)(?: \(the default\))?: ", ran.err, re.MULTILINE)]
 
 
@@ -32,7 +32,7 @@ def assert_fails(ran: Ran, *parts: str) -> None:
         assert part in message, message
 
 
-def test_tuned_settings_train_a_bundle_and_the_study_goes_on(shop: Shop, tmp_path: Path, run: RunCommand) -> None:
+def test_tuned_settings_train_a_bundle_and_the_study_continues(shop: Shop, tmp_path: Path, run: RunCommand) -> None:
     out = tmp_path / "tuned.toml"
     ran = run(*tune_args(shop, out, "--trials", 2))
     assert ran.code == 0, ran
@@ -40,7 +40,7 @@ def test_tuned_settings_train_a_bundle_and_the_study_goes_on(shop: Shop, tmp_pat
     assert re.search(r"^trial 0 \(the default\): 0\.\d{4}, complete", ran.err, re.MULTILINE)
     assert re.search(r"use (trial 1|the default)\.", ran.out)
     chosen = TrainConfig.from_toml(out)
-    assert chosen.prior.gates == TrainConfig.from_toml(shop.config).prior.gates  # what is not tuned stays
+    assert chosen.prior.gates == TrainConfig.from_toml(shop.config).prior.gates  # settings that are not tuned stay
     again = run(*tune_args(shop, out, "--trials", 2))
     assert ended_trials(again) == []  # nothing is left to do
     assert again.out == ran.out
@@ -55,7 +55,7 @@ def test_tuned_settings_train_a_bundle_and_the_study_goes_on(shop: Shop, tmp_pat
     assert_fails(other, "tuned.trials holds the trials of another config", "name another storage")
 
 
-def test_what_cannot_be_tuned_is_one_error(shop: Shop, tmp_path: Path, run: RunCommand) -> None:
+def test_an_impossible_tuning_is_one_error(shop: Shop, tmp_path: Path, run: RunCommand) -> None:
     taken = tmp_path / "taken"
     taken.write_text("mine")
     for option, value in (("--trials", 0), ("--splits", 1), ("--timeout", -1)):
@@ -81,7 +81,7 @@ def test_two_processes_share_a_study_and_an_interrupted_one_keeps_its_trials(
         assert other.stderr is not None
         for line in other.stderr:
             if line == "trial 1, split 1 of 2\n":
-                other.send_signal(signal.SIGSTOP)  # while it is at work on this one, we do two more
+                other.send_signal(signal.SIGSTOP)  # while that process works on its trial, this one does two more
                 break
         ran = run(*tune_args(shop, out, "--trials", 3))
         other.send_signal(signal.SIGINT)
@@ -94,6 +94,6 @@ def test_two_processes_share_a_study_and_an_interrupted_one_keeps_its_trials(
     assert "Traceback" not in rest
     assert not (tmp_path / "other.toml").exists()
     after = run(*tune_args(shop, out, "--trials", 4))
-    assert ended_trials(after) == [4]  # what was interrupted, once more
+    assert ended_trials(after) == [4]  # the interrupted trial runs again
     assert "4 trials" in after.out
     assert TrainConfig.from_toml(out)

@@ -1,4 +1,4 @@
-"""Whole ablations of catalogues whose right answer is planted."""
+"""Whole ablations of catalogues with a planted answer."""
 
 import datetime
 import io
@@ -58,7 +58,7 @@ def signal(kept: Path) -> Ablation:
     return ablate(make_signal(), kept, tolerance=0.5)
 
 
-def test_the_relation_that_carries_the_signal_is_named_and_the_others_can_go(signal: Ablation):
+def test_the_relation_with_the_signal_is_kept_and_noise_can_go(signal: Ablation):
     verdicts = {row.name: str(row.verdict) for row in signal.relations}
     assert verdicts == {"about": "keep", "printed_by": "drop", "stands_beside": "drop"}
     findings = "\n".join(signal.findings)
@@ -102,21 +102,21 @@ def test_an_interrupt_keeps_what_is_done(signal: Ablation, kept: Path, tmp_path:
     assert len(trained) == 9 - 2
     assert (again.relations, again.slices) == (signal.relations, signal.slices)
 
-    trained.clear()  # nothing has changed: nothing is trained
+    trained.clear()  # nothing changed, so nothing is trained
     (about,) = ablate(tables, kept, trained, tolerance=0.5, relations=["about"]).relations
     assert trained == []
     found, before = (row.changes["cold_items"]["ndcg"] for row in (about, signal.relations[0]))
     assert found.mean == before.mean
-    assert before.low < found.low < found.high < before.high  # fewer hold together, so that each is narrower
+    assert before.low < found.low < found.high < before.high  # fewer simultaneous intervals are narrower
     (kept / "trainings" / "split-0" / "without-about.json").write_text(
         "{", encoding="utf-8"
-    )  # a broken one is done anew
+    )  # a damaged training runs again
     ablate(tables, kept, trained, relations=["about"])
     assert trained == ["without about"]
     other = make_tables({"read": draw_readings(np.random.default_rng(9)), "about": topic_links()})
     trained.clear()
     ablate(other, kept, trained)
-    assert trained == ["the whole catalogue"] * 3 + ["text only", "shuffled"]  # the one relation is all the links
+    assert trained == ["the whole catalogue"] * 3 + ["text only", "shuffled"]  # the only relation has all the links
 
 
 def test_texts_without_links_are_the_only_control(tmp_path: Path):
@@ -141,10 +141,10 @@ def test_wrong_relations_and_too_few_likes_are_refused(tmp_path: Path):
         ablate(few, tmp_path)
 
 
-def test_page_json_and_tables_say_the_same(signal: Ablation, tmp_path: Path):
+def test_page_json_and_tables_agree(signal: Ablation, tmp_path: Path):
     page = write_ablation(signal, tmp_path).read_text(encoding="utf-8")
     assert TypeAdapter(Ablation).validate_json((tmp_path / "ablation.json").read_bytes()) == signal
-    assert "http" not in page  # it needs nothing beside it
+    assert "http" not in page  # the page is self-contained
     assert "2024-05-06 07:08 UTC, 9 trainings, seed 0" in page
     assert re.search(r"<li><code>about</code> carries “", page)
     about = signal.relations[0]

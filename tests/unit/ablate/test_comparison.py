@@ -13,7 +13,7 @@ N_USERS, N_ITEMS = 400, 300
 
 
 def make_figures(found: NDArray[np.bool_]) -> Figures:
-    """One relevant item for each user, found or not; each item is relevant to a user or two."""
+    """Figures of users with one relevant item each, found or not; each item is relevant to one or two users."""
     users = np.arange(len(found))
     items = users % N_ITEMS
     counts = np.bincount(items, minlength=N_ITEMS)
@@ -32,7 +32,7 @@ def flip(found: NDArray[np.bool_], rng: np.random.Generator, share: float) -> ND
     return found ^ (rng.random(len(found)) < share)
 
 
-def test_the_same_again_changes_nothing_and_every_mean_is_that_of_the_users():
+def test_identical_results_show_no_change_and_means_are_over_users():
     found = np.arange(N_USERS) % 4 == 0
     comparison = run({WHOLE: found, AGAIN[0]: found, AGAIN[1]: found, OTHER: found})
     change = comparison.changes["warm", "ndcg", OTHER]
@@ -42,9 +42,9 @@ def test_the_same_again_changes_nothing_and_every_mean_is_that_of_the_users():
     assert comparison.n_compared == len(METRICS)
 
 
-def test_the_interval_is_that_of_a_share():
+def test_the_interval_matches_the_standard_error_of_a_proportion():
     # 100 of 400 users lose: the difference is -.25 with a standard error of sqrt(.25 * .75 / 400) = .02165. Two
-    # metrics that are one and the same are one comparison, so that it reaches a single one's 1.96 errors.
+    # identical metrics are one comparison, so the interval has 1.96 standard errors on each side.
     found = np.ones(N_USERS, bool)
     lost = np.arange(N_USERS) % 4 != 0
     change = run({WHOLE: found, AGAIN[0]: found, AGAIN[1]: found, OTHER: lost}).changes["warm", "recall", OTHER]
@@ -53,23 +53,23 @@ def test_the_interval_is_that_of_a_share():
     assert change.high == pytest.approx(-0.25 + 1.96 * 0.02165, abs=0.005)
 
 
-def test_luck_of_a_training_counts_as_far_as_a_variant_moves_its_users():
+def test_training_noise_counts_only_for_users_that_a_variant_changes():
     rng = np.random.default_rng(1)
     found = rng.random(N_USERS) < 0.5
-    better = found | (rng.random(N_USERS) < 0.3)  # the same, trained again, is better for 15% of the users
+    better = found | (rng.random(N_USERS) < 0.3)  # a repeated training is better for 15% of the users
     lucky = run({WHOLE: found, AGAIN[0]: better, AGAIN[1]: found, OTHER: better})
     assert lucky.noise["warm", "ndcg"] > 0.1
-    assert lucky.changes["warm", "ndcg", OTHER].low < 0  # no gain: a training may be as lucky
+    assert lucky.changes["warm", "ndcg", OTHER].low < 0  # no gain: a repeated training can be as good
     steady = run({WHOLE: found, AGAIN[0]: found, AGAIN[1]: found, OTHER: better})
     assert steady.changes["warm", "ndcg", OTHER].low > 0
     near = found.copy()
     near[np.flatnonzero(found)[:2]] = False
     change = run({WHOLE: found, AGAIN[0]: better, AGAIN[1]: found, OTHER: near}).changes["warm", "ndcg", OTHER]
     wide = lucky.changes["warm", "ndcg", OTHER]
-    assert change.high - change.low < 0.3 * (wide.high - wide.low)  # it moves two users: there is little room for luck
+    assert change.high - change.low < 0.3 * (wide.high - wide.low)  # it changes two users, so training noise is small
 
 
-def test_a_few_items_that_everybody_is_asked_for_are_but_a_few():
+def test_few_distinct_items_widen_the_interval():
     users, rng = np.arange(N_USERS), np.random.default_rng(2)
     items = users % 8
     found = rng.random(N_USERS) < 0.5
@@ -82,19 +82,19 @@ def test_a_few_items_that_everybody_is_asked_for_are_but_a_few():
     ):
         counts, hits = np.bincount(items, minlength=8), np.bincount(items, hit, 8).astype(np.int64)
         values = dict.fromkeys(METRICS, hit.astype(np.float64))
-        shown = np.full(8, 200)  # what is shown stays, so that it explains nothing
+        shown = np.full(8, 200)  # the lists stay equal, so they explain nothing
         figures[variant] = [
             Figures("warm", "Warm", users, values, hit.astype(np.int64), np.ones_like(users), hits, counts, shown)
         ]
     change = compare([figures], ["warm"], [OTHER], N_USERS, rng).changes["warm", "ndcg", OTHER]
     assert change.mean < -0.1
-    assert change.high > 0  # 2 of 8 items say little about the next 8
+    assert change.high > 0  # 2 of 8 items are weak evidence
     spread = run({WHOLE: found, AGAIN[0]: found, AGAIN[1]: found, OTHER: found & ~np.isin(items, (1, 5))})
     assert spread.changes["warm", "ndcg", OTHER].high < 0  # the same users, each with an item of their own
 
 
-def test_intervals_hold_together():
-    """Of 12 variants that change nothing but by chance, none is found to, in 95% of all catalogues."""
+def test_intervals_hold_simultaneously():
+    """In 95% of all catalogues, none of 12 variants that differ by chance alone is significant."""
     rng, wrong, n_catalogues = np.random.default_rng(3), 0, 40
     others = [Variant(frozenset({str(number)})) for number in range(12)]
     for _ in range(n_catalogues):
@@ -104,7 +104,7 @@ def test_intervals_hold_together():
         wrong += any(
             changes["warm", "ndcg", other].low > 0 or changes["warm", "ndcg", other].high < 0 for other in others
         )
-    assert wrong <= 7  # of 40 at 5% there are more in one of a thousand cases
+    assert wrong <= 7  # more than this happens once in a thousand cases
 
 
 def test_splits_are_averaged_and_their_differences_count():
@@ -114,11 +114,11 @@ def test_splits_are_averaged_and_their_differences_count():
     comparison = run(same | {OTHER: none}, same | {OTHER: all_})
     change = comparison.changes["warm", "ndcg", OTHER]
     assert change.mean == 0
-    # -.5 and +.5: a standard error of .5 over users that all agree within a split.
+    # -.5 and +.5: a standard error of .5, though all users of a split agree.
     assert change.high == pytest.approx(1.96 * 0.5, rel=0.1)
 
 
-def test_a_slice_that_one_split_lacks_is_that_of_the_others():
+def test_a_slice_missing_in_one_split_is_averaged_over_the_others():
     found, lost = np.ones(N_USERS, bool), np.arange(N_USERS) % 4 != 0
     first = {variant: [make_figures(found)] for variant in (WHOLE, *AGAIN)} | {OTHER: [make_figures(lost)]}
     second: dict[Variant, list[Figures]] = {variant: [] for variant in first}

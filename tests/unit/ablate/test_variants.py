@@ -29,9 +29,7 @@ def make_library() -> GraphTables:
 
 @given(st.sets(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=40), st.booleans(), st.integers(0, 2**32))
 @settings(deadline=None)
-def test_rewired_links_keep_the_number_of_each_end_and_are_there_once(
-    links: set[tuple[int, int]], one_type: bool, seed: int
-):
+def test_rewired_links_keep_degrees_and_are_unique(links: set[tuple[int, int]], one_type: bool, seed: int):
     links = {(source, target) for source, target in links if not one_type or source != target}
     sources, targets = (np.array([link[end] for link in sorted(links)], np.int64) for end in (0, 1))
     found = rewire(sources, targets, np.random.default_rng(seed), may_loop=not one_type)
@@ -41,8 +39,8 @@ def test_rewired_links_keep_the_number_of_each_end_and_are_there_once(
     assert not one_type or all(source != target for source, target in rewired)
 
 
-def test_rewiring_forgets_where_the_links_were():
-    # Each of 200 books has one of 4 topics: a random book has its own topic again in a quarter of all cases.
+def test_rewired_links_are_independent_of_the_originals():
+    # With 4 topics, a random link leads to a book's own topic in a quarter of all cases.
     sources = np.arange(200)
     found = rewire(sources, sources % 4, np.random.default_rng(0))
     assert 0.15 < (found == sources % 4).mean() < 0.35
@@ -63,10 +61,10 @@ def test_shuffled_links_keep_every_nodes_number_of_links_of_every_relation():
     assert all(again.edges[name].equals(shuffled.edges[name]) for name in tables.edges)
 
 
-def test_what_is_left_out_is_in_no_text_either():
+def test_a_relation_left_out_is_in_no_text_either():
     tables = make_library()
     before = build_node_texts(tables)
-    assert "printed by: printer-" not in str(before)  # printers have no name to show
+    assert "printed by: printer-" not in str(before)  # printers have no name
     assert any(
         text is not None and "about: title 0" in text for text in before["thing"]
     )  # a topic, described by its books
@@ -78,7 +76,7 @@ def test_what_is_left_out_is_in_no_text_either():
     assert any(text is not None and "printed by: title" in text for text in texts_left["thing"])
 
 
-def test_without_texts_leaves_links_and_the_graph_it_is_made_of(tmp_path: Path):
+def test_without_texts_keeps_the_links_and_the_original_graph(tmp_path: Path):
     data = build_graph(make_library(), WordEncoder(), tmp_path).data
     bare = without_texts(data)
     assert not any("x" in bare[node_type] or "has_text" in bare[node_type] for node_type in bare.node_types)

@@ -20,20 +20,20 @@ def change(title: str, mean: float, width: float, whole: float = 0.3, metric: st
 def test_a_verdict_needs_proof_either_way():
     sure, unsure = change(WARM, -0.002, 0.001), change(COLD, -0.01, 0.02)
     assert judge([sure], 0.02) == Verdict.DROP  # 1% may be lost at most
-    assert judge([sure], 0.005) == Verdict.KEEP  # it loses, and more than that
+    assert judge([sure], 0.005) == Verdict.KEEP  # it surely loses more than 0.5%
     assert judge([sure, unsure], 0.02) == Verdict.UNDECIDED
     assert judge([change(WARM, 0, 0), change(COLD, -0.05, 0.01)], 0.02) == Verdict.KEEP
-    assert judge([change(WARM, 0.0005, 0.0005, whole=0.001)], 0.02) == Verdict.DROP  # of .1 at least
+    assert judge([change(WARM, 0.0005, 0.0005, whole=0.001)], 0.02) == Verdict.DROP  # of at least .1
 
 
-def test_what_carries_a_slice():
+def test_findings_name_what_carries_a_slice():
     changes = [change(WARM, 0, 0.001), change(COLD, -0.03, 0.01), change(TAIL, -0.003, 0.002)]
     assert describe_relation("has_genre", changes, 0.005, 20) == (
         "`has_genre` carries “Cold items”: without it NDCG@20 falls by 0.030 [0.020, 0.040] (10%); “Tail” loses too"
     )
 
 
-def test_recall_is_reported_where_ndcg_is_not_sure():
+def test_recall_is_reported_where_ndcg_is_undecided():
     changes = [
         change(COLD, -0.03, 0.04),
         change(COLD, -0.02, 0.01, whole=0.4, metric="recall"),
@@ -45,7 +45,7 @@ def test_recall_is_reported_where_ndcg_is_not_sure():
     )
 
 
-def test_what_can_go():
+def test_findings_name_relations_that_can_be_removed():
     nothing = [change(WARM, 0, 0.003), change(COLD, 0.001, 0.004)]
     assert describe_relation("produced_by", nothing, 0.02, 20) == (
         "drop `produced_by`: without it no slice loses (more than 1.0% is ruled out in each)"
@@ -63,7 +63,7 @@ def test_what_can_go():
     )
 
 
-def test_undecided_relations():
+def test_findings_name_undecided_relations():
     assert describe_relation("won", [change(WARM, 0, 0.003), change(COLD, 0, 0.03)], 0.02, 20) == (
         "undecided about `won`: without it no slice is shown to lose, but “Cold items” may, by up to 10%"
     )
@@ -73,7 +73,7 @@ def test_undecided_relations():
     )
 
 
-def test_a_graph_and_a_shuffled_one():
+def test_findings_compare_the_graph_with_a_shuffled_one():
     bare = [change(COLD, -0.2, 0.02), change(WARM, 0, 0.001)]
     assert describe_shuffled([change(COLD, -0.1, 0.02), change(WARM, 0, 0.001)], bare, 0.02, 20) == (
         "your graph helps: with its links shuffled NDCG@20 falls by 0.100 [0.080, 0.120] (33%) in “Cold items”; "

@@ -1,4 +1,4 @@
-"""Readers who like books of one topic; a relation says which, and others say nothing."""
+"""Readers who like books of one topic. One relation gives the topic; the others are noise."""
 
 from collections.abc import Mapping, Sequence
 
@@ -75,7 +75,7 @@ def make_tables(edges: Mapping[str, Pairs], *, titles: Sequence[str | None] | No
 
 
 def draw_readings(rng: np.random.Generator) -> Pairs:
-    """Of the books of their topic readers like most, of the others few."""
+    """Readers like most books of their topic and few others."""
     alike = np.arange(N_READERS)[:, None] % N_TOPICS == np.arange(N_BOOKS) % N_TOPICS
     found = np.argwhere(rng.random(alike.shape) < np.where(alike, 0.7, 0.02))
     return [(f"r{reader:03}", f"b{book:03}") for reader, book in found]

@@ -41,7 +41,7 @@ def make_tiny_model(folder: Path, *, seed: int = 0, width: int = 32, decoder: bo
 def plant_words(
     seed: int = 0, *, n_items: int = 480, n_users: int = 180, likes_each: int = 12, links_each: int = 1
 ) -> tuple[TextGraph, Likes]:
-    """Texts of a topic's word among random words, in any order; each user likes items of one topic.
+    """Texts with their topic's word among random words; each user likes items of one topic.
 
     Every item is linked to the next `links_each` items of its topic.
     """

@@ -44,7 +44,7 @@ def adapted(config: AdaptConfig, tmp_path_factory: pytest.TempPathFactory) -> tu
     return adapt_texts(*plant_words(), config, out), out
 
 
-def test_likes_help_where_a_word_predicts_them_and_shuffled_ones_do_not(
+def test_true_likes_help_and_shuffled_ones_do_not(
     adapted: tuple[AdaptationReport, Path],
 ) -> None:
     report, out = adapted
@@ -63,8 +63,8 @@ def test_likes_help_where_a_word_predicts_them_and_shuffled_ones_do_not(
 
 def test_a_decoder_only_model_learns_too(config: AdaptConfig, tmp_path: Path) -> None:
     tiny = make_tiny_model(tmp_path / "tiny", decoder=True)
-    # All layers, since the topic's word is read by the first. Over three seeds and both precisions the gain is 1.5 to
-    # 2.1, and that 10 to 17 standard errors; with the catalogue of the other tests it was three of them at times.
+    # Tunes all layers, since the first reads the topic's word. Over three seeds and both precisions the gain is 1.5 to
+    # 2.1, or 10 to 17 standard errors; on the catalogue of the other tests it was sometimes only three.
     changes = {"encoder": tiny, "layers": 0, "control_steps": 0, "steps": 60}
     planted = plant_words(n_items=960, n_users=360, likes_each=20)
     report = adapt_texts(*planted, config.model_copy(update=changes), tmp_path / "adapter")
@@ -97,9 +97,7 @@ def test_a_useless_frozen_model_gets_the_least_weight(
     assert json.loads((tmp_path / "adapter" / ADAPTER_FILE).read_text())["ensemble_weight"] == 0.2
 
 
-def test_likes_that_have_nothing_to_do_with_the_texts_keep_no_adapter(
-    tiny: str, config: AdaptConfig, tmp_path: Path
-) -> None:
+def test_likes_unrelated_to_the_texts_keep_no_adapter(tiny: str, config: AdaptConfig, tmp_path: Path) -> None:
     graph, likes = plant_words()
     report = adapt_texts(graph, shuffle_items(likes, np.random.default_rng(5)), config, tmp_path / "adapter")
     assert not report.kept
@@ -108,7 +106,7 @@ def test_likes_that_have_nothing_to_do_with_the_texts_keep_no_adapter(
         load_language_model(tiny, adapter=tmp_path / "adapter")
 
 
-def test_where_no_step_is_better_nothing_is_changed(config: AdaptConfig, tmp_path: Path) -> None:
+def test_without_a_better_step_the_model_stays_frozen(config: AdaptConfig, tmp_path: Path) -> None:
     still = config.model_copy(update={"learning_rate": 1e-12, "control_steps": 0})
     report = adapt_texts(*plant_words(), still, tmp_path / "adapter")
     assert not report.kept
@@ -116,7 +114,7 @@ def test_where_no_step_is_better_nothing_is_changed(config: AdaptConfig, tmp_pat
     assert report.adapted.gain == pytest.approx(0.0, abs=1e-6)
 
 
-def test_an_interrupted_run_resumes_and_ends_alike(
+def test_an_interrupted_run_resumes_to_the_same_result(
     config: AdaptConfig, adapted: tuple[AdaptationReport, Path], tmp_path: Path
 ) -> None:
     out, seen = tmp_path / "adapter", []
@@ -145,12 +143,12 @@ def test_a_temperature_at_which_chance_would_be_better_is_raised(config: AdaptCo
         on_metric=lambda name, value, _: metrics.setdefault(name, []).append(value),
     )  # fmt: skip
     assert metrics["temperature/co_likes"] == [pytest.approx(0.08)]
-    chance = np.log(cold.batch_size - 1)  # what is left when all texts are drawn to one point
+    chance = np.log(cold.batch_size - 1)  # the loss of texts that collapsed into one point
     assert metrics["loss/co_likes"][-1] < chance - 0.5
     assert report.adapted.gain > 0.3
 
 
-def test_nothing_is_trained_through_the_attention_of_cudnn(config: AdaptConfig, tmp_path: Path) -> None:
+def test_training_does_not_use_cudnn_attention(config: AdaptConfig, tmp_path: Path) -> None:
     seen: list[bool] = []
     short = config.model_copy(update={"steps": 2, "control_steps": 0})
     before = torch.backends.cuda.cudnn_sdp_enabled()
@@ -226,7 +224,7 @@ def test_a_scaled_change_moves_vectors_less(tiny: str, method: str) -> None:
     ],
 )
 def test_each_objective_finds_the_word(config: AdaptConfig, objectives: dict[str, float], tmp_path: Path) -> None:
-    # Planted far above noise: over three seeds, in float32 and in bfloat16, the gain is 5.8 to 13.6 standard errors.
+    # The signal is far above noise: over three seeds, in float32 and bfloat16, the gain is 5.8 to 13.6 standard errors.
     changes = {
         "objectives": ObjectiveWeights(**objectives),
         "control_steps": 0,

@@ -1,4 +1,4 @@
-"""An adapter's folder under kills, rivals and foreign files."""
+"""An adapter's folder with killed savers, concurrent savers and foreign files."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ def savers() -> Iterator[subprocess.Popen[str]]:
 
 
 def number_of(adapter: Adapter) -> int:
-    """The number that an adapter was made of; its description and each of its weights must agree on it."""
+    """The number that an adapter was made from. Its description and all its weights must have it."""
     number = int(adapter.described["base_revision"])
     for weight in load(adapter.weights).values():
         assert torch.equal(weight, torch.full_like(weight, number))
@@ -60,7 +60,7 @@ def test_a_save_that_is_killed_at_any_step_leaves_a_whole_adapter(
         assert names_in(path) == ["adapter_config", "adapter_model", ADAPTER_FILE]
     assert is_new == sorted(is_new)
     assert not is_new[0]
-    assert sum(is_new) > 1  # killed after the new adapter was there, too
+    assert sum(is_new) > 1  # some saves were killed after the new adapter was in place
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_a_reader_whose_adapter_is_replaced_reads_the_new_one(tmp_path: Path, mo
     assert number_of(load_adapter(tmp_path)) == 3
 
 
-def test_an_adapter_that_is_not_kept_has_a_description_alone(tmp_path: Path) -> None:
+def test_a_rejected_adapter_has_only_a_description(tmp_path: Path) -> None:
     save_adapter(*make_adapter(1), tmp_path)
     described = {**make_adapter(2)[1], "kept": False, "report": {"reason": "no gain"}}
     save_adapter(None, described, tmp_path)
@@ -103,7 +103,7 @@ def test_an_adapter_that_is_not_kept_has_a_description_alone(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("pattern", ["adapter_config-*", "adapter_model-*"])
-def test_a_file_that_was_changed_or_is_missing_is_named(tmp_path: Path, pattern: str) -> None:
+def test_a_changed_or_missing_file_is_named_in_the_error(tmp_path: Path, pattern: str) -> None:
     save_adapter(*make_adapter(1), tmp_path)
     (file,) = tmp_path.glob(pattern)
     file.write_bytes(file.read_bytes() + b" ")
@@ -124,7 +124,7 @@ def test_names_outside_the_folder_are_refused(tmp_path: Path, name: object) -> N
         load_adapter(tmp_path)
 
 
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_foreign_folder_is_left_unchanged(tmp_path: Path) -> None:
     check_adapter_folder(tmp_path / "new")
     (tmp_path / CHECKPOINTS).mkdir()
     check_adapter_folder(tmp_path)  # an interrupted run's

@@ -36,7 +36,7 @@ def gradients(vectors: torch.Tensor, network: nn.Module) -> list[torch.Tensor]:
     return list(torch.autograd.grad((vectors * wanted).sum(), [p for p in network.parameters() if p.requires_grad]))
 
 
-def test_vectors_and_gradients_are_the_same_and_the_frozen_layers_rest(tiny: str) -> None:
+def test_frozen_layers_are_skipped_without_changing_vectors_or_gradients(tiny: str) -> None:
     model = tune(tiny)
     tokens = model.tokenize(TEXTS)
     states = compute_frozen_states(model, tokens, [[1, 3], [4, 0, 2]])
@@ -60,14 +60,12 @@ def test_vectors_and_gradients_are_the_same_and_the_frozen_layers_rest(tiny: str
 
 
 @pytest.mark.parametrize("changes", [{"layers": 0}, {"method": "prefix", "prefix_tokens": 2}, {"method": "ia3"}])
-def test_where_something_is_tuned_from_the_first_layer_on_nothing_stands_in(
-    tmp_path: Path, changes: dict[str, object]
-) -> None:
+def test_nothing_is_skipped_when_the_first_layer_is_tuned(tmp_path: Path, changes: dict[str, object]) -> None:
     model = tune(make_tiny_model(tmp_path), **changes)
     assert compute_frozen_states(model, model.tokenize(TEXTS), [range(len(TEXTS))]) is None
 
 
-def test_states_that_would_fill_the_memory_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_states_above_the_memory_limit_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tune(make_tiny_model(tmp_path))
     tokens = model.tokenize(TEXTS)
     room = sum(map(len, tokens)) * model.dim * 4
@@ -95,7 +93,7 @@ class Skipping(nn.Module):
         return found
 
 
-def test_a_network_that_does_not_let_them_stand_in_computes_all(tmp_path: Path) -> None:
+def test_a_network_that_cannot_skip_layers_computes_all(tmp_path: Path) -> None:
     model = tune(make_tiny_model(tmp_path))
     model = replace(model, network=Skipping(model.network))
     assert compute_frozen_states(model, model.tokenize(TEXTS), [range(len(TEXTS))]) is None

@@ -4,7 +4,7 @@ from planted_words import plant_words
 from kgrec.adapt.held_out_items import hold_out, is_gain, measure_gain, quality, shuffle_items
 
 
-def test_held_out_items_are_not_learned_from_and_asked_for_once() -> None:
+def test_training_excludes_held_out_items_and_each_is_scored_once() -> None:
     graph, likes = plant_words()
     known, rest, validation = hold_out(likes, graph, 0.25, 10_000, seed=3)
     assert validation is not None
@@ -31,11 +31,11 @@ def test_a_large_catalogue_is_validated_on_a_part_of_it() -> None:
     assert len(validation.texts) == 80
     assert int((validation.stop.candidates | validation.judge.candidates).sum()) == 20
     n_liked = len(np.unique(likes.items))
-    # What is held out and not asked for is not learned from either.
+    # Held-out items outside the sample are not trained on either.
     assert len(np.unique(rest.items)) == n_liked - int(0.25 * n_liked)
 
 
-def test_nothing_to_ask() -> None:
+def test_too_little_data_gives_no_validation() -> None:
     graph, likes = plant_words(n_users=1, likes_each=2)
     assert hold_out(likes, graph, 0.25, 100, seed=0) == (graph, likes, None)
 
@@ -59,7 +59,7 @@ def test_vectors_that_know_the_topic_find_the_likes() -> None:
     assert not is_gain(0.005, 0.001)
 
 
-def test_shuffled_likes_are_as_many_of_as_popular_items() -> None:
+def test_shuffling_keeps_user_and_item_counts() -> None:
     _, likes = plant_words()
     shuffled = shuffle_items(likes, np.random.default_rng(0))
     assert (shuffled.users == likes.users).all()

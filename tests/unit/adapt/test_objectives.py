@@ -22,7 +22,7 @@ def test_contrast_by_hand() -> None:
     assert float(contrast(VECTORS, wrong, 1.0)) == pytest.approx(expected + 1, rel=1e-6)
 
 
-def test_nothing_alike_has_no_gradient() -> None:
+def test_a_batch_without_positive_pairs_has_no_gradient() -> None:
     vectors = VECTORS.clone().requires_grad_()
     loss = contrast(vectors, torch.eye(3), 0.07) + autoencode(vectors, torch.eye(3))
     loss.backward()
@@ -35,16 +35,16 @@ def test_a_temperature_is_raised_only_where_chance_is_better() -> None:
     same = torch.eye(2).repeat_interleave(2, 0).repeat_interleave(2, 1)
     assert fit_temperature(vectors, same, 0.05) == 0.05
     assert fit_temperature(vectors, torch.zeros(4, 4), 0.05) == 0.05
-    # All are as alike, so no temperature beats chance and the highest is nearest to it.
+    # All texts are equally similar, so no temperature beats chance and the highest comes closest.
     assert fit_temperature(vectors, torch.ones(4, 4), 0.05) == pytest.approx(0.8)
-    # Of each text's likeness 2/3 is with its twin, which softmax gives at 1 / log 4 = .72: .8 is nearest.
+    # The twin has 2/3 of each text's positives, which softmax gives at 1 / log 4 = .72: .8 is nearest.
     assert fit_temperature(vectors, 4 * same + (1 - same), 0.1) == pytest.approx(0.8)
 
 
 def test_autoencode_by_hand() -> None:
     alike = torch.tensor([[1.0, 1.0, 0.0]])  # predicted as (2, 2, 0) - (1, 1, 0)
     assert float(autoencode(VECTORS, alike)) == pytest.approx(0, abs=1e-6)
-    unlike = torch.tensor([[1.0, 0.0, 1.0]])  # predicted as (1, 1, 1) - (1, 0, 1): everything that is not liked
+    unlike = torch.tensor([[1.0, 0.0, 1.0]])  # predicted as (1, 1, 1) - (1, 0, 1): everything but the like itself
     assert float(autoencode(VECTORS, unlike)) == pytest.approx(2, rel=1e-6)
     one_like = torch.tensor([[0.0, 1.0, 0.0]])
     assert float(autoencode(VECTORS, torch.cat([alike, unlike, one_like]))) == pytest.approx(1, rel=1e-6)

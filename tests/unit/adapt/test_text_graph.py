@@ -13,7 +13,7 @@ def test_texts_are_distinct_and_links_join_texts() -> None:
     }
     edges = {
         "written_by": np.array([[0, 1, 2, 3], [0, 0, 1, 1]]),
-        "cites": np.array([[0, 0, 3], [1, 3, 0]]),  # the first is between two books of one text
+        "cites": np.array([[0, 0, 3], [1, 3, 0]]),  # the first link joins two books with one text
     }
     graph = build_text_graph(BOOKS, texts, edges)
     assert list(graph.texts) == ["ann", "bob", "cold", "heat", "here"]

@@ -77,7 +77,7 @@ def change_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def change_tensors(path: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
-    """Changes the tensors of a bundle, and signs them again."""
+    """Changes the tensors of a bundle and updates their hash."""
     tensors = read_tensors(path)
     change(tensors)
     content, layout = pack_tensors(tensors)

@@ -1,4 +1,4 @@
-"""A bundle on disk is whole, or an error names what is wrong with it."""
+"""A bundle on disk is complete, or an error names what is wrong with it."""
 
 import json
 import pickletools
@@ -24,7 +24,7 @@ GATE_WEIGHTS = ("warm", "cold", "sentence_warm", "sentence_cold")
 
 
 def change_catalogue(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Changes the ids and names of a bundle, and writes it as if it had been saved so."""
+    """Changes the ids and names of a bundle and writes them with a valid hash."""
 
     def rewrite(tensors: dict[str, torch.Tensor]) -> None:
         catalogue = json.loads(tensors["catalogue"].numpy().tobytes())
@@ -35,7 +35,7 @@ def change_catalogue(path: Path, change: Callable[[dict[str, Any]], object]) -> 
     change_tensors(path, rewrite)
 
 
-def test_what_is_read_is_what_was_written(saved: Path) -> None:
+def test_a_bundle_reads_back_as_written(saved: Path) -> None:
     assert_equal(load_bundle(saved, SCHEMA), saved_of(train_shop()))
 
 
@@ -70,7 +70,7 @@ def test_rounding_a_second_time_changes_nothing() -> None:
     assert_equal(replace(bundle, model=round_model(bundle.model)), bundle)
 
 
-def test_a_component_that_is_never_weighed_is_not_stored(saved: Path) -> None:
+def test_a_component_without_weights_is_not_stored(saved: Path) -> None:
     model = train_shop().model
     assert "co_likes" in model.names  # the shop's gate gives it no weight
     assert "co_likes" not in model.weighed().names
@@ -78,12 +78,12 @@ def test_a_component_that_is_never_weighed_is_not_stored(saved: Path) -> None:
     unweighed = replace(
         model, gate=replace(model.gate, **{name: 0 * getattr(model.gate, name) for name in GATE_WEIGHTS})
     )
-    assert unweighed.weighed().names == ("backbone", "item_item", "knowledge")  # others read these
+    assert unweighed.weighed().names == ("backbone", "item_item", "knowledge")  # other components read these
     weighed = model.weighed()
     assert weighed.weighed() is weighed
 
 
-def test_a_bundle_of_some_components(tmp_path: Path) -> None:
+def test_a_bundle_may_lack_components(tmp_path: Path) -> None:
     model = train_shop().model
     places = [model.names.index(name) for name in ("backbone", "item_item_few", "popularity")]
     gate = replace(
@@ -105,14 +105,14 @@ def test_a_bundle_of_an_earlier_model_is_refused(version: int, saved: Path) -> N
         load_bundle(saved)
 
 
-def test_a_component_that_this_kgrec_does_not_know(saved: Path) -> None:
+def test_an_unknown_component_is_refused(saved: Path) -> None:
     change_json(saved, lambda described: described["components"].append("astrology"))
     with pytest.raises(BundleError, match=r"unknown components \['astrology'\]; this kgrec knows \['backbone'"):
         load_bundle(saved)
 
 
-def test_the_file_holds_no_number_that_could_be_left_out(saved: Path) -> None:
-    """Items' vectors take a byte a number, two where they are not rounded so far, and no matrix is n_items wide."""
+def test_a_bundle_stores_no_redundant_numbers(saved: Path) -> None:
+    """Item vectors take one or two bytes per number, and no matrix has n_items columns."""
     bundle, model = train_shop(), train_shop().model.weighed()
     n_items, sizes = model.n_items, sizes_of(saved)
     for component in model.components:
@@ -123,7 +123,7 @@ def test_the_file_holds_no_number_that_could_be_left_out(saved: Path) -> None:
     assert "sentence.items" not in sizes  # these are the texts
     assert sizes["model.text"] <= n_items * model.text.shape[1]
     assert sizes["seen.indices"] == 2 * bundle.seen.nnz
-    assert sizes["liked.of"] == -(-bundle.seen.nnz // 8)  # a bit for each that was seen
+    assert sizes["liked.of"] == -(-bundle.seen.nnz // 8)  # one bit per seen item
     assert tensors_of(saved).stat().st_size < sum(sizes.values())
 
 
@@ -146,7 +146,7 @@ def test_nothing_is_pickled(saved: Path) -> None:
             list(pickletools.genops(file.read_bytes()))
 
 
-def test_a_new_bundle_takes_the_place_of_the_old_one(saved: Path) -> None:
+def test_a_save_replaces_the_old_bundle(saved: Path) -> None:
     newer = replace(train_shop(), model=replace(train_shop().model, n_likes=train_shop().model.n_likes + 1))
     save_bundle(newer, saved)
     assert_equal(load_bundle(saved), saved_of(newer))
@@ -174,15 +174,15 @@ def test_a_write_that_stops_leaves_the_old_bundle(
     monkeypatch.undo()
     save_bundle(newer, saved)
     assert_equal(load_bundle(saved), saved_of(newer))
-    assert len(names_in(saved)) == 2  # nor does the stopped write leave anything for good
+    assert len(names_in(saved)) == 2  # the interrupted save leaves nothing behind
 
 
-def test_no_bundle_at_all(tmp_path: Path) -> None:
+def test_a_missing_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"no bundle at .*none: expected a folder with bundle.json"):
         load_bundle(tmp_path / "none")
 
 
-def test_truncated_tensors(saved: Path) -> None:
+def test_truncated_tensors_are_refused(saved: Path) -> None:
     file = tensors_of(saved)
     size = file.stat().st_size
     file.write_bytes(file.read_bytes()[: size // 2])
@@ -190,7 +190,7 @@ def test_truncated_tensors(saved: Path) -> None:
         load_bundle(saved)
 
 
-def test_changed_tensors(saved: Path) -> None:
+def test_changed_tensors_are_refused(saved: Path) -> None:
     file = tensors_of(saved)
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
@@ -199,28 +199,28 @@ def test_changed_tensors(saved: Path) -> None:
         load_bundle(saved)
 
 
-def test_missing_tensors(saved: Path) -> None:
+def test_missing_tensors_are_refused(saved: Path) -> None:
     tensors_of(saved).unlink()
     with pytest.raises(BundleError, match=r"incomplete: no tensors-.*safetensors.zst; copy all"):
         load_bundle(saved)
 
 
 @pytest.mark.parametrize("content", [b"", b'{"format": "kgrec-bundle", "ver', b"\xff\xfe\x00", b"\x80pickle"])
-def test_a_damaged_manifest(saved: Path, content: bytes) -> None:
+def test_a_damaged_manifest_is_refused(saved: Path, content: bytes) -> None:
     (saved / "bundle.json").write_bytes(content)
     with pytest.raises(BundleError, match=r"is damaged: bundle\.json"):
         load_bundle(saved)
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "3", '{"format": "onnx", "version": 1}'])
-def test_a_foreign_manifest(saved: Path, content: str) -> None:
+def test_a_foreign_manifest_is_refused(saved: Path, content: str) -> None:
     (saved / "bundle.json").write_text(content)
     with pytest.raises(BundleError, match="holds no kgrec bundle"):
         load_bundle(saved)
 
 
 @pytest.mark.parametrize("version", [FORMAT_VERSION + 1, 99, "1.0", None])
-def test_a_newer_bundle(saved: Path, version: object) -> None:
+def test_a_newer_bundle_is_refused(saved: Path, version: object) -> None:
     change_json(saved, lambda described: described.update(version=version))
     with pytest.raises(BundleError, match=r"format version .*install a newer kgrec"):
         load_bundle(saved)
@@ -229,32 +229,32 @@ def test_a_newer_bundle(saved: Path, version: object) -> None:
 @pytest.mark.parametrize(
     "name", ["schema", "components", "config", "relations", "tensors", "encoder", "choices", "lineage"]
 )
-def test_a_manifest_that_lacks_something(saved: Path, name: str) -> None:
+def test_an_incomplete_manifest_is_refused(saved: Path, name: str) -> None:
     change_json(saved, lambda described: described.pop(name))
     with pytest.raises(BundleError, match=rf"is damaged: .*{name}.*train again"):
         load_bundle(saved)
 
 
 @pytest.mark.parametrize("name", ["ids", "names"])
-def test_a_catalogue_that_lacks_something(saved: Path, name: str) -> None:
+def test_an_incomplete_catalogue_is_refused(saved: Path, name: str) -> None:
     change_catalogue(saved, lambda catalogue: catalogue.pop(name))
     with pytest.raises(BundleError, match=rf"is damaged: .*{name}.*train again"):
         load_bundle(saved)
 
 
-def test_a_layout_that_is_not_the_files(saved: Path) -> None:
+def test_a_layout_that_does_not_match_the_file_is_refused(saved: Path) -> None:
     change_json(saved, lambda described: described["tensors"]["layout"]["tensors"].update(gate=["int64", [3]]))
     with pytest.raises(BundleError, match=r"is damaged: KeyError: 'gate'"):
         load_bundle(saved)
 
 
-def test_ids_that_do_not_fit_the_tensors(saved: Path) -> None:
+def test_ids_that_do_not_fit_the_tensors_are_refused(saved: Path) -> None:
     change_catalogue(saved, lambda catalogue: catalogue["ids"]["product"].pop())
     with pytest.raises(BundleError, match="is damaged"):
         load_bundle(saved)
 
 
-def test_ids_that_are_there_twice(saved: Path) -> None:
+def test_duplicate_ids_are_refused(saved: Path) -> None:
     change_catalogue(saved, lambda catalogue: catalogue["ids"]["product"].__setitem__(0, "sku-01"))
     with pytest.raises(BundleError, match="is damaged"):
         load_bundle(saved)
@@ -268,13 +268,13 @@ def test_tensors_named_outside_the_folder_are_not_read(saved: Path, tmp_path: Pa
         load_bundle(saved)
 
 
-def test_a_bundle_of_another_schema(saved: Path) -> None:
+def test_a_bundle_of_another_schema_is_refused(saved: Path) -> None:
     other = CatalogueSchema.model_validate(SCHEMA.model_dump() | {"name": "market"})
     with pytest.raises(BundleError, match=r"schema 'shop' \(.*expected 'market' \(.*train again"):
         load_bundle(saved, other)
 
 
-def test_nothing_is_written_into_what_is_no_bundle(tmp_path: Path) -> None:
+def test_a_save_into_a_foreign_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").touch()
     for place in (tmp_path / "photos", tmp_path / "photos" / "cat.jpg"):
@@ -283,12 +283,12 @@ def test_nothing_is_written_into_what_is_no_bundle(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
 
 
-def test_an_empty_folder_will_do(tmp_path: Path) -> None:
+def test_a_save_into_an_empty_folder_works(tmp_path: Path) -> None:
     save_bundle(train_shop(), tmp_path)
     assert_equal(load_bundle(tmp_path), saved_of(train_shop()))
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BundleError, match="cannot write the bundle"):
         save_bundle(train_shop(), tmp_path / "file" / "bundle")

@@ -1,4 +1,4 @@
-"""Damaged and manipulated bundles: a BundleError that names the bundle, or the bundle as it was, and nothing else."""
+"""A damaged or manipulated bundle raises a BundleError that names it, or loads unchanged."""
 
 import copy
 import json
@@ -29,7 +29,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def damaged(sound: Path) -> Path:
-    """A folder to copy the sound bundle to, again and again."""
+    """A folder that copies of the sound bundle replace."""
     return sound.parent / "damaged"
 
 
@@ -39,7 +39,7 @@ def copy_to(damaged: Path, sound: Path) -> None:
 
 
 def load_or_refuse(path: Path) -> Bundle | None:
-    """The bundle, or None where it is refused; any exception but a BundleError fails the test."""
+    """Loads a bundle; None where it is refused. Any exception but a BundleError fails the test."""
     try:
         return load_bundle(path)
     except BundleError as error:
@@ -49,7 +49,7 @@ def load_or_refuse(path: Path) -> Bundle | None:
 
 @given(data=st.data())
 @settings(max_examples=120)
-def test_flipped_and_cut_bytes_are_found(sound: Path, damaged: Path, data: st.DataObject) -> None:
+def test_flipped_and_truncated_bytes_are_detected(sound: Path, damaged: Path, data: st.DataObject) -> None:
     copy_to(damaged, sound)
     file = data.draw(st.sampled_from([damaged / "bundle.json", tensors_of(damaged)]))
     content = bytearray(file.read_bytes())
@@ -64,7 +64,7 @@ def test_flipped_and_cut_bytes_are_found(sound: Path, damaged: Path, data: st.Da
         assert_equal(found, saved_of(train_shop()))
 
 
-def test_every_bit_of_the_manifest_counts(sound: Path, damaged: Path) -> None:
+def test_every_flipped_bit_of_the_manifest_is_detected(sound: Path, damaged: Path) -> None:
     copy_to(damaged, sound)
     described = json.loads((damaged / "bundle.json").read_text(encoding="utf-8"))
     described["lineage"]["n_likes"] += 1
@@ -78,14 +78,14 @@ def replace_tensor(name: str, tensor: Tensor) -> Callable[[dict[str, Tensor]], o
 
 
 @pytest.mark.slow
-def test_every_tensor_of_another_type_is_refused(sound: Path, damaged: Path) -> None:
+def test_a_tensor_of_another_type_is_refused(sound: Path, damaged: Path) -> None:
     for name, tensor in read_tensors(sound).items():
         if name == "catalogue":
-            continue  # bytes of JSON, which may be stored as any whole numbers
+            continue  # bytes of JSON, which may have any integer type
         others = {torch.float32: torch.float16, torch.float16: torch.float64}
         for dtype in (others.get(tensor.dtype, torch.float32), torch.bool):
             if name.endswith(".data") and dtype.is_floating_point:
-                continue  # of a sparse matrix: half or float32
+                continue  # of a sparse matrix: float16 or float32
             copy_to(damaged, sound)
             change_tensors(damaged, replace_tensor(name, tensor.to(dtype)))
             assert load_or_refuse(damaged) is None, (name, dtype)
@@ -101,7 +101,7 @@ def shapes_of(tensor: Tensor) -> Iterator[Tensor]:
 
 
 @pytest.mark.slow
-def test_a_tensor_of_another_shape_never_fails_raw(sound: Path, damaged: Path) -> None:
+def test_a_tensor_of_another_shape_raises_only_bundle_errors(sound: Path, damaged: Path) -> None:
     for name, tensor in read_tensors(sound).items():
         for changed in shapes_of(tensor):
             if changed.shape == tensor.shape:
@@ -115,7 +115,7 @@ def test_a_tensor_of_another_shape_never_fails_raw(sound: Path, damaged: Path) -
 
 
 @pytest.mark.parametrize("size", [-1, 2**31, 2**40, 2**62])
-def test_a_shape_that_asks_for_memory_is_refused_before_it_is_taken(sound: Path, damaged: Path, size: int) -> None:
+def test_a_huge_shape_is_refused_before_memory_is_allocated(sound: Path, damaged: Path, size: int) -> None:
     shapes = [name for name in read_tensors(sound) if name.endswith((":shape", ".shape"))]
     assert {"model.text:shape", "item_item.neighbours.shape"} <= set(shapes)
     for name in shapes:
@@ -140,14 +140,14 @@ def test_entries_outside_their_matrix_are_refused(sound: Path, damaged: Path, va
             continue
         copy_to(damaged, sound)
         changed = tensor.numpy().copy()
-        place = 0 if name.endswith("indices") else changed.size // 2  # indices are steps: the first is a column
+        place = 0 if name.endswith("indices") else changed.size // 2  # indices are differences: the first is a column
         changed.reshape(-1)[place] = np.array(value).astype(changed.dtype)
         change_tensors(damaged, replace_tensor(name, torch.from_numpy(changed)))
         assert load_or_refuse(damaged) is None, name
 
 
 def leaves_of(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The places of all values in a manifest, but the hash that signs it."""
+    """The places of all values in a manifest, without its hash."""
     if path and path != ("sha256",):
         yield path
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
@@ -157,7 +157,7 @@ def leaves_of(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[st
 @pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=200)
-def test_a_manifest_with_anything_in_it_never_fails_raw(sound: Path, damaged: Path, data: st.DataObject) -> None:
+def test_any_manifest_raises_only_bundle_errors(sound: Path, damaged: Path, data: st.DataObject) -> None:
     copy_to(damaged, sound)
     described = json.loads((sound / "bundle.json").read_text(encoding="utf-8"))
     *parents, last = data.draw(st.sampled_from(list(leaves_of(described))))

@@ -1,11 +1,13 @@
-"""A bundle's folder under kills, rivals, foreign files and other accounts."""
+"""A bundle's folder with killed savers, concurrent savers, foreign files and other accounts."""
 
+import errno
 import hashlib
 import os
 import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,11 +17,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 from bundle_files import assert_equal, change_json, names_in, saved_of, tensors_of
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from saver_process import answer, ask, is_at_work, start_savers
 from shop import train_shop
 
 from kgrec.bundle import Bundle, check_folder, disk, load_bundle, save_bundle
+from kgrec.bundle.folder import name_tensors, write_folder
 from kgrec.errors import BundleError
 from kgrec.text.adapter import Adapter
 
@@ -28,7 +31,7 @@ has_modes = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no modes that
 
 
 def make_bundle(number: int) -> Bundle:
-    """A bundle with tensors, a time and an adapter of its own."""
+    """A bundle whose tensors, time and adapter depend on a number."""
     bundle = train_shop()
     model = replace(bundle.model, n_likes=bundle.model.n_likes + number)
     adapter = Adapter("memory", {"base_revision": str(number)}, b"config %d" % number, b"weights %d" % number)
@@ -36,7 +39,7 @@ def make_bundle(number: int) -> Bundle:
 
 
 def assert_whole(found: Bundle, expected: Bundle) -> None:
-    """Compares everything, the adapter included, but where the adapter was read."""
+    """Compares everything except the folder that the adapter was read from."""
     assert found.adapter is not None
     assert expected.adapter is not None
     found = replace(found, adapter=replace(found.adapter, source=expected.adapter.source))
@@ -44,7 +47,7 @@ def assert_whole(found: Bundle, expected: Bundle) -> None:
 
 
 def assert_clean(path: Path) -> None:
-    """One bundle's files, and nothing else."""
+    """Asserts that the folder has the files of one bundle and no others."""
     assert [name.partition("-")[0].partition(".")[0] for name in names_in(path)] == ["bundle", "tensors"]
 
 
@@ -73,7 +76,7 @@ def test_a_save_that_is_killed_at_any_step_leaves_a_whole_bundle(
     ask(savers, "killed", "bundle", tmp_path / "out", tmp_path / "new", tmp_path / "old" if over_old else None)
     assert answer(savers) == "done"
     left = sorted((tmp_path / "out").glob("[0-9]*"), key=lambda path: int(path.name))
-    n_whole = []  # per step, whether it left the new bundle
+    n_whole = []  # for each step, whether the new bundle was left
     for path in left:
         if over_old or (path / "bundle.json").exists():
             found = load_bundle(path)
@@ -87,10 +90,10 @@ def test_a_save_that_is_killed_at_any_step_leaves_a_whole_bundle(
         save_bundle(last, path)
         assert_whole(load_bundle(path), last)
         assert_clean(path)
-    assert n_whole == sorted(n_whole)  # once it is new, it stays so
+    assert n_whole == sorted(n_whole)  # from one step on it is the new one
     assert not n_whole[0]
     assert n_whole[-1]
-    assert sum(n_whole) > 1  # killed after the new bundle was there too
+    assert sum(n_whole) > 1  # some saves were killed after the new bundle was in place
 
 
 @pytest.mark.slow
@@ -109,13 +112,13 @@ def test_two_savers_and_a_reader_at_once(tmp_path: Path, savers: subprocess.Pope
         assert found.adapter.weights == b"weights %d" % (found.trained_at // 1000 * 1000)
     assert answer(savers) == "done"
     found = load_bundle(path)
-    assert found.trained_at % 1000 == 7  # what one of them saved last
+    assert found.trained_at % 1000 == 7  # the last save of one of them
     assert_whole(found, replace(bundles[found.trained_at // 1000 * 1000], trained_at=found.trained_at))
     assert_clean(path)
 
 
 def replace_meanwhile(monkeypatch: pytest.MonkeyPatch, path: Path, bundles: Iterator[Bundle]) -> None:
-    """Has each reader that has read the manifest find that the bundle was replaced by the next."""
+    """Replaces the bundle each time a reader has read its manifest."""
     opens = disk.open_tensors
 
     @contextmanager
@@ -137,7 +140,7 @@ def test_a_reader_whose_bundle_is_replaced_reads_the_new_one(
     assert_whole(load_bundle(adapted), newer[-1])
 
 
-def test_a_reader_whose_bundle_is_back_when_it_looks_again_reads_it(
+def test_a_reader_retries_when_the_bundle_is_replaced_and_restored(
     adapted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, newer = load_bundle(adapted), make_bundle(2)
@@ -159,7 +162,7 @@ def test_a_reader_whose_bundle_is_back_when_it_looks_again_reads_it(
     assert n_opened == 2
 
 
-def test_a_reader_does_not_try_for_ever(adapted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_gives_up_after_a_few_retries(adapted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = [make_bundle(number) for number in (2, 3)]
     n_saved = 0
 
@@ -183,10 +186,10 @@ def test_a_saver_that_waits_too_long_names_the_other_saver(saved: Path) -> None:
     ):
         save_bundle(train_shop(), saved, wait_s=0.1)
     save_bundle(train_shop(), saved)
-    assert len(names_in(saved)) == 2  # what a saver without a lock left is gone
+    assert len(names_in(saved)) == 2  # the remains of a saver without a lock are removed
 
 
-def test_what_an_interrupted_save_leaves_counts_as_empty(tmp_path: Path) -> None:
+def test_remains_of_an_interrupted_save_count_as_empty(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
     (tmp_path / ".writing-box-1").mkdir()
     (tmp_path / f"tensors-{'0' * 16}.safetensors.zst").touch()
@@ -196,7 +199,7 @@ def test_what_an_interrupted_save_leaves_counts_as_empty(tmp_path: Path) -> None
         check_folder(tmp_path)
 
 
-def test_files_of_others_in_the_folder_stay(saved: Path) -> None:
+def test_foreign_files_in_the_folder_stay(saved: Path) -> None:
     for name in ("README.md", "tensors-of-mine.safetensors.zst", "adapter-mine"):
         (saved / name).touch()
     save_bundle(replace(train_shop(), trained_at=1), saved)
@@ -214,7 +217,7 @@ def test_a_loaded_bundle_keeps_its_adapter_when_a_later_save_replaces_or_removes
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders cannot be flushed")
-def test_all_is_on_the_disk_before_the_manifest_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_is_synced_before_the_manifest_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle, path = make_bundle(1), tmp_path / "new" / "bundle"
     flush, rename = os.fsync, Path.replace
     flushed: list[int] = []  # inodes, since the last rename
@@ -242,8 +245,81 @@ def test_all_is_on_the_disk_before_the_manifest_names_it(tmp_path: Path, monkeyp
     assert inodes(path) <= set(flushed)
 
 
+SMALL = name_tensors("0" * 64)
+
+
+def test_a_file_has_all_of_its_content_when_it_is_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: dict[int, int] = {}  # by inode
+
+    def note_size(file: int) -> None:
+        status = os.fstat(file)
+        sizes[status.st_ino] = status.st_size
+
+    monkeypatch.setattr(os, "fsync", note_size)
+    write_folder(tmp_path, b"{}", {SMALL: b"few"})
+    assert [sizes[(tmp_path / name).stat().st_ino] for name in ("bundle.json", SMALL)] == [2, 3]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be flushed")
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_a_folder_that_cannot_be_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    flush = os.fsync
+
+    def refuse_folders(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(code, os.strerror(code))
+        flush(file)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    if code == errno.EIO:  # the disk fails; the others say that the system flushes no folders
+        with pytest.raises(BundleError, match=r"cannot write the bundle .*error"):
+            write_folder(tmp_path, b"{}", {SMALL: b"few"})
+    else:
+        write_folder(tmp_path, b"{}", {SMALL: b"few"})
+        assert (tmp_path / SMALL).read_bytes() == b"few"
+
+
+@pytest.mark.parametrize(("n_refused", "is_written"), [(19, True), (20, False)])
+def test_a_move_is_tried_twenty_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_refused: int, is_written: bool
+) -> None:
+    rename, waits = Path.replace, []
+    left = iter(range(n_refused))
+
+    def refuse(source: Path, target: Path) -> Path:
+        if next(left, None) is not None:
+            raise PermissionError(errno.EACCES, "open in another process", str(target))
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(time, "sleep", waits.append)
+    if is_written:
+        write_folder(tmp_path, b"{}", {SMALL: b"few"})
+        assert (tmp_path / SMALL).read_bytes() == b"few"
+    else:
+        with pytest.raises(BundleError, match=r"cannot write the bundle .*open in another process"):
+            write_folder(tmp_path, b"{}", {SMALL: b"few"})
+    assert waits == [1 / 20] * 19
+
+
+def test_only_one_saver_writes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename, refused = Path.replace, []
+
+    def try_lock(source: Path, target: Path) -> Path:
+        with pytest.raises(Timeout):
+            FileLock(tmp_path / ".lock").acquire(timeout=0)
+        refused.append(target.name)
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "replace", try_lock)
+    write_folder(tmp_path, b"{}", {SMALL: b"few"})
+    assert refused == [SMALL, "bundle.json"]
+    with FileLock(tmp_path / ".lock", timeout=0):
+        pass
+
+
 @pytest.mark.parametrize("umask", [0o022, 0o077])
-def test_modes_are_those_of_the_umask(tmp_path: Path, umask: int) -> None:
+def test_file_modes_follow_the_umask(tmp_path: Path, umask: int) -> None:
     bundle = make_bundle(1)
     before = os.umask(umask)
     try:
@@ -269,7 +345,7 @@ def test_names_outside_the_folder_are_refused(adapted: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [3, ["tensors"], None, {}])
-def test_what_is_no_name_is_refused(saved: Path, name: object) -> None:
+def test_invalid_names_are_refused(saved: Path, name: object) -> None:
     change_json(saved, set_tensors(name))
     with pytest.raises(BundleError, match=r"bundle\.json names"):
         load_bundle(saved)
@@ -285,7 +361,7 @@ def test_links_are_refused(adapted: Path, tmp_path: Path, pattern: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
-def test_a_pipe_is_not_waited_for(saved: Path) -> None:
+def test_a_pipe_does_not_block(saved: Path) -> None:
     file = tensors_of(saved)
     file.unlink()
     os.mkfifo(file)
@@ -293,7 +369,7 @@ def test_a_pipe_is_not_waited_for(saved: Path) -> None:
         load_bundle(saved)
 
 
-def test_a_link_is_replaced_and_what_it_leads_to_stays(saved: Path, tmp_path: Path) -> None:
+def test_a_link_is_replaced_and_its_target_stays(saved: Path, tmp_path: Path) -> None:
     file, outside = tensors_of(saved), tmp_path / "outside"
     outside.write_text("mine")
     file.unlink()
@@ -348,7 +424,7 @@ def replace_tensors(path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", FRAMES)
-def test_a_frame_of_another_size_is_refused(saved: Path, name: str) -> None:
+def test_a_frame_of_the_wrong_size_is_refused(saved: Path, name: str) -> None:
     header, message = FRAMES[name]
     rest = b"" if name == "cut" else tensors_of(saved).read_bytes()[7:]
     replace_tensors(saved, header + (b"" if name == "no size" else rest))
@@ -356,7 +432,7 @@ def test_a_frame_of_another_size_is_refused(saved: Path, name: str) -> None:
         load_bundle(saved)
 
 
-def test_a_size_that_the_layout_and_the_frame_agree_on_and_no_file_so_small_can_hold(saved: Path) -> None:
+def test_a_size_too_large_for_the_file_is_refused(saved: Path) -> None:
     header = b"\x28\xb5\x2f\xfd\xe0" + (2**50).to_bytes(8, "little")
     replace_tensors(saved, header + tensors_of(saved).read_bytes()[7:])
     layout = {"unpacked_bytes": 2**50, "tensors": {"catalogue": ["uint8", [2**50 - 100]]}}
@@ -366,14 +442,14 @@ def test_a_size_that_the_layout_and_the_frame_agree_on_and_no_file_so_small_can_
 
 
 def test_a_manifest_of_an_absurd_size_is_not_read(saved: Path) -> None:
-    os.truncate(saved / "bundle.json", 2**40)  # takes no room on the disk
+    os.truncate(saved / "bundle.json", 2**40)  # a sparse file
     with pytest.raises(BundleError, match=rf"bundle\.json has {2**40} bytes, expected at most"):
         load_bundle(saved)
 
 
 @contextmanager
 def acting_as_nobody(path: Path) -> Iterator[None]:
-    """Gives up root's rights, which ignore modes; skips where another account cannot reach the path."""
+    """Drops root's rights, which ignore file modes; skips where another account cannot reach the path."""
     if os.geteuid() != 0:
         yield
         return
@@ -388,11 +464,11 @@ def acting_as_nobody(path: Path) -> Iterator[None]:
 
 @has_modes
 @pytest.mark.parametrize("pattern", ["bundle.json", "tensors-*"])
-def test_what_may_not_be_read_is_named(tmp_path: Path, pattern: str) -> None:
+def test_unreadable_files_are_named_in_the_error(tmp_path: Path, pattern: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bundle"
         save_bundle(make_bundle(1), path)
-        load_bundle(path)  # all modules that it needs are there
+        load_bundle(path)  # all modules are imported
         for entry in [path.parent, *path.parent.rglob("*")]:
             entry.chmod(0o755 if entry.is_dir() else 0o644)
         (entry,) = path.glob(pattern)
@@ -405,7 +481,7 @@ def test_what_may_not_be_read_is_named(tmp_path: Path, pattern: str) -> None:
 
 
 @has_modes
-def test_a_folder_that_may_not_be_read_or_written(tmp_path: Path) -> None:
+def test_a_folder_without_permissions_is_an_error(tmp_path: Path) -> None:
     bundle = make_bundle(1)
     with tempfile.TemporaryDirectory() as folder:
         parent = Path(folder)

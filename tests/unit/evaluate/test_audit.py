@@ -67,7 +67,7 @@ SPLIT = SplitConfig(support_sizes=(0, 3), least_likes=6)
 
 @dataclass
 class Library:
-    """What there is, by row; books are 'b000', readers 'r000', prizes 'p00'."""
+    """The contents, by row; ids of books are 'b000', of readers 'r000', of prizes 'p00'."""
 
     read: NDArray[np.bool_]  # (N_READERS, N_BOOKS)
     blurbs: list[str]
@@ -162,14 +162,14 @@ def find(library: Library, check: str) -> Finding:
     return found.findings[0]
 
 
-def test_a_clean_catalogue_is_quiet() -> None:
+def test_a_clean_catalogue_has_no_findings() -> None:
     found, _ = audit(make_library())
     assert found.findings == ()
     assert list(found.passed) == list(CHECKS)
     assert found.skipped == {}
 
 
-def test_nothing_is_newer_without_times() -> None:
+def test_without_times_the_checks_of_times_are_skipped() -> None:
     library = make_library()
     library.prize_years = [2022] * 3 + [2010] * 9
     found, _ = audit(library, timed=False)
@@ -177,9 +177,9 @@ def test_nothing_is_newer_without_times() -> None:
     assert found.skipped == dict.fromkeys(("later_nodes", "later_texts"), "the likes have no times")
 
 
-def test_an_item_under_two_ids_is_found_and_measured_without() -> None:
+def test_an_item_under_two_ids_is_found_and_its_effect_measured() -> None:
     library = make_library()
-    for first in range(0, 40, 2):  # who reads the one reads the other
+    for first in range(0, 40, 2):  # readers of one read the other
         library.titles[first + 1] = library.titles[first].upper()
         library.blurbs[first + 1] = library.blurbs[first]
         library.read[:, first + 1] = library.read[:, first]
@@ -204,12 +204,12 @@ def test_an_item_under_two_ids_is_found_and_measured_without() -> None:
         leaked = support[users, twin[items]] & (twin[items] != items)
         assert (effects[name].n_leaked, effects[name].n_relevant) == (leaked.sum(), len(leaked))
         assert effects[name].n_by_chance is None
-    # A cold item whose twin is trained on is known by it, whoever the user.
+    # A cold item with a twin in training leaks for every user.
     slice_ = split.slices["cold_items"]
     trained = split.train.to_matrix().sum(axis=0) > 0
     items = slice_.relevant.nonzero()[1]
     assert effects["cold_items"].n_leaked == (trained[twin[items]] & (twin[items] != items)).sum() > 0
-    # Item kNN lives off the twins: what it finds without them is what it finds of other books.
+    # Item kNN depends on the twins: without them it finds only other books.
     warm = effects["warm"]
     assert list(warm.recall) == ["item kNN", "popularity"]
     assert warm.recall_without["item kNN"] < 0.9 * warm.recall["item kNN"]
@@ -250,7 +250,7 @@ def link_co_read(read: NDArray[np.bool_], n_links: int = 5) -> list[tuple[int, i
     return [(book, int(other)) for book in range(N_BOOKS) for other in np.argsort(-common[book])[:n_links]]
 
 
-def test_also_read_is_found_when_it_was_made_with_the_test_likes() -> None:
+def test_a_relation_made_from_test_likes_is_a_leak() -> None:
     library = make_library()
     library.similar = link_co_read(library.read)
     finding = find(library, "relations_from_likes")
@@ -261,7 +261,7 @@ def test_also_read_is_found_when_it_was_made_with_the_test_likes() -> None:
     assert cold.n_leaked > (cold.n_by_chance or 0) > 0
 
 
-def test_also_read_made_from_training_likes_alone_is_no_leak() -> None:
+def test_a_relation_made_from_training_likes_alone_is_no_leak() -> None:
     library = make_library()
     _, split = audit(library)
     library.similar = link_co_read(split.train.to_matrix().toarray() > 0)
@@ -285,7 +285,9 @@ def later_text_version(library: Library) -> tuple[str, int, int, str, str]:
 
 
 @pytest.mark.parametrize("plant", [later_prize, later_link, later_text_version])
-def test_what_came_after_the_split_is_found(plant: Callable[[Library], tuple[str, int, int, str, str]]) -> None:
+def test_nodes_and_texts_from_after_the_split_are_found(
+    plant: Callable[[Library], tuple[str, int, int, str, str]],
+) -> None:
     library = make_library()
     message, count, total, of, about = plant(library)
     finding = find(library, "later_nodes")
@@ -309,8 +311,8 @@ def test_texts_written_with_hindsight_are_found() -> None:
     library = make_library()
     for book in (3, 4):
         library.blurbs[book] += " Winner of the 2022 reader's prize."
-    library.blurbs[5] += " The year is 2077."  # nobody wrote that looking back
-    assert audit(library)[0].findings == ()  # two are chance: 2001: A Space Odyssey
+    library.blurbs[5] += " The year is 2077."  # that is not hindsight
+    assert audit(library)[0].findings == ()  # two matches are chance: 2001: A Space Odyssey
     library.blurbs[6] += " Filmed in 2021."
     finding = find(library, "later_texts")
     assert finding.message == "texts of book nodes that name a year after 2020"
@@ -351,7 +353,7 @@ def test_texts_that_quote_popularity_are_found() -> None:
         ("", None),
     ],
 )
-def test_quotes_of_popularity(text: str, expected: tuple[str, float | None] | None) -> None:
+def test_popularity_quotes_are_recognised(text: str, expected: tuple[str, float | None] | None) -> None:
     assert quote_popularity(text) == expected
 
 
@@ -364,7 +366,7 @@ class Fixed:
         return np.tile(np.array([4, 3, 2, 1], np.float32), (support.shape[0], 1))
 
 
-def test_recall_without_some_test_likes_is_what_it_is_by_hand() -> None:
+def test_recall_without_leaked_likes_worked_by_hand() -> None:
     relevant = csr_array(np.array([[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0]], np.float32))
     slice_ = Slice("warm", "Warm", csr_array((4, 4), dtype=np.float32), relevant)
     result = evaluate_slice(Fixed(), slice_, 2)
@@ -381,7 +383,7 @@ def test_recall_without_some_test_likes_is_what_it_is_by_hand() -> None:
     assert without(True, True, True, True) is None
 
 
-def test_what_a_slice_leaves_out_is_not_recommended_when_it_is_asked_again() -> None:
+def test_items_left_out_of_a_slice_stay_left_out_when_it_is_measured_again() -> None:
     first, second, third = (csr_array(np.eye(1, 3, place, dtype=np.float32)) for place in range(3))
 
     class Falling:
@@ -396,13 +398,13 @@ def test_what_a_slice_leaves_out_is_not_recommended_when_it_is_asked_again() -> 
     assert measure_without(Falling(), slice_, np.array([False, True]), result) == 1  # item 0 would be first
 
 
-def test_a_test_like_that_is_shown_is_found() -> None:
+def test_a_test_like_in_the_training_data_is_found() -> None:
     library = make_library()
     tables = sort_tables(library.to_tables())
     data, _ = to_hetero(tables)
     likes = read_likes(data, SCHEMA)
     split = split_likes(likes, SPLIT, np.random.default_rng(0))
-    warm = split.slices["warm"]  # a split that somebody else made: a held-out like is learned from
+    warm = split.slices["warm"]  # a foreign split, where a held-out like is trained on
     user, item = (int(ends[0]) for ends in warm.relevant.nonzero())
     shown = replace(
         split.train,

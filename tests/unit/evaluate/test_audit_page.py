@@ -82,7 +82,7 @@ def test_page_shows_findings_and_their_effects(report: Report, tmp_path: Path):
     assert re.search(r">skipped</dt><dd>nodes and links that are newer.*: likes have no times</dd>", section)
 
 
-def test_page_without_an_audit_has_no_word_of_it(board: Board, tmp_path: Path):
+def test_page_without_an_audit_does_not_mention_it(board: Board, tmp_path: Path):
     report = compare(board, audit=None)
     assert '<section id="audit">' not in write_report(report, tmp_path).read_text(encoding="utf-8")
     assert TypeAdapter(Report).validate_json((tmp_path / "report.json").read_bytes()).audit is None
@@ -131,10 +131,10 @@ def test_difference_to_the_best_other_is_shown_with_its_interval(report: Report,
     assert "which favours it" in page
 
 
-def test_intervals_of_differences_take_the_same_users_of_both(board: Board):
+def test_intervals_of_differences_are_paired_by_user(board: Board):
     report = compare(board, ours="EASE")
     rows = {row.scorer: row for row in report.slices[0].rows}
     interval = report.slices[0].differences["recall"].interval
-    # Users differ far more from each other than the two scorers do on one user.
+    # Users differ far more than the two scorers do on one user.
     width = rows["EASE"].intervals["recall"].high - rows["EASE"].intervals["recall"].low
     assert interval.high - interval.low <= width

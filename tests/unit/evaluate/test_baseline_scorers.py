@@ -37,16 +37,16 @@ def test_item_knn_golden():
     assert shrunk.similarity.toarray()[0, 1] == pytest.approx(2 / (np.sqrt(6) + 1))
 
 
-def test_item_knn_keeps_the_nearest_of_the_item_that_is_scored():
+def test_item_knn_keeps_the_nearest_neighbours_of_the_scored_item():
     knn = fit_item_knn(LIKES, neighbours=1)
     first, second = 2 / np.sqrt(6), 1 / np.sqrt(3)
-    # Item 1 keeps item 0 alone, item 2 keeps item 1: item 2 in the support says nothing for item 1.
+    # Item 1 keeps only item 0, item 2 keeps item 1: item 2 in the support adds nothing to item 1.
     np.testing.assert_allclose(knn.similarity.toarray(), [[0, first, 0], [first, 0, second], [0, 0, 0]], rtol=1e-6)
     expected = [[0, first, 0]] + 1e-6 * np.log1p([[2, 3, 1]])
     np.testing.assert_allclose(knn.score(ONLY_ITEM_0), expected, rtol=1e-5)
 
 
-def test_item_knn_of_many_items_equals_the_formula_whole():
+def test_blockwise_item_knn_equals_the_formula():
     likes = to_csr(np.random.default_rng(0).random((40, 700)) < 0.1)  # more items than one block
     together = (likes.T @ likes).toarray()
     lengths = np.sqrt(np.diag(together))
@@ -77,8 +77,8 @@ def test_ease_with_dropout_golden():
     np.testing.assert_allclose(ease.weights, [[0, 1 / 5], [1 / 3, 0]], rtol=1e-6)
 
 
-def test_ease_of_many_items_solves_each_on_its_nearest(board: Board):
-    # 20 items of a colour, each with 19 neighbours: the 100 nearest are all, so both forms are nearly one.
+def test_ease_on_nearest_items_is_close_to_the_exact_solution(board: Board):
+    # 20 items of a colour, each with 19 neighbours: the 100 nearest include all, so both forms nearly agree.
     exact = fit_ease(board.train, regularisation=50.0)
     sparse = fit_ease(board.train, regularisation=50.0, exact_items=10)
     assert isinstance(sparse.weights, csr_array)
@@ -87,7 +87,7 @@ def test_ease_of_many_items_solves_each_on_its_nearest(board: Board):
     assert result.per_user("ndcg").min() == pytest.approx(1.0)
 
 
-def test_ease_leaves_items_out_that_nobody_likes():
+def test_ease_leaves_out_items_that_nobody_likes():
     ease = fit_ease(to_csr([[1, 0, 1], [1, 0, 0]]), regularisation=1.0)
     np.testing.assert_array_equal(ease.items, [0, 2])
     np.testing.assert_allclose(ease.score(ONLY_ITEM_0)[0, 1], 0)
@@ -95,7 +95,7 @@ def test_ease_leaves_items_out_that_nobody_likes():
     assert not fit_ease(csr_array((2, 3), dtype=np.float32)).score(csr_array((1, 3), dtype=np.float32)).any()
 
 
-def test_ease_says_why_it_cannot():
+def test_ease_explains_why_it_cannot_be_fitted():
     with pytest.raises(RequestError, match="above 0 and a dropout"):
         fit_ease(LIKES, regularisation=0)
     with pytest.raises(RequestError, match="got 1, 1"):
@@ -133,7 +133,7 @@ def test_text_cosine_golden():
 
 @pytest.mark.parametrize("fit", [fit_item_knn, fit_ease, partial(fit_ials, dim=2), partial(fit_blend, dim=2)])
 def test_checkerboard_is_recovered(fit: type, board: Board):
-    # 60 users and 40 items in two colours: nothing but the hidden half of the own colour is to be found first.
+    # 60 users and 40 items in two colours: the hidden items of a user's own colour come first.
     result = evaluate_slice(fit(board.train), board.warm, k=20)
     assert result.per_user("ndcg").min() == pytest.approx(1.0)
     assert evaluate_slice(fit_popularity(board.train), board.warm, k=20).per_user("ndcg").mean() < 0.7

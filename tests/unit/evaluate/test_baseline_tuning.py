@@ -43,7 +43,7 @@ def test_with_few_likes_the_popularity_weight_stays_minimal(board: Board):
     assert [settings for settings, _ in tuned[FEW_LIKES].tried] == [{"popularity_weight": 1e-6}]
 
 
-def test_tune_refuses_nothing(board: Board):
+def test_tuning_without_candidates_or_likes_is_an_error(board: Board):
     with pytest.raises(RequestError, match="at least one candidate"):
         tune([], {"known users": [board.warm]}, board.popularity)
     with pytest.raises(RequestError, match="known users has relevant items; expected more likes"):

@@ -12,7 +12,7 @@ from kgrec.evaluate.baselines import family_of, fit_baselines, is_rival
 from kgrec.questions.slices import Slice
 
 
-def test_all_baselines_and_what_is_left_out(board: Board):
+def test_every_baseline_is_fitted_and_left_out_ones_are_named(board: Board):
     vectors = np.eye(board.n_items, dtype=np.float32)
     whole = fit_baselines(board.train, board.train, [board.warm], text_vectors=vectors)
     for slice_name in ("warm", "cold_users_k3"):  # without a validation slice for new users both have one choice
@@ -26,8 +26,8 @@ def test_all_baselines_and_what_is_left_out(board: Board):
     assert "no text vectors" in small.skipped["text cosine"]
 
 
-def test_each_family_has_its_own_choice_fitted_to_all_likes(board: Board):
-    # Any EASE solves the warm slice; without likes the relevant items are unpopular, a negative weight wins.
+def test_each_family_chooses_its_own_settings_and_fits_all_likes(board: Board):
+    # Any EASE solves the warm slice; users without likes want unpopular items, so a negative weight wins.
     likes = board.train + board.test
     rare = Slice("cold_users_k0", "Nothing known", csr_array(board.train.shape, dtype=np.float32), board.test)
     grid = replace(
@@ -39,14 +39,14 @@ def test_each_family_has_its_own_choice_fitted_to_all_likes(board: Board):
     asked = {KNOWN_USERS: [board.warm], FEW_LIKES: [rare]}
     tuned = tune(grid.fit_all(board.train), asked, board.popularity)
     for name, family in (("warm", KNOWN_USERS), ("cold_users_k0", FEW_LIKES), ("cold_users_k10", FEW_LIKES)):
-        _, ease = found.scorers(name)  # validation has no users with ten likes: they take the choice for few
+        _, ease = found.scorers(name)  # validation has no users with ten likes, so they get the choice for few likes
         expected = grid.refit(likes, tuned[family].settings)
         np.testing.assert_array_equal(ease.score(board.train[:3]), expected.score(board.train[:3]))
     assert tuned[KNOWN_USERS].settings != tuned[FEW_LIKES].settings
     assert found.chosen == {"EASE": f"known users: {tuned[KNOWN_USERS]}; {FEW_LIKES}: {tuned[FEW_LIKES]}"}
 
 
-def test_families_and_rivals():
+def test_slices_have_a_family_and_comparable_baselines():
     names = ["warm", "cold_items", "cold_users_k0", "cold_users_k3", "cold_users_k5", "cold_users_cold_items_k3"]
     families = [KNOWN_USERS, KNOWN_USERS, FEW_LIKES, FEW_LIKES, NEW_USERS, FEW_LIKES]
     assert [family_of(name) for name in names] == families

@@ -1,4 +1,4 @@
-"""The curve along the tail dial: at 0 it is the table's figures, and each figure is what it says."""
+"""The curve along the tail dial: at 0 it equals the table, and each figure has its stated meaning."""
 
 from dataclasses import replace
 
@@ -18,9 +18,9 @@ K = 4
 
 @pytest.fixture(scope="module")
 def asked() -> Slice:
-    """The shop's customers, each asked for one of the likes that they are known by.
+    """The shop's customers, each with one of their own likes held out.
 
-    The last item is no candidate, and each customer met six more that they did not like.
+    The last item is not a candidate, and each customer has seen six more items without liking them.
     """
     liked = train_shop().liked
     users = np.flatnonzero(np.diff(liked.indptr))
@@ -42,7 +42,7 @@ def curve(asked: Slice) -> DialCurve:
     return found
 
 
-def test_at_0_the_figures_are_the_tables(curve: DialCurve, asked: Slice) -> None:
+def test_at_0_the_curve_equals_the_table(curve: DialCurve, asked: Slice) -> None:
     popularity = np.bincount(asked.support.indices, minlength=asked.n_items)
     result, first = evaluate_slice(train_shop().model, asked, K, popularity=popularity), curve.points[0]
     for metric, mean in first.means.items():
@@ -54,7 +54,7 @@ def test_at_0_the_figures_are_the_tables(curve: DialCurve, asked: Slice) -> None
     assert first.recall_change == Interval(0, 0, 0)
 
 
-def test_each_setting_is_what_a_recommender_answers(curve: DialCurve, asked: Slice) -> None:
+def test_each_point_matches_the_recommenders_answers(curve: DialCurve, asked: Slice) -> None:
     bundle = train_shop()
     assert asked.left_out is not None
     known = replace(bundle, liked=asked.support, seen=csr_array(asked.support + asked.left_out))
@@ -81,7 +81,7 @@ def test_without_relevant_items_there_is_no_curve(asked: Slice) -> None:
     assert measure_dial(train_shop().model, train_shop().liked, nobody, np.random.default_rng(0)) is None
 
 
-def test_what_is_affordable_is_the_last_before_too_much_is_lost() -> None:
+def test_the_affordable_setting_is_the_last_before_the_loss_is_too_large() -> None:
     def affordable(*changes: float) -> float:
         points = tuple(
             DialPoint(place / 10, {}, Interval(change, change, change), 0, 0, 0, 0, 0, 0, 0)

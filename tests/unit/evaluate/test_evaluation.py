@@ -62,7 +62,7 @@ N_USERS, N_ITEMS, N_TOPICS = 200, 80, 4
 
 
 def plant() -> HeteroData:
-    """Readers like books of one topic; a book's topic is a link, and its text says as much with noise."""
+    """Readers like books of one topic; a book's topic is a link, and its text gives the topic with noise."""
     rng = np.random.default_rng(11)
     topic_of_user, topic_of_item = np.arange(N_USERS) % N_TOPICS, np.arange(N_ITEMS) % N_TOPICS
     chance = np.where(topic_of_user[:, None] == topic_of_item, 0.7, 0.05)
@@ -113,7 +113,7 @@ def ndcg(report: Report, slice_name: str) -> dict[str, float]:
     return {row.scorer: row.intervals["ndcg"].mean for row in slice_.rows}
 
 
-def test_every_slice_and_every_scorer_is_there(report: Report):
+def test_the_report_has_every_slice_and_scorer(report: Report):
     assert [slice_.name for slice_ in report.slices] == [
         *("warm", "warm_latest", "warm_random", "warm_date", "tail", "cold_items", "cold_items_all", "overall"),
         *("cold_users_k0", "cold_users_k1", "cold_users_k3"),
@@ -126,11 +126,11 @@ def test_every_slice_and_every_scorer_is_there(report: Report):
         ]
 
 
-def test_what_was_planted_is_found(report: Report):
+def test_kgrec_finds_the_planted_structure(report: Report):
     for slice_name in ("warm", "tail", "cold_items", "cold_items_all", "overall", "cold_users_k1", "cold_users_k3"):
         found = ndcg(report, slice_name)
         assert found["kgrec"] > 1.3 * found["popularity"], slice_name
-    assert ndcg(report, "cold_items")["kgrec"] > 0.8  # the link gives the topic away
+    assert ndcg(report, "cold_items")["kgrec"] > 0.8  # the link reveals the topic
     known = ndcg(report, "warm")
     assert min(known["EASE"], known["iALS"], known["item kNN"]) > 1.3 * known["popularity"]
     nothing_known = ndcg(report, "cold_users_k0")
@@ -138,7 +138,7 @@ def test_what_was_planted_is_found(report: Report):
         assert nothing_known[scorer] == nothing_known["popularity"]
 
 
-def test_page_and_json_say_what_was_done(report: Report, stages: list[str], tmp_path: Path):
+def test_page_and_json_describe_the_run(report: Report, stages: list[str], tmp_path: Path):
     page = write_report(report, tmp_path).read_text(encoding="utf-8")
     assert TypeAdapter(Report).validate_json((tmp_path / "report.json").read_bytes()) == report
     assert "2024-05-06 07:08 UTC" in page
@@ -158,7 +158,7 @@ def test_page_and_json_say_what_was_done(report: Report, stages: list[str], tmp_
 
 
 def swap_test_likes(data: HeteroData) -> HeteroData:
-    """Gives test likes to other items, so that what is trained on stays as it is."""
+    """Moves test likes to other items; the training likes stay."""
     likes = read_likes(data, SCHEMA)
     split = split_likes(likes, SPLIT, np.random.default_rng(SEED))
     trained = set(zip(split.train.users.tolist(), split.train.items.tolist(), strict=True))
@@ -175,7 +175,7 @@ def swap_test_likes(data: HeteroData) -> HeteroData:
     return swapped
 
 
-def test_test_likes_choose_nothing(planted: HeteroData, report: Report):
+def test_no_choice_depends_on_test_likes(planted: HeteroData, report: Report):
     swapped = swap_test_likes(planted)
     before, after = (
         split_likes(read_likes(data, SCHEMA), SPLIT, np.random.default_rng(SEED)) for data in (planted, swapped)
@@ -186,10 +186,11 @@ def test_test_likes_choose_nothing(planted: HeteroData, report: Report):
     assert other.about.chosen == report.about.chosen
     for slice_name in ("warm", "cold_users_k3"):
         assert ndcg(other, slice_name) != ndcg(report, slice_name)
-    assert ndcg(other, "cold_items") == ndcg(report, "cold_items")  # these likes were left: the same models answer
+    # No training like changed, so the same models answer.
+    assert ndcg(other, "cold_items") == ndcg(report, "cold_items")
 
 
-def test_report_slices_are_those_that_can_be_asked(planted: HeteroData):
+def test_the_report_has_the_slices_that_can_be_measured(planted: HeteroData):
     likes = read_likes(planted, SCHEMA)
     split = split_likes(likes, SPLIT.model_copy(update={"cold_items": 0.0}), np.random.default_rng(0))
     names = [slice_.name for slice_ in report_slices(split)]
@@ -211,7 +212,7 @@ def test_report_slices_are_those_that_can_be_asked(planted: HeteroData):
     ]
 
 
-def test_a_tail_without_likes_to_find_is_named():
+def test_a_tail_slice_without_likes_is_named():
     users, items = np.repeat(np.arange(50), 2), np.tile([0, 1], 50)
     likes = Likes(users, items, None, (50, 20))
     split = split_likes(likes, SplitConfig(cold_users=0, cold_items=0), np.random.default_rng(0))
@@ -253,10 +254,10 @@ def test_the_tail_dial_is_in_the_report(report: Report, tmp_path: Path):
         assert f"<td>{curve.points[-1].coverage:.3f}</td>" in section
 
 
-def test_the_more_likes_of_new_items_are_known_the_better(report: Report, tmp_path: Path):
+def test_new_items_rank_better_with_more_known_likes(report: Report, tmp_path: Path):
     none, *_, ten = (ndcg(report, f"few_items_n{n_shown}") for n_shown in (0, 1, 3, 10))
     assert none["kgrec"] > 1.2 * max(none[scorer] for scorer in ("popularity", "item kNN", "EASE", "iALS"))
-    assert ten["kgrec"] >= 0.9 * none["kgrec"]  # links and texts say nearly everything here
+    assert ten["kgrec"] >= 0.9 * none["kgrec"]  # links and texts suffice here
     for scorer in ("item kNN", "EASE", "iALS"):
         assert ten[scorer] > 1.2 * none[scorer]
     assert ten["text cosine"] == none["text cosine"]

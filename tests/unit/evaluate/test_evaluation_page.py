@@ -57,7 +57,7 @@ def page(report: Report, tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_report(report, tmp_path_factory.mktemp("report") / "new").read_text(encoding="utf-8")
 
 
-def test_figures_are_those_of_the_results(report: Report, board: Board):
+def test_figures_match_the_results(report: Report, board: Board):
     warm = report.slices[0]
     results = {result.scorer: result for result in evaluate(board, [board.warm])}
     assert [row.scorer for row in warm.rows] == ["EASE", "popularity", "item kNN"]  # ours first
@@ -83,7 +83,7 @@ def test_figures_are_those_of_the_results(report: Report, board: Board):
     assert warm.differences["objective"].error == pytest.approx(error)
 
 
-def test_with_few_likes_popularity_is_no_rival(report: Report):
+def test_with_few_likes_popularity_is_not_the_best_baseline(report: Report):
     assert report.slices[2].name == "cold_users_k1"
     assert {found.against for found in report.slices[2].differences.values()} == {"item kNN"}
 
@@ -98,11 +98,11 @@ def test_buckets_split_the_likes_by_popularity():
         def score(self, support: csr_array) -> np.ndarray:
             return np.tile(popularity.astype(np.float32), (support.shape[0], 1))
 
-    result = evaluate_slice(Popular(), slice_, 3, popularity=popularity)  # everything but item 0 is in both lists
+    result = evaluate_slice(Popular(), slice_, 3, popularity=popularity)  # both lists have everything but item 0
     built = build_report([result], ABOUT, popularity=popularity, rng=np.random.default_rng(0))
     buckets = [(b.lowest, b.highest, b.n_relevant, b.recall) for b in built.slices[0].rows[0].by_popularity]
     assert buckets == [(0, 0, 1, 0.0), (1, 2, 2, 1.0), (3, 9, 1, 1.0)]
-    assert not built.slices[0].differences  # ours is not there
+    assert not built.slices[0].differences  # kgrec's row is missing
 
 
 def test_json_round_trip(report: Report, tmp_path: Path):
@@ -117,7 +117,7 @@ def test_same_input_same_page(report: Report, page: str, tmp_path: Path):
     assert write_report(report, tmp_path).read_text(encoding="utf-8") == page
 
 
-def test_page_needs_nothing_beside_it(page: str):
+def test_page_is_self_contained(page: str):
     assert not re.search(r"""(src|href|action)\s*=\s*["']?(https?:)?//""", page)
     assert not re.search(r"@import|url\((?!#)|<script|<link|<img", page)
     assert set(re.findall(r'href="(.)', page)) <= {"#"}
@@ -163,7 +163,7 @@ def test_terminal_table_fits_and_marks_the_best(report: Report):
     assert re.search(rf"\x1b\[1m{mean:.3f}", shown)
 
 
-def test_slices_that_could_not_be_asked_are_named_with_the_reason(report: Report, page: str, tmp_path: Path):
+def test_slices_that_could_not_be_measured_are_named_with_the_reason(report: Report, page: str, tmp_path: Path):
     assert 'id="skipped_slices"' not in page
     missing = SkippedSlice("cold_users_k10", "Cold users, 10 likes", "no user <held out> has more than 10 likes")
     short = replace(report, skipped_slices=(missing, SkippedSlice("warm_date", "By date", "the likes have no times")))
@@ -182,7 +182,7 @@ def test_slices_that_could_not_be_asked_are_named_with_the_reason(report: Report
     ]
 
 
-def test_an_older_report_without_slices_that_were_left_out_is_read(report: Report, tmp_path: Path):
+def test_a_report_from_before_left_out_slices_is_read(report: Report, tmp_path: Path):
     write_report(report, tmp_path)
     plain = json.loads((tmp_path / "report.json").read_text())
     del plain["skipped_slices"]
@@ -190,7 +190,7 @@ def test_an_older_report_without_slices_that_were_left_out_is_read(report: Repor
     assert TypeAdapter(Report).validate_json((tmp_path / "report.json").read_bytes()) == report
 
 
-def test_results_that_do_not_belong_together_are_refused(board: Board):
+def test_results_that_do_not_match_are_refused(board: Board):
     results = evaluate(board, [board.warm])
     arguments = {"about": ABOUT, "popularity": board.popularity, "rng": np.random.default_rng(0)}
     with pytest.raises(KgrecError, match="one list length, got none"):

@@ -6,7 +6,7 @@ from kgrec.evaluate import intervals
 from kgrec.evaluate.intervals import bootstrap_intervals, standard_error
 
 
-def test_interval_of_a_mean_has_the_width_that_theory_gives():
+def test_interval_of_a_mean_has_the_theoretical_width():
     values = np.random.default_rng(0).normal(3.0, 2.0, size=(400, 1))
     found = bootstrap_intervals(values, np.random.default_rng(1), n_resamples=4000)[0]
     half_width = 1.96 * values.std() / np.sqrt(400)
@@ -15,20 +15,20 @@ def test_interval_of_a_mean_has_the_width_that_theory_gives():
     assert found.high == pytest.approx(values.mean() + half_width, abs=0.02)
 
 
-def test_interval_covers_the_truth_about_as_often_as_it_says():
+def test_interval_covers_the_truth_at_its_level():
     rng = np.random.default_rng(2)
     found = [bootstrap_intervals(rng.random((80, 1)), rng, n_resamples=300, level=0.8)[0] for _ in range(300)]
     assert 0.72 < np.mean([each.low <= 0.5 <= each.high for each in found]) < 0.87
 
 
-def test_same_seed_same_interval_and_small_blocks_too(monkeypatch: pytest.MonkeyPatch):
+def test_interval_is_reproducible_and_independent_of_the_block_size(monkeypatch: pytest.MonkeyPatch):
     values = np.random.default_rng(3).random((50, 2))
     whole = bootstrap_intervals(values, np.random.default_rng(4), n_resamples=101)
     monkeypatch.setattr(intervals, "_BLOCK_DRAWS", 500)
     assert bootstrap_intervals(values, np.random.default_rng(4), n_resamples=101) == whole
 
 
-def test_columns_are_resampled_alike():
+def test_columns_share_their_resamples():
     values = np.random.default_rng(5).random((30, 1))
     first, second = bootstrap_intervals(np.column_stack([values, values]), np.random.default_rng(6))
     assert first == second
@@ -44,7 +44,7 @@ def test_pairing_sees_a_difference_that_is_smaller_than_either_interval():
     assert 0 < difference.low < 0.01 < difference.high
 
 
-def test_one_user_is_certain_and_none_is_refused():
+def test_one_user_has_a_point_interval_and_no_user_is_refused():
     only = bootstrap_intervals(np.array([[0.5]]), np.random.default_rng(0))[0]
     assert (only.low, only.mean, only.high) == (0.5, 0.5, 0.5)
     with pytest.raises(KgrecError, match="at least one user"):

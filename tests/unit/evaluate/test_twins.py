@@ -28,7 +28,7 @@ def test_case_accents_punctuation_and_order_of_words_do_not_count() -> None:
     assert normalise_text("Die Hard 2") != normalise_text("Die Hard")
 
 
-def test_the_same_text_is_a_twin_where_the_links_agree() -> None:
+def test_equal_texts_are_twins_where_the_links_agree() -> None:
     texts = ["Sabrina", "sabrina!", "Sabrina", "Sabrina", "", ""]
     links = link([{0, 1, 2, 3, 4}, {0, 1, 2, 3, 5, 6}, {7, 8, 0, 9, 10}, set(), {1}, {1}])
     # 0 and 1 share four of five; 2 is a remake; 3 has no links; 4 and 5 have no text.
@@ -92,7 +92,7 @@ def test_sequels_are_no_twins(titles: tuple[str, str]) -> None:
 
     plots = ("a crew fights for its life", "a crew fights for its life, again")
     assert pair_first(titles, titles) == []
-    assert pair_first((plots[0], plots[0]), titles) == []  # only the names hold the numbers
+    assert pair_first((plots[0], plots[0]), titles) == []  # only the names have numbers
     assert pair_first(plots, titles) == []
     first = titles[0], titles[0]
     assert pair_first((plots[0], plots[0]), first) == [(0, 1, False)]

@@ -51,7 +51,7 @@ def test_a_reverse_edge_mirrors_its_edge() -> None:
 
 
 @pytest.mark.parametrize(("upto", "times"), [(99, []), (100, [100]), (250, [100, 200]), (300, [100, 200, 300])])
-def test_upto_keeps_what_was_there_by_then(upto: int, times: list[int]) -> None:
+def test_upto_keeps_interactions_up_to_that_time(upto: int, times: list[int]) -> None:
     data, _ = to_hetero(films(), upto=upto)
     assert data["user", "rated", "movie"].time.tolist() == times
     assert data["movie", "rev_rated", "user"].edge_index.shape == (2, len(times))
@@ -71,7 +71,7 @@ def test_upto_without_times_is_an_error() -> None:
     assert "time" not in data["user", "rated", "movie"]
 
 
-def test_features_are_x() -> None:
+def test_features_become_x() -> None:
     x = np.arange(6, dtype=np.float32).reshape(3, 2)
     data, _ = to_hetero(films(), {"movie": x})
     assert data["movie"].x.tolist() == [[0, 1], [2, 3], [4, 5]]
@@ -80,7 +80,7 @@ def test_features_are_x() -> None:
 
 
 @pytest.mark.parametrize(
-    ("features", "says"),
+    ("features", "message"),
     [
         ({"film": np.zeros((3, 2), np.float32)}, "'film'"),
         ({"movie": np.zeros((2, 2), np.float32)}, r"float32 \(3, dim\).*got float32 \(2, 2\)"),
@@ -89,8 +89,8 @@ def test_features_are_x() -> None:
         ({"movie": np.array([[0, 0], [0, np.inf], [0, 0]], np.float32)}, "got inf for node 'm2'"),
     ],
 )
-def test_features_that_do_not_fit_are_errors(features: dict[str, Any], says: str) -> None:
-    with pytest.raises(RequestError, match=says):
+def test_features_that_do_not_fit_are_errors(features: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
         to_hetero(films(), features)
 
 
@@ -109,7 +109,7 @@ def test_an_interaction_without_a_value_is_an_error_that_names_it(rating: tuple[
         to_hetero(tables, upto=300)
 
 
-def test_a_relation_that_takes_a_reverses_name_is_an_error() -> None:
+def test_a_relation_named_like_a_reverse_edge_is_an_error() -> None:
     clash = SCHEMA.model_dump()
     clash["edges"]["rev_directed_by"] = {"source": "person", "type": "MADE", "target": "movie"}
     schema = CatalogueSchema.model_validate(clash)
@@ -132,7 +132,7 @@ def graphs(draw: st.DrawFn) -> tuple[dict[str, list[str]], dict[str, list[tuple[
 
 
 @given(graphs())
-def test_edges_lead_between_the_catalogues_ids_both_ways(graph: Any) -> None:
+def test_edges_connect_the_catalogues_ids_in_both_directions(graph: Any) -> None:
     nodes, edges, ratings = graph
     data, ids = to_hetero(make_tables(nodes, edges, ratings=ratings))
     assert {node_type: list(ids[node_type].ids) for node_type in ids} == nodes
@@ -154,7 +154,7 @@ def test_edges_lead_between_the_catalogues_ids_both_ways(graph: Any) -> None:
 
 
 @given(graphs(), st.randoms(use_true_random=False))
-def test_the_order_of_edges_never_matters_and_that_of_nodes_not_once_sorted(graph: Any, rng: random.Random) -> None:
+def test_the_order_of_edges_and_of_sorted_nodes_does_not_matter(graph: Any, rng: random.Random) -> None:
     nodes, edges, ratings = graph
     rated = list(zip(edges["rated"], ratings, strict=True))
     rng.shuffle(rated)

@@ -61,7 +61,7 @@ def sentences(paths: list[ReasonPath]) -> list[str]:
     return [path.sentence() for path in paths]
 
 
-def test_what_fewest_share_comes_first(index: PathIndex) -> None:
+def test_the_rarest_shared_node_comes_first(index: PathIndex) -> None:
     assert sentences(index.shared_paths("dogs", "pulp")) == [
         "same actor (Tim Roth) as Pulp Fiction",
         "same director (Quentin Tarantino) as Pulp Fiction",
@@ -69,7 +69,7 @@ def test_what_fewest_share_comes_first(index: PathIndex) -> None:
     assert sentences(index.shared_paths("dogs", "pulp", k=1)) == ["same actor (Tim Roth) as Pulp Fiction"]
 
 
-def test_a_direct_edge_comes_before_all_and_reads_both_ways(index: PathIndex) -> None:
+def test_a_direct_edge_comes_first_and_reads_in_both_directions(index: PathIndex) -> None:
     assert sentences(index.shared_paths("bill2", "bill1")) == [
         "sequel of Kill Bill 1",
         "same actor (Uma Thurman) as Kill Bill 1",
@@ -87,7 +87,7 @@ def test_a_path_holds_its_steps(index: PathIndex) -> None:
     ]
 
 
-def test_names_that_are_missing_are_left_out(index: PathIndex) -> None:
+def test_missing_names_are_left_out(index: PathIndex) -> None:
     (path,) = index.shared_paths("heat", "brown", k=1)
     assert path.sentence() == "same director as brown"
     assert path.sentence("Jackie Brown") == "same director as Jackie Brown"
@@ -99,15 +99,17 @@ def test_two_relations_may_meet_in_a_node(index: PathIndex) -> None:
     ]
 
 
-def test_users_are_no_path(index: PathIndex) -> None:
+def test_paths_do_not_lead_through_users(index: PathIndex) -> None:
     """heat and room are rated by the same user, which is no reason; qt acted in one and directed the other."""
     assert sentences(index.shared_paths("heat", "room")) == ["Quentin Tarantino: actor here, director in Four Rooms"]
     assert index.shared_paths("heat", "heat") == []
     assert build(make_tables(NODES, {"rated": EDGES["rated"]})).shared_paths("heat", "room") == []
 
 
-@pytest.mark.parametrize(("phrase", "said"), [(None, "based on the same (C) as B"), ("source", "same source (C) as B")])
-def test_words_follow_the_phrase(phrase: str | None, said: str) -> None:
+@pytest.mark.parametrize(
+    ("phrase", "sentence"), [(None, "based on the same (C) as B"), ("source", "same source (C) as B")]
+)
+def test_the_sentence_uses_the_phrase_of_the_schema(phrase: str | None, sentence: str) -> None:
     schema = CatalogueSchema.model_validate(
         {
             "name": "books",
@@ -128,10 +130,10 @@ def test_words_follow_the_phrase(phrase: str | None, said: str) -> None:
         {"based_on": data["movie", "sequel_of", "movie"].edge_index.numpy()},
         {"user": [], "book": ["A", "B", "C", "D"]},
     )
-    assert sentences(index.shared_paths("a", "b")) == [said]
+    assert sentences(index.shared_paths("a", "b")) == [sentence]
     assert sentences(index.shared_paths("a", "c")) == ["source: C" if phrase else "based on C"]
     assert sentences(index.shared_paths("c", "a")) == ["source of A" if phrase else "A is based on this"]
-    # a chain is no "same": its arrows say which way
+    # a chain is not called "same": its arrows show the direction
     assert sentences(index.shared_paths("a", "d")) == [f"this -> C -> D ({phrase or 'based on'})"]
     assert sentences(index.shared_paths("d", "a")) == [f"this <- C <- A ({phrase or 'based on'})"]
 
@@ -156,21 +158,23 @@ def test_an_added_item_has_paths_at_once(index: PathIndex) -> None:
     twice = added.with_item("bill4", None, [("acted_in", "uma")])
     assert sentences(twice.shared_paths("bill4", "bill3")) == ["same actor (Uma Thurman) as Kill Bill 3"]
     assert sentences(twice.with_item("lone", None, []).shared_paths("lone", "pulp")) == []
-    with pytest.raises(RequestError, match="unknown movie 'bill3'"):  # the first index is what it was
+    with pytest.raises(RequestError, match="unknown movie 'bill3'"):  # the first index is unchanged
         index.shared_paths("bill3", "bill2")
 
 
 @pytest.mark.parametrize(
-    ("item", "links", "says"),
+    ("item", "links", "message"),
     [
-        ("pulp", [], "there already"),
+        ("pulp", [], "exists already"),
         ("new", [("directed_by", "nobody")], "no person has the id 'nobody'"),
         ("new", [("rated", "u1")], "no edge type 'rated' of a movie"),
         ("new", [("wrote", "qt")], "expected one of"),
     ],
 )
-def test_a_bad_addition_is_an_error(index: PathIndex, item: str, links: list[tuple[str, str]], says: str) -> None:
-    with pytest.raises(RequestError, match=says):
+def test_an_invalid_addition_is_an_error(
+    index: PathIndex, item: str, links: list[tuple[str, str]], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
         index.with_item(item, None, links)
 
 

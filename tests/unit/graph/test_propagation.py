@@ -59,7 +59,7 @@ def test_six_nodes_worked_by_hand() -> None:
         np.testing.assert_allclose(channel.features @ channel.features.T, [[0.5, -0.5], [-0.5, 0.5]], atol=1e-6)
 
 
-def test_links_go_both_ways_and_between_items_and_each_end_is_a_code() -> None:
+def test_links_of_both_directions_and_between_items_are_features() -> None:
     data = make_graph(
         {"book": 3, "author": 2}, {"written_by": [(0, 1)], "edited": [(1, 0), (0, 2)], "cites": [(0, 1)]}, {}
     )
@@ -79,13 +79,13 @@ def test_links_go_both_ways_and_between_items_and_each_end_is_a_code() -> None:
         (0, ("edited", False, "author"), 1),
         (2, ("edited", False, "author"), 0),
         (0, ("cites", True, "book"), 1),
-        (1, ("cites", True, "book"), 1),  # the cited book shares the code of those that cite it
+        (1, ("cites", True, "book"), 1),  # the cited book shares the feature of those that cite it
         (1, ("cites", False, "book"), 0),
         (0, ("cites", False, "book"), 0),
     }
 
 
-def test_a_link_that_is_there_twice_counts_once() -> None:
+def test_a_repeated_link_counts_once() -> None:
     data = make_graph({"book": 3, "author": 1}, {"written_by": [(0, 0), (0, 0), (1, 0)]}, {})
     links = build_item_links(data, BOOKS)
     np.testing.assert_array_equal(links.incidence.toarray(), [[1], [1], [0]])
@@ -96,7 +96,8 @@ def test_idf_weights() -> None:
     # Of four books author 0 has two, author 1 has one, author 2 has all.
     pairs = [(0, 0), (1, 0), (0, 1), (0, 2), (1, 2), (2, 2), (3, 2)]
     links = build_item_links(make_graph({"book": 4, "author": 3}, {"written_by": pairs}, {}), BOOKS)
-    np.testing.assert_allclose(links.idf, [np.log(2), 0, 0], rtol=1e-6)  # a code of one item or of all tells nothing
+    # A feature of one item or of all carries no information.
+    np.testing.assert_allclose(links.idf, [np.log(2), 0, 0], rtol=1e-6)
     three = np.array([3.0, 4.0, 0.0], np.float32)
     np.testing.assert_allclose(
         unit_idf_weights(links.incidence, three).toarray()[:3], [[0.6, 0.8, 0], [1, 0, 0], [0, 0, 0]], rtol=1e-6
@@ -110,7 +111,7 @@ def test_paths_lead_on_through_entities_but_not_through_items_or_users() -> None
     rng = np.random.default_rng(0)
     _, channels = run(draw_graph(rng))
     assert set(channels) == {
-        "text", "links", "tastes:written_by", "tastes:rev_edited", "tastes:cites", "tastes:rev_cites",
+        "text", "links", "profiles:written_by", "profiles:rev_edited", "profiles:cites", "profiles:rev_cites",
         "text:cites", "text:rev_cites",
         "text:written_by", "text:written_by.from", "text:rev_edited", "text:rev_edited.from",
     }  # fmt: skip
@@ -129,21 +130,21 @@ def test_a_neighbour_without_text_counts_as_the_mean_of_those_with() -> None:
     np.testing.assert_allclose(run(data)[1]["text:written_by"].vectors, [[1, 0], [0.5, 0.5], [0, 1]])
 
 
-def test_tastes_are_the_other_items_of_a_node() -> None:
-    # Books 0 and 1 by author 0; 2 and 3 by author 1; 4 has neither. Weight 1 each, three likes' worth of doubt.
+def test_a_neighbour_profile_is_the_mean_of_the_other_items_of_a_node() -> None:
+    # Books 0 and 1 by author 0; 2 and 3 by author 1; 4 has no author. Each weighs 1, with a shrinkage of three likes.
     data = make_graph({"book": 5, "author": 2}, {"written_by": [(0, 0), (1, 0), (2, 1), (3, 1)]}, {})
     vectors = np.array([[4, 0], [0, 8], [2, 2], [6, 0], [9, 9]], np.float32)
     fitted = np.array([True, True, True, False, True])
-    tastes = run(data, fitted, vectors)[1]["tastes:written_by"]
-    np.testing.assert_allclose(tastes.vectors, [[4 / 5, 8 / 5], [2 / 4, 2 / 4]], rtol=1e-6)  # sums / (mass + 3)
-    # 0 sees 1 alone, 1 sees 0 alone; 2 sees nobody; 3, which was not fitted, sees 2.
-    np.testing.assert_allclose(raw_of(tastes)[:4], [[0, 2], [1, 0], [0, 0], [0.5, 0.5]], atol=1e-6)
-    np.testing.assert_array_equal(tastes.features[4], [0, 0])
+    profiles = run(data, fitted, vectors)[1]["profiles:written_by"]
+    np.testing.assert_allclose(profiles.vectors, [[4 / 5, 8 / 5], [2 / 4, 2 / 4]], rtol=1e-6)  # sums / (mass + 3)
+    # 0 sees only 1, 1 sees only 0; 2 sees none; 3, which was not fitted, sees 2.
+    np.testing.assert_allclose(raw_of(profiles)[:4], [[0, 2], [1, 0], [0, 0], [0.5, 0.5]], atol=1e-6)
+    np.testing.assert_array_equal(profiles.features[4], [0, 0])
 
 
 @given(st.integers(0, 2**32), st.integers(0, 28))
 @settings(deadline=None, max_examples=25)
-def test_tastes_leave_the_items_own_vector_out(seed: int, item: int) -> None:
+def test_a_neighbour_profile_leaves_out_the_items_own_vector(seed: int, item: int) -> None:
     rng = np.random.default_rng(seed)
     data, fitted = draw_graph(rng), rng.random(30) < 0.7
     fitted[item] = True
@@ -152,7 +153,7 @@ def test_tastes_leave_the_items_own_vector_out(seed: int, item: int) -> None:
     changed[item] += 5
     links, before = run(data, fitted, vectors)
     after = run(data, fitted, changed)[1]
-    for name in [name for name in before if name.startswith("tastes:")]:
+    for name in [name for name in before if name.startswith("profiles:")]:
         ours, theirs = raw_of(before[name]), raw_of(after[name])
         np.testing.assert_allclose(ours[item], theirs[item], atol=1e-4)
         codes = np.flatnonzero(links.relation == before[name].relation)
@@ -161,12 +162,12 @@ def test_tastes_leave_the_items_own_vector_out(seed: int, item: int) -> None:
         shared = (incidence * idf) @ incidence[item] > 0
         shared[item] = False
         changed_rows = np.abs(ours - theirs).max(axis=1) > 1e-3
-        np.testing.assert_array_equal(changed_rows[linked], shared[linked])  # its neighbours see it, nobody else does
+        np.testing.assert_array_equal(changed_rows[linked], shared[linked])  # only its neighbours see it
 
 
 @given(st.integers(0, 2**32), st.booleans())
 @settings(deadline=None, max_examples=25)
-def test_channels_are_centred_over_the_fitted_items_and_zero_where_there_is_nothing(seed: int, texts: bool) -> None:
+def test_channels_are_centred_over_fitted_items_and_zero_where_empty(seed: int, texts: bool) -> None:
     rng = np.random.default_rng(seed)
     data, fitted = draw_graph(rng, texts=texts), rng.random(30) < 0.6
     fitted[:3] = True
@@ -184,7 +185,7 @@ def test_channels_are_centred_over_the_fitted_items_and_zero_where_there_is_noth
         np.testing.assert_allclose(channel.features[present & fitted].sum(axis=0), 0, atol=1e-3)
 
 
-def test_widths_are_kept_to_and_the_factorisation_keeps_what_matters() -> None:
+def test_channels_respect_their_widths_and_keep_the_variance() -> None:
     rng = np.random.default_rng(1)
     pairs = [(book, author) for book in range(60) for author in (book % 3, 3 + rng.integers(20))]
     data = make_graph({"book": 60, "author": 23}, {"written_by": pairs}, {"author": rng.normal(size=(23, 10))})
@@ -196,7 +197,7 @@ def test_widths_are_kept_to_and_the_factorisation_keeps_what_matters() -> None:
     gram = weights @ weights.T
     centred = gram - gram.mean(axis=0) - gram.mean(axis=1)[:, None] + gram.mean()
     found = whole["links"].features @ whole["links"].features.T
-    # One direction of 23 is dropped, and channels are scaled to a mean squared length of 1.
+    # One dimension of 23 is dropped, and channels are scaled to a mean squared length of 1.
     assert np.corrcoef(found.ravel(), centred.ravel())[0, 1] > 0.98
 
 
@@ -208,7 +209,7 @@ def test_a_graph_without_links_or_texts_has_no_channels() -> None:
     assert set(channels) == {"text"}
 
 
-def test_a_channel_that_is_alike_for_all_is_left_at_zero() -> None:
+def test_a_constant_channel_is_zero() -> None:
     # Rounding differs with the number of authors; it must not be scaled up to a feature.
     rng = np.random.default_rng(0)
     about = np.tile(draw_unit_rows(rng, 1, 50), (9, 1))

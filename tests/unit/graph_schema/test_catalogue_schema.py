@@ -1,4 +1,4 @@
-"""Tables and relationships that are laid out in another way than the catalogue."""
+"""Tables and relationships whose layout differs from the catalogue's."""
 
 from pathlib import Path
 
@@ -34,11 +34,11 @@ def parse(more: str = "") -> CatalogueSchema:
     return CatalogueSchema.parse(SCHEMA % more)
 
 
-def test_how_tables_look_does_not_change_the_digest_and_the_direction_does():
+def test_the_digest_depends_on_direction_and_not_on_table_layout():
     digest = parse().digest
     assert (
         digest == "bdd38a0204a63da7d585c02fee65fb52cd3415b0235e39379f6438e461790640"
-    )  # of bundles and stores that are there
+    )  # of existing bundles and stores
     assert parse('milliseconds = ["at"]\nsource_column = "u"\ntarget_column = "i"\nignore = ["x"]').digest == digest
     assert parse("reverse = true").digest != digest
 
@@ -62,7 +62,7 @@ def test_two_edge_types_may_not_be_the_same_relationships():
         ('source_column = "x"\ntarget_column = "x"', "both ends are in the column 'x'"),
     ],
 )
-def test_contradictions_are_errors(more, message):
+def test_contradictory_schemas_are_errors(more, message):
     with pytest.raises(CatalogueError, match=message):
         parse(more)
 
@@ -71,11 +71,11 @@ def build(schema: CatalogueSchema, **columns) -> list[dict]:
     return build_tables(schema, {}, {"bought": pa.table(columns)}).interactions.to_pylist()
 
 
-def test_the_ends_are_in_the_columns_that_the_schema_names():
+def test_edge_ends_are_read_from_the_columns_in_the_schema():
     schema = parse('source_column = "buyer"\ntarget_column = "what"\nignore = ["source", "target"]')
     rows = [{"source": "u", "target": "i", "at": 5}]
     assert build(schema, buyer=["u"], what=["i"], at=[5], source=["web"], target=["x"]) == rows
-    assert build(schema, source=["u"], target=["i"], at=[5]) == rows  # as a database hands them out
+    assert build(schema, source=["u"], target=["i"], at=[5]) == rows  # as a database returns them
     with pytest.raises(CatalogueError, match=r"missing: source.*unknown: buy"):
         build(schema, buy=["u"], what=["i"], at=[5])
 
@@ -88,7 +88,7 @@ def test_milliseconds_become_seconds():
         build(parse(), source=["u"], target=["i"], at=[1_600_000_000_999])
 
 
-def test_a_misspelt_name_comes_with_the_one_that_is_meant():
+def test_a_misspelt_name_gets_a_suggestion():
     text = (Path(__file__).parents[3] / "graph_schema/catalogues/movielens-100k.toml").read_text(encoding="utf-8")
     with pytest.raises(CatalogueError, match=r"interaction\.postive is unknown: did you mean 'positive'\?"):
         CatalogueSchema.parse(text.replace("positive = 4", "postive = 4"))

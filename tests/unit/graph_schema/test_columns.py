@@ -78,7 +78,7 @@ YEAR_LAST = f"{NO_TIME}: the year comes last, and day and month can be taken for
         (["1997-12-04 15:55:49.250"], [MOMENT]),
         (["1997-12-04T15:55:49Z", "1997-12-04T17:55:49+02:00"], [MOMENT, MOMENT]),
         (["1997-12-04"], [MOMENT // 86400 * 86400]),
-        # kinds mixed in one column, with some that are no time at all
+        # mixed types in one column, some of them no times
         (["1997-12-04T15:55:49Z", "1997-12-04T15:55:49", str(MOMENT), "1997-13-01", "soon", "", "1e40"],
          [MOMENT, MOMENT, MOMENT, NO_TIME, NO_TIME, None, NO_TIME]),
         (["19971204"], [MOMENT // 86400 * 86400]),
@@ -119,7 +119,7 @@ def test_a_column_of_numbers_stays_epoch_seconds():
 
 @given(st.lists(st.text() | st.from_regex(r"[-+]?[0-9./:TZ -]{1,25}"), max_size=8))
 @settings(deadline=None)
-def test_any_text_is_a_time_or_missing_or_rejected(texts):
+def test_any_text_is_a_time_missing_or_rejected(texts):
     values, problems = convert_column(pa.array(texts, pa.string()), "time")
     rejected = [bool(any(mask[row] for mask, _ in problems)) for row in range(len(texts))]
     for text, value, is_rejected in zip(texts, values.to_pylist(), rejected, strict=True):
@@ -148,7 +148,7 @@ def test_text_that_is_not_utf8_is_rejected():
     assert problems[0][1] == "is not valid UTF-8"
 
 
-def test_ids_stay_as_they_are():
+def test_ids_are_unchanged():
     assert convert_ids(pa.array(["007", " 7", "", "é", None]))[0].to_pylist() == ["007", " 7", None, "é", None]
     assert convert_ids(pa.array([7, 2**62]))[0].to_pylist() == ["7", str(2**62)]
     assert convert_ids(pa.array(["a", "b", "a"]).dictionary_encode())[0].to_pylist() == ["a", "b", "a"]
@@ -156,12 +156,12 @@ def test_ids_stay_as_they_are():
 
 
 @pytest.mark.parametrize("values", [[1.0], [[1]], [datetime(2000, 1, 1)], [True]])
-def test_a_column_that_can_never_be_ids_stops(values):
+def test_a_column_type_that_cannot_hold_ids_is_an_error(values):
     with pytest.raises(CatalogueError, match="expected text or integers"):
         convert_ids(pa.array(values))
 
 
-def test_a_column_that_can_never_be_the_type_stops():
+def test_an_incompatible_column_type_is_an_error():
     with pytest.raises(CatalogueError, match="cannot be read as 'float'"):
         convert_column(pa.array([[1.0]]), "float")
 
@@ -185,15 +185,15 @@ def test_times_out_of_range_are_reported_with_their_unit():
     reasons = first_reasons(times, interaction=True)
     assert reasons == {1: bounds.format(1970), **units, 5: bounds.format(1970)}
     reasons = first_reasons(times, interaction=False)
-    assert reasons == {**units, 5: bounds.format(1000)}  # a film of 1969 is no mistake
+    assert reasons == {**units, 5: bounds.format(1000)}  # a film of 1969 is valid
 
 
-def test_the_year_2100_is_the_last():
+def test_times_after_2100_are_out_of_range():
     end = int(datetime(2101, 1, 1, tzinfo=UTC).timestamp())
     assert first_reasons([end - 1, end], interaction=True) == {1: "is out of range: expected 1970 to 2100"}
 
 
-def test_what_is_finer_than_milliseconds_is_rejected_by_its_unit():
+def test_units_finer_than_milliseconds_are_rejected_by_name():
     times = [MOMENT, MOMENT * 1000, MOMENT * 10**6, 5 * 10**9]  # of milliseconds, microseconds, nanoseconds
     assert first_reasons(times, interaction=True, milliseconds=True) == {
         1: "is out of range, it looks like microseconds: expected milliseconds or ISO 8601",
@@ -203,7 +203,7 @@ def test_what_is_finer_than_milliseconds_is_rejected_by_its_unit():
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.dictionary(pa.int32(), pa.string())])
-def test_in_a_column_of_milliseconds_dates_stay_what_they_are(kind):
+def test_dates_in_a_column_of_milliseconds_stay_dates(kind):
     texts = [f"{MOMENT}250", str(MOMENT), "1997-12-04T15:55:49", "9999-12-31", "19971204", "-5", "", None]
     column = pa.array(texts).cast(kind)
     times, _ = convert_column(column, "time")
@@ -218,7 +218,7 @@ def test_a_timestamp_is_not_a_number_of_milliseconds():
     assert from_milliseconds(times, column).to_pylist() == [253402214400, MOMENT // 86400 * 86400]
 
 
-def test_an_id_longer_than_a_graph_database_indexes_does_not_fit():
+def test_an_id_too_long_for_a_graph_index_is_rejected():
     values, problems = convert_ids(pa.array(["é" * 2048, "é" * 2048 + "x", None]))
     assert values[0].as_py() == "é" * 2048
     assert [(mask.tolist(), reason) for mask, reason in problems if mask.any()] == [

@@ -39,13 +39,13 @@ at = "at"
 """
 
 
-def test_hostile_names_come_back_from_toml():
+def test_hostile_names_survive_toml():
     schema = CatalogueSchema.parse(HOSTILE)
     assert CatalogueSchema.parse(to_toml(schema)) == schema
 
 
 @pytest.mark.parametrize("name", ["movielens-100k", "template"])
-def test_known_catalogues_come_back_from_toml(name):
+def test_known_catalogues_survive_toml(name):
     assert CatalogueSchema.parse(to_toml(CatalogueSchema.known(name))) == CatalogueSchema.known(name)
 
 
@@ -70,7 +70,7 @@ def test_strings_in_toml_may_hold_any_character():
     positive=st.none() | st.floats(allow_nan=False),
     reverse=st.booleans(),
 )
-def test_any_schema_comes_back_from_toml(called, attributes, odd, positive, reverse):
+def test_any_schema_survives_toml(called, attributes, odd, positive, reverse):
     user, item, user_key, item_key, edge, weight = called
     schema = CatalogueSchema(
         name=user,
@@ -132,7 +132,7 @@ SHOP = GraphProfile(
 )
 
 
-def test_a_shop_is_drafted_whole():
+def test_a_shop_gets_a_complete_draft():
     draft = draft_schema(SHOP)
     schema = CatalogueSchema.parse(draft.toml)
     assert draft.is_complete and schema == draft.schema
@@ -143,7 +143,7 @@ def test_a_shop_is_drafted_whole():
     assert schema.edges["kaufte"].reverse is False
 
 
-def test_a_phrase_names_what_items_share_whichever_way_the_relationship_points():
+def test_a_phrase_names_the_shared_node_in_both_directions():
     _, bought = SHOP.relationships
     made = link("Marke", "STELLT_HER", "Artikel", 50, per=(10, 1))
     schema = draft_schema(replace(SHOP, relationships=(made, bought))).schema
@@ -160,7 +160,7 @@ def test_an_interaction_that_points_from_items_to_users_is_reversed():
     assert any(guess.choice == "reverse = true" for guess in draft.guesses)
 
 
-def test_unknown_words_are_judged_by_shape_and_not_called_sure():
+def test_unknown_names_are_guessed_by_shape_and_marked_unsure():
     nodes = dict([label("Zorg", 100), label("Blip", 50, TITLE), label("Frob", 5)])
     links = (
         link("Blip", "XA", "Frob", 50, per=(1, 10)),
@@ -179,7 +179,7 @@ def test_without_users_the_draft_is_incomplete_and_has_a_place_to_fill_in():
     assert "MATCH (i:`Movie` {`movieId`: row.item})" in draft.advice
     with pytest.raises(CatalogueError, match="interaction: Field required"):
         CatalogueSchema.parse(draft.toml)
-    start = draft.toml.index("# [nodes.user]")  # the head before it stays a comment
+    start = draft.toml.index("# [nodes.user]")  # the header before it stays a comment
     filled = draft.toml[:start] + "\n".join(
         line.removeprefix("# ") if not line.startswith("# ---") else line for line in draft.toml[start:].splitlines()
     )
@@ -188,7 +188,7 @@ def test_without_users_the_draft_is_incomplete_and_has_a_place_to_fill_in():
     assert (schema.user_type, schema.item_type) == ("user", "movie")
 
 
-def test_of_several_interactions_the_most_is_chosen_and_the_others_are_comments():
+def test_the_most_frequent_interaction_is_chosen_and_others_become_comments():
     more = (
         link("Kunde", "MERKTE", "Artikel", 3000, properties=[prop("am", "time", samples=())]),
         link("Kunde", "VIEWED", "Artikel", 90_000, properties=[prop("am", "time", samples=())]),
@@ -200,7 +200,7 @@ def test_of_several_interactions_the_most_is_chosen_and_the_others_are_comments(
     assert "# [edges.kaufte]" in draft.toml
     others = [guess.choice for guess in draft.guesses if guess.about == "other interaction"]
     assert "(:Kunde)-[:KAUFTE]->(:Artikel)" in others
-    assert draft.guesses[0].sure == "likely"  # since there are others
+    assert draft.guesses[0].sure == "likely"  # because there are other interactions
 
 
 def test_one_relationship_type_between_several_labels_is_several_edge_types():
@@ -214,7 +214,7 @@ def test_one_relationship_type_between_several_labels_is_several_edge_types():
     }
 
 
-def test_what_a_schema_cannot_hold_is_left_out_and_reported():
+def test_unsupported_parts_are_left_out_and_reported():
     odd = [
         prop("9x"), prop("a`b"), prop("password"), PropertyProfile("mixed", {"string": 5, "int": 7}, 1.0, 0.5),
         prop("vector", "vector"), prop("place", "other"),
@@ -231,7 +231,7 @@ def test_what_a_schema_cannot_hold_is_left_out_and_reported():
     assert "# Left out:" in draft.toml
 
 
-def test_a_key_with_faults_is_a_guess_with_its_faults():
+def test_an_imperfect_key_is_a_guess_that_lists_its_faults():
     nodes = {
         **SHOP.nodes,
         "Artikel": NodeProfile(
@@ -251,7 +251,7 @@ def test_nodes_without_any_property_are_left_out_with_their_links():
     assert "no property that could be their key" in draft.left_out[0] and "VON" in draft.left_out[1]
 
 
-def test_a_weight_or_time_that_many_lack_stays_an_attribute():
+def test_a_mostly_missing_weight_or_time_stays_an_attribute():
     bought = replace(SHOP.relationships[1], properties={"menge": prop("menge", "int", coverage=0.5)})
     draft = draft_schema(replace(SHOP, relationships=(SHOP.relationships[0], bought)))
     assert draft.schema.interaction == Interaction(edge="kaufte")
@@ -259,7 +259,7 @@ def test_a_weight_or_time_that_many_lack_stays_an_attribute():
     assert any(guess.choice == "an attribute only" and "50%" in guess.why for guess in draft.guesses)
 
 
-def test_comments_cannot_be_broken_out_of():
+def test_names_cannot_break_out_of_comments():
     odd = prop("about", samples=("x\n[nodes.evil]\nlabel = 1", "\x00\x07\u2028y"), length=60)
     nodes = {**SHOP.nodes, **dict([label("Artikel", 50, TITLE, replace(odd, mean_length=3.0), prop("b\n[x]"))])}
     draft = draft_schema(replace(SHOP, nodes=nodes, place="x\n[nodes.evil2]", left_out=("a\nb = 1",)))
@@ -273,7 +273,7 @@ def test_comments_cannot_be_broken_out_of():
     column=names.filter(lambda name: name not in ("source", "target")),
     place=st.text(st.characters(exclude_categories=["Cs"]), max_size=200),
 )
-def test_any_draft_can_be_read_whatever_the_data_hold(sample, entity, column, place):
+def test_any_draft_parses(sample, entity, column, place):
     user, item = "Kunde", "Artikel"
     nodes = dict([label(user, 100), label(item, 50, TITLE, prop(column, "int")), label(entity, 5, prop("x"))])
     links = (
@@ -288,7 +288,7 @@ def test_any_draft_can_be_read_whatever_the_data_hold(sample, entity, column, pl
     assert {edge.type for edge in schema.edges.values()} == {"BOUGHT", "OF", *([sample] if is_name(sample) else [])}
 
 
-def test_an_empty_graph_is_an_error_with_what_was_expected():
+def test_an_empty_graph_is_an_error_that_states_what_was_expected():
     with pytest.raises(CatalogueError, match="p has no nodes with labels"):
         draft_schema(GraphProfile("p", "n", {}, ()))
 

@@ -1,4 +1,4 @@
-"""DataFrames become the tables that a hand-written schema would have given."""
+"""DataFrames become the tables that a hand-written schema would give."""
 
 from collections.abc import Callable
 from datetime import date
@@ -62,7 +62,7 @@ def test_without_a_threshold_every_interaction_is_a_like() -> None:
         lambda: pd.Series([7, "8", Decimal(9)], dtype=object),
     ],
 )
-def test_ids_of_any_kind_are_the_same_text(values: Callable[[], pd.Series]) -> None:
+def test_ids_of_any_type_become_the_same_text(values: Callable[[], pd.Series]) -> None:
     tables = build_frame_tables(pd.DataFrame({"user": values(), "item": values()}))
     assert ids(tables, "user") == ids(tables, "item") == ["7", "8", "9"]
 
@@ -80,7 +80,7 @@ def test_ids_of_any_kind_are_the_same_text(values: Callable[[], pd.Series]) -> N
         lambda: pd.Series([7, pd.NaT, "9"], dtype=object),
     ],
 )
-def test_a_missing_id_rejects_its_row_alone(missing: Callable[[], pd.Series], tmp_path: Path) -> None:
+def test_a_missing_id_rejects_only_its_row(missing: Callable[[], pd.Series], tmp_path: Path) -> None:
     frame = pd.DataFrame({"user": missing(), "item": ["a", "b", "c"]})
     with open_reject_log(tmp_path / "rejects.csv") as log:
         tables = build_frame_tables(frame, log=log)
@@ -97,9 +97,9 @@ def test_bad_values_are_rejected_with_the_row_of_the_frame() -> None:
     tables = build_frame_tables(frame, log=log)
     assert rows(tables) == [("c", "y", 3.0)]
     assert log.n_rejects == 3
-    for told in ("user is empty (first: interactions row 1)", "rating is not a float (first: interactions row 2)",
+    for message in ("user is empty (first: interactions row 1)", "rating is not a float (first: interactions row 2)",
                  "rating is empty (first: interactions row 4)"):  # fmt: skip
-        assert told in log.describe()
+        assert message in log.describe()
 
 
 SECONDS = [1_700_000_000, 1_700_000_060]
@@ -121,7 +121,7 @@ SECONDS = [1_700_000_000, 1_700_000_060]
     ],
 )
 @pytest.mark.parametrize("name", ["timestamp", "at"])
-def test_times_of_any_kind_are_the_same_seconds(times: Callable[[], pd.Series], name: str) -> None:
+def test_times_of_any_type_become_the_same_seconds(times: Callable[[], pd.Series], name: str) -> None:
     tables = build_frame_tables(pd.DataFrame({"user": [1, 2], "item": [1, 2], name: times()}))
     assert tables.interactions[name].to_pylist() == SECONDS
 
@@ -131,7 +131,7 @@ def test_dates_are_times() -> None:
     assert tables.interactions["at"].to_pylist() == [86_400]
 
 
-def test_text_columns_of_items_are_texts_codes_are_not_and_lists_of_numbers_are_vectors() -> None:
+def test_item_columns_of_text_are_texts_and_lists_of_numbers_are_vectors() -> None:
     items = pd.DataFrame(
         {
             "item": [10, 12],
@@ -149,7 +149,7 @@ def test_text_columns_of_items_are_texts_codes_are_not_and_lists_of_numbers_are_
     assert (node.name, node.text) == ("title", ("title", "plot", "genres", "Mood _user_s_"))
     assert node.vectors == ("picture",)
     by_id = {row["item"]: row for row in tables.nodes["item"].to_pylist()}
-    assert sorted(by_id) == ["10", "11", "12"]  # 11 is in the interactions alone, 12 among the items alone
+    assert sorted(by_id) == ["10", "11", "12"]  # 11 is only in the interactions, 12 only among the items
     assert by_id["10"] == {
         "item": "10", "title": "Heat", "plot": "A thief.", "genres": "Crime, Drama", "Mood _user_s_": "dark",
         "picture": [0.5, 1.0],
@@ -175,7 +175,7 @@ def test_links_are_an_edge_type_per_relation_with_targets_of_their_own() -> None
     genre, place = (tables.schema.edges[name].target for name in ("genre", "shot in"))
     assert genre != place
     assert (ids(tables, genre), ids(tables, place)) == (["Crime", "Drama"], ["Crime"])
-    assert tables.schema.nodes[genre].name == tables.schema.nodes[genre].key  # a text that is an id is a name too
+    assert tables.schema.nodes[genre].name == tables.schema.nodes[genre].key  # text that is an id can also be a name
     assert tables.schema.edges["genre"].phrase == "genre"
 
 
@@ -211,7 +211,7 @@ def test_users_without_interactions_are_known() -> None:
     assert {"user": "3", "name": "Ann"} in tables.nodes["user"].to_pylist()
 
 
-def test_a_pair_that_is_there_twice_is_kept_as_it_was_last() -> None:
+def test_of_a_repeated_pair_the_last_is_kept() -> None:
     log = RejectLog()
     twice = pd.concat([RATINGS, RATINGS.iloc[:1].assign(rating=1.0, timestamp=86_399)])
     tables = build_frame_tables(twice, log=log)
@@ -219,7 +219,7 @@ def test_a_pair_that_is_there_twice_is_kept_as_it_was_last() -> None:
     assert (log.n_rejects, log.repeats["interacted"].n_edges) == (0, 1)
 
 
-def test_arrow_tables_are_as_frames() -> None:
+def test_arrow_tables_are_read_as_frames() -> None:
     assert rows(build_frame_tables(pa.table(RATINGS))) == rows(build_frame_tables(RATINGS))
 
 
@@ -261,6 +261,6 @@ def test_arrow_tables_are_as_frames() -> None:
         (lambda: {"users": pd.Series([1])}, "users is of type Series"),
     ],
 )
-def test_what_cannot_be_used_is_one_clear_error(arguments: Callable[[], dict[str, object]], message: str) -> None:
+def test_unusable_frames_are_one_clear_error(arguments: Callable[[], dict[str, object]], message: str) -> None:
     with pytest.raises(CatalogueError, match=message):
         build_frame_tables(**{"interactions": RATINGS, **arguments()})

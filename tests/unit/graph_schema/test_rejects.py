@@ -85,7 +85,7 @@ def test_a_log_counts_repeated_edges(tmp_path: Path) -> None:
     assert log.repeats["read"].examples == [("r1", "a"), ("r2", "b")]
 
 
-def test_a_log_of_the_callers_writes_its_file_too(tmp_path: Path) -> None:
+def test_a_log_passed_by_the_caller_writes_its_file(tmp_path: Path) -> None:
     with open_reject_log(tmp_path / "rejects.csv") as log:
         stage(tmp_path / "staged", log)
     lines = (tmp_path / "rejects.csv").read_text().splitlines()
@@ -93,7 +93,7 @@ def test_a_log_of_the_callers_writes_its_file_too(tmp_path: Path) -> None:
     assert lines[1] == 'reader,3,reader,id is empty,"{""id"": null}"'
 
 
-def test_a_log_is_there_when_staging_fails(tmp_path: Path) -> None:
+def test_a_log_survives_a_failed_staging(tmp_path: Path) -> None:
     log = RejectLog()
     with pytest.raises(CatalogueError, match="no interactions"):
         stage(tmp_path, log, stars=["bad"] * 10)

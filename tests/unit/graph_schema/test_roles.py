@@ -17,7 +17,7 @@ from graph_schema.roles import find_positive, find_unit
         ("_", []),
     ],
 )
-def test_words_of_a_name(name, words):
+def test_names_split_into_words(name, words):
     assert split_words(name) == words
 
 
@@ -26,11 +26,11 @@ def test_words_of_a_name(name, words):
     [("userId", (["user"], True)), ("user_id", (["user"], True)), ("userid", (["user"], True)), ("id", ([], True)),
      ("isbn", ([], True)), ("user", (["user"], False)), ("paid", (["paid"], False))],
 )  # fmt: skip
-def test_an_id_and_what_it_is_of(name, found):
+def test_an_id_name_splits_into_its_type(name, found):
     assert split_id(name) == found
 
 
-def test_singulars_have_the_right_one_among_them():
+def test_singulars_include_the_right_one():
     for plural, single in {"movies": "movie", "categories": "category", "boxes": "box", "users": "user"}.items():
         assert single in to_singulars(plural)
 
@@ -55,7 +55,7 @@ def numbers(name, low, high, kind="int"):
         (PropertyProfile("x", {"string": 2}, 1.0, 1.0, samples=("2024", "1999")), None),
     ],
 )
-def test_how_a_time_is_written(one, unit):
+def test_the_unit_of_a_time_is_recognised(one, unit):
     assert find_unit(one) == unit
 
 
@@ -72,5 +72,5 @@ def test_how_a_time_is_written(one, unit):
         (numbers("score", 0, 12345), None),
     ],
 )
-def test_from_which_weight_on_it_is_a_like(one, positive):
+def test_the_threshold_of_a_like_is_guessed(one, positive):
     assert find_positive(one)[0] == positive

@@ -73,7 +73,7 @@ def with_rows(table, **columns):
     return pa.concat_tables([table, pa.table(columns, schema=table.schema)])
 
 
-def test_clean_tables_come_through_whole(tmp_path):
+def test_clean_tables_are_staged_whole(tmp_path):
     staged, rejects = stage(tmp_path, max_rejects=0.0)
     built = staged.to_tables()
     assert rejects == []
@@ -132,7 +132,7 @@ def test_text_columns_are_read_row_by_row(tmp_path):
         (2, "stars is not a float"),
         (3, "at is not a time (epoch seconds or ISO 8601)"),
     ]
-    assert rejects[0][4] == {"user_id": "u2", "item_id": "b", "stars": "good", "at": "0"}  # as the source has it
+    assert rejects[0][4] == {"user_id": "u2", "item_id": "b", "stars": "good", "at": "0"}  # as in the source
 
 
 def test_a_column_of_milliseconds_takes_dates_and_rejects_finer_units(tmp_path):
@@ -157,7 +157,7 @@ def test_a_column_of_milliseconds_takes_dates_and_rejects_finer_units(tmp_path):
     ]
 
 
-def test_of_repeated_pairs_the_latest_stays(tmp_path):
+def test_of_repeated_pairs_the_latest_is_kept(tmp_path):
     rated = pa.table(
         {"source": ["007"] * 4 + ["u2"], "target": ["a", "a", "a", "b", "b"], "stars": [1.0, 2.0, 3.0, 4.0, 5.0],
          "at": [30, 50, 50, 1, 2]})  # fmt: skip
@@ -193,7 +193,7 @@ def test_repeats_are_found_across_batches(tmp_path):
     assert len(got) == len(latest) == n_edges - staged.n_repeats
 
 
-def test_too_many_bad_rows_stop_with_the_reject_file(tmp_path):
+def test_too_many_bad_rows_stop_and_leave_the_reject_file(tmp_path):
     rated = with_rows(RATED, source=["x", "y"], target=["a", "a"], stars=[1.0, 1.0], at=[1, 1])
     with pytest.raises(CatalogueError) as stopped:
         stage(tmp_path, max_rejects=0.1, rated=rated)  # 2 of 11 rows
@@ -237,7 +237,7 @@ def test_rows_that_the_reader_could_not_parse_are_rejected(tmp_path):
         ({"user": USERS.slice(0, 0)}, "no interactions.*2 in rated: source is not in the user table"),
     ],
 )  # fmt: skip
-def test_an_error_that_stops_a_load_has_advice(tmp_path, changed, message):
+def test_an_error_that_stops_a_load_gives_advice(tmp_path, changed, message):
     with pytest.raises(CatalogueError, match=message):
         stage(tmp_path, **changed)
     assert (tmp_path / "rejects.csv").is_file()
@@ -254,7 +254,7 @@ def test_a_reject_file_that_cannot_be_written_stops_before_reading(tmp_path):
         stage_tables(source, tmp_path, rejects=tmp_path / "absent" / "rejects.csv")
 
 
-def test_ends_of_rejected_edges_make_no_nodes(tmp_path):
+def test_rejected_edges_create_no_nodes(tmp_path):
     tags = with_rows(TAGS, source=["nothing"], target=["ghost"])
     assert stage(tmp_path, has_tag=tags)[0].to_tables().ids("tag").to_pylist() == ["red", "blue"]
 
@@ -294,7 +294,7 @@ def test_every_row_is_staged_or_rejected_or_a_repeat(tmp_path_factory, users, it
     item_table = pa.table({name: pa.array(items, pa.string()) for name in ("item_id", "title")} | {
         name: pa.nulls(len(items), pa.float64()) for name in ("price", "made_at")})  # fmt: skip
     user_table = pa.table({"user_id": pa.array(users, pa.string())})
-    # one sure interaction, so that the load never stops for want of any
+    # one valid interaction, so the load never stops for having none
     sure = pa.table({"source": ["sure"], "target": ["sure"], "stars": ["5"], "at": ["9"]})
     user_table = pa.concat_tables([user_table, pa.table({"user_id": ["sure"]})])
     sure_item = pa.table({"item_id": ["sure"], "title": ["sure"], "price": pa.nulls(1, pa.float64()),
@@ -310,7 +310,7 @@ def test_every_row_is_staged_or_rejected_or_a_repeat(tmp_path_factory, users, it
     n_staged = sum(staged.n_nodes.values()) + sum(staged.n_edges.values())
     assert n_staged + len(rejects) + staged.n_repeats == len(users) + len(items) + len(rows) + 3
     assert set(built.ids("user").to_pylist()) == (set(users) - {""}) | {"sure"}
-    # by an independent reading of the rules
+    # by an independent implementation of the rules
     good = {(u, i) for u, i, stars, at in rows
             if u in set(users) - {""} and i in set(items) - {""} and stars in ("1", "5") and at != "-1"}  # fmt: skip
     assert set(zip(*(built.interactions[end].to_pylist() for end in ("source", "target")), strict=True)) == (

@@ -19,7 +19,7 @@ RECBOLE = {
     "m.toy\tfilm.film.directed_by\tm.ann\n"
     "m.ann\tfilm.director.film\tm.toy\n"  # the inverse of the first
     "m.bob\tfilm.writer.film\tm.mis\n"
-    "m.other\tfilm.film.directed_by\tm.eve\n"  # of a film that is no item
+    "m.other\tfilm.film.directed_by\tm.eve\n"  # of a film that is not an item
     "m.mis\tfilm.film.prequel\tm.toy\n"
     "m.mis\tfilm.film.sequel\tm.other\n"
     "m.mis\tfilm.film.genre\tm.drama\n",
@@ -115,8 +115,8 @@ def test_missing_and_foreign_files_are_named(tmp_path):
         load(folder, tmp_path)
 
 
-def test_a_failed_fetch_asks_for_a_path(tmp_path, monkeypatch):
-    # a real pip, with an index that is not there
+def test_a_failed_download_suggests_a_path(tmp_path, monkeypatch):
+    # a real pip, with an index that does not exist
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(CatalogueError, match=r"cannot fetch MovieLens 100K: pip download recbole==1.2.1 .*--path DIR"):
@@ -138,7 +138,7 @@ def wheel_dir(tmp_path_factory):
     return cache_dir
 
 
-def test_the_real_set_is_whole_and_its_links_make_sense(tmp_path, wheel_dir):
+def test_the_real_dataset_is_complete_and_its_links_are_right(tmp_path, wheel_dir):
     staged, built = load(None, tmp_path, wheel_dir)
     assert (staged.n_nodes["user"], staged.n_nodes["movie"], staged.n_edges["rated"]) == (943, 1682, 100_000)
     assert (staged.n_rejects, staged.n_repeats) == (0, 0)
@@ -150,7 +150,7 @@ def test_the_real_set_is_whole_and_its_links_make_sense(tmp_path, wheel_dir):
         ("Star Wars", "Empire Strikes Back, The"),
         ("Grease", "Grease 2"),
     } <= sequels
-    # the Freebase genre m.0hcr is animation: read with RecBole's ids as they stand, 3 of 44 would be
+    # the Freebase genre m.0hcr is animation: with RecBole's ids as they are, 3 of 44 would be
     animated = {source for source, target in pairs(built, "has_genre") if target == "Animation"}
     by_freebase = {source for source, target in pairs(built, "has_freebase_genre") if target == "m.0hcr"}
     assert len(by_freebase & animated) >= 0.9 * len(by_freebase)

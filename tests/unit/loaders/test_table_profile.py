@@ -1,4 +1,4 @@
-"""Folders of tables as people have them: each is drafted, and loads by its draft with no row lost."""
+"""Realistic folders of tables: each is drafted, and loads by its draft without losing a row."""
 
 import gzip
 from pathlib import Path
@@ -36,7 +36,7 @@ def write(folder: Path, delimiter: str = ",", **tables):
 
 
 def draft_and_load(folder: Path, tmp_path: Path):
-    """The draft, and the tables that a load by it gives; no row is rejected."""
+    """Drafts a schema and loads by it; asserts that no row is rejected."""
     draft = draft_schema(read_profile(folder))
     assert draft.is_complete, draft.guesses
     schema = CatalogueSchema.parse(draft.toml)
@@ -45,7 +45,7 @@ def draft_and_load(folder: Path, tmp_path: Path):
     return draft, staged.to_tables()
 
 
-def test_a_shop_with_names_of_its_own(tmp_path):
+def test_a_shop_with_unusual_names_loads_by_its_draft(tmp_path):
     folder = write(tmp_path / "my shop", users=USERS, products=PRODUCTS, purchases=PURCHASES)
     draft, tables = draft_and_load(folder, tmp_path)
     schema = draft.schema
@@ -66,7 +66,7 @@ def test_a_shop_with_names_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
-def test_ids_called_id_and_other_delimiters(tmp_path, delimiter):
+def test_columns_called_id_and_other_delimiters_are_recognised(tmp_path, delimiter):
     folder = write(
         tmp_path / "books",
         delimiter,
@@ -84,7 +84,7 @@ def test_ids_called_id_and_other_delimiters(tmp_path, delimiter):
     assert tables.interactions["target"].to_pylist()[:3] == ["1", "4", "7"]
 
 
-def test_movielens_as_it_comes(tmp_path):
+def test_movielens_loads_by_its_draft(tmp_path):
     folder = write(
         tmp_path / "ml",
         movies=[("movieId", "title", "genres"), *((n, f"Film {n} (1999)", "Drama|War") for n in range(1, 31))],
@@ -102,7 +102,7 @@ def test_movielens_as_it_comes(tmp_path):
     assert schema.interaction.edge == "ratings"
 
 
-def test_only_a_log_of_clicks(tmp_path):
+def test_a_log_of_clicks_alone_loads_by_its_draft(tmp_path):
     rows = [("user", "item", "at"), *((f"u{n % 20}", f"i{n * 7 % 15}", 1_600_000_000_000 + n) for n in range(200))]
     draft, tables = draft_and_load(write(tmp_path / "log", clicks=rows), tmp_path)
     assert all(node.from_edges for node in draft.schema.nodes.values())
@@ -111,7 +111,7 @@ def test_only_a_log_of_clicks(tmp_path):
     assert any(guess.about == "text of items" for guess in draft.guesses)
 
 
-def test_links_to_words_to_others_of_a_kind_and_to_what_no_table_has(tmp_path):
+def test_links_to_words_items_and_missing_tables_are_drafted(tmp_path):
     folder = write(
         tmp_path / "shop",
         users=USERS,
@@ -133,7 +133,7 @@ def test_links_to_words_to_others_of_a_kind_and_to_what_no_table_has(tmp_path):
     assert sorted(tables.ids("tag").to_pylist()) == ["fun", "old", "sea"]
 
 
-def test_keys_that_are_not_called_ids_and_links_of_several_kinds_in_one_table(tmp_path):
+def test_unnamed_keys_and_mixed_link_tables_are_drafted(tmp_path):
     folder = write(
         tmp_path / "films",
         movies=[
@@ -190,7 +190,7 @@ def test_parts_gzip_parquet_and_utf_16_are_read(tmp_path):
     assert any("viewed.v" in text for text in draft.left_out)
 
 
-def test_kinds_hold_for_every_row_not_only_the_first(tmp_path):
+def test_column_types_are_checked_on_every_row(tmp_path):
     rows = [(n, f"Film {n}", 1990 + n % 9, "true", 2.5) for n in range(5000)]
     rows[4999] = (4999, "Film", "unknown", "maybe", "n/a")
     folder = write(

@@ -75,7 +75,7 @@ def assert_whole(loaded):
     assert built.interactions.to_pylist() == RATED
 
 
-def test_csv_files_load_with_their_ids_as_they_are(write):
+def test_csv_files_load_with_unchanged_ids(write):
     assert_whole(load(write()))
 
 
@@ -84,7 +84,7 @@ def test_ends_may_be_called_source_and_target(write):
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
-def test_the_delimiter_is_found(write, delimiter):
+def test_the_delimiter_is_detected(write, delimiter):
     assert_whole(load(write(rated__csv=FILES["rated.csv"].replace(",", delimiter))))
 
 
@@ -112,7 +112,7 @@ def test_quotes_and_line_breaks_in_a_field_are_kept(write):
     assert built.nodes["book"]["title"].to_pylist() == [title, "Beta"]
 
 
-def test_latin_1_needs_its_name(write):
+def test_latin_1_must_be_named(write):
     folder = write(book__csv="isbn,title\n007,Café\n8,Beta\n".encode("latin-1"))
     with pytest.raises(
         CatalogueError, match=r"cannot decode .*book.csv: .*; name its encoding, as in --encoding latin-1"
@@ -123,7 +123,7 @@ def test_latin_1_needs_its_name(write):
         load(folder, encoding="klingon")
 
 
-def test_bytes_that_are_not_utf8_far_into_a_file_stop_too(write):
+def test_invalid_utf8_deep_in_a_file_is_an_error(write):
     lines = "".join(f"{n},Title\n" for n in range(20_000)).encode()
     with pytest.raises(CatalogueError, match=r"book.csv: it is not UTF-8 .*--encoding latin-1"):
         load(write(book__csv=b"isbn,title\n" + lines + b"x,Caf\xe9\n"))
@@ -153,13 +153,13 @@ def test_one_percent_broken_rows_are_rejected_by_their_row(write, monkeypatch):
         999: "stars is empty",
         1000: "has 1 fields; expected 4",
     }
-    # what loaded is in its own place: the time is the row's number
+    # rows keep their place: the time is the row's number
     blank = set(range(50, 1000, 50)) - set(broken)
     assert built.interactions["at"].to_pylist() == sorted(set(range(1, 1001)) - set(broken) - set(bad) - blank)
     assert built.nodes["book"].num_rows == 1000
 
 
-def test_a_quote_that_never_closes_loses_lines_not_in_silence(write):
+def test_lines_lost_to_an_unclosed_quote_are_reported(write):
     lines = [f"r1,007,5,{n}" for n in range(50)]
     lines[10] = 'r1,"007,5,10'
     folder = write(rated__csv="reader_id,isbn,stars,at\n" + "\n".join(lines))
@@ -169,13 +169,13 @@ def test_a_quote_that_never_closes_loses_lines_not_in_silence(write):
         load(folder, max_rejects=0.1)
 
 
-def test_a_row_longer_than_a_block_stops(write, monkeypatch):
+def test_a_row_longer_than_a_block_is_an_error(write, monkeypatch):
     monkeypatch.setattr(tabular, "BLOCK_BYTES", 1000)
     with pytest.raises(CatalogueError, match=r"a row is longer than .*; expected a closing quote before that"):
         load(write(book__csv='isbn,title\n007,"' + "never closed\n" * 1000))
 
 
-def test_several_files_and_kinds_per_type(write):
+def test_a_type_may_have_several_files_and_formats(write):
     folder = write(rated__csv=None)
     head, *lines = [line for line in FILES["rated.csv"].splitlines() if line]
     (folder / "rated").mkdir()
@@ -198,10 +198,10 @@ def test_parts_are_read_in_the_order_of_their_numbers(write):
     folder = write(rated__csv=None)
     for part in (10, 9, 2, 1):
         (folder / f"rated.{part}.csv").write_text(f"reader_id,isbn,stars,at\nr1,007,{part},5\n")
-    assert load(folder)[0].interactions["stars"].to_pylist() == [10.0]  # of equal times the last stays
+    assert load(folder)[0].interactions["stars"].to_pylist() == [10.0]  # of equal times the last is kept
 
 
-def test_a_part_belongs_to_the_longest_name(tmp_path):
+def test_a_part_belongs_to_the_type_with_the_longest_matching_name(tmp_path):
     (tmp_path / "rated-old.1.csv").touch()
     (tmp_path / "rated-new.csv").touch()
     found = tabular.find_files(tmp_path, ["rated", "rated-old"])
@@ -243,12 +243,12 @@ def test_duplicate_ids_and_dangling_edges_are_rejected_with_file_and_row(write):
         ({"rated__csv": None, "rated__csv__gz": b"not gzip"}, "rated.csv.gz"),
     ],
 )  # fmt: skip
-def test_what_stops_a_load_names_the_file(write, changed, message):
+def test_an_error_that_stops_a_load_names_the_file(write, changed, message):
     with pytest.raises(CatalogueError, match=message):
         load(write(**changed))
 
 
-def test_an_unreadable_file_stops(write):
+def test_an_unreadable_file_is_an_error(write):
     folder = write(rated__csv=None)
     (folder / "rated.csv").symlink_to(folder / "gone")
     with pytest.raises(CatalogueError, match="no table for rated"):
@@ -302,7 +302,7 @@ def test_the_template_describes_a_catalogue_that_loads(tmp_path):
     broken=st.sets(st.integers(0, 29)),
     block_bytes=st.integers(200, 3000),
 )
-def test_rows_that_python_writes_come_back_with_their_row_numbers(tmp_path_factory, titles, broken, block_bytes):
+def test_rows_written_by_python_keep_their_row_numbers(tmp_path_factory, titles, broken, block_bytes):
     folder = tmp_path_factory.mktemp("catalogue")
     for name, content in FILES.items():
         (folder / name).write_text(content)

@@ -1,4 +1,4 @@
-"""The likes autoencoder: its prediction and loss by hand, what a step reads, and taste that only links tell."""
+"""The autoencoder of likes: its prediction and loss by hand, the items of a step, and likes that only links predict."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def train(author: NDArray[np.int64], config: NetworkConfig = CONFIG) -> tuple[Tr
 
 
 def rank_cold(rows: NDArray[np.float32]) -> float:
-    """The chance that a user's score of a liked cold book exceeds that of another cold book."""
+    """The probability that a user scores a liked cold book above another cold book."""
     liked = plant_likes()
     scores = ((liked & ~COLD) @ rows) @ rows[COLD].T
     higher = [
@@ -58,7 +58,7 @@ def test_prediction_and_loss_worked_by_hand() -> None:
     assert float(cosine_loss(scores, likes)) == pytest.approx(1)
 
 
-def test_taste_that_only_links_tell_is_found_for_cold_items() -> None:
+def test_links_alone_rank_cold_items() -> None:
     found, rows = train(AUTHOR)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
     assert found.held_out_loss is not None
@@ -76,23 +76,23 @@ def test_a_cold_item_has_no_residual() -> None:
     edited = np.random.default_rng(1).integers(0, N_AUTHORS, N_BOOKS)
     same = [(i, j) for i in np.flatnonzero(COLD) for j in np.flatnonzero(COLD) if i < j and edited[i] == edited[j]]
     assert same
-    for one, other in same:  # linked alike, so placed alike
+    for one, other in same:  # with the same links, so at the same place
         np.testing.assert_allclose(rows[one], rows[other], atol=1e-5)
         for state in states:
             np.testing.assert_allclose(state[one], state[other], atol=1e-5)
 
 
-def test_training_keeps_the_step_that_held_out_items_like_best() -> None:
+def test_training_keeps_the_step_with_the_lowest_held_out_loss() -> None:
     def held_out_loss(steps: int) -> float:
         found, _ = train(AUTHOR, CONFIG.model_copy(update={"steps": steps}))
         assert found.held_out_loss is not None
         assert found.steps in (0, 1, 20, 40)
         return found.held_out_loss
 
-    assert held_out_loss(40) <= held_out_loss(20) <= held_out_loss(1)  # it looks at steps 0, 20 and 40
+    assert held_out_loss(40) <= held_out_loss(20) <= held_out_loss(1)  # validation is at steps 0, 20 and 40
 
 
-def test_a_step_in_a_large_catalogue_reads_liked_items_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_large_catalogue_a_step_prefers_liked_items(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autoencoder, "_MOST_COLUMNS", 30)
     batch = csr_array((np.ones(20, np.float32), (np.zeros(20, int), np.arange(0, 100, 5))), shape=(1, 100))
     kept = np.arange(100) >= 10

@@ -19,7 +19,7 @@ NEAR = ContentConfig(regularisation=0.7, nearest=5, kept=8)
 def draw(
     config: ContentConfig = EXACT, expect: Expect | None = None
 ) -> tuple[csr_array, NDArray[np.float32], ItemLinks, list[Channel], Content]:
-    """Books with texts and links, the last ten of which nobody has liked, and the content model of all."""
+    """Books with texts and links, the last ten without likes, and the content model of all."""
     rng = np.random.default_rng(0)
     data = draw_graph(rng, n_books=N_ITEMS)
     text = np.where(data["book"].has_text.numpy()[:, None], data["book"].x.numpy(), 0).astype(np.float32)
@@ -46,7 +46,7 @@ def codes_of(links: ItemLinks, item: int) -> NDArray[np.int64]:
 def add_items(
     content: Content, text: NDArray[np.float32], new: NDArray[np.float32], codes: list[NDArray[np.int64]]
 ) -> NDArray[np.float32]:
-    """(N_ITEMS, n): the columns of new items with texts (n, text_dim) and link codes, after those that are there."""
+    """(N_ITEMS, n): the columns of new items with texts (n, text_dim) and link features, after the existing ones."""
     n_items, rows = N_ITEMS + len(new), np.arange(N_ITEMS, N_ITEMS + len(new))
     none = np.zeros((len(new), 0), np.float32)
     grown = round_text(torch.from_numpy(np.vstack([text, new])))
@@ -70,10 +70,10 @@ def test_scores_worked_by_the_formula_of_kernel_ridge() -> None:
     expected = likes.toarray()[:, met] @ columns
     np.testing.assert_allclose(score(content, likes)[:, cold], expected, atol=0.04 * np.abs(expected).max())
     assert np.corrcoef(score(content, likes)[:, cold].ravel(), expected.ravel())[0, 1] > 0.999  # features are int8
-    assert not score(content, likes)[:, :20].any()  # it says nothing of items that somebody likes
+    assert not score(content, likes)[:, :20].any()  # it does not score items with likes
 
 
-def test_what_a_like_makes_expect_counts_as_a_like_by_so_much() -> None:
+def test_expected_likes_count_as_partial_likes() -> None:
     likes, _, _, _, alone = draw()
     expects = np.random.default_rng(1).normal(size=(N_ITEMS, N_ITEMS)).astype(np.float32)
     content = draw(expect=lambda values: expects @ values)[-1]
@@ -97,7 +97,7 @@ def test_a_column_is_solved_on_the_nearest_items_and_keeps_its_largest_weights()
 
 
 @pytest.mark.parametrize("config", [EXACT, NEAR], ids=["all", "near"])
-def test_an_item_that_comes_later_is_placed_where_training_has_a_cold_one(config: ContentConfig) -> None:
+def test_a_new_item_is_placed_as_a_cold_item_of_training(config: ContentConfig) -> None:
     _, text, links, _, content = draw(config)
     items = list(range(20, N_ITEMS))
     placed = add_items(content, text, text[items], [codes_of(links, item) for item in items])
@@ -113,13 +113,13 @@ def test_cold_items_are_solved_on_the_next_nearest_when_a_liked_item_is_gone() -
     assert np.diff(content.with_items(change).neighbours.tocsc().indptr)[19:].tolist() == [5] * 10
 
 
-def test_its_references_are_liked_items_as_if_they_were_cold() -> None:
+def test_without_enough_cold_items_the_references_are_held_out_liked_items() -> None:
     content = draw()[-1]
     assert content.reference.shape == (N_ITEMS, 20)
     assert np.diff(content.reference.tocsc().indptr).tolist() == [19] * 20  # all liked items but itself
 
 
-def test_texts_or_links_alone_will_do_and_nothing_is_no_model() -> None:
+def test_texts_or_links_alone_suffice_and_neither_gives_no_model() -> None:
     likes, text, links, channels, _ = draw()
     without_links = [channel for channel in channels if channel.name != LINKS]
     bare = text[:, :0]
@@ -134,7 +134,7 @@ def test_texts_or_links_alone_will_do_and_nothing_is_no_model() -> None:
 
 
 @pytest.mark.parametrize("n_liked", [1, 2])
-def test_one_or_two_liked_items_are_enough_to_be_finite(n_liked: int) -> None:
+def test_one_or_two_liked_items_give_finite_weights(n_liked: int) -> None:
     _, text, links, channels, _ = draw()
     likes = to_csr(np.arange(N_ITEMS)[None, :] < n_liked)
     for config in (EXACT, NEAR):
@@ -145,7 +145,7 @@ def test_one_or_two_liked_items_are_enough_to_be_finite(n_liked: int) -> None:
         assert torch.isfinite(content.linked).all()
 
 
-def test_cold_items_are_its_references_where_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cold_items_are_the_references_where_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kgrec.model.content._ENOUGH_COLD", N_ITEMS - 20)
     content = draw()[-1]
     np.testing.assert_allclose(content.reference.toarray(), content.neighbours.toarray()[:, 20:], rtol=1e-5)

@@ -35,7 +35,7 @@ def test_one_solve_worked_by_hand() -> None:
     np.testing.assert_allclose(solve(head, to_csr([[1, 0, 1]])), [[14.5 / 17.75, -1 / 17.75]], rtol=1e-6)
 
 
-def test_an_empty_support_gives_the_centre_and_more_likes_less_of_it() -> None:
+def test_more_likes_move_the_user_away_from_the_centre() -> None:
     centre = torch.tensor([2.0, -1.0])
     head = make_head([[1, 0], [0, 1]], centre=centre, alpha=0.0, ridge_base=3.0)
     np.testing.assert_allclose(solve(head, to_csr([[0, 0]]))[0], centre, rtol=1e-6)
@@ -92,8 +92,8 @@ def test_training_lowers_the_loss_and_finds_the_group_from_one_like(board: Board
 
 
 @pytest.mark.parametrize("n_shown", [0, 1, 2])
-def test_the_loss_is_the_cross_entropy_of_the_likes_that_were_not_shown(n_shown: int) -> None:
-    # All vectors are zero, so each of the 4 trained items that is not shown has the same chance.
+def test_the_loss_is_the_cross_entropy_of_the_hidden_likes(n_shown: int) -> None:
+    # All vectors are zero, so each of the 4 trained items outside the support has the same chance.
     likes = to_csr([[1, 1, 1, 1, 0]])
     seen: list[float] = []
     train_head(
@@ -134,7 +134,7 @@ def test_equal_seeds_give_equal_heads_and_leave_the_global_generator_alone(board
     assert not torch.equal(first.items, other.items)
 
 
-def test_items_without_likes_teach_nothing(board: Board) -> None:
+def test_items_without_likes_do_not_affect_training(board: Board) -> None:
     config, wider = (
         episodes_config(epochs=2),
         csr_array((board.train.data, board.train.indices, board.train.indptr), (60, 41)),
@@ -148,7 +148,7 @@ def test_items_without_likes_teach_nothing(board: Board) -> None:
     assert not found.items[40].any()
 
 
-def test_training_goes_on_from_an_earlier_head(board: Board) -> None:
+def test_training_continues_from_an_earlier_head(board: Board) -> None:
     items, users = fit_ials(board.train, dim=4, alpha=0.1, regularisation=0.1, epochs=4, seed=0)
     popularity = torch.log1p(torch.from_numpy(board.popularity.astype(np.float32)))
     losses: dict[str, list[float]] = {"first": [], "more": []}
@@ -162,7 +162,7 @@ def test_training_goes_on_from_an_earlier_head(board: Board) -> None:
     first = train("first", 12, None)
     mapping = first.to_head.clone()
     more = train("more", 1, first)
-    assert torch.equal(first.to_head, mapping)  # what was begun with is left as it is
+    assert torch.equal(first.to_head, mapping)  # the starting head is unchanged
     assert not torch.equal(more.to_head, mapping)
     np.testing.assert_allclose(more.to_head, mapping, atol=0.2)
 

@@ -1,4 +1,4 @@
-"""Message passing: who hears whom, layers worked by hand, what training keeps."""
+"""Message passing: who receives from whom, layers worked by hand, the step that training keeps."""
 
 import numpy as np
 import pytest
@@ -13,13 +13,13 @@ from kgrec.model.gnn import MessageGraph, Network, build_message_graph, train_ne
 
 
 def small_graph() -> MessageGraph:
-    """Author 0 wrote the books 0 and 1, author 1 book 1; author 0 is from country 0; book 0 cites 1, told twice."""
+    """Author 0 wrote the books 0 and 1, author 1 book 1; author 0 is from country 0; book 0 cites book 1, twice."""
     edges = {"written_by": [(0, 0), (1, 0), (1, 1)], "from": [(0, 0)], "cites": [(0, 1), (0, 1)]}
     data = make_graph({"user": 1, "book": 2, "author": 2, "country": 1}, edges, {"author": np.eye(2, 4)})
     return build_message_graph(data, BOOKS, build_item_links(data, BOOKS), "cpu")
 
 
-def test_links_go_both_ways_and_a_silent_item_sends_nothing() -> None:
+def test_messages_go_both_ways_and_a_masked_item_sends_none() -> None:
     graph = small_graph()
     assert graph.n_nodes == {"book": 2, "author": 2, "country": 1}
     assert graph.relations == (
@@ -30,7 +30,7 @@ def test_links_go_both_ways_and_a_silent_item_sends_nothing() -> None:
     assert edges["author", "rev_written_by", "book"].tolist() == [[0, 0, 1], [0, 1, 1]]
     assert edges["book", "cites", "book"].tolist() == [[], []]
     assert edges["book", "rev_cites", "book"].tolist() == [[1], [0]]
-    # book 0 hears author 0 and book 1, book 1 both authors; author 0 book 1 and country 0
+    # book 0 receives from author 0 and book 1, book 1 from both authors, author 0 from book 1 and country 0
     assert [degrees[name].tolist() for name in graph.n_nodes] == [[2, 2], [2, 1], [1]]
 
 
@@ -46,7 +46,7 @@ def test_links_to_users_are_left_out() -> None:
 
 
 def test_light_gcn_worked_by_hand() -> None:
-    # Two books by one author, book 0 is silent: the author hears one message, and each book one.
+    # Two books by one author, book 0 is masked: the author receives one message, and so does each book.
     data = make_graph({"user": 1, "book": 2, "author": 1}, {"written_by": [(0, 0), (1, 0)]}, {})
     graph = build_message_graph(data, BOOKS, build_item_links(data, BOOKS), "cpu")
     network = Network(graph, 2, "lightgcn", NetworkConfig(hidden=2, heads=1)).eval()
@@ -58,11 +58,11 @@ def test_light_gcn_worked_by_hand() -> None:
         both = network(graph, vectors, torch.tensor([True, True]))
     assert states[1]["author"].tolist() == [[3, 5]]
     assert states[2]["book"].tolist() == [[3, 5], [3, 5]]
-    # Both say: 1 / sqrt(1 x 2) there, and again back.
+    # Both send: a factor of 1 / sqrt(1 x 2) in each direction.
     np.testing.assert_allclose(both[2]["book"], [[5, 6], [5, 6]], rtol=1e-6)
 
 
-def test_training_keeps_the_step_that_held_out_items_like_best() -> None:
+def test_training_keeps_the_step_with_the_lowest_held_out_loss() -> None:
     rng = np.random.default_rng(0)
     data = draw_graph(rng, n_books=80)
     links, weights = build_item_links(data, BOOKS), np.full(80, 0.8, np.float32)
@@ -75,7 +75,7 @@ def test_training_keeps_the_step_that_held_out_items_like_best() -> None:
         assert found.steps in range(0, steps + 1, 20)
         return found.held_out_loss
 
-    assert held_out_loss(40) <= held_out_loss(20) <= held_out_loss(1)  # it looks at steps 0, 20 and 40
+    assert held_out_loss(40) <= held_out_loss(20) <= held_out_loss(1)  # validation is at steps 0, 20 and 40
 
 
 def test_wrong_settings_are_named() -> None:

@@ -31,7 +31,7 @@ def test_a_given_gram_stands_for_all_pairs() -> None:
     assert found.item() == pytest.approx(1 / 4)
 
 
-def test_an_empty_support_gives_the_centre_where_nothing_else_pulls() -> None:
+def test_an_empty_support_gives_the_centre_without_unobserved_weight() -> None:
     vectors, centre = torch.randn((4, 3), generator=torch.Generator().manual_seed(0)), torch.tensor([1.0, -2, 3])
     empty = csr_array((2, 4), dtype=np.float32)
     np.testing.assert_allclose(
@@ -44,7 +44,7 @@ def test_an_empty_support_gives_the_centre_where_nothing_else_pulls() -> None:
 def supports(draw: st.DrawFn) -> tuple[csr_array, torch.Tensor, np.ndarray]:
     n_rows, n_items, dim = draw(st.integers(0, 12)), draw(st.integers(1, 9)), draw(st.integers(1, 4))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    dense = rng.random((n_rows, n_items)) < rng.random((n_rows, 1))  # rows of quite different lengths
+    dense = rng.random((n_rows, n_items)) < rng.random((n_rows, 1))  # rows of very different lengths
     vectors = torch.from_numpy(rng.normal(size=(n_items, dim)).astype(np.float32))
     return csr_array(dense.astype(np.float32)), vectors, rng.uniform(0.5, 2, n_rows).astype(np.float32)
 
@@ -87,7 +87,7 @@ def test_the_order_of_a_support_never_matters(drawn: Any, shuffler: Any) -> None
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
 
 
-def test_padding() -> None:
+def test_rows_are_padded_to_equal_length() -> None:
     index, mask = pad_rows(to_csr([[0, 1, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0]]), np.array([0, 1, 2]))
     np.testing.assert_array_equal(index, [[1, 3], [0, 0], [2, 0]])
     np.testing.assert_array_equal(mask, [[1, 1], [0, 0], [1, 0]])
@@ -142,7 +142,7 @@ def test_every_alternation_lowers_the_loss() -> None:
     assert loss(likes, items, users, 0.1, 0.01) < min(shifted, losses[-1] + 1e-6)
 
 
-def test_rows_without_likes_are_zeros_and_the_ridge_is_as_told() -> None:
+def test_rows_without_likes_are_zeros_and_the_ridge_scales_with_the_likes() -> None:
     likes = to_csr([[1, 1, 0], [0, 0, 0], [1, 0, 0]])
     items, users = fit(likes)
     assert not users[1].any()
@@ -161,7 +161,7 @@ def test_equal_seeds_give_equal_vectors_and_leave_the_global_generator_alone() -
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_a_start_near_the_end_gets_there_sooner() -> None:
+def test_a_start_near_the_solution_converges_faster() -> None:
     rng = np.random.default_rng(3)
     whole = rng.random((60, 40)) < 0.2
     likes, most = to_csr(whole), to_csr(whole & (rng.random(whole.shape) < 0.9))
@@ -179,7 +179,7 @@ def test_rows_of_zeros_start_at_random() -> None:
     assert not torch.allclose(ours, theirs, atol=1e-3)
 
 
-def test_a_centre_for_each_row() -> None:
+def test_each_row_may_have_its_own_centre() -> None:
     vectors, rng = torch.randn((7, 3), generator=torch.Generator().manual_seed(0)), np.random.default_rng(0)
     support = to_csr(rng.random((5, 7)) < np.array([[0], [0.2], [0.9], [0.3], [0.6]]))
     centres, ridges = torch.randn((5, 3), generator=torch.Generator().manual_seed(1)), ridge(1, 2, 3, 4, 5)

@@ -25,7 +25,7 @@ def change(kept: list[int], n_items: int) -> ItemChange:
     )
 
 
-def test_the_ridge_is_that_of_the_settings_for_many_and_for_few_likes() -> None:
+def test_the_ridges_for_many_and_few_likes_use_their_settings() -> None:
     inputs, config = draw_inputs(), CONFIG.item_item
     likes, text = inputs.likes, inputs.text.numpy()
     shape = {"nearest": config.nearest, "kept": config.kept, "rank": config.rank, "seed": CONFIG.seed}
@@ -39,7 +39,7 @@ def test_the_ridge_is_that_of_the_settings_for_many_and_for_few_likes() -> None:
         assert not found.items[COLD].any()
 
 
-def test_few_users_need_few_nearest_items() -> None:
+def test_few_users_limit_the_number_of_nearest_items() -> None:
     config = ItemItemConfig(nearest=200)
     assert [nearest_for(config, n_users) for n_users in (1, 400, 800, 1600, 10**6)] == [50, 50, 100, 200, 200]
 
@@ -58,7 +58,7 @@ def test_co_likes_are_the_shrunk_cosine() -> None:
     assert (CoLikes.fit(inputs).neighbours != expected).nnz == 0
 
 
-def test_neighbours_of_items_that_stay_are_kept_and_new_ones_have_none() -> None:
+def test_remaining_items_keep_their_neighbours_and_new_items_have_none() -> None:
     dense = np.arange(16, dtype=np.float32).reshape(4, 4) * (1 - np.eye(4, dtype=np.float32))
     carried = carry_neighbours(csr_array(dense), change([0, 2, 3], 5)).toarray()
     np.testing.assert_array_equal(carried[:3, :3], dense[np.ix_([0, 2, 3], [0, 2, 3])])
@@ -76,16 +76,16 @@ def test_popularity_is_the_same_for_everybody() -> None:
     np.testing.assert_allclose(mean, np.log1p([3, 1]).mean(), rtol=1e-6)  # of the items with likes
 
 
-def test_a_sentence_is_compared_with_texts_and_nobody_else_is() -> None:
+def test_only_sentences_are_compared_with_texts() -> None:
     text = torch.tensor([[1.0, 0], [0.6, 0.8], [0, 0]])
     component, likes = Sentence.of(text), csr_array((1, 3), dtype=np.float32)
-    said = torch.tensor([[0.0, 1]])
-    np.testing.assert_allclose(component.users(Support(likes, said, said)) @ text.T, [[0, 0.8, 0]], rtol=1e-6)
+    sentence = torch.tensor([[0.0, 1]])
+    np.testing.assert_allclose(component.users(Support(likes, sentence, sentence)) @ text.T, [[0, 0.8, 0]], rtol=1e-6)
     assert not component.users(Support(likes)).any()
     np.testing.assert_allclose(component.warm_scale.mean, [0.8, 0.4])  # of the items with texts
 
 
-def test_knowledge_is_the_likeness_of_texts_and_links() -> None:
+def test_knowledge_is_the_mean_similarity_of_texts_and_links() -> None:
     inputs = draw_inputs()
     component = Knowledge.fit(inputs)
     assert component is not None
@@ -93,14 +93,14 @@ def test_knowledge_is_the_likeness_of_texts_and_links() -> None:
     silent = ~component.items.any(dim=1).numpy()
     known = ~silent
     assert scores[0].argmax() == 1
-    np.testing.assert_allclose(scores[0, 1], 1, atol=1e-3)  # it is as like itself as can be
+    np.testing.assert_allclose(scores[0, 1], 1, atol=1e-3)  # its similarity to itself is 1
     assert not scores[:, silent].any()
     assert (np.linalg.norm(component.items.numpy()[known], axis=1) < 1.001).all()
     alone = (component.users(Support(to_support([[9]]))) @ component.items.T).numpy()
     np.testing.assert_allclose(scores[1], scores[0] + alone[0], atol=1e-4)
 
 
-def test_knowledge_counts_more_where_likes_have_something_in_common() -> None:
+def test_knowledge_counts_more_for_similar_likes() -> None:
     items = torch.tensor([[1.0, 0], [0.6, 0.8], [-0.6, 0.8], [0, 0]])
     component = Knowledge(items, torch.eye(2), Scale.of(items))
     supports = to_support([[0], [0, 1], [0, 2], [0, 1, 2], [3], []], n_items=4)
@@ -109,6 +109,6 @@ def test_knowledge_counts_more_where_likes_have_something_in_common() -> None:
     np.testing.assert_allclose(component.emphasis(Support(supports)), expected, rtol=1e-5)
 
 
-def test_what_is_the_same_for_all_items_says_nothing() -> None:
+def test_a_constant_part_counts_nothing() -> None:
     found = deviate(torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0]), torch.tensor([0.0, 4.0, -1e-9, 1e-12, 0.0625]))
     np.testing.assert_array_equal(found, [0, 0.5, 0, 0, 4])  # the last but one is rounding

@@ -1,4 +1,4 @@
-"""The largest values of long rows are those that sorting finds."""
+"""The largest values of long rows match sorting."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from kgrec.model.largest import find_largest
 @pytest.mark.parametrize(("width", "k"), [(1, 1), (7, 7), (50, 3), (1000, 20), (1003, 20), (4000, 0)])
 def test_the_largest_values_of_each_row_are_found_in_order(width: int, k: int) -> None:
     values = torch.from_numpy(np.random.default_rng(0).normal(size=(5, width)).astype(np.float32))
-    values[0, width // 2 :] = -torch.inf  # of which fewer than k may be left
+    values[0, width // 2 :] = -torch.inf  # of which fewer than k may remain
     values[1] = 1  # all are the same
     found = find_largest(values, k)
     assert found.shape == (5, k)

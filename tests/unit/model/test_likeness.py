@@ -32,7 +32,7 @@ def to_matrix(rows: NDArray[np.int64], columns: NDArray[np.int64], shape: tuple[
 
 
 def draw_likes(topics: bool, *, n_users: int = 400, hubs: int = 0, seed: int = 1) -> csr_array:
-    """12 likes a user, of one topic or of any; the first `hubs` items are liked by two users of three besides."""
+    """12 likes per user, of one topic or of any; two thirds of the users also like each of the first `hubs` items."""
     rng = np.random.default_rng(seed)
     of_topic = rng.integers(0, PER_TOPIC, (n_users, 12)) + PER_TOPIC * (np.arange(n_users) % N_TOPICS)[:, None]
     columns = of_topic if topics else rng.integers(0, N_ITEMS, (n_users, 12))
@@ -42,7 +42,7 @@ def draw_likes(topics: bool, *, n_users: int = 400, hubs: int = 0, seed: int = 1
 
 
 def draw_text(topics: bool, seed: int = 2) -> NDArray[np.float32]:
-    """Unit vectors around a direction that all have in common, and one of the topic."""
+    """Unit vectors around a common direction and one of the topic."""
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((N_TOPICS, TEXT_DIM)) / TEXT_DIM**0.5
     text = 2 * np.eye(TEXT_DIM)[0] + 0.6 * rng.standard_normal((N_ITEMS, TEXT_DIM)) / TEXT_DIM**0.5
@@ -51,7 +51,7 @@ def draw_text(topics: bool, seed: int = 2) -> NDArray[np.float32]:
 
 
 def draw_links(topics: bool, seed: int = 3) -> ItemLinks:
-    """12 links an item to 20 nodes of its topic, or to any of 120."""
+    """12 links per item, to 20 nodes of its topic or to any of 120."""
     rng = np.random.default_rng(seed)
     nodes = rng.integers(0, 20, (N_ITEMS, 12)) + 20 * TOPIC[:, None] if topics else rng.integers(0, 120, (N_ITEMS, 12))
     return to_links(to_matrix(np.repeat(np.arange(N_ITEMS), 12), nodes.ravel(), (N_ITEMS, 120)))
@@ -91,14 +91,14 @@ def test_noise_in_the_others_does_not_spoil_it(source: str) -> None:
     assert share_of_topic(likeness.vectors(text, source)) > 0.8
 
 
-def test_what_everybody_likes_is_like_nothing_by_that() -> None:
+def test_universally_liked_items_are_not_similar_to_everything() -> None:
     text, hubs = draw_text(True), 5
     vectors = fit_likeness(draw_likes(True, hubs=hubs), text, draw_links(True)).vectors(text)
     of_others = find_first(vectors)[TOPIC > 0]  # the hubs are of the first topic
     assert (of_others < hubs).mean() < 0.01
 
 
-def test_lists_of_items_without_likes_are_not_all_the_same() -> None:
+def test_items_without_likes_have_different_lists() -> None:
     likes = draw_likes(True).tolil()
     never = np.arange(0, N_ITEMS, 2)
     likes[:, never] = 0
@@ -131,7 +131,7 @@ def test_a_new_item_is_next_to_one_with_the_same_text_and_links() -> None:
     assert kept[find_first(vectors)[n_kept:, 0]].tolist() == twins.tolist()
 
 
-def test_an_item_with_other_links_is_placed_anew_and_nobody_else() -> None:
+def test_changed_links_move_only_their_item() -> None:
     text, links = draw_text(True), draw_links(True)
     likeness = fit_likeness(draw_likes(True), text, links)
     changed = likeness.with_items(np.arange(N_ITEMS), N_ITEMS, np.array([7]), codes_of(links, np.array([63])))
@@ -150,13 +150,13 @@ def test_new_items_by_texts_and_links_are_among_their_topic_where_others_have_li
     assert (np.append(TOPIC, TOPIC[[7, 63]])[first] == TOPIC[[7, 63], None]).all()
 
 
-def test_lengths_are_one_so_that_a_cosine_index_ranks_as_inner_products_do() -> None:
+def test_vectors_have_unit_length() -> None:
     text = draw_text(True)
     vectors = fit_likeness(draw_likes(True), text, draw_links(True)).vectors(text)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_half_precision_finds_the_same() -> None:
+def test_half_precision_finds_the_same_neighbours() -> None:
     text = draw_text(True)
     vectors = fit_likeness(draw_likes(True), text, draw_links(True)).vectors(text)
     stored = vectors.astype(np.float16).astype(np.float32)
@@ -173,7 +173,7 @@ def test_shares_add_up_to_the_likeness() -> None:
     np.testing.assert_allclose(sum(shares.values()), (vectors[one] * vectors[other]).sum(axis=1), atol=0.02)
 
 
-def test_shares_of_items_without_likes_add_up_to_their_likeness_but_for_random_signs() -> None:
+def test_shares_of_items_without_likes_add_up_up_to_random_signs() -> None:
     likes, text, never = draw_likes(True).tolil(), draw_text(True), np.arange(0, N_ITEMS, 2)
     likes[:, never] = 0
     likeness = fit_likeness(csr_array(likes), text, draw_links(True))
@@ -196,7 +196,7 @@ def test_missing_sources_are_zeros(known: str) -> None:
 
 
 @pytest.mark.parametrize("n_items", [2, 5])
-def test_next_to_nothing_is_finite(n_items: int) -> None:
+def test_tiny_catalogues_give_finite_vectors(n_items: int) -> None:
     same = np.tile(np.float32([0.6, 0.8]), (n_items, 1))
     alike = csr_array(np.ones((3, n_items), np.float32))
     for likes in (alike, csr_array((0, n_items), dtype=np.float32), csr_array((3, n_items), dtype=np.float32)):
@@ -204,10 +204,10 @@ def test_next_to_nothing_is_finite(n_items: int) -> None:
             likeness = fit_likeness(likes, text, no_links(n_items))
             vectors = likeness.vectors(np.zeros((n_items, 0), np.float32) if text is None else text)
             assert np.isfinite(vectors).all()
-            assert not vectors.any()  # all the same, so nothing tells one from another
+            assert not vectors.any()  # all items are equal, so no vector has information
 
 
-def test_a_like_by_everybody_and_links_of_all_say_nothing() -> None:
+def test_universal_likes_and_links_carry_no_information() -> None:
     links = to_links(csr_array(np.ones((N_ITEMS, 3), np.float32)))
     likeness = fit_likeness(csr_array(np.ones((9, N_ITEMS), np.float32)), None, links)
     assert not likeness.vectors(np.zeros((N_ITEMS, 0), np.float32)).any()
@@ -229,7 +229,7 @@ def test_links_to_many_nodes_keep_their_inner_products() -> None:
     np.testing.assert_array_equal(draw_axes(3, 256), np.eye(3))
 
 
-def test_vector_columns_stand_beside_texts() -> None:
+def test_vector_columns_count_like_texts() -> None:
     rng = np.random.default_rng(5)
     column = (np.eye(N_TOPICS)[TOPIC] + 0.3 * rng.standard_normal((N_ITEMS, N_TOPICS))).astype(np.float32)
     column[::7] = np.nan
@@ -245,7 +245,7 @@ def test_vector_columns_stand_beside_texts() -> None:
         join_content(None, [])
 
 
-def test_the_same_seed_gives_the_same() -> None:
+def test_the_same_seed_gives_the_same_vectors() -> None:
     fits = [fit_likeness(draw_likes(True), draw_text(True), draw_links(True), seed=4) for _ in range(2)]
     np.testing.assert_allclose(fits[0].likes @ fits[0].likes.T, fits[1].likes @ fits[1].likes.T, atol=1e-5)
     np.testing.assert_array_equal(fits[0].links, fits[1].links)

@@ -27,7 +27,7 @@ class Request:
     model: Model
     liked: list[int]
     weights: list[float]
-    said: NDArray[np.float32] | None
+    sentence: NDArray[np.float32] | None
 
     @property
     def likes(self) -> csr_array:
@@ -35,10 +35,12 @@ class Request:
 
     @property
     def support(self) -> Support:
-        return Support(self.likes) if self.said is None else self.model.with_sentence(self.likes, self.said[None])
+        return (
+            Support(self.likes) if self.sentence is None else self.model.with_sentence(self.likes, self.sentence[None])
+        )
 
     def score(self) -> NDArray[np.float32]:
-        if self.said is None:
+        if self.sentence is None:
             return self.model.score(self.likes)[0]
         return self.model.score_sentence(self.support)[0]
 
@@ -65,15 +67,15 @@ def test_buckets_of_the_gate() -> None:
     ("sizes", "starts"),
     [((1, 3, 10), [0, 1, 2, 6, 21]), ((5,), [0, 2, 21]), ((1, 1000), [0, 1, 32, 33]), ((), [0, 21])],
 )
-def test_a_bucket_begins_half_way_by_ratio_between_two_support_sizes(sizes: tuple[int, ...], starts: list[int]) -> None:
+def test_a_bucket_begins_at_the_geometric_mean_of_two_support_sizes(sizes: tuple[int, ...], starts: list[int]) -> None:
     assert bucket_starts(sizes, 21) == starts  # sqrt(1 * 3) = 1.7, sqrt(3 * 10) = 5.5; none counts as half a like
 
 
 def standardise(model: Model, support: csr_array) -> NDArray[np.float64]:
-    """(n_components, n_items) by hand: what each component says of one user's items, less its mean, over its deviation.
+    """(n_components, n_items) by hand: each component's scores for one user, centred and divided by the deviation.
 
-    What factors say is measured over the component's reference items, what neighbours say over the items with likes,
-    or for cold items over the references that stand for them.
+    Mean and deviation are those of the reference items: for factors the component's, for neighbours the items with
+    likes, or for cold items their references.
     """
     warm, parts = ~model.cold.numpy(), []
     for component in model.components:
@@ -92,9 +94,9 @@ def standardise(model: Model, support: csr_array) -> NDArray[np.float64]:
                 continue
             mean = float(scale.mean.double().numpy() @ user) + beside.mean()
             variance = float(user @ scale.covariance.double().numpy() @ user) + beside.var()
-            said = (factors + rows - mean) / np.sqrt(variance) if variance > 1e-12 else np.zeros(model.n_items)
+            scores = (factors + rows - mean) / np.sqrt(variance) if variance > 1e-12 else np.zeros(model.n_items)
             emphasis = component.emphasis(Support(support)).item() if isinstance(component, Emphatic) else 1
-            found[chosen] = emphasis * said[chosen]
+            found[chosen] = emphasis * scores[chosen]
         parts.append(found)
     return np.stack(parts)
 
@@ -112,7 +114,7 @@ def test_the_score_is_the_blend_of_the_components_by_bucket_and_kind_of_item(
     np.testing.assert_allclose(model.score(support)[0], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_a_part_has_a_deviation_of_one_over_the_items_with_likes_or_over_all_that_are_known() -> None:
+def test_parts_are_standardised_over_their_reference_items() -> None:
     model = draw_model()
     warm, support = ~model.cold.numpy(), Support(to_support([[1, 2, 9], [3]]))
     for name in ("backbone", "few_shot", "co_likes", "knowledge", "popularity"):
@@ -122,32 +124,32 @@ def test_a_part_has_a_deviation_of_one_over_the_items_with_likes_or_over_all_tha
         raw = (part.users @ component.items.T).numpy() + (0 if part.added is None else part.added.numpy())
         mean, unit = (value.numpy()[:, None] for value in part.warm)
         reference = warm
-        if name == "knowledge":  # its items without likes are no different
+        if name == "knowledge":  # it treats items without likes like the others
             reference = component.items.any(dim=1).numpy()
             assert reference[model.cold.numpy()].any()
             assert all(torch.equal(ours, theirs) for ours, theirs in zip(part.warm, part.cold, strict=True))
-        said = ((raw - mean) * unit)[:, reference]
-        np.testing.assert_allclose(said.mean(axis=1), 0, atol=1e-3)
-        np.testing.assert_allclose(said.std(axis=1), 1, atol=1e-3)
+        scores = ((raw - mean) * unit)[:, reference]
+        np.testing.assert_allclose(scores.mean(axis=1), 0, atol=1e-3)
+        np.testing.assert_allclose(scores.std(axis=1), 1, atol=1e-3)
 
 
 @pytest.mark.parametrize("liked", [[4], [0, 8, 12, 16, 20]])
-@pytest.mark.parametrize("said", [False, True], ids=["likes", "sentence"])
-def test_who_likes_only_what_nobody_liked_is_answered_by_texts_and_links_alone(liked: list[int], said: bool) -> None:
+@pytest.mark.parametrize("has_sentence", [False, True], ids=["likes", "sentence"])
+def test_likes_of_cold_items_alone_are_answered_by_texts_and_links(liked: list[int], has_sentence: bool) -> None:
     model, likes = draw_model(), to_support([liked])
     sentence = draw_sentence(np.random.default_rng(0))
-    support = model.with_sentence(likes, sentence[None]) if said else Support(likes)
+    support = model.with_sentence(likes, sentence[None]) if has_sentence else Support(likes)
     assert model.cold[liked].all()
     expected = standardise(model, likes)[model.names.index("knowledge")].copy()
     disliked = np.where(model.cold, model.gate.dislike * np.log1p(model.n_disliked.numpy()), 0)
     sources = model.contributions(support).sources
-    assert set(sources) == {"knowledge", "sentence"} if said else {"knowledge"}
+    assert set(sources) == {"knowledge", "sentence"} if has_sentence else {"knowledge"}
     np.testing.assert_allclose(sources["knowledge"], expected, rtol=1e-3, atol=1e-3)
-    if not said:
+    if not has_sentence:
         np.testing.assert_allclose(model.score(likes)[0], expected - disliked, rtol=1e-3, atol=1e-3)
-    # One like of what somebody liked, and who likes what counts again.
+    # With one like of an item with likes, the components of likes count again.
     assert len(model.contributions(Support(to_support([[*liked, 1]]))).sources) > 2
-    # Where there are neither texts nor links the gate has its say.
+    # Without texts and links the gate decides.
     places = [place for place, name in enumerate(model.names) if name != "knowledge"]
     gate = replace(
         model.gate, warm=model.gate.warm[:, places], cold=model.gate.cold[:, places],
@@ -170,30 +172,30 @@ def test_rows_of_a_matrix_are_added_up(weights: int | None) -> None:
         np.testing.assert_allclose(found, (support @ matrix).toarray(), atol=1e-6)
 
 
-def test_users_of_all_kinds_at_once_have_the_scores_that_each_has_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mixed_users_score_in_a_batch_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     model = draw_model()
     liked = [[], [4], [1, 2, 3, 5, 7], [1], [0, 8, 12], [2, 3], [4, 9], [], [1, 2, 5, 6, 9, 10, 11]]
     support = to_support(liked)
     alone = np.concatenate([model.score(support[[row]]) for row in range(len(liked))])
     np.testing.assert_allclose(model.score(support), alone, rtol=1e-4, atol=1e-4)
     assert model.score(support[np.zeros(0, np.int64)]).shape == (0, N_ITEMS)
-    said = np.stack([draw_sentence(np.random.default_rng(row)) for row in range(len(liked))])
-    heard = model.with_sentence(support, said)
-    alone = np.concatenate([model.score_sentence(heard.select(np.array([row]))) for row in range(len(liked))])
-    np.testing.assert_allclose(model.score_sentence(heard), alone, rtol=1e-4, atol=1e-4)
+    sentences = np.stack([draw_sentence(np.random.default_rng(row)) for row in range(len(liked))])
+    with_sentence = model.with_sentence(support, sentences)
+    alone = np.concatenate([model.score_sentence(with_sentence.select(np.array([row]))) for row in range(len(liked))])
+    np.testing.assert_allclose(model.score_sentence(with_sentence), alone, rtol=1e-4, atol=1e-4)
     monkeypatch.setattr("kgrec.model.model._LEAST_BLOCK", 2)
     monkeypatch.setattr("kgrec.model.model._BLOCK_SCORES", 1)
-    np.testing.assert_allclose(model.score_sentence(heard), alone, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model.score_sentence(with_sentence), alone, rtol=1e-4, atol=1e-4)
 
 
-def test_items_that_were_met_but_not_liked_lose_by_how_many_met_them() -> None:
+def test_a_cold_item_is_penalised_by_the_number_of_dislikes() -> None:
     model = draw_model()
     kind = replace(model, gate=replace(model.gate, dislike=0.0))
     support = to_support([[], [1], [1, 2, 3, 5, 6]])
     lost = kind.score(support) - model.score(support)
     expected = np.zeros(N_ITEMS)
     expected[MET] = 0.7 * np.log1p([1, 2, 5, 9])
-    np.testing.assert_allclose(lost, np.tile(expected, (3, 1)), atol=1e-4)  # an item that somebody likes loses nothing
+    np.testing.assert_allclose(lost, np.tile(expected, (3, 1)), atol=1e-4)  # items with likes have no penalty
 
 
 @given(requests())
@@ -201,7 +203,7 @@ def test_items_that_were_met_but_not_liked_lose_by_how_many_met_them() -> None:
 def test_contributions_add_up_to_the_score(request: Request) -> None:
     model, found = request.model, request.model.contributions(request.support)
     assert found.likes.shape == found.known.shape == (len(request.liked), model.n_items)
-    assert (request.said is not None) == bool(found.sentence.any())
+    assert (request.sentence is not None) == bool(found.sentence.any())
     expected = request.score()
     assert np.isfinite(expected).all()
     whole = found.likes.sum(axis=0) + found.sentence + found.rest
@@ -210,28 +212,28 @@ def test_contributions_add_up_to_the_score(request: Request) -> None:
 
 @given(requests())
 @settings(deadline=None, max_examples=30)
-def test_sources_and_the_level_of_cold_items_add_up_to_the_score(request: Request) -> None:
+def test_sources_and_the_cold_shift_add_up_to_the_score(request: Request) -> None:
     model, found = request.model, request.model.contributions(request.support)
     assert set(found.sources) <= set(model.names)
     gate, n_likes = model.gate, len(request.liked)
     shift = gate.shift[gate.bucket(np.array([n_likes]))[0]]
-    if request.said is not None and not n_likes:
+    if request.sentence is not None and not n_likes:
         shift = gate.sentence_shift
     elif model.cold[request.liked].all() and n_likes:
-        shift = 0.0  # who likes only what nobody liked is answered by texts and links alone
+        shift = 0.0  # likes of cold items alone are answered by texts and links
     level = np.where(model.cold, shift - gate.dislike * np.log1p(model.n_disliked.numpy()), 0)
     np.testing.assert_allclose(sum(found.sources.values()) + level, request.score(), rtol=1e-3, atol=2e-3)
 
 
 @given(requests())
 @settings(deadline=None, max_examples=20)
-def test_what_likes_say_of_a_cold_item_is_known_by_texts_and_links(request: Request) -> None:
+def test_likes_score_a_cold_item_through_texts_and_links(request: Request) -> None:
     model, found = request.model, request.model.contributions(request.support)
     cold = model.cold.numpy()
     np.testing.assert_allclose(found.known[:, cold], found.likes[:, cold], atol=1e-5)
     alone = replace(model.gate, warm=np.where(np.array(model.names) == "knowledge", model.gate.warm, 0))
     of_knowledge = replace(model, gate=alone).contributions(request.support)
-    if request.said is None:
+    if request.sentence is None:
         np.testing.assert_allclose(found.known[:, ~cold], of_knowledge.likes[:, ~cold], rtol=1e-3, atol=1e-4)
 
 
@@ -239,9 +241,9 @@ def test_what_likes_say_of_a_cold_item_is_known_by_texts_and_links(request: Requ
 @settings(deadline=None, max_examples=25)
 def test_a_sentence_counts_as_one_more_like_placed_by_the_prior(request: Request) -> None:
     model = request.model
-    said = draw_sentence(np.random.default_rng(len(request.liked)))
-    support = model.with_sentence(request.likes, said[None])
-    placed = model.prior.place(said, NO_CODES)
+    sentence = draw_sentence(np.random.default_rng(len(request.liked)))
+    support = model.with_sentence(request.likes, sentence[None])
+    placed = model.prior.place(sentence, NO_CODES)
     np.testing.assert_allclose(support.placed, placed[None], atol=1e-6)
     backbone = model.backbone
     few_shot = model.component("few_shot")
@@ -260,19 +262,19 @@ def test_a_sentence_counts_as_one_more_like_placed_by_the_prior(request: Request
         np.testing.assert_allclose(head.users(support)[0], user, rtol=1e-3, atol=1e-4)
 
 
-def test_a_sentence_beside_likes_has_its_own_weight_and_leaves_the_others_theirs() -> None:
-    model, said = draw_model(), draw_sentence(np.random.default_rng(0))
+def test_a_sentence_with_likes_has_its_own_weight_and_keeps_the_others() -> None:
+    model, sentence = draw_model(), draw_sentence(np.random.default_rng(0))
     place = model.names.index("sentence")
     mute = replace(
         model.gate, sentence_warm=model.gate.sentence_warm * (np.arange(len(model.names)) == place),
         sentence_cold=model.gate.sentence_cold * (np.arange(len(model.names)) == place), sentence_shift=99.0,
     )  # fmt: skip
-    support = model.with_sentence(to_support([[1, 4]]), said[None])
+    support = model.with_sentence(to_support([[1, 4]]), sentence[None])
     expected = replace(model, gate=mute).score_sentence(support)
     np.testing.assert_allclose(model.score_sentence(support), expected, atol=1e-5)
     deaf = replace(mute, sentence_warm=0 * mute.sentence_warm, sentence_cold=0 * mute.sentence_cold)
     moved = expected - replace(model, gate=deaf).score_sentence(support)
-    nearness = model.text.numpy() @ said
+    nearness = model.text.numpy() @ sentence
     warm = ~model.cold.numpy()
     direction = np.sign(model.gate.sentence_warm[place])
     assert direction * np.corrcoef(moved[0, warm], nearness[warm])[0, 1] > 0.999
@@ -312,16 +314,16 @@ def test_a_batch_equals_its_users_one_by_one(seed: int, drawn: int, added: bool)
         model = add_item(model, draw_sentence(rng), np.arange(3))
     users = [rng.permutation(model.n_items)[: rng.integers(0, 9)].tolist() for _ in range(12)]  # every bucket
     likes = to_support(users, model.n_items)
-    said = np.stack([draw_sentence(rng) for _ in users])
-    together, heard = model.score(likes), model.score_sentence(model.with_sentence(likes, said))
+    sentences = np.stack([draw_sentence(rng) for _ in users])
+    together, with_sentence = model.score(likes), model.score_sentence(model.with_sentence(likes, sentences))
     for user, liked in enumerate(users):
         alone = to_support([liked], model.n_items)
         np.testing.assert_allclose(together[user], model.score(alone)[0], rtol=1e-3, atol=1e-3)
-        own = model.score_sentence(model.with_sentence(alone, said[[user]]))[0]
-        np.testing.assert_allclose(heard[user], own, rtol=1e-3, atol=1e-3)
+        own = model.score_sentence(model.with_sentence(alone, sentences[[user]]))[0]
+        np.testing.assert_allclose(with_sentence[user], own, rtol=1e-3, atol=1e-3)
 
 
-def test_scoring_leaves_the_likes_as_they_are() -> None:
+def test_scoring_does_not_change_the_likes() -> None:
     model, likes = draw_model(), to_support([[1, 2], [3]], weights=[1, 2, 3])
     first = model.score(likes)
     model.contributions(Support(likes[[0]]))
@@ -329,7 +331,7 @@ def test_scoring_leaves_the_likes_as_they_are() -> None:
     np.testing.assert_array_equal(model.score(likes), first)
 
 
-def test_components_without_weights_are_left_out_and_no_score_changes() -> None:
+def test_dropping_components_without_weights_changes_no_score() -> None:
     model = draw_model()
     gate, mute = model.gate, np.isin(model.names, ["popularity", "co_likes", "knowledge"])
     quiet = replace(
@@ -341,16 +343,20 @@ def test_components_without_weights_are_left_out_and_no_score_changes() -> None:
     )  # fmt: skip
     weighed = quiet.weighed()
     assert weighed.names == tuple(name for name in model.names if name not in ("popularity", "co_likes"))
-    assert "knowledge" in weighed.names  # has no weight, but answers users whose likes are all of cold items
+    assert "knowledge" in weighed.names  # has no weight, but answers users who like only cold items
     likes = to_support([[], [1], [0, 4], [1, 2, 3, 5]])
     np.testing.assert_allclose(weighed.score(likes), quiet.score(likes), rtol=1e-5, atol=1e-5)
-    heard = quiet.hear(likes, np.stack([draw_sentence(np.random.default_rng(row)) for row in range(4)]))
-    np.testing.assert_allclose(weighed.score_sentence(heard), quiet.score_sentence(heard), rtol=1e-5, atol=1e-5)
+    with_sentence = quiet.with_sentence(
+        likes, np.stack([draw_sentence(np.random.default_rng(row)) for row in range(4)])
+    )
+    np.testing.assert_allclose(
+        weighed.score_sentence(with_sentence), quiet.score_sentence(with_sentence), rtol=1e-5, atol=1e-5
+    )
     assert not np.allclose(quiet.score(likes), model.score(likes))
     assert weighed.weighed() is weighed
 
 
-def test_likeness_vectors_are_those_of_all_items_however_they_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_likeness_vectors_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     model = draw_model()
     content = join_content(model.text.numpy(), [model.columns.numpy()])
     monkeypatch.setattr("kgrec.model.model._BLOCK_ITEMS", 7)
@@ -360,7 +366,7 @@ def test_likeness_vectors_are_those_of_all_items_however_they_are_split(monkeypa
         np.testing.assert_allclose(replace(model).likeness_vectors(by), expected, atol=1e-6)
 
 
-def test_no_users_is_no_error() -> None:
+def test_no_users_give_no_scores() -> None:
     assert draw_model().score(to_support([])).shape == (0, N_ITEMS)
 
 
@@ -368,7 +374,7 @@ def test_no_users_is_no_error() -> None:
 @settings(deadline=None, max_examples=6)
 def test_an_added_item_scores_as_a_cold_one_of_the_same_text_and_links(seed: int) -> None:
     model, links = draw_model(seed), draw_inputs(seed).links
-    item = int(COLD[-1])  # nobody has met it
+    item = int(COLD[-1])  # nobody has seen it
     text = model.text[item].numpy() if model.text[item].any() else None
     codes = links.incidence.indices[links.incidence.indptr[item] : links.incidence.indptr[item + 1]].astype(np.int64)
     grown = add_item(model, text, codes)
@@ -377,14 +383,14 @@ def test_an_added_item_scores_as_a_cold_one_of_the_same_text_and_links(seed: int
     for liked in ([], [1], [1, 2, 3, 4, 5, 6]):
         before = model.score(to_support([liked]))[0]
         after = grown.score(to_support([liked], N_ITEMS + 1))[0]
-        np.testing.assert_allclose(after[:-1], before, rtol=1e-3, atol=1e-3)  # nobody else is moved
+        np.testing.assert_allclose(after[:-1], before, rtol=1e-3, atol=1e-3)  # no other item moves
         assert after[-1] == pytest.approx(before[item], rel=1e-2, abs=1e-2)
-    said = draw_sentence(np.random.default_rng(seed))
-    whole = grown.score_sentence(grown.with_sentence(to_support([[]], N_ITEMS + 1), said[None]))[0]
+    sentence = draw_sentence(np.random.default_rng(seed))
+    whole = grown.score_sentence(grown.with_sentence(to_support([[]], N_ITEMS + 1), sentence[None]))[0]
     assert whole[-1] == pytest.approx(whole[item], rel=1e-2, abs=1e-2)
 
 
-def test_a_like_of_an_added_item_says_nothing_to_components_that_know_learned_likes_alone() -> None:
+def test_a_like_of_an_added_item_counts_only_in_components_that_place_it() -> None:
     model = add_item(draw_model(1), draw_sentence(np.random.default_rng(0)), np.arange(4))
     liked, nothing = (Support(to_support([row], N_ITEMS + 1)) for row in ([N_ITEMS], []))
     for component in model.components:
@@ -393,11 +399,11 @@ def test_a_like_of_an_added_item_says_nothing_to_components_that_know_learned_li
             + (0 if component.neighbours is None else (support.likes @ component.neighbours).toarray())
             for support in (liked, nothing)
         ]
-        says = not np.allclose(*scores, atol=1e-4)
-        assert says == (component.name in ("backbone", "few_shot", "knowledge")), component.name
+        differs = not np.allclose(*scores, atol=1e-4)
+        assert differs == (component.name in ("backbone", "few_shot", "knowledge")), component.name
 
 
-def test_an_item_nobody_liked_gains_nothing_from_what_has_no_prior() -> None:
+def test_a_cold_item_gets_nothing_from_components_without_a_prior() -> None:
     model = draw_model(2)
     unplaced = np.array([component.cold_scale is None for component in model.components])
     assert set(np.array(model.names)[unplaced]) == {"item_item", "item_item_few", "co_likes", "popularity"}
@@ -406,14 +412,14 @@ def test_an_item_nobody_liked_gains_nothing_from_what_has_no_prior() -> None:
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_likes_place_cold_items_by_the_formula_and_move_nothing_else() -> None:
+def test_likes_move_cold_items_by_the_formula_and_nothing_else() -> None:
     model = draw_model(3)
     cold, met = COLD[:3], np.array([1])
     rows, rng = np.r_[cold, met], np.random.default_rng(0)
     liked = to_csr((rng.random((6, N_ITEMS)) < 0.3) & ~model.cold.numpy())
     support = to_csr(
         [[1, 1, 0, 0, 1, 0], [0] * 6, [0, 0, 0, 1, 0, 0], [1] * 6]
-    )  # the second has no likes, the last is met
+    )  # the second has no likes, the last was seen
     grown = model.with_likes(rows, support, liked)
     users = model.backbone.users(Support(liked)).double().numpy()
     ours, theirs = grown.component("few_shot"), model.component("few_shot")
@@ -434,7 +440,7 @@ def test_likes_place_cold_items_by_the_formula_and_move_nothing_else() -> None:
     assert model.with_likes(met, support[[3]], liked) is model
 
 
-def test_a_like_draws_an_item_to_what_sets_its_user_apart_however_few_likes_the_user_is_known_by() -> None:
+def test_a_like_moves_a_cold_item_towards_its_users_deviation_from_the_mean() -> None:
     model = draw_model(3)
     item = int(COLD[0])
     mean, centre = model.item_head.mean, model.item_head.centres[item]

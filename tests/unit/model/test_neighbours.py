@@ -42,7 +42,7 @@ def draw(seed: int, n_users: int = 30, n_items: int = 12) -> tuple[csr_array, cs
 
 
 def draw_blocks(n_users: int = 200) -> tuple[csr_array, NDArray[np.int64]]:
-    """Users who like some items of one block each, and the block of each item."""
+    """Users who each like some items of one block, and the block of each item."""
     rng = np.random.default_rng(0)
     block_of = np.repeat(np.arange(BLOCKS), BLOCK_ITEMS)
     own = rng.integers(0, BLOCKS, n_users)
@@ -77,7 +77,7 @@ def solve(
 
 
 def test_two_items_worked_by_hand() -> None:
-    # G = [[2, 1], [1, 1]], mean diagonal 1.5; dropout 1/2 adds 1 diag G, a ridge of 2/3 mean diagonals 1:
+    # G = [[2, 1], [1, 1]], mean diagonal 1.5; dropout 1/2 adds diag G, a ridge of 2/3 mean diagonals adds 1:
     # left = [[5, 1], [1, 3]], P = [[3, -1], [-1, 5]] / 14, B_01 = -P_01 / P_11 = 1/5, B_10 = -P_10 / P_00 = 1/3.
     one = NeighbourSettings(2 / 3, 0.5, link_weight=0, user_exponent=0, popularity_exponent=0)
     for shape in (EXACT, NEAREST):
@@ -112,7 +112,7 @@ def test_exact_equals_the_formula(seed: int) -> None:
 
 @given(st.integers(0, 1000))
 @settings(max_examples=10, deadline=None)
-def test_on_all_items_as_nearest_the_linear_one_equals_the_formula(seed: int) -> None:
+def test_on_all_items_the_nearest_solution_equals_the_formula(seed: int) -> None:
     likes, links, text = draw(seed)
     likes = weigh(likes, seed)
     one = NeighbourSettings(0.7, 0.33, link_weight=0.3, text_weight=2.0)
@@ -120,7 +120,7 @@ def test_on_all_items_as_nearest_the_linear_one_equals_the_formula(seed: int) ->
     np.testing.assert_allclose(found.sparse.toarray(), solve(likes, one, links, text), atol=1e-3)
 
 
-def test_what_the_cut_leaves_over_is_in_the_factors() -> None:
+def test_factors_reduce_the_error_of_the_cut() -> None:
     likes, links, _ = draw(1, n_users=200, n_items=30)
     one = NeighbourSettings()
     exact = solve(likes, one, links)
@@ -135,7 +135,7 @@ def test_what_the_cut_leaves_over_is_in_the_factors() -> None:
     assert miss(20) < 0.5 * miss(10) < 0.5 * miss(0)
 
 
-def test_directions_bring_the_linear_one_near_to_the_exact_one() -> None:
+def test_shared_directions_bring_the_nearest_solution_closer_to_the_exact_one() -> None:
     likes, _, _ = draw(1, n_users=300, n_items=60)
     one = NeighbourSettings(0.5, 0.2)
     off_diagonal = ~np.eye(60, dtype=bool)
@@ -188,7 +188,7 @@ def test_links_alone_give_an_item_with_one_like_its_neighbours(shape: dict[str, 
     np.testing.assert_allclose(without[:, -1], 0, atol=1e-6)
 
 
-def test_the_path_is_chosen_by_the_number_of_liked_items() -> None:
+def test_the_method_depends_on_the_number_of_liked_items() -> None:
     likes, links, _ = draw(0)  # 11 of 12 items have likes
     exact, linear, at_the_limit = (
         fit_neighbours(likes, links, None, NeighbourSettings(), **{**SHAPE, "nearest": 2, "exact_items": most})
@@ -250,7 +250,7 @@ def test_little_data_gives_finite_weights(dense: NDArray[np.float64], exact_item
     assert np.isfinite(cosines.data).all()
 
 
-def test_popular_items_are_tempered() -> None:
+def test_popular_items_are_damped() -> None:
     likes = to_csr([[1, 1, 0], [1, 1, 1], [1, 0, 0], [1, 0, 0]])  # 4, 2 and 1 likes
     plain, tempered = (
         fit_neighbours(likes, None, None, NeighbourSettings(popularity_exponent=exponent), **EXACT).sparse.toarray()
@@ -276,7 +276,7 @@ def test_invert() -> None:
         invert(np.array([[1, 2], [2, 1]], np.float32))
 
 
-def test_the_linear_one_keeps_all_weights_it_solved() -> None:
+def test_the_nearest_solution_keeps_all_its_weights() -> None:
     likes, links, text = draw(4)
     one = NeighbourSettings(text_weight=1.0)
     few, many = (fit_neighbours(likes, links, text, one, **{**NEAREST, "kept": kept}) for kept in (1, 100))

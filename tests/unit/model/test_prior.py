@@ -22,7 +22,7 @@ from kgrec.model.prior import (
     fit_hidden_layer,
 )
 
-KINDS = ("text", "paths", "links", "tastes")
+KINDS = ("text", "paths", "links", "profiles")
 
 
 def channel(features: Any, name: str = "text", relation: int | None = None) -> Channel:
@@ -33,7 +33,7 @@ def channel(features: Any, name: str = "text", relation: int | None = None) -> C
 
 def test_one_ridge_worked_by_hand() -> None:
     # Weighted mean of z = (1 * 2 + 3 * 6) / 4 = 5. F' diag(w) F = 1 * 1 + 3 * 4 = 13, F' diag(w) (z - 5) = -3 + 6 = 3,
-    # so the weight is 3 / (13 + 2) = 1/5; the third item is not learned from and is placed at 5 + 10/5 = 7.
+    # so the weight is 3 / (13 + 2) = 1/5; the third item is not trained on and is placed at 5 + 10/5 = 7.
     problem = build_ridge_problem(
         [channel([[1], [2], [10]])], np.array([[2], [6], [99]], np.float32), np.array([1, 3, 0], np.float32)
     )
@@ -63,7 +63,7 @@ def test_channel_kinds() -> None:
 
 
 class Fitted:
-    """A prior of a random graph of which some items are cold."""
+    """The prior of a random graph with some cold items."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Fitted:
         for name, node_type, width in (("cover", "book", 5), ("blurb", "book", 2), ("face", "author", 3)):
             if vectors:
                 drawn = rng.normal(size=(self.data[node_type].num_nodes, width)).astype(np.float32)
-                drawn[rng.random(len(drawn)) < 0.2] = np.nan  # a node that has none
+                drawn[rng.random(len(drawn)) < 0.2] = np.nan  # a node without a vector column
                 self.data[node_type][f"{VECTOR}{name}"] = torch.from_numpy(drawn)
         self.cold = rng.random(n_items) < 0.3
         self.cold[[0, n_items - 1]] = False, True  # the last has no links
@@ -127,7 +127,7 @@ class Fitted:
     st.booleans(),
 )
 @settings(deadline=None, max_examples=20)
-def test_an_item_that_comes_later_is_placed_where_training_places_a_cold_one(
+def test_a_new_item_is_placed_where_training_places_a_cold_one(
     seed: int, texts: bool, gates: dict[str, float], hidden: int, vectors: bool
 ) -> None:
     fitted = Fitted(seed, texts=texts, gates=gates, hidden=hidden, vectors=vectors)
@@ -149,23 +149,23 @@ def test_vector_columns_are_channels_with_gates_of_their_own_and_neighbours_vect
     assert len(np.unique(placed[has_cover].round(5), axis=0)) == has_cover.sum() > 1
 
 
-def test_a_text_is_left_aside_where_training_had_none() -> None:
+def test_a_text_is_ignored_where_training_had_none() -> None:
     fitted, codes = Fitted(5, texts=False), np.zeros(0, np.int64)
     np.testing.assert_array_equal(fitted.prior.place(np.ones(5, np.float32), codes), fitted.prior.place(None, codes))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_channel_alone_places_cold_items_apart(kind: str) -> None:
+def test_each_kind_of_channel_alone_separates_cold_items(kind: str) -> None:
     fitted = Fitted(5, gates=dict.fromkeys(set(KINDS) - {kind}, 0.0))
     cold = np.flatnonzero(fitted.cold)
     placed = np.stack([fitted.place(item) for item in cold])
     np.testing.assert_allclose(placed, fitted.expected[cold], rtol=1e-3, atol=1e-4)
-    assert len(np.unique(placed.round(4), axis=0)) > len(cold) / 3  # it says something
+    assert len(np.unique(placed.round(4), axis=0)) > len(cold) / 3  # vectors differ between items
 
 
-def test_an_item_that_was_fitted_is_not_told_its_own_vector_but_a_newcomer_is_told_its_neighbours() -> None:
-    fitted = Fitted(5, gates={"tastes": 0.0})
-    for item in np.flatnonzero(~fitted.cold):  # but for tastes, fitted items are placed like others
+def test_a_fitted_item_does_not_see_its_own_vector_but_a_new_item_sees_its_neighbours() -> None:
+    fitted = Fitted(5, gates={"profiles": 0.0})
+    for item in np.flatnonzero(~fitted.cold):  # without neighbour profiles, fitted items are placed like others
         np.testing.assert_allclose(fitted.place(item), fitted.expected[item], rtol=1e-3, atol=1e-4)
 
 
@@ -173,12 +173,12 @@ def test_an_item_that_was_fitted_is_not_told_its_own_vector_but_a_newcomer_is_to
 def test_a_gate_of_0_leaves_a_channel_out(hidden: int) -> None:
     def place(*, text: int, gates: dict[str, float]) -> np.ndarray:
         fitted = Fitted(3, gates=gates, hidden=hidden)
-        said = np.eye(5, dtype=np.float32)[text]
-        return fitted.prior.place(said, fitted.codes(1))
+        vector = np.eye(5, dtype=np.float32)[text]
+        return fitted.prior.place(vector, fitted.codes(1))
 
     assert not np.allclose(place(text=0, gates={}), place(text=1, gates={}))
     np.testing.assert_array_equal(place(text=0, gates={"text": 0.0}), place(text=1, gates={"text": 0.0}))
-    links_off = Fitted(3, gates={"paths": 0.0, "links": 0.0, "tastes": 0.0}, hidden=hidden)
+    links_off = Fitted(3, gates={"paths": 0.0, "links": 0.0, "profiles": 0.0}, hidden=hidden)
     some = next(item for item in range(30) if len(links_off.codes(item)))
     none = np.zeros(0, np.int64)
     np.testing.assert_allclose(
@@ -186,7 +186,7 @@ def test_a_gate_of_0_leaves_a_channel_out(hidden: int) -> None:
     )
 
 
-def test_an_item_of_which_nothing_is_known_has_the_mean_vector() -> None:
+def test_an_item_without_features_gets_the_mean_vector() -> None:
     fitted = Fitted(1)
     nothing = fitted.prior.place(None, np.zeros(0, np.int64))
     np.testing.assert_allclose(nothing, fitted.problem.mean, rtol=1e-5)
@@ -210,10 +210,10 @@ def test_the_hidden_layer_starts_at_zero_and_its_seed_decides() -> None:
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_the_hidden_layer_learns_what_no_line_can_and_only_from_weighted_items() -> None:
+def test_the_hidden_layer_learns_a_nonlinear_function_from_weighted_items_only() -> None:
     rng = np.random.default_rng(0)
     features = rng.uniform(-2, 2, (240, 2)).astype(np.float32)
-    residuals = np.abs(features[:, :1]) - np.abs(features[:, :1]).mean()  # no line through it has a slope
+    residuals = np.abs(features[:, :1]) - np.abs(features[:, :1]).mean()  # a line through it has no slope
     broken = residuals.copy()
     weights = np.ones(240, np.float32)
     weights[120:] = 0
@@ -224,7 +224,7 @@ def test_the_hidden_layer_learns_what_no_line_can_and_only_from_weighted_items()
     assert (error**2).mean() < 0.6 * (residuals**2).mean()
 
 
-def test_items_without_weight_are_not_learned_from() -> None:
+def test_items_without_weight_do_not_affect_training() -> None:
     rng = np.random.default_rng(0)
     features, vectors = rng.normal(size=(10, 3)), rng.normal(size=(10, 2)).astype(np.float32)
     weights = np.r_[np.ones(6), np.zeros(4)].astype(np.float32)

@@ -12,7 +12,7 @@ from kgrec.model.sentence import Sentence, find_fitting
     ("nearness", "known", "fits"),
     [
         ([0.9, 0.75, 0.25, 0.1], [1, 1, 1, 1], [1, 1, 0, 0]),  # the mean is .5, so they fit from .7 on
-        ([0.9, 0.6, 0.0, 0.99], [1, 1, 1, 0], [1, 0, 0, 0]),  # an unknown text neither fits nor counts
+        ([0.9, 0.6, 0.0, 0.99], [1, 1, 1, 0], [1, 0, 0, 0]),  # a missing text neither matches nor counts
         ([1.0, 0.5, 0.0, 0.75], [1, 1, 0, 0], [1, 0, 0, 0]),
         ([0.5, 0.5, 0.5, 0.5], [1, 1, 1, 1], [1, 1, 1, 1]),
         ([-0.3, 0.2, 0.2, 0.2], [1, 0, 0, 0], [1, 0, 0, 0]),
@@ -26,7 +26,7 @@ def test_texts_fit_from_half_way_between_the_mean_and_the_nearest(
     assert found[0].tolist() == [bool(one) for one in fits]
 
 
-def test_without_texts_there_is_no_such_component() -> None:
+def test_without_texts_there_is_no_sentence_component() -> None:
     inputs = draw_inputs()
     assert Sentence.fit(inputs) is not None
     assert Sentence.fit(replace(inputs, text=torch.zeros_like(inputs.text))) is None

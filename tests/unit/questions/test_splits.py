@@ -257,9 +257,9 @@ def test_every_slice_is_there_when_there_is_enough(timed: bool) -> None:
     titles = {name: slice_.title for name, slice_ in found.slices.items()}
     assert len(set(titles.values())) == len(titles)
     if timed:
-        assert [titles[name] for name in ("warm_latest", "warm_random", "warm_date")] == [
-            "Known users, their latest likes", "Known users, random likes", "Known users, likes of the last 10% of time",
-        ]  # fmt: skip
+        assert titles["warm_latest"] == "Known users, their latest likes"
+        assert titles["warm_random"] == "Known users, random likes"
+        assert titles["warm_date"] == "Known users, likes of the last 10% of time"
     assert found.cold_users.sum() == 10
     assert found.cold_items.sum() == 8
 

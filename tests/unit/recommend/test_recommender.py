@@ -268,6 +268,7 @@ def test_what_scores_alike_goes_by_texts_and_links_then_by_likes_then_by_id() ->
     n_likes = dict(zip(ITEMS, train_shop().model.n_likes.tolist(), strict=True))
     anybody = tied.recommend(k=N_ITEMS)
     assert anybody.ids == tuple(sorted(ITEMS, key=lambda item: (-n_likes[item], item)))
+    assert anybody.notes[1] == "nothing tells these items apart for this user: the most liked come first"
     for item in ("zzz", "sku-299", "aaa"):  # added last, but sorted where they belong
         tied.add_item(item, text="tea")
     last = ["aaa", "sku-29", "sku-299", "zzz"]  # nobody likes these

@@ -18,6 +18,7 @@ from graph_schema import CatalogueSchema, GraphTables
 from kgrec.bundle import Bundle
 from kgrec.config import BackboneConfig, HeadConfig, PriorConfig, TrainConfig
 from kgrec.recommend import Recommender
+from kgrec.recommend.ranking import note_few_likes
 from kgrec.training.train_bundle import train_bundle
 
 SCHEMA = """
@@ -160,6 +161,12 @@ def test_where_there_is_little_to_learn_from_a_note_says_so(bookshop: Recommende
     for asked in ({"user": "u1"}, {"likes": liked}):
         notes = bookshop.recommend(**asked).notes  # type: ignore[arg-type]
         assert notes == (f"only {n_likes} likes to learn from: this rests on texts and links as well",)
+
+
+def test_few_likes_are_fewer_than_500() -> None:
+    assert note_few_likes(500) is None
+    assert note_few_likes(499) == "only 499 likes to learn from"
+    assert note_few_likes(1) == "only 1 like to learn from"
 
 
 def test_every_reader_has_a_list_of_what_they_read(bookshop: Recommender) -> None:

@@ -20,7 +20,7 @@ from kgrec.bundle import Bundle
 from kgrec.errors import RequestError
 from kgrec.metrics import top_k
 from kgrec.recommend import Recommender
-from kgrec.recommend.tail import TailDial, Usual, blend, correct_scores, lift_tail, measure_usual
+from kgrec.recommend.tail import TailDial, Usual, blend, correct_scores, draw_reference, lift_tail, measure_usual
 from kgrec.training.train_bundle import train_bundle
 
 N_ITEMS, N_USERS = 60, 80
@@ -135,6 +135,15 @@ def test_a_users_share_of_tail_items_by_hand() -> None:
     )
     expected = [(3 + 5 * everybody) / 9, 5 * everybody / 6, everybody]
     np.testing.assert_allclose(dial.own_shares(support), expected)
+
+
+@pytest.mark.parametrize(("n_users", "stride"), [(0, 1), (1, 1), (511, 1), (512, 2), (1023, 2), (1024, 4)])
+def test_reference_users_are_every_second_or_fourth_user_with_likes(n_users: int, stride: int) -> None:
+    liked = np.eye(7, dtype=np.float32)[np.arange(n_users) % 7]
+    liked[::3] = 0
+    found = draw_reference(csr_array(liked)).toarray()
+    expected = liked[::stride]
+    np.testing.assert_array_equal(found, expected[expected.any(axis=1)])
 
 
 # -- properties --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Values of every type in a graph that kgrec did not load, and in one that others changed after a load."""
+"""Values of every type in a foreign graph, and in a loaded one that was changed from outside."""
 
 import csv
 import json
@@ -33,7 +33,7 @@ weight = "stars"
 at = "at"
 """)
 MOMENT = 1704103200  # 2024-01-01T10:00:00Z
-TIMES = {  # a time in Cypher -> the UTC seconds that it is read as, or a part of the reason why it is rejected
+TIMES = {  # a time in Cypher -> its UTC seconds, or a part of the reject reason
     "datetime('2024-01-01T10:00:00Z')": MOMENT,
     "datetime('2024-01-01T11:00:00+01:00')": MOMENT,
     "datetime('2024-01-01T11:00:00[Europe/Paris]')": MOMENT,
@@ -70,7 +70,7 @@ TIMES = {  # a time in Cypher -> the UTC seconds that it is read as, or a part o
 
 
 def read_reasons(rejects: Path) -> dict[str, str]:
-    """The end of a rejected edge, or the key of a node -> why it was rejected."""
+    """Maps the end of a rejected edge, or the key of a node, to the reject reason."""
     with rejects.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     contents = [json.loads(row["content"]) for row in rows]
@@ -84,7 +84,7 @@ def read_reasons(rejects: Path) -> dict[str, str]:
 def test_every_kind_of_time_is_read_or_rejected(
     neo4j_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_by_one: bool
 ) -> None:
-    """All in one batch, and each in a batch of its own: what is read does not depend on the others."""
+    """Reads all values in one batch and each in its own batch; both must agree."""
     if one_by_one:
         monkeypatch.setattr("kgrec.store.neo4j.export.PIECE_EDGES", 1)
     with Connection(neo4j_url, "write") as connection:
@@ -129,7 +129,7 @@ def test_a_date_in_a_column_of_another_type_is_rejected_and_the_rest_is_read(
         assert reason.startswith(f"{'stars' if id_ == 'u' else id_} is not a")
 
 
-def test_what_a_value_is_read_as_does_not_depend_on_the_others(neo4j_url: str, tmp_path: Path) -> None:
+def test_a_value_is_read_independently_of_the_others(neo4j_url: str, tmp_path: Path) -> None:
     with Connection(neo4j_url, "write") as connection:
         connection.write(
             "CREATE (:Film {id: 'a', on_sale: 1, year: 7, price: [1.5]}), (:Film {id: 'b', on_sale: 'no', year: [7]}), "
@@ -149,7 +149,7 @@ def test_what_a_value_is_read_as_does_not_depend_on_the_others(neo4j_url: str, t
     }
 
 
-def test_a_number_that_is_nan_is_a_missing_value(neo4j_url: str, tmp_path: Path) -> None:
+def test_nan_is_a_missing_value(neo4j_url: str, tmp_path: Path) -> None:
     with Connection(neo4j_url, "write") as connection:
         connection.write(
             "CREATE (f:Film {id: 'f', year: 0.0 / 0.0, price: 0.0 / 0.0, since: 0.0 / 0.0}), "
@@ -163,9 +163,7 @@ def test_a_number_that_is_nan_is_a_missing_value(neo4j_url: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("value", ["datetime()", "'long ago'", "[1, 2]", "point({x: 1, y: 2})"])
-def test_values_that_others_changed_are_an_error_to_read_and_a_load_writes_them_again(
-    neo4j_url: str, value: str
-) -> None:
+def test_values_changed_from_outside_are_an_error_until_a_new_load(neo4j_url: str, value: str) -> None:
     films = pa.Table.from_pylist(
         [{"id": "f", "year": 1995}, {"id": "g", "year": 1996}], SCHEMA.nodes["film"].arrow_schema
     )

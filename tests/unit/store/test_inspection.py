@@ -1,4 +1,4 @@
-"""Profiles of graphs on a Neo4j server that kgrec did not load, and the drafts made from them."""
+"""Profiles of foreign graphs on a Neo4j server, and the drafts made from them."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def build(neo4j_url: str):
     return build
 
 
-def test_a_german_shop(build):
+def test_a_german_shop_is_drafted(build):
     draft = build(*SHOP)
     schema = CatalogueSchema.parse(draft.toml)
     assert schema.interaction == Interaction(edge="kaufte", weight="menge", at="am")
@@ -60,7 +60,7 @@ def test_a_german_shop(build):
     assert kunde.sure == "sure" and "database keeps it unique" in kunde.why
 
 
-def test_the_profile_counts_what_is_there(build, neo4j_url):
+def test_the_profile_counts_nodes_and_relationships(build, neo4j_url):
     build(*SHOP)
     with Connection(neo4j_url, "read") as connection:
         profile = read_profile(connection)
@@ -80,7 +80,7 @@ def test_the_profile_counts_what_is_there(build, neo4j_url):
     assert profile.nodes["Artikel"].properties["bunt"].kinds == {"int": 20, "string": 20}
 
 
-def test_film_fans_and_people_who_made_the_films(build):
+def test_users_and_film_makers_with_one_label_are_told_apart(build):
     schema = build(
         "UNWIND range(1, 50) AS i CREATE (:Movie {title: 'The Movie ' + i, released: 1970 + i})",
         "UNWIND range(1, 60) AS i CREATE (:Person {name: 'Person Number ' + i, born: 1930 + i})",
@@ -98,7 +98,7 @@ def test_film_fans_and_people_who_made_the_films(build):
     assert (schema.nodes["movie"].key, schema.nodes["movie"].name) == ("title", "title")
 
 
-def test_content_without_users(build):
+def test_content_without_users_gives_an_incomplete_draft(build):
     draft = build(
         "UNWIND range(1, 30) AS i CREATE (:Movie {movieId: i, title: 'The Movie ' + i})",
         "UNWIND range(1, 30) AS i CREATE (:Person {name: 'Person Number ' + i, n: i})",
@@ -139,7 +139,7 @@ def test_names_are_quoted(build):
     assert draft.schema.interaction.edge == "kaufte"
 
 
-def test_a_user_s_own_similar_to_stays_and_kgrec_s_goes(build):
+def test_a_foreign_similar_to_stays_and_kgrecs_own_is_left_out(build):
     draft = build(
         *SHOP[1:6],
         "MATCH (a:Artikel), (b:Artikel) WHERE b.nr = a.nr + 1 "
@@ -161,7 +161,7 @@ def test_the_same_graph_has_the_same_draft(build):
     assert "alter" in first.schema.nodes["kunde"].attributes
 
 
-def test_a_catalogue_of_kgrec_s_own_is_known(build, neo4j_url):
+def test_a_catalogue_that_kgrec_loaded_is_recognised(build, neo4j_url):
     build("CREATE (:Film {id: 1})")
     with Connection(neo4j_url, "write") as connection:
         assert not has_catalogue(connection)

@@ -1,4 +1,4 @@
-"""Links of items in a Neo4j graph that was there before: other directions, other kinds of keys, hubs."""
+"""Links of items in an existing Neo4j graph: other directions, other types of keys, hubs."""
 
 import time
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def connection(neo4j_url: str) -> Iterator[Connection]:
         yield opened
 
 
-def test_a_graph_made_by_hand(connection: Connection) -> None:
+def test_links_of_a_hand_made_graph_are_read(connection: Connection) -> None:
     connection.write(
         """
         CREATE (one:Film {no: 1, Title: 'One'}), (two:Film:Classic {no: 2, Title: 1984}), (three:Film {no: '3'}),
@@ -76,19 +76,19 @@ def test_a_graph_made_by_hand(connection: Connection) -> None:
     star, other = NodeRef("star", "7"), NodeRef("star", "b")
     one, two, three = (NodeRef("film", id_) for id_ in "123")
     assert set(found.links) == {
-        ItemLink("1", "features", False, star, 3),  # the play counts: the degree counts it like a film
+        ItemLink("1", "features", False, star, 3),  # the play counts: the degree does not distinguish plays from films
         ItemLink("1", "features", False, other, 1),
         ItemLink("2", "features", False, star, 3),
-        ItemLink("2", "follows", False, one, 1),  # but not the film that follows itself
+        ItemLink("2", "follows", False, one, 1),  # but a film that follows itself does not count
         ItemLink("1", "follows", True, two, 1),
-        ItemLink("1", "tagged", False, star, 2),  # but not the series: the schema knows them
+        ItemLink("1", "tagged", False, star, 2),  # but series do not count: the schema has them
         ItemLink("3", "tagged", False, star, 2),
     }
     assert len(found.links) == 7
     assert found.names == {one: "One", two: "1984", three: None, star: None, other: "B"}
 
 
-def test_hubs_cost_nothing(connection: Connection) -> None:
+def test_hubs_are_counted_once(connection: Connection) -> None:
     connection.write("CREATE CONSTRAINT FOR (f:Film) REQUIRE f.no IS UNIQUE")
     connection.write("CREATE (:Star {id: 'hub', called: 'Hub'})")
     connection.run_alone(
@@ -110,5 +110,5 @@ def test_hubs_cost_nothing(connection: Connection) -> None:
         connection.read("MATCH (s:Star)-[:STARS_IN]->(f:Film) WHERE f.no >= 0 RETURN count(f)")
         return time.perf_counter() - started
 
-    # to count the hub's edges for each of the 30 items would take 30 times as long as to count them once
+    # counting the hub's edges per item would take 30 times as long
     assert min(ask() for _ in range(10)) < 2 * min(count() for _ in range(5))

@@ -115,7 +115,7 @@ except StoreError as error:
 """
 
 
-# -- what cannot be opened ---------------------------------------------------------------------------------------------
+# -- databases that do not open ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -128,18 +128,18 @@ except StoreError as error:
         ("sqlite:x", "expected ladybug:PATH"),
     ],
 )
-def test_a_url_of_no_known_store_is_refused(url: str, message: str) -> None:
+def test_an_unknown_url_scheme_is_refused(url: str, message: str) -> None:
     with pytest.raises(StoreError, match=message):
         open_store(url, mode="read")
 
 
-def test_a_missing_database_is_not_made_by_reading(path: Path) -> None:
+def test_reading_does_not_create_a_missing_database(path: Path) -> None:
     with pytest.raises(StoreError, match=r"no database at .*graph\.db.*kgrec load SOURCE --to ladybug:"):
         open_store(f"ladybug:{path}", mode="read")
     assert not path.exists()
 
 
-def test_writing_makes_the_folder_and_hostile_paths_work(tmp_path: Path, tables: GraphTables) -> None:
+def test_writing_creates_the_folder_and_unusual_paths_work(tmp_path: Path, tables: GraphTables) -> None:
     path = tmp_path / "a folder" / 'it\'s "one" `of` $ours' / "größe;.db"
     with open_store(f"ladybug:{path}", mode="write") as store:
         load_staged(store, stage(tables, tmp_path / "staged's"))
@@ -155,7 +155,7 @@ def test_a_folder_is_refused(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["read", "write"])
-def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path, mode: str) -> None:
+def test_a_file_that_is_no_database_is_refused_and_unchanged(path: Path, mode: str) -> None:
     path.write_text("user,item\n" * 1000)
     for _ in range(2):  # a refused store is not left locked
         with pytest.raises(
@@ -184,7 +184,7 @@ def test_an_empty_file_holds_no_catalogue(path: Path, mode: str) -> None:
         read_tables(store)
 
 
-def test_a_foreign_database_is_left_alone(path: Path) -> None:
+def test_a_foreign_database_is_refused_and_unchanged(path: Path) -> None:
     with ladybug.Database(path, max_db_size=1 << 38) as database, ladybug.Connection(database) as connection:
         connection.execute("CREATE NODE TABLE Film (id STRING, PRIMARY KEY (id))")
     with open_store(f"ladybug:{path}", mode="write") as store:
@@ -194,7 +194,7 @@ def test_a_foreign_database_is_left_alone(path: Path) -> None:
             store.counts()
 
 
-def test_tables_are_declared_whole_or_not_at_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_are_declared_atomically(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(self: object, name: str, value: str) -> None:
         raise KeyboardInterrupt
 
@@ -207,7 +207,7 @@ def test_tables_are_declared_whole_or_not_at_all(path: Path, monkeypatch: pytest
         assert store.read_schema() == other
 
 
-def test_a_folder_that_may_not_be_written_is_an_error(tmp_path: Path) -> None:
+def test_a_read_only_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"cannot open .*to write"):
         open_store(f"ladybug:{tmp_path / 'file' / 'graph.db'}", mode="write")
@@ -221,7 +221,7 @@ def test_a_reader_cannot_write(loaded: Path) -> None:
             store.finish_load()
 
 
-# -- who may open it at once -------------------------------------------------------------------------------------------
+# -- concurrent access -------------------------------------------------------------------------------------------------
 
 
 def test_a_second_handle_in_this_process_is_refused(
@@ -235,14 +235,14 @@ def test_a_second_handle_in_this_process_is_refused(
             for mode in ("read", "write"):
                 with pytest.raises(StoreError, match=r"in this process already, to write; .* close"):
                     open_store(f"ladybug:{same}", mode=mode)
-        # a refused handle costs the first neither its data nor its lock
+        # a refused handle leaves the first with its data and its lock
         assert "is open in another process" in run_python(OPEN, loaded, "write").stdout
         assert_same(read_tables(store), tables)
     with open_store("ladybug:graph.db", mode="write") as store:
         assert_same(read_tables(store), tables)
 
 
-def test_a_reader_keeps_a_writer_of_this_process_out(loaded: Path, tables: GraphTables) -> None:
+def test_a_reader_blocks_a_writer_in_the_same_process(loaded: Path, tables: GraphTables) -> None:
     with open_store(f"ladybug:{loaded}", mode="read") as reader:
         with pytest.raises(StoreError, match="in this process already, to read"):
             open_store(f"ladybug:{loaded}", mode="write")
@@ -251,7 +251,7 @@ def test_a_reader_keeps_a_writer_of_this_process_out(loaded: Path, tables: Graph
 
 
 @pytest.mark.slow
-def test_a_writer_keeps_other_processes_out(loaded: Path) -> None:
+def test_a_writer_blocks_other_processes(loaded: Path) -> None:
     with open_store(f"ladybug:{loaded}", mode="write"):
         for mode in ("read", "write"):
             output = run_python(OPEN, loaded, mode).stdout
@@ -261,13 +261,13 @@ def test_a_writer_keeps_other_processes_out(loaded: Path) -> None:
 
 
 @pytest.mark.slow
-def test_readers_share_and_keep_writers_out(loaded: Path) -> None:
+def test_readers_share_and_block_writers(loaded: Path) -> None:
     with open_store(f"ladybug:{loaded}", mode="read"), open_store(f"ladybug:{loaded}", mode="read"):
         assert "counted 539" in run_python(OPEN, loaded, "read").stdout
         assert "is open in another process" in run_python(OPEN, loaded, "write").stdout
 
 
-def test_a_program_that_writes_without_kgrec_keeps_it_out(loaded: Path) -> None:
+def test_a_foreign_writer_blocks_kgrec(loaded: Path) -> None:
     other = """
 import ladybug, sys
 database = ladybug.Database(sys.argv[1], max_db_size=1 << 38)
@@ -310,7 +310,7 @@ store.close()
     assert output.endswith("539\n")
 
 
-# -- loads that do not finish ------------------------------------------------------------------------------------------
+# -- interrupted loads -------------------------------------------------------------------------------------------------
 
 LOAD = """
 import os, signal, sys
@@ -336,7 +336,7 @@ with open_store("ladybug:" + sys.argv[1], mode="write") as store:
 
 
 @pytest.mark.parametrize("n_calls", [1, 2, 3])
-def test_after_a_kill_between_batches_a_second_load_makes_it_whole(
+def test_a_second_load_completes_one_killed_between_batches(
     path: Path, tables: GraphTables, tmp_path: Path, n_calls: int
 ) -> None:
     staged = stage(tables, tmp_path / "staged")
@@ -354,7 +354,7 @@ def test_after_a_kill_between_batches_a_second_load_makes_it_whole(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.3])
-def test_after_a_kill_at_any_time_a_second_load_makes_it_whole(path: Path, tmp_path: Path, delay_s: float) -> None:
+def test_a_second_load_completes_one_killed_at_any_time(path: Path, tmp_path: Path, delay_s: float) -> None:
     tables = make_tables(3000, 1000, 100_000)
     staged = stage(tables, tmp_path / "staged")
     with subprocess.Popen(
@@ -372,7 +372,7 @@ def test_after_a_kill_at_any_time_a_second_load_makes_it_whole(path: Path, tmp_p
         assert_same(read_tables(store), tables)
 
 
-def test_an_interrupt_leaves_the_mark_and_the_file_free(path: Path, tables: GraphTables, tmp_path: Path) -> None:
+def test_an_interrupt_leaves_the_mark_and_releases_the_file(path: Path, tables: GraphTables, tmp_path: Path) -> None:
     staged = stage(tables, tmp_path / "staged")
 
     def interrupt(name: str, n_rows: int) -> None:
@@ -391,11 +391,11 @@ def test_an_interrupt_leaves_the_mark_and_the_file_free(path: Path, tables: Grap
 # -- batches and memory ------------------------------------------------------------------------------------------------
 
 
-def test_many_small_batches_make_the_same_graph(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_batches_give_the_same_graph(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kgrec.store.load.LOAD_ROWS", 70)
     monkeypatch.setattr("kgrec.store.ladybug.CHANGE_ROWS", 30)
     monkeypatch.setattr("kgrec.store.ladybug.READ_ROWS", 50)
-    first, second = make_tables(seed=0), make_tables(seed=1)  # they share some pairs of (user, film)
+    first, second = make_tables(seed=0), make_tables(seed=1)  # the batches share some pairs of (user, film)
     with open_store(f"ladybug:{path}", mode="write") as store:
         load_staged(store, stage(first, tmp_path / "first"))
         assert_same(read_tables(store), first)

@@ -42,7 +42,7 @@ def test_names_are_quoted_and_never_clash() -> None:
     )
 
 
-def test_rows_are_found_by_their_keys() -> None:
+def test_rows_are_looked_up_by_their_keys() -> None:
     layout = lay_out(SCHEMA)
     assert layout.nodes["item"].find == "MATCH (x:`Order` {`item id`: c0})"
     assert layout.edges["bought"].find == (

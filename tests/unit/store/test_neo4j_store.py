@@ -1,4 +1,4 @@
-"""What only a Neo4j database can get wrong; what every store must do is in the contract suite."""
+"""Behaviour of the Neo4j store alone; tests/contracts/test_store.py has what every store must do."""
 
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def test_an_address_is_a_server_and_a_database(url: str, server: str, database: 
 @pytest.mark.parametrize(
     "url", ["neo4j://", "neo4j://graph/a/b", "bolt://graph?x=1", "bolt://graph:port", "bolt://a#b"]
 )
-def test_what_is_no_address_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(StoreError, match=r"expected neo4j://HOST\[:PORT\]\[/DATABASE\]"):
         Address.parse(url)
 
@@ -101,7 +101,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_whatever_a_name_holds_it_stays_a_name(neo4j_url: str, name: str) -> None:
+def test_hostile_names_are_quoted(neo4j_url: str, name: str) -> None:
     with Connection(neo4j_url, "write") as connection:
         connection.write(f"CREATE (:{quote(name)} {{{quote(name)}: 1}})-[:{quote(name)}]->()")
         found = connection.read("MATCH (n)-[r]->() RETURN labels(n), keys(n), type(r)")
@@ -111,12 +111,12 @@ def test_whatever_a_name_holds_it_stays_a_name(neo4j_url: str, name: str) -> Non
 
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
-def test_any_name_is_read_back(neo4j_url: str, name: str) -> None:
+def test_any_name_round_trips(neo4j_url: str, name: str) -> None:
     with Connection(neo4j_url, "read") as connection:
         assert connection.read(f"WITH {{{quote(name)}: 1}} AS m RETURN keys(m)") == [[[name]]]
 
 
-def test_values_are_data_whatever_they_hold(neo4j_url: str, tmp_path: Path) -> None:
+def test_values_are_never_read_as_cypher(neo4j_url: str, tmp_path: Path) -> None:
     hostile = ["'}) DETACH DELETE n //", "$rows", "`", "\\u0027", "\0", "x" * 4096, "{{}}", "é\u0301😀"]
     films = pa.table({"id": hostile[:4] + hostile[5:], "title": ["y" * 1_000_000, *["\0"] * 6], "year": [1] * 7})
     with open_store(neo4j_url, mode="write") as store:
@@ -153,7 +153,7 @@ def count_writes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return queries
 
 
-def test_the_same_rows_again_are_read_and_not_written(neo4j_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unchanged_rows_are_not_written_again(neo4j_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = make_rows([(f"u{n}", f"f{m}") for n in range(5) for m in range(5)])
     with open_store(neo4j_url, mode="write") as store:
         make_nodes(store, 5, 5)
@@ -168,7 +168,7 @@ def test_the_same_rows_again_are_read_and_not_written(neo4j_url: str, monkeypatc
         assert read_tables(store).edges["seen"]["stars"].to_pylist() == [1, 1, *[3] * 23]
 
 
-def test_few_rows_at_nodes_of_many_edges_are_merged_without_reading_these(
+def test_a_few_edges_at_hubs_are_merged_without_reading_the_hubs(
     neo4j_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_store(neo4j_url, mode="write") as store:
@@ -185,7 +185,7 @@ def test_few_rows_at_nodes_of_many_edges_are_merged_without_reading_these(
         ] == ["f3", "f55"]
 
 
-def test_a_constraint_of_their_own_that_data_violates_is_reported(neo4j_url: str, tmp_path: Path) -> None:
+def test_a_violated_foreign_constraint_is_reported(neo4j_url: str, tmp_path: Path) -> None:
     nodes = {
         "film": pa.table({"id": ["1", "2"], "title": ["Heat", "Heat"], "year": [1995, 1986]}),
         "fan": pa.table({"id": ["u"]}),
@@ -201,7 +201,7 @@ def test_a_constraint_of_their_own_that_data_violates_is_reported(neo4j_url: str
         assert store.counts().nodes == {"film": 2, "fan": 1}
 
 
-def test_nodes_doubled_by_others_are_reported(neo4j_url: str) -> None:
+def test_nodes_duplicated_from_outside_are_reported(neo4j_url: str) -> None:
     with open_store(neo4j_url, mode="write") as store:
         make_nodes(store, 2, 2)
         for (name,) in store.connection.read(
@@ -217,7 +217,7 @@ def test_nodes_doubled_by_others_are_reported(neo4j_url: str) -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 3, 7, 1000])
-def test_pieces_of_any_size_give_every_edge_once(neo4j_url: str, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+def test_chunks_of_any_size_export_every_edge_once(neo4j_url: str, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
     pairs = [("u0", f"f{n}") for n in range(20)] + [(f"u{n}", "f0") for n in range(1, 15)] + [("u3", "f3")]
     with open_store(neo4j_url, mode="write") as store:
         make_nodes(store, 16, 20)
@@ -231,7 +231,7 @@ def test_pieces_of_any_size_give_every_edge_once(neo4j_url: str, monkeypatch: py
         assert sum(map(len, store.read_nodes("film"))) == 20
 
 
-def test_a_piece_that_is_too_large_for_the_server_is_halved(neo4j_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chunk_that_is_too_large_for_the_server_is_halved(neo4j_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [(f"u{n}", f"f{m}") for n in range(4) for m in range(10)]
     with open_store(neo4j_url, mode="write") as store:
         make_nodes(store, 4, 10)
@@ -250,7 +250,7 @@ def test_a_piece_that_is_too_large_for_the_server_is_halved(neo4j_url: str, monk
         assert sum(map(len, batches)) == 40
 
 
-def test_an_edge_to_a_node_that_came_while_nodes_were_read_is_left_out(neo4j_url: str) -> None:
+def test_an_edge_to_a_node_added_during_the_export_is_left_out(neo4j_url: str) -> None:
     with open_store(neo4j_url, mode="write") as store, Connection(neo4j_url, "write") as other:
         make_nodes(store, 2, 2)
         store.upsert_edges("seen", make_rows([("u0", "f0")]))
@@ -266,7 +266,7 @@ def test_an_edge_to_a_node_that_came_while_nodes_were_read_is_left_out(neo4j_url
         assert tables.edges["seen"]["target"].to_pylist() == ["f0"]
 
 
-# -- a graph that was there before -------------------------------------------------------------------------------------
+# -- an existing graph -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_an_edge_to_a_node_that_came_while_nodes_were_read_is_left_out(neo4j_url
         ("", [""]),
     ],
 )
-def test_a_key_is_text_or_the_integer_of_that_text(id_: str, keys: list[object]) -> None:
+def test_keys_are_looked_up_as_text_and_as_integers(id_: str, keys: list[object]) -> None:
     assert to_keys([id_]) == keys
 
 
@@ -314,7 +314,7 @@ def test_a_foreign_graph_is_read_by_its_schema(neo4j_url: str, tmp_path: Path) -
         assert word in rejected
 
 
-def test_a_foreign_graph_is_not_written_to(neo4j_url: str) -> None:
+def test_a_foreign_graph_is_never_written_to(neo4j_url: str) -> None:
     with Connection(neo4j_url, "write") as connection:
         make_foreign(connection)
         before = connection.read("MATCH (n) RETURN elementId(n) AS id, properties(n) ORDER BY id")
@@ -342,7 +342,7 @@ def test_a_reversed_relationship_is_read_from_source_to_target(neo4j_url: str) -
         assert Layout(schema).edges["seen"].match == "MATCH (a:`Fan`)<-[r:`SEEN_BY`]-(b:`Film`)"
 
 
-def test_another_schema_than_the_one_held_is_refused(neo4j_url: str) -> None:
+def test_a_schema_other_than_the_stored_one_is_refused(neo4j_url: str) -> None:
     with open_store(neo4j_url, mode="write") as store:
         make_nodes(store, 1, 1)
     other = SCHEMA.model_copy(update={"name": "another"})

@@ -1,4 +1,4 @@
-"""Published versions on a real server: what is written, the switch, going back, what is removed and what never is."""
+"""Published versions on a real server: what is written, switched, rolled back and removed, and what never is."""
 
 import threading
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ edge = "saw"
 FILM, KEY = quote("Film.x y"), quote("film id")
 FILMS = [f"f{n}" for n in range(8)]
 VIEWERS = ["v0", "v1", "v2"]
-ANGLES = np.array([0.12 * n + 0.01 * n**2 for n in range(len(FILMS))])  # gaps that grow: no two films are as near
+ANGLES = np.array([0.12 * n + 0.01 * n**2 for n in range(len(FILMS))])  # growing gaps, so no two distances are equal
 VECTORS = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1).astype(np.float32)
 
 
@@ -59,7 +59,7 @@ def to_lists(lists: dict[str, list[str]]) -> pa.Table:
 
 
 def neighbours(shift: int) -> dict[str, list[str]]:
-    """Of each film the next three, `shift` films on."""
+    """For each film the next three, `shift` films further."""
     return {film: [FILMS[(n + shift + step) % len(FILMS)] for step in range(3)] for n, film in enumerate(FILMS)}
 
 
@@ -86,7 +86,7 @@ def ask(connection: Connection, what: str, **parameters: Any) -> list[str]:
 
 
 def published(connection: Connection) -> tuple[set[str], set[str], set[str]]:
-    """The versions that edges carry, kgrec's properties of nodes, and its indexes."""
+    """The versions on edges, kgrec's properties of nodes, and its indexes."""
     edges = connection.read("MATCH ()-[s:SIMILAR_TO|RECOMMENDED]->() RETURN DISTINCT s.version")
     properties = connection.read(
         "MATCH (n) UNWIND keys(n) AS key WITH key WHERE key STARTS WITH 'kgrec_' RETURN DISTINCT key"
@@ -95,7 +95,7 @@ def published(connection: Connection) -> tuple[set[str], set[str], set[str]]:
     return {row[0] for row in edges}, {row[0] for row in properties}, {row[0] for row in indexes}
 
 
-def test_what_is_published_is_found_by_the_queries(graph: Connection) -> None:
+def test_the_queries_find_what_is_published(graph: Connection) -> None:
     version = publish(graph, 1, users=True)
     assert ask(graph, "in stock", item="f0") == ["f1", "f3"]  # f2 is not
     assert ask(graph, "vector index", item="f2") == ["f1", "f3", "f0"]
@@ -147,7 +147,7 @@ def test_live_and_previous_are_kept_and_a_rollback_swaps_them(graph: Connection)
     assert "people like you" not in queries(graph)
 
 
-def test_there_is_nothing_to_go_back_to(graph: Connection) -> None:
+def test_a_rollback_without_a_previous_version_is_an_error(graph: Connection) -> None:
     assert read_release(graph).live is None
     with pytest.raises(StoreError, match="nothing is published"):
         roll_back(graph)
@@ -156,7 +156,7 @@ def test_there_is_nothing_to_go_back_to(graph: Connection) -> None:
         roll_back(graph)
 
 
-def test_what_is_not_kgrecs_is_never_touched(graph: Connection) -> None:
+def test_foreign_data_is_never_touched(graph: Connection) -> None:
     graph.write(
         f"MATCH (a:{FILM} {{{KEY}: 'f0'}}), (b:{FILM} {{{KEY}: 'f1'}}), (u:Viewer) "
         "CREATE (a)-[:SIMILAR_TO {score: 9}]->(b), (a)-[:SIMILAR_TO {version: 7}]->(b), "
@@ -181,7 +181,7 @@ def test_what_is_not_kgrecs_is_never_touched(graph: Connection) -> None:
     assert properties == [[["viewer_id"]]] * len(VIEWERS)
 
 
-def test_a_publish_that_was_cut_off_leaves_what_is_live_and_is_cleared_by_the_next(graph: Connection) -> None:
+def test_an_interrupted_publish_keeps_the_live_version_and_is_cleaned_up_by_the_next(graph: Connection) -> None:
     live = publish(graph, 1)
     with pytest.raises(ZeroDivisionError), Draft(graph, SCHEMA, published_at=0) as draft:
         draft.write_vectors("item", FILMS, VECTORS)
@@ -210,7 +210,7 @@ def test_remains_are_found_without_the_release_node(graph: Connection) -> None:
     )
 
 
-def test_of_two_publishes_the_second_is_refused_and_one_that_slept_is_shut_out(
+def test_a_second_publish_is_refused_and_an_expired_one_cannot_continue(
     graph: Connection, neo4j_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publish_lease, "LEASE_S", 0.5)
@@ -253,7 +253,7 @@ def test_a_reader_sees_a_whole_version_at_any_time(graph: Connection, neo4j_url:
     assert {vectors for _, vectors in seen} == {
         ("f7", "f1"),
         ("f7", "f1", "f6"),
-    }  # of the four nearest, what is in stock
+    }  # of the four nearest, those in stock
     assert len(seen) > 50
 
 
@@ -275,12 +275,12 @@ def test_a_graph_that_was_there_before_with_integer_keys(neo4j_url: str) -> None
         assert connection.read("MATCH ()-[s:SIMILAR_TO]->() RETURN count(*)") == [[2]]
 
 
-def test_versions_are_named_by_their_time_each_later_than_the_one_before(graph: Connection) -> None:
+def test_version_names_are_increasing_times(graph: Connection) -> None:
     names = [publish(graph, 1, published_at=at).name for at in (60, 60, 0)]
     assert names == ["kgrec-19700101T000100", "kgrec-19700101T000101", "kgrec-19700101T000102"]
 
 
-def test_a_release_node_that_is_not_understood_is_an_error(graph: Connection) -> None:
+def test_an_unreadable_release_node_is_an_error(graph: Connection) -> None:
     publish(graph, 1)
     graph.write('MATCH (r:KgrecRelease) SET r.versions = [\'{"of": "the future"}\']')
     with pytest.raises(StoreError, match="not understood"):
@@ -292,7 +292,7 @@ def test_vectors_too_wide_for_an_index_are_refused(graph: Connection) -> None:
         draft.write_vectors("item", FILMS[:1], np.ones((1, 4097), np.float32))
 
 
-def test_servers_that_have_it_are_asked_by_the_search_clause() -> None:
+def test_newer_servers_get_the_search_clause() -> None:
     version = Version("kgrec-19700101T000100", {"item": "Film.x y", "user": "Viewer"}, True, {"item": 8})
     asked = describe_queries(SCHEMA, version, (2026, 1, 3))
     (query,) = [query for title, query in asked.items() if "vector index" in title]
@@ -320,9 +320,7 @@ def test_the_filter_is_in_stock_where_the_schema_has_it_for_items(graph: Connect
         assert [row[0] for row in graph.read(by_vectors[1], {"item": "f1", "k": 3, "n": 8})] == ["f0", "f2", "f7"]
 
 
-def test_batches_are_halved_until_a_transaction_can_hold_them(
-    graph: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batches_are_halved_until_they_fit_a_transaction(graph: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     most, sizes, write = 3, [], graph.write
 
     def write_few(query: str, parameters: Parameters | None = None) -> list[list[Any]]:

@@ -58,7 +58,7 @@ def interrupt_at(row: int) -> "array_file.OnTexts":
 
 
 @pytest.mark.parametrize("changed", ["nothing", "a text before", "a text after", "the encoder", "the computation"])
-def test_it_goes_on_where_it_was_interrupted(tmp_path: Path, changed: str) -> None:
+def test_an_interrupted_run_continues(tmp_path: Path, changed: str) -> None:
     source, target, texts = write(tmp_path / "t.parquet", TEXTS), tmp_path / "v.npy", list(TEXTS)
     with pytest.raises(KeyboardInterrupt):
         encode_to_file(DrawnEncoder(), source, "plot", target, tmp_path / "cache", interrupt_at(13))
@@ -69,7 +69,7 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path: Path, changed: str) -> No
     encoder = DrawnEncoder(
         "another" if changed == "the encoder" else "drawn", "another" if changed == "the computation" else "drawn"
     )
-    # without the first cache, so that what is not encoded again was in the half-written file
+    # with an empty cache, so that texts not encoded again came from the partial file
     encode_to_file(encoder, source, "plot", target, tmp_path / "empty")
     expected = expect(texts) if changed != "the encoder" else encoder.encode([t or " " for t in texts])
     known = [row for row, text in enumerate(texts) if text and text.strip()]
@@ -79,7 +79,7 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path: Path, changed: str) -> No
 
 
 @pytest.mark.parametrize("damage", ["cut", "not JSON", "no array"])
-def test_a_broken_half_is_begun_anew(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_partial_file_is_started_again(tmp_path: Path, damage: str) -> None:
     source, target = write(tmp_path / "t.parquet", TEXTS), tmp_path / "v.npy"
     with pytest.raises(KeyboardInterrupt):
         encode_to_file(DrawnEncoder(), source, "plot", target, tmp_path, interrupt_at(13))
@@ -92,34 +92,38 @@ def test_a_broken_half_is_begun_anew(tmp_path: Path, damage: str) -> None:
     np.testing.assert_array_equal(np.load(target), expect(TEXTS))
 
 
-def test_vectors_are_the_same_where_no_room_can_be_reserved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "posix_fallocate", raising=False)  # macOS and Windows have none
+def test_vectors_are_the_same_where_disk_space_cannot_be_reserved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)  # macOS and Windows do not have it
     source, target = write(tmp_path / "t.parquet", TEXTS), tmp_path / "v.npy"
     with pytest.raises(KeyboardInterrupt):
         encode_to_file(DrawnEncoder(), source, "plot", target, tmp_path, interrupt_at(4))
-    assert (tmp_path / "v.npy.part").stat().st_blocks * 512 >= len(TEXTS) * 64 * 4  # no hole that could fail later
+    assert (tmp_path / "v.npy.part").stat().st_blocks * 512 >= len(
+        TEXTS
+    ) * 64 * 4  # no hole in the file that could fail later
     encode_to_file(DrawnEncoder(), source, "plot", target, tmp_path)
     np.testing.assert_array_equal(np.load(target), expect(TEXTS))
 
 
-def test_no_rows_are_an_empty_array(tmp_path: Path) -> None:
+def test_no_rows_give_an_empty_array(tmp_path: Path) -> None:
     source = write(tmp_path / "t.parquet", [])
     assert encode_to_file(DrawnEncoder(), source, "plot", tmp_path / "v.npy", tmp_path) == 0
     assert np.load(tmp_path / "v.npy").shape == (0, 64)
 
 
-@pytest.mark.parametrize(("name", "column", "says"), [
+@pytest.mark.parametrize(("name", "column", "message"), [
     ("t.parquet", "title", "no column 'title'"),
     ("t.parquet", "id", "holds int64"),
     ("t.csv", "title", "title"),
     ("none.parquet", "plot", "No such file"),
     ("broken.parquet", "plot", "cannot read"),
 ])  # fmt: skip
-def test_what_cannot_be_read_is_an_error(tmp_path: Path, name: str, column: str, says: str) -> None:
+def test_an_unreadable_input_is_an_error(tmp_path: Path, name: str, column: str, message: str) -> None:
     write(tmp_path / "t.parquet", TEXTS)
     write(tmp_path / "t.csv", TEXTS)
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 nothing")
-    with pytest.raises(TextError, match=says) as error:
+    with pytest.raises(TextError, match=message) as error:
         encode_to_file(DrawnEncoder(), tmp_path / name, column, tmp_path / "v.npy", tmp_path)
     assert "expected" in str(error.value)
     assert not list(tmp_path.glob("v.npy*"))
@@ -146,7 +150,7 @@ except OSError as error:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="file sizes cannot be limited")
 @pytest.mark.parametrize("system", ["Linux", "macOS"])
-def test_a_full_disk_is_an_error_at_once_and_leaves_nothing(tmp_path: Path, system: str) -> None:
+def test_a_full_disk_is_an_error_at_once_and_leaves_no_file(tmp_path: Path, system: str) -> None:
     if system == "macOS" and not hasattr(os, "posix_fallocate"):
         pytest.skip("this system has none to take away")
     write(tmp_path / "t.parquet", TEXTS)

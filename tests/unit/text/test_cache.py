@@ -51,7 +51,7 @@ def test_vectors_are_the_encoders_own(encoder: CountingEncoder, tmp_path: Path) 
         np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
-def test_only_texts_never_seen_are_encoded(encoder: CountingEncoder, tmp_path: Path) -> None:
+def test_only_new_texts_are_encoded(encoder: CountingEncoder, tmp_path: Path) -> None:
     encode_cached(encoder, TEXTS, tmp_path)
     assert sorted(encoder.asked) == sorted(set(TEXTS))
     first = encode_cached(encoder, TEXTS, tmp_path)
@@ -62,7 +62,7 @@ def test_only_texts_never_seen_are_encoded(encoder: CountingEncoder, tmp_path: P
     assert (first[[0, 2, 3, 4, 5]] == second[[0, 2, 3, 4, 5]]).all()
 
 
-def test_another_revision_shares_nothing(encoder: CountingEncoder, real: TextEncoder, tmp_path: Path) -> None:
+def test_revisions_do_not_share_vectors(encoder: CountingEncoder, real: TextEncoder, tmp_path: Path) -> None:
     encode_cached(encoder, TEXTS, tmp_path)
     other = CountingEncoder(real, "0" * 64)
     encode_cached(other, TEXTS, tmp_path)
@@ -81,7 +81,7 @@ def test_progress_counts_what_is_encoded(
     assert len(reported) == 2
 
 
-def test_an_interrupt_keeps_what_was_done(
+def test_an_interrupt_keeps_finished_vectors(
     encoder: CountingEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "TEXTS_PER_CALL", 2)
@@ -96,7 +96,7 @@ def test_an_interrupt_keeps_what_was_done(
     assert len(encoder.asked) == 3
 
 
-def test_no_texts_and_a_blank_text(encoder: CountingEncoder, tmp_path: Path) -> None:
+def test_empty_and_blank_input_is_handled(encoder: CountingEncoder, tmp_path: Path) -> None:
     assert encode_cached(encoder, [], tmp_path).shape == (0, 384)
     with pytest.raises(TextError, match="place 1 of 2"):
         encode_cached(encoder, ["heat", " "], tmp_path)
@@ -104,7 +104,7 @@ def test_no_texts_and_a_blank_text(encoder: CountingEncoder, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", ["garbage", "empty", "truncated", "scrambled"])
-def test_a_broken_cache_is_built_anew(
+def test_a_damaged_cache_is_rebuilt(
     encoder: CountingEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     expected = encode_cached(encoder, TEXTS, tmp_path)
@@ -129,7 +129,7 @@ def test_a_broken_cache_is_built_anew(
     assert len(encoder.asked) == 5
 
 
-def test_a_row_that_is_no_unit_vector_is_encoded_again(encoder: CountingEncoder, tmp_path: Path) -> None:
+def test_a_damaged_vector_is_encoded_again(encoder: CountingEncoder, tmp_path: Path) -> None:
     expected = encode_cached(encoder, TEXTS, tmp_path)
     with sqlite3.connect(tmp_path / cache.CACHE_FILE) as database:
         keys = [key for (key,) in database.execute("SELECT key FROM vectors ORDER BY 1")]
@@ -143,7 +143,7 @@ def test_a_row_that_is_no_unit_vector_is_encoded_again(encoder: CountingEncoder,
     assert len(encoder.asked) == 2
 
 
-def test_a_folder_that_cannot_be_made_is_a_warning(
+def test_an_unusable_cache_folder_is_a_warning(
     encoder: CountingEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -152,7 +152,7 @@ def test_a_folder_that_cannot_be_made_is_a_warning(
     assert "is not used" in caplog.text
 
 
-# The cache is tested with an encoder that draws a text's vector from its hash.
+# These tests use an encoder that draws a text's vector from its hash.
 WRITER = """
 import hashlib, logging, sys
 from pathlib import Path
@@ -189,8 +189,8 @@ def test_two_processes_share_a_cache(tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_killed_writer_breaks_nothing(encoder: CountingEncoder, tmp_path: Path) -> None:
-    """The cache of a process that died in the middle of a transaction is read as it was before it."""
+def test_a_killed_writer_leaves_the_cache_intact(encoder: CountingEncoder, tmp_path: Path) -> None:
+    """After a process died in the middle of a transaction, the cache is as before the transaction."""
     encode_cached(encoder, TEXTS[:3], tmp_path)
     file = tmp_path / cache.CACHE_FILE
     script = "import os, sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.execute('DELETE FROM vectors')\nos._exit(9)"
@@ -215,7 +215,7 @@ class DrawnEncoder:
         return np.stack([draw / np.linalg.norm(draw) for draw in draws]).astype(np.float32)
 
 
-def test_what_was_used_least_recently_goes(tmp_path: Path) -> None:
+def test_the_least_recently_used_vectors_are_evicted(tmp_path: Path) -> None:
     encoder, room = DrawnEncoder(), 200_000
     often = [f"often {i}" for i in range(50)]
     for turn in range(20):  # 1,000 other texts of 64 floats: more than there is room for
@@ -228,7 +228,7 @@ def test_what_was_used_least_recently_goes(tmp_path: Path) -> None:
     assert encoder.asked == ["turn 0, text 0"]
 
 
-def test_two_encoders_share_a_file_and_nothing_in_it(tmp_path: Path) -> None:
+def test_two_encoders_share_a_file_but_no_vectors(tmp_path: Path) -> None:
     first, second = DrawnEncoder("a"), DrawnEncoder("b")
     for encoder in (first, second, first, second):
         assert (encode_cached(encoder, ["heat"], tmp_path) == DrawnEncoder(encoder.revision).encode(["heat"])).all()
@@ -244,14 +244,12 @@ def test_vectors_of_another_model_or_computation_are_not_mixed_in(tmp_path: Path
 
 
 @pytest.mark.parametrize("order", [("fp32", "bf16"), ("bf16", "fp32")])
-def test_vectors_do_not_depend_on_which_precision_came_first(
-    tmp_path: Path, order: tuple[Precision, Precision]
-) -> None:
+def test_precisions_do_not_share_vectors(tmp_path: Path, order: tuple[Precision, Precision]) -> None:
     for precision in order:
         encoder = load_encoder(precision=precision)
         np.testing.assert_allclose(encode_cached(encoder, TEXTS, tmp_path), encoder.encode(TEXTS), atol=1e-5)
     a, b = (encode_cached(load_encoder(precision=precision), TEXTS, tmp_path) for precision in order)
-    assert np.abs(a - b).max() > 1e-4  # they do differ
+    assert np.abs(a - b).max() > 1e-4  # the precisions differ
 
 
 # No file may grow past 200 kB, which a writer sees as a full disk.
@@ -273,7 +271,7 @@ assert (vectors == DrawnEncoder().encode(texts)).all()
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="file sizes cannot be limited")
-def test_a_disk_that_fills_up_breaks_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_cache_intact(tmp_path: Path) -> None:
     encode_cached(DrawnEncoder(), ["heat", "speed"], tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", ON_A_FULL_DISK, str(tmp_path), str(Path(__file__).parent)],
@@ -283,4 +281,4 @@ def test_a_disk_that_fills_up_breaks_nothing(tmp_path: Path) -> None:
     assert done.stderr.count("is not used") == 1
     encoder = DrawnEncoder()
     assert (encode_cached(encoder, ["heat", "speed"], tmp_path) == DrawnEncoder().encode(["heat", "speed"])).all()
-    assert encoder.asked == []  # what was there before is whole
+    assert encoder.asked == []  # the earlier vectors are intact

@@ -61,7 +61,7 @@ TEXTS = ["heat", "a heist goes wrong", "七人の侍", "two old friends meet in 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-def test_every_way_gives_the_same_vectors(backend: encoders.Backend) -> None:
+def test_every_backend_gives_the_same_vectors(backend: encoders.Backend) -> None:
     if backend == "openvino":
         pytest.importorskip("openvino")
     exact = load_encoder(precision="fp32")
@@ -70,13 +70,13 @@ def test_every_way_gives_the_same_vectors(backend: encoders.Backend) -> None:
     assert (encoder.encode(TEXTS) * exact.encode(TEXTS)).sum(axis=1).min() > 0.999
 
 
-def test_the_default_computes_in_bf16_where_the_cpu_does() -> None:
+def test_the_default_uses_bf16_where_the_cpu_has_it() -> None:
     assert load_encoder().precision == ("bf16" if has_bf16("cpu") else "fp32")
 
 
 @pytest.mark.slow
-def test_a_model_that_bf16_changes_too_much_computes_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "LEAST_COSINE", 0.9999999)  # no model is that close in bf16
+def test_a_model_that_bf16_distorts_uses_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "LEAST_COSINE", 0.9999999)  # no model is that accurate in bf16
     monkeypatch.setattr(encoders, "has_bf16", lambda device: True)
     encoder = load_encoder()
     assert encoder.precision == "fp32"
@@ -87,7 +87,7 @@ def test_a_model_that_bf16_changes_too_much_computes_in_fp32(monkeypatch: pytest
 
 
 @pytest.mark.slow
-def test_batches_side_by_side_give_what_they_give_one_by_one() -> None:
+def test_parallel_batches_give_the_vectors_of_single_ones() -> None:
     texts = [f"{'friends ' * (i % 30)}number {i}" for i in range(90)]
     before = torch.get_num_threads()
     try:
@@ -103,9 +103,10 @@ def test_batches_side_by_side_give_what_they_give_one_by_one() -> None:
 
 @pytest.mark.parametrize(("lengths", "budget", "expected"), [
     ([3, 9, 9, 1], 18, [[1, 2], [0, 3]]),  # like lengths together, longest first; 2 x 9 tokens, then 2 x 3
-    ([30, 2], 18, [[0], [1]]),  # one that is longer than the budget is a batch of its own
+    ([30, 2], 18, [[0], [1]]),  # a text longer than the budget gets its own batch
     ([2, 5, 5, 5, 2], 18, [[1, 2, 3], [0, 4]]),  # 3 x 5 are full
-    ([2, 5, 5, 2, 4], 18, [[1, 2], [4, 0, 3]]),  # 2 x 5 are half full: 4 begins anew; 4 is not: 2 is padded
+    # 2 x 5 are half full, so 4 begins a new batch; that one is not, so 2 joins it with padding
+    ([2, 5, 5, 2, 4], 18, [[1, 2], [4, 0, 3]]),
     ([], 18, []),
 ])  # fmt: skip
 def test_batches_by_hand(
@@ -127,7 +128,7 @@ def test_texts_are_split_by_number_and_by_length(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rounded", ["all", "nothing"])
-def test_openvino_computes_in_int8_where_the_model_stays_close(rounded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_uses_int8_where_vectors_stay_close(rounded: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
     monkeypatch.setattr(encoders, "has_int8", lambda: True)
     if rounded == "nothing":
@@ -142,7 +143,7 @@ def test_openvino_computes_in_int8_where_the_model_stays_close(rounded: str, mon
         assert cosines.min() > 0.9999
 
 
-def test_int8_is_for_cpus_that_have_it_and_no_amx(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_is_used_on_cpus_with_vnni_and_without_amx(monkeypatch: pytest.MonkeyPatch) -> None:
     for can, expected in (
         ({"avx512_vnni": True}, True), ({"avx_vnni": True}, True), ({"avx512_vnni": True, "amx_bf16": True}, False),
         ({}, False),
@@ -151,7 +152,7 @@ def test_int8_is_for_cpus_that_have_it_and_no_amx(monkeypatch: pytest.MonkeyPatc
         assert has_int8() is expected
 
 
-def test_the_computation_names_all_that_changes_the_last_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_computation_key_names_all_that_changes_the_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = load_encoder(precision="fp32").computation
     assert load_encoder(precision="fp32").computation == exact
     assert f"torch {torch.__version__}" in exact
@@ -164,7 +165,7 @@ def test_the_computation_names_all_that_changes_the_last_digits(monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_the_computation_names_the_backend() -> None:
+def test_the_computation_key_names_the_backend() -> None:
     pytest.importorskip("openvino")
     by_openvino, by_torch = (load_encoder(backend=backend, precision="fp32") for backend in ("openvino", "torch"))
     assert by_openvino.computation.startswith("openvino, fp32")

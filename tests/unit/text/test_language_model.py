@@ -1,4 +1,4 @@
-"""Language models of several architectures, made on the spot: what they pool, how they are padded, what is refused."""
+"""Language models of several architectures, made on the spot: pooling, padding, and refused models."""
 
 import json
 import shutil
@@ -77,7 +77,7 @@ def embed_alone(folder: Path, text: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("kind", "pooling"), [("bert", "mean"), ("llama", "last"), ("gpt2", "last"), ("t5", "mean")])
-def test_a_plain_folder_is_pooled_as_its_architecture_asks(models: dict[str, Path], kind: str, pooling: str) -> None:
+def test_a_plain_folder_is_pooled_by_its_architecture(models: dict[str, Path], kind: str, pooling: str) -> None:
     model = load_language_model(str(models[kind]))
     assert (model.pooling, model.dim) == (pooling, 16)
     with torch.inference_mode():
@@ -100,7 +100,7 @@ def test_padding_changes_no_vector(models: dict[str, Path], tmp_path: Path, kind
     np.testing.assert_allclose(np.concatenate([found.encode([text]) for text in TEXTS]), expected, atol=1e-5)
 
 
-def test_a_prefix_goes_before_each_text_and_into_the_revision(models: dict[str, Path]) -> None:
+def test_a_prefix_precedes_each_text_and_changes_the_revision(models: dict[str, Path]) -> None:
     plain = load_encoder(str(models["llama"]), precision="fp32")
     asked = load_encoder(str(models["llama"]), precision="fp32", prefix="find : ")
     expected = plain.encode([f"find : {text}" for text in TEXTS])
@@ -110,7 +110,7 @@ def test_a_prefix_goes_before_each_text_and_into_the_revision(models: dict[str, 
     assert load_encoder(str(models["llama"]), pooling="last", prefix="").revision == plain.revision
 
 
-def test_gradients_flow(models: dict[str, Path]) -> None:
+def test_gradients_reach_the_weights(models: dict[str, Path]) -> None:
     model = load_language_model(str(models["bert"]))
     model.embed(model.tokenize(TEXTS))[:, 0].sum().backward()
     queries = [weight for name, weight in model.network.named_parameters() if "query.weight" in name]
@@ -129,7 +129,7 @@ def save_sentence_model(folder: Path, kind: str, modules: list[Any]) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["mean", "cls", "lasttoken"])
-def test_a_sentence_transformers_folder_is_what_that_library_makes_of_it(tmp_path: Path, pooling: str) -> None:
+def test_a_sentence_transformers_folder_gives_that_librarys_vectors(tmp_path: Path, pooling: str) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Dense
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
@@ -142,7 +142,7 @@ def test_a_sentence_transformers_folder_is_what_that_library_makes_of_it(tmp_pat
     np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-5)
 
 
-def test_a_pooling_that_is_not_known_is_an_error(tmp_path: Path) -> None:
+def test_an_unknown_pooling_is_an_error(tmp_path: Path) -> None:
     from sentence_transformers.sentence_transformer.modules import Pooling
 
     folder = save_sentence_model(tmp_path, "bert", [Pooling(16, "max")])
@@ -161,7 +161,7 @@ def edit(folder: Path, **values: object) -> None:
     (folder / "config.json").write_text(json.dumps({**described, **values}))
 
 
-def test_code_of_its_own_is_run_only_when_asked_for(models: dict[str, Path], tmp_path: Path) -> None:
+def test_a_models_own_code_runs_only_when_trusted(models: dict[str, Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(models["bert"], tmp_path / "own"))
     edit(folder, model_type="own", auto_map={"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"})
     (folder / "own.py").write_text(
@@ -177,7 +177,9 @@ def test_code_of_its_own_is_run_only_when_asked_for(models: dict[str, Path], tmp
 
 
 @pytest.mark.parametrize("change", [{"model_type": "no-such"}, {"model_type": "vit"}, {"hidden_size": 24}])
-def test_another_architecture_is_an_error(models: dict[str, Path], tmp_path: Path, change: dict[str, object]) -> None:
+def test_an_unsupported_architecture_is_an_error(
+    models: dict[str, Path], tmp_path: Path, change: dict[str, object]
+) -> None:
     folder = Path(shutil.copytree(models["bert"], tmp_path / "other"))
     edit(folder, **change)
     with pytest.raises(TextError, match="expected") as error:
@@ -201,7 +203,7 @@ def save_adapter(base: Path, folder: Path, kind: str) -> Path:
 
 
 def write_description(model: LanguageModel, folder: Path) -> None:
-    """Names the adapter's files by their content, and describes them."""
+    """Renames the adapter's files by their content hash and writes the description."""
     config, weights = ((folder / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE))
     names = name_files(config, weights)
     about = {"base_revision": model.base_revision, "pooling": model.pooling, "prefix": model.prefix, "files": names}
@@ -212,7 +214,7 @@ def write_description(model: LanguageModel, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["lora", "ia3"])
-def test_an_adapter_is_merged_and_gives_what_peft_gives(models: dict[str, Path], tmp_path: Path, kind: str) -> None:
+def test_a_merged_adapter_gives_the_vectors_of_peft(models: dict[str, Path], tmp_path: Path, kind: str) -> None:
     from peft import PeftModel
 
     base = load_language_model(str(models["bert"]))

@@ -103,7 +103,7 @@ def test_text_from_chooses_the_edges() -> None:
     assert build_node_texts(make_tables(schema, nodes, EDGES))["person"] == [None, "acted in: Heat", None]
 
 
-def test_interactions_tell_nothing_unless_asked_for() -> None:
+def test_interactions_are_not_described_unless_named() -> None:
     by_users = SCHEMA.replace('key = "saga_id"', 'key = "saga_id"\ntext_from = ["part_of"]').replace(
         'key = "user_id"', 'key = "user_id"\nname = "nick"'
     )
@@ -117,7 +117,7 @@ def test_interactions_tell_nothing_unless_asked_for() -> None:
     assert build_node_texts(make_tables(schema, nodes, {"rated": "u1>m3"}))["movie"][2] == "rated: Ann"
 
 
-def test_users_are_there_when_they_have_texts() -> None:
+def test_users_with_texts_are_encoded() -> None:
     schema = CatalogueSchema.parse(SCHEMA.replace('key = "user_id"', 'key = "user_id"\ntext = ["about"]'))
     texts = build_node_texts(make_tables(schema, {**NODES, "user": [{"user_id": "u1", "about": "likes noir"}]}, EDGES))
     assert texts["user"] == ["likes noir"]

@@ -1,4 +1,4 @@
-"""The gate's choice on planted questions: what users look for is what one component, and no other, says."""
+"""The gate's choice on planted questions, which a single component answers."""
 
 from dataclasses import replace
 
@@ -35,17 +35,17 @@ def draw_support(n_likes: int, n_users: int = N_USERS, seed: int = 0) -> csr_arr
 def plant(
     model: Model, name: str, support: csr_array, among: NDArray[np.int64], slice_name: str, n_relevant: int = 3
 ) -> Slice:
-    """Users who look for what one component ranks first of some items."""
-    said = (
+    """Users whose relevant items are those that one component ranks first among some items."""
+    scores = (
         score_components(model, Support(support), model.names, np.arange(N_ITEMS))[model.names.index(name)]
         .numpy()
         .copy()
     )
-    barred = np.ones(said.shape, bool)
+    barred = np.ones(scores.shape, bool)
     barred[:, among] = False
     barred |= support.toarray() > 0
-    said[barred] = -np.inf
-    relevant = said > -np.sort(-said, axis=1)[:, n_relevant, None]  # none that is tied with one that is not
+    scores[barred] = -np.inf
+    relevant = scores > -np.sort(-scores, axis=1)[:, n_relevant, None]  # no relevant item ties with another item
     candidates = np.zeros(N_ITEMS, bool)
     candidates[among] = True
     return Slice(slice_name, slice_name, support, to_csr(relevant & ~barred), candidates)
@@ -61,7 +61,7 @@ def choose(model: Model, *slices: Slice, config: GateConfig = FREE, seed: int = 
     return gate, {verdict.title: verdict for verdict in verdicts}
 
 
-def test_without_questions_the_defaults_are_taken_for_every_number_of_likes() -> None:
+def test_without_questions_every_bucket_has_its_default() -> None:
     model = draw_model()
     gate, verdicts = choose(model)
     assert verdicts == {}
@@ -71,14 +71,14 @@ def test_without_questions_the_defaults_are_taken_for_every_number_of_likes() ->
     assert gate.warm.any(axis=1).all()
     none = default_weights(model, "none")
     np.testing.assert_array_equal(gate.warm[0] != 0, none != 0)
-    # What has no prior says nothing of cold items, whatever the defaults.
+    # Components without a prior do not score cold items, whatever the defaults.
     unplaced = [component.cold_scale is None for component in model.components]
     assert not gate.cold[:, unplaced].any()
     assert np.isfinite(replace(model, gate=gate).score(to_csr(np.zeros((1, N_ITEMS))))).all()
 
 
 @pytest.mark.parametrize("name", ["co_likes", "backbone", "item_item", "item_item_few"])
-def test_a_baseline_that_is_right_is_matched_by_the_blend_or_taken_alone(name: str) -> None:
+def test_the_choice_matches_the_right_baseline(name: str) -> None:
     model = draw_model()
     asked = plant(model, name, draw_support(3), WARM, "cold_users_k3")
     gate, verdicts = choose(model, asked)
@@ -91,8 +91,8 @@ def test_a_baseline_that_is_right_is_matched_by_the_blend_or_taken_alone(name: s
     assert verdict.n_users == N_USERS
     place = model.names.index(name)
     assert gate.warm[2, place] == gate.warm[2].max() > 0
-    # Nobody who likes one item was asked: there the default stays, but texts and links count as far as the questions
-    # show that they are to be trusted.
+    # No user with one like takes part: there the default stays, but texts and links count as far as the questions
+    # show that they can be trusted.
     default, knows = choose(model)[0].warm[1], default_weights(model, "knows") > 0
     share = gate.warm[1, ~knows].sum() / default[~knows].sum()
     np.testing.assert_allclose(gate.warm[1, ~knows], share * default[~knows], rtol=1e-5)
@@ -100,7 +100,7 @@ def test_a_baseline_that_is_right_is_matched_by_the_blend_or_taken_alone(name: s
     np.testing.assert_allclose(gate.warm[1, knows], trust * share * default[knows], rtol=1e-5)
 
 
-def test_texts_and_links_are_trusted_where_users_of_one_taste_stand_side_by_side() -> None:
+def test_texts_and_links_are_trusted_where_they_predict_the_likes() -> None:
     model = draw_model()
     support = csr_array(np.repeat(draw_support(3, 60).toarray(), 2, axis=0))
     asked = plant(model, "knowledge", support, WARM, "cold_users_k3")
@@ -121,7 +121,7 @@ def test_a_component_of_noise_gets_no_weight() -> None:
 
 
 @pytest.mark.parametrize("name", ["knowledge", "content"])
-def test_cold_items_are_ranked_by_what_knows_them(name: str) -> None:
+def test_cold_items_are_ranked_by_the_component_that_predicts_them(name: str) -> None:
     model = draw_model()
     gate, verdicts = choose(model, plant(model, name, draw_support(3), COLD, "cold_users_cold_items_k3"))
     verdict = verdicts["2 to 20 likes, cold items"]
@@ -130,7 +130,7 @@ def test_cold_items_are_ranked_by_what_knows_them(name: str) -> None:
     assert gate.cold[2, model.names.index(name)] == gate.cold[2].max()
 
 
-def test_known_users_are_asked_in_the_bucket_of_their_number_of_likes() -> None:
+def test_known_users_count_in_the_bucket_of_their_likes() -> None:
     model = draw_model()
     support = csr_array(np.vstack([draw_support(1, 40).toarray(), draw_support(21, 30).toarray()]))
     asked = plant(model, "backbone", support, WARM, "warm", n_relevant=1)
@@ -138,7 +138,7 @@ def test_known_users_are_asked_in_the_bucket_of_their_number_of_likes() -> None:
     assert {title: verdict.n_users for title, verdict in verdicts.items()} == {"1 like": 40, "21 likes or more": 30}
 
 
-def test_one_user_is_too_few_to_leave_the_defaults_or_to_know_an_error() -> None:
+def test_one_user_leaves_the_defaults_and_gives_no_error_estimate() -> None:
     model = draw_model()
     gate, verdicts = choose(model, plant(model, "co_likes", draw_support(3, 1), WARM, "cold_users_k3"))
     assert verdicts["2 to 20 likes"].n_users == 1
@@ -148,7 +148,7 @@ def test_one_user_is_too_few_to_leave_the_defaults_or_to_know_an_error() -> None
 
 
 def popular_model() -> tuple[Model, NDArray[np.float32]]:
-    """A model of 300 items, where those with the most likes are what its neighbours show to everybody."""
+    """A model of 300 items, whose neighbours recommend the most liked items to everybody."""
     rng = np.random.default_rng(0)
     n_items = 300
     counts = 60 + np.sort(rng.geometric(0.05, n_items))[::-1]
@@ -171,7 +171,7 @@ def test_the_cap_on_popular_items_holds_for_one_like() -> None:
     n_items, rng = len(counts), np.random.default_rng(1)
     support = np.zeros((N_USERS, n_items), bool)
     support[np.arange(N_USERS), rng.integers(0, n_items, N_USERS)] = True
-    # What people look for is popular: without the cap popular lists win.
+    # Relevant items are popular: without the cap, popular lists win.
     chance = (counts - 60) ** 2 / ((counts - 60) ** 2).sum()
     relevant = np.zeros(support.shape, bool)
     for row in relevant:
@@ -208,7 +208,7 @@ def test_few_users_do_not_lift_the_cap(n_users: int) -> None:
     )  # fmt: skip
     if n_users > 5:
         assert next(verdict.popular for verdict in verdicts if verdict.title == "1 like") <= 3
-    else:  # nobody says how popular its lists are
+    else:  # its lists have no measured popularity
         assert gate.warm[1, model.names.index("popularity")] == 0
 
 
@@ -224,7 +224,7 @@ def test_a_small_catalogue_scales_the_cap() -> None:
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_how_much_it_counts_that_an_item_was_met_and_not_liked(wanted: bool) -> None:
+def test_the_penalty_of_dislikes_follows_validation(wanted: bool) -> None:
     model = draw_model()
     support = draw_support(21)
     unmet = np.setdiff1d(COLD, MET)
@@ -238,7 +238,7 @@ def test_how_much_it_counts_that_an_item_was_met_and_not_liked(wanted: bool) -> 
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_cold_items_stand_as_high_among_all_as_they_are_wanted(wanted: bool) -> None:
+def test_the_rank_of_cold_items_among_all_follows_validation(wanted: bool) -> None:
     model = replace(draw_model(), n_disliked=torch.zeros(N_ITEMS).long())
     support = draw_support(3)
     kinds = [plant(model, "knowledge", support, among, "overall", 2) for among in (COLD, WARM)]
@@ -251,14 +251,14 @@ def test_cold_items_stand_as_high_among_all_as_they_are_wanted(wanted: bool) -> 
     assert verdicts["2 to 20 likes, all items"].n_users == N_USERS
 
 
-def test_who_says_nothing_is_not_shown_what_nobody_has_liked() -> None:
+def test_users_without_likes_get_no_cold_items_first() -> None:
     model = draw_model()
     gate, _ = choose(model)
     scores = replace(model, gate=gate).score(to_csr(np.zeros((1, N_ITEMS))))[0]
     assert scores[COLD].max() < scores[WARM].min()
 
 
-def test_a_sentence_is_chosen_for_on_the_texts_of_what_people_like() -> None:
+def test_sentence_weights_are_chosen_on_texts_of_likes() -> None:
     model = draw_model()
     text = model.text.numpy()
     shown = np.array([item for item in WARM if text[item].any()])

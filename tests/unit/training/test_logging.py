@@ -16,14 +16,14 @@ Metric = tuple[str, float, int]
 
 def test_a_stage_ends_where_the_next_begins() -> None:
     times, stages, metrics = iter([1.0, 3.0, 3.5, 7.5]), [], []
-    with time_stages(stages.append, lambda *told: metrics.append(told), lambda: next(times)) as tell:
-        tell("reading")
-        tell("writing")
+    with time_stages(stages.append, lambda *metric: metrics.append(metric), lambda: next(times)) as begin:
+        begin("reading")
+        begin("writing")
     assert stages == ["reading", "writing"]
     assert metrics == [("seconds/reading", 2.0, 0), ("seconds/writing", 4.0, 1)]
 
 
-def test_training_reports_losses_qualities_and_times_and_is_not_changed_by_it(tmp_path: Path) -> None:
+def test_reporting_metrics_does_not_change_training(tmp_path: Path) -> None:
     metrics: list[Metric] = []
     stages: list[str] = []
     config = CONFIG.model_copy(update={"head": CONFIG.head.model_copy(update={"epochs": 2, "more_epochs": 2})})
@@ -32,7 +32,7 @@ def test_training_reports_losses_qualities_and_times_and_is_not_changed_by_it(tm
             make_tables(), config, WordEncoder(), tmp_path, trained_at=0,
             on_stage=stages.append if on_metric else None, on_metric=on_metric,
         )
-        for on_metric in (lambda *told: metrics.append(told), None)
+        for on_metric in (lambda *metric: metrics.append(metric), None)
     )  # fmt: skip
     by_kind = Counter(name.partition("/")[0] for name, _, _ in metrics)
     seen = bundle.choices["quality"] | {one["title"]: one["worth"] for one in bundle.choices["verdicts"]}
@@ -47,13 +47,13 @@ def test_training_reports_losses_qualities_and_times_and_is_not_changed_by_it(tm
     assert bundle.choices == silent.choices
 
 
-def test_an_event_file_holds_what_was_told(tmp_path: Path) -> None:
+def test_an_event_file_holds_the_logged_metrics(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    with log_run(TrainConfig(embedding_dim=77), tmp_path / "run") as tell:
-        assert tell is not None
+    with log_run(TrainConfig(embedding_dim=77), tmp_path / "run") as on_metric:
+        assert on_metric is not None
         for step, loss in ((1, 3.5), (2, 2.25)):
-            tell("loss/head, validation", loss, step)
-        tell("validation/prior gate text:author=0.5", 0.75, 7)
+            on_metric("loss/head, validation", loss, step)
+        on_metric("validation/prior gate text:author=0.5", 0.75, 7)
     found = accumulator.EventAccumulator(str(tmp_path / "run")).Reload()
     scalars = {name: [(event.step, event.value) for event in found.Scalars(name)] for name in found.Tags()["scalars"]}
     assert scalars == {
@@ -63,9 +63,9 @@ def test_an_event_file_holds_what_was_told(tmp_path: Path) -> None:
     assert b'"embedding_dim": 77' in found.Tensors("config/text_summary")[0].tensor_proto.string_val[0]
 
 
-def test_nobody_listens_where_no_log_was_asked_for() -> None:
-    with log_run(TrainConfig()) as tell:
-        assert tell is None
+def test_without_a_log_there_is_no_callback() -> None:
+    with log_run(TrainConfig()) as on_metric:
+        assert on_metric is None
 
 
 def test_a_run_in_weights_and_biases_is_written_without_a_network(
@@ -74,9 +74,9 @@ def test_a_run_in_weights_and_biases_is_written_without_a_network(
     pytest.importorskip("wandb", reason="needs kgrec[wandb]")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    with log_run(TrainConfig(), wandb_project="test") as tell:
-        assert tell is not None
-        tell("loss/head", 1.0, 1)
+    with log_run(TrainConfig(), wandb_project="test") as on_metric:
+        assert on_metric is not None
+        on_metric("loss/head", 1.0, 1)
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
 
 

@@ -1,4 +1,4 @@
-"""What choices are made by: lists judged as reports judge them, and how sure a difference is."""
+"""Questions score lists as reports do, and estimate the error of a difference."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ class Fixed:
 
 
 def draw_slice(seed: int, n_users: int = 30, n_items: int = N_ITEMS, *, some: bool = False) -> Slice:
-    """Supports, questions and items that are left out, at random; everybody has something to find."""
+    """Random supports, relevant items and left-out items; every user has a relevant item."""
     rng = np.random.default_rng(seed)
     candidates = rng.random(n_items) < 0.7 if some else None
     relevant = rng.random((n_users, n_items)) < rng.uniform(0.02, 0.4, (n_users, 1))
@@ -52,7 +52,7 @@ def assert_judged(judged: ListQuality, result: SliceResult) -> None:
 
 @given(st.integers(0, 2**32), st.sampled_from((1, 5, 20, 40)), st.booleans())
 @settings(deadline=None, max_examples=40)
-def test_factors_are_judged_as_reports_judge_the_full_ranking(seed: int, k: int, some: bool) -> None:
+def test_questions_score_factors_as_reports_score_full_rankings(seed: int, k: int, some: bool) -> None:
     slice_, rng = draw_slice(seed, some=some), np.random.default_rng(seed)
     counts = rng.integers(0, 50, N_ITEMS)
     users, items = (torch.from_numpy(rng.normal(size=(n, 6)).astype(np.float32)) for n in (30, N_ITEMS))
@@ -62,8 +62,8 @@ def test_factors_are_judged_as_reports_judge_the_full_ranking(seed: int, k: int,
 
 @given(st.integers(0, 5), st.integers(0, 2**32), st.booleans())
 @settings(deadline=None, max_examples=20)
-def test_a_question_is_judged_as_what_is_served(seed: int, drawn: int, some: bool) -> None:
-    # The blend of what each component says, for users of one bucket who like something that others like, is the score.
+def test_a_questions_score_is_that_of_the_served_lists(seed: int, drawn: int, some: bool) -> None:
+    # For users of one bucket who like warm items, the blend of the components' parts is the score.
     model, slice_ = draw_model(seed), draw_slice(drawn, some=some)
     met = np.asarray(slice_.support @ (~model.cold).numpy().astype(np.float32)) > 0
     rows = np.flatnonzero((np.diff(slice_.support.indptr) >= 4) & met)
@@ -78,21 +78,21 @@ def test_a_question_is_judged_as_what_is_served(seed: int, drawn: int, some: boo
     np.testing.assert_array_equal(judged.popular, result.popular_in_first)
 
 
-def test_a_sentence_is_judged_as_it_is_served() -> None:
+def test_a_sentences_score_is_that_of_the_served_lists() -> None:
     model, rng = draw_model(), np.random.default_rng(0)
-    said = np.stack([draw_sentence(rng) for _ in range(30)])
+    sentences = np.stack([draw_sentence(rng) for _ in range(30)])
     slice_ = draw_slice(0)
-    question = ask(model, slice_, 5, usable=model.names, sentences=said)
+    question = ask(model, slice_, 5, usable=model.names, sentences=sentences)
     gate = model.gate
     judged = question.judge(
         question.blend(gate.sentence_warm.astype(float), gate.sentence_cold.astype(float), gate.sentence_shift, 0.7)
     )
     nothing = csr_array(slice_.support.shape, dtype=np.float32)
-    served = Fixed(model.score_sentence(model.with_sentence(nothing, said)))
+    served = Fixed(model.score_sentence(model.with_sentence(nothing, sentences)))
     assert_judged(judged, evaluate_slice(served, slice_, 5, popularity=model.n_likes.numpy()))
 
 
-def test_what_was_met_and_not_liked_is_told_of_cold_items_alone() -> None:
+def test_only_cold_items_have_dislikes() -> None:
     model = draw_model()
     question = ask(model, draw_slice(0), 5, usable=model.names)
     assert (question.disliked[~question.cold] == 0).all()
@@ -103,7 +103,7 @@ def test_what_was_met_and_not_liked_is_told_of_cold_items_alone() -> None:
     assert int(question.cold[0][~question.barred[0]].sum()) <= len(COLD)
 
 
-def test_components_that_may_not_be_used_say_nothing() -> None:
+def test_unusable_components_count_nothing() -> None:
     model, slice_ = draw_model(), draw_slice(0)
     question, whole = ask(model, slice_, 5, usable=["co_likes"]), ask(model, slice_, 5, usable=model.names)
     place = model.names.index("co_likes")
@@ -118,7 +118,7 @@ def test_components_that_may_not_be_used_say_nothing() -> None:
 def test_the_shortlist_has_the_top_of_every_part_and_no_item_twice(n_items: int) -> None:
     rng = np.random.default_rng(0)
     parts = torch.from_numpy(rng.normal(size=(3, 8, n_items)).astype(np.float32))
-    parts[2] = 0  # says nothing
+    parts[2] = 0  # a component without information
     cold, barred = torch.from_numpy(rng.random(n_items) < 0.3), torch.from_numpy(rng.random((8, n_items)) < 0.2)
     index, twice = questions._shorten(parts, barred, cold)
     assert index.shape == twice.shape
@@ -133,7 +133,7 @@ def test_the_shortlist_has_the_top_of_every_part_and_no_item_twice(n_items: int)
 
 
 def draw_judged(seed: int, n_users: int = 200, better: float = 0.0) -> tuple[ListQuality, ListQuality]:
-    """Two ways that agree on most users; the first finds more by so much."""
+    """Two rankings that agree on most users; the first is better by a given amount."""
     rng = np.random.default_rng(seed)
     found = []
     level = rng.beta(1, 4, (n_users, 1))
@@ -149,7 +149,7 @@ def rows_of(judged: ListQuality) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("better", [0.0, 0.03])
-def test_the_error_of_a_difference_is_that_of_a_bootstrap(seed: int, better: float) -> None:
+def test_the_error_of_a_difference_matches_a_bootstrap(seed: int, better: float) -> None:
     a, b = draw_judged(seed, better=better)
     difference, error = compare(a, b)
     assert difference == pytest.approx(geometric_mean(rows_of(a)) - geometric_mean(rows_of(b)), abs=1e-9)
@@ -162,7 +162,7 @@ def test_the_error_of_a_difference_is_that_of_a_bootstrap(seed: int, better: flo
     assert compare(b, a) == pytest.approx((-difference, error))
 
 
-def test_one_user_says_nothing_for_sure_and_nobody_is_no_error() -> None:
+def test_with_one_user_or_none_the_error_is_infinite() -> None:
     a, b = draw_judged(0)
     one, other = (ListQuality(*(values[:1] for values in vars(judged).values())) for judged in (a, b))
     assert compare(one, other)[1] == float("inf")
@@ -184,7 +184,7 @@ def test_users_are_drawn_from_those_with_a_question() -> None:
     np.testing.assert_array_equal(few.support.toarray(), again.support.toarray())
 
 
-def test_slices_are_joined_with_each_ones_own_items_left_out() -> None:
+def test_joined_slices_keep_their_own_left_out_items() -> None:
     a, b = draw_slice(0, 4), draw_slice(1, 3, some=True)
     both = join([None, a, b])
     assert both is not None

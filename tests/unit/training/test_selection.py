@@ -1,4 +1,4 @@
-"""A choice starts from a default and leaves it where another is clearly better: planted questions."""
+"""On planted questions, a choice leaves its default only for something clearly better."""
 
 from dataclasses import replace
 
@@ -25,10 +25,10 @@ def standard(values: NDArray[np.float64]) -> Tensor:
 def plant(
     seed: int = 0, *, n_users: int = N_USERS, more: float = 1.0, popularity: float = 0.0, n_noises: int = 1
 ) -> Question:
-    """Users with some 6 of 80 items to find, the first 20 of which are popular.
+    """Users with about 6 relevant items of 80, the first 20 of which are popular.
 
-    What is to be found lies by `popularity` among the popular; "known" and, by so `much`, "more" say where; of the
-    noises each says something else.
+    `popularity` moves the relevant items towards popular ones. "known" predicts them, and so does "more", by the
+    factor `more`; each of the noises is independent.
     """
     rng = np.random.default_rng(seed)
     popular = np.arange(N_ITEMS) < N_POPULAR
@@ -62,7 +62,7 @@ def choose(question: Question, default: NDArray[np.float64] = DEFAULT, **changes
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_what_clearly_helps_is_taken_and_noise_is_not(seed: int) -> None:
+def test_a_clear_gain_is_taken_and_noise_is_not(seed: int) -> None:
     question = plant(seed)
     weights = choose(question)
     assert weights[1] > 0.3
@@ -70,8 +70,8 @@ def test_what_clearly_helps_is_taken_and_noise_is_not(seed: int) -> None:
     assert question.judge(question.blend(weights)).objective > 1.1 * question.judge(question.blend(DEFAULT)).objective
 
 
-def test_where_nothing_helps_the_default_stays() -> None:
-    # Many ways are as good as the default by chance, and the best of them is lucky: seldom is it taken, for a trifle.
+def test_without_a_gain_the_default_stays() -> None:
+    # Many settings equal the default up to chance; the luckiest is rarely taken, and then with a small weight.
     names = ("known", *(f"noise {place}" for place in range(6)), "popularity")
     default = np.eye(8)[0]
     found = [
@@ -81,14 +81,14 @@ def test_where_nothing_helps_the_default_stays() -> None:
     assert max(weights[1:].max() for weights in found) <= 0.2
 
 
-def test_a_default_that_is_harmful_is_left() -> None:
+def test_a_harmful_default_is_left() -> None:
     question = plant()
     wrong = np.array([0.2, 0, 2.0, 0])
     weights = choose(question, wrong)
     assert weights[2] < 0.25 * weights[:2].max()
 
 
-def test_what_may_not_be_used_keeps_its_default() -> None:
+def test_unusable_components_keep_their_default() -> None:
     question = plant()
     weights = choose(question, np.array([1.0, 0, 0.5, 0.1]), usable=["more"])
     np.testing.assert_array_equal(weights[[0, 2, 3]], [1, 0.5, 0.1])
@@ -114,7 +114,7 @@ def test_few_users_seldom_change_a_default_for_noise() -> None:
     assert left <= 6
 
 
-def test_the_more_users_are_asked_the_less_it_takes() -> None:
+def test_more_users_make_smaller_gains_clear() -> None:
     def taken(n_users: int) -> int:
         return sum(choose(plant(seed, n_users=n_users, more=0.35), usable=["more"])[1] > 0 for seed in range(6))
 
@@ -123,7 +123,7 @@ def test_the_more_users_are_asked_the_less_it_takes() -> None:
 
 
 @pytest.mark.parametrize("most", [2.0, 4.0])
-def test_the_cap_on_popular_items_holds_and_costs_as_little_as_it_must(most: float) -> None:
+def test_the_cap_on_popular_items_holds_at_the_least_cost(most: float) -> None:
     question = plant(popularity=1.0)
     default = np.array([0.3, 0.3, 0, 1.0])
 
@@ -136,15 +136,15 @@ def test_the_cap_on_popular_items_holds_and_costs_as_little_as_it_must(most: flo
     free = choose(question, default)
     assert judge(free).popular.mean() > most
     assert judge(free).objective >= judge(capped).objective
-    # Popularity is weighed against, and what finds the likes still counts.
+    # Popularity gets a negative weight, and the predictive components still count.
     assert capped[:2].min() > 0
     assert judge(capped).objective > 0.5 * judge(free).objective
 
 
-def test_popularity_counts_against_items_only_where_a_part_that_shows_less_popular_ones_is_not_enough() -> None:
+def test_popularity_gets_a_negative_weight_only_as_a_last_resort() -> None:
     question = plant(popularity=1.0)
     default, less = np.array([0.3, 0.3, 0, 1.0]), np.array([0, 1.5, 0, 0])
-    started = {"usable": (), "most_popular": 3.4}  # the first step under the cap is all that is taken
+    started = {"usable": (), "most_popular": 3.4}  # the search stops at the first step under the cap
     with_part, without = choose(question, default, less_popular=less, **started), choose(question, default, **started)
     assert with_part[1] > 0.3
     assert with_part[3] == 0
@@ -153,7 +153,7 @@ def test_popularity_counts_against_items_only_where_a_part_that_shows_less_popul
         assert question.judge(question.blend(weights)).popular.mean() <= 3.4
 
 
-def test_a_cap_that_holds_anyway_changes_nothing() -> None:
+def test_a_cap_that_already_holds_changes_nothing() -> None:
     question = plant()
     np.testing.assert_array_equal(choose(question), choose(question, most_popular=9.9))
 
@@ -172,7 +172,7 @@ def test_cold_items_are_blended_with_their_own_weights() -> None:
     np.testing.assert_allclose(met.blend(*cold_first, 2.0, 0.5)[:, ::2], blended[:, ::2] - 0.5)
 
 
-def test_a_baseline_that_is_clearly_better_wins_the_race() -> None:
+def test_a_clearly_better_baseline_wins() -> None:
     question = plant(more=3.0)
     rivals = {"weak": question.parts[0], "strong": question.parts[1]}
     weak = question.judge(question.parts[0])
@@ -186,17 +186,17 @@ def test_a_baseline_that_is_clearly_better_wins_the_race() -> None:
     assert race(question, strong, {}, None)[:3] == (None, "", None)
 
 
-def test_a_baseline_that_may_be_lucky_does_not_win() -> None:
+def test_a_baseline_within_the_noise_does_not_win() -> None:
     question = few(plant(more=1.1), 6)
     _, best, judged, _ = race(question, question.judge(question.parts[0]), {"more": question.parts[1]}, None)
     assert best == "more"
     assert judged is not None
     for seed in range(8):
-        same = plant(seed, more=1.0)  # as good as the choice, but for chance
+        same = plant(seed, more=1.0)  # as good as the choice up to chance
         assert race(same, same.judge(same.parts[0]), {"more": same.parts[1]}, None)[0] is None
 
 
-def test_a_baseline_above_the_cap_is_out_of_the_race() -> None:
+def test_a_baseline_above_the_cap_is_excluded() -> None:
     question = plant(popularity=1.0)
     popular, personal = question.parts[3], question.parts[0]
     chosen = question.judge(question.parts[2])
@@ -205,7 +205,7 @@ def test_a_baseline_above_the_cap_is_out_of_the_race() -> None:
     assert race(question, chosen, {"popularity": popular, "personal": personal}, 6.0)[0] == "personal"
 
 
-def test_a_difference_is_clear_beyond_its_error() -> None:
+def test_a_difference_is_clear_above_its_error() -> None:
     assert is_clear((0.05, 0.01))
     assert not is_clear((0.01, 0.01))
     assert not is_clear((0.0, 0.0))
@@ -213,7 +213,7 @@ def test_a_difference_is_clear_beyond_its_error() -> None:
     assert not is_clear((0.5, float("inf")))
 
 
-def test_a_setting_is_left_for_one_that_is_clearly_better() -> None:
+def test_a_setting_changes_only_for_a_clear_gain() -> None:
     question, quality = plant(), dict[str, float]()
 
     def measure(value: float) -> ListQuality:
@@ -222,7 +222,7 @@ def test_a_setting_is_left_for_one_that_is_clearly_better() -> None:
     assert choose_setting(0.0, (0.5, 1.0), measure, quality, "more") == 1.0
     assert set(quality) == {"more=0", "more=0.5", "more=1"}
     assert quality["more=1"] == pytest.approx(measure(1.0).objective)
-    assert choose_setting(0.9, (1.0, 1.1), measure, {}, "more") == 0.9  # no better but for chance
+    assert choose_setting(0.9, (1.0, 1.1), measure, {}, "more") == 0.9  # better only by chance
     assert choose_setting(1.0, (), measure, {}, "more") == 1.0
 
     def noise(value: float) -> ListQuality:
@@ -231,7 +231,7 @@ def test_a_setting_is_left_for_one_that_is_clearly_better() -> None:
     assert choose_setting(0.0, (-0.1, 0.05, 0.1), noise, {}, "noise") == 0.0
 
 
-def test_the_cap_is_not_held_by_giving_up_all_weights() -> None:
+def test_the_cap_never_drops_all_weights() -> None:
     question = plant(popularity=1.0)
     weights = choose(question, np.array([0, 0, 0, 0.8]), most_popular=4.0, usable=["popularity"])
     assert weights.any()  # else all items are tied

@@ -1,4 +1,4 @@
-"""`kgrec.train` on DataFrames: planted structure is found, and the bundle is as any other."""
+"""`kgrec.train` on DataFrames: the bundle finds planted structure, and is like any other."""
 
 import logging
 import subprocess
@@ -40,7 +40,7 @@ def links(tables: GraphTables) -> pd.DataFrame:
     return made.assign(target_name="House of " + made["target"])
 
 
-def test_a_bundle_from_frames_recommends_what_was_planted(
+def test_a_bundle_from_frames_finds_the_planted_structure(
     ratings: pd.DataFrame, items: pd.DataFrame, links: pd.DataFrame, tmp_path: Path
 ) -> None:
     kgrec.train(interactions=ratings, items=items, links=links, positive=4, config=CONFIG).save(tmp_path / "bundle")
@@ -59,7 +59,7 @@ def test_a_bundle_from_frames_recommends_what_was_planted(
     assert (ran.returncode, ran.stdout.count("sku-")) == (0, 4), ran.stderr  # the title and three rows
 
 
-def test_frames_train_as_their_tables_do(
+def test_frames_train_like_the_same_tables(
     tables: GraphTables, ratings: pd.DataFrame, items: pd.DataFrame, links: pd.DataFrame
 ) -> None:
     parts = tables.edges["spare_part_of"].to_pandas().rename(columns={"source": "item"})
@@ -77,7 +77,7 @@ def test_frames_train_as_their_tables_do(
     assert len(both[0] & both[1]) >= 5
 
 
-def test_one_frame_by_position_is_the_interactions(ratings: pd.DataFrame) -> None:
+def test_the_first_positional_frame_is_the_interactions(ratings: pd.DataFrame) -> None:
     numbered = ratings.assign(user=ratings["user"].str[1:].replace("urker", "99").astype(int))
     rec = kgrec.train(numbered, positive=4, config=CONFIG)
     assert set(rec.recommend("0", k=5).ids) <= {f"sku-{place:02}" for place in range(0, 30, 2)}
@@ -94,10 +94,10 @@ def test_bad_rows_are_left_out_with_a_warning_and_the_log(
         rec = kgrec.train(ratings, positive=4, config=CONFIG, rejects=tmp_path / "bad.csv")
     assert rec.recommend("c05", k=3).ids
     assert list(pd.read_csv(tmp_path / "bad.csv")["row"]) == [1, 2]
-    said = [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
-    assert any(name == "kgrec.staging" and level == "WARNING" and "rating" in text for name, level, text in said)
-    assert ("kgrec.training.logging", "INFO", "choosing the gate") in said
-    assert any(level == "DEBUG" and text.startswith("choosing the gate: ") for _, level, text in said)
+    records = [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
+    assert any(name == "kgrec.staging" and level == "WARNING" and "rating" in text for name, level, text in records)
+    assert ("kgrec.training.logging", "INFO", "choosing the gate") in records
+    assert any(level == "DEBUG" and text.startswith("choosing the gate: ") for _, level, text in records)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_wrong_arguments_are_one_clear_error(
         kgrec.train(**arguments[case])
 
 
-def test_progress_is_shown_where_it_is_asked_for_and_callbacks_are_called_as_well(
+def test_progress_is_shown_when_asked_for_and_callbacks_still_run(
     ratings: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown: dict[bool | None, list[str]] = {}
@@ -137,12 +137,12 @@ def test_progress_is_shown_where_it_is_asked_for_and_callbacks_are_called_as_wel
         lines[progress] = capsys.readouterr().err
     assert shown[None] == shown[True] == shown[False]
     assert "choosing the gate" in shown[None]
-    assert lines[None] == lines[False] == ""  # stderr is no terminal here
+    assert lines[None] == lines[False] == ""  # stderr is not a terminal here
     assert lines[True].splitlines() == shown[True]
 
 
 @pytest.mark.slow
-def test_real_ratings_find_what_is_held_out(tables: GraphTables) -> None:
+def test_real_ratings_rank_held_out_likes_above_popularity(tables: GraphTables) -> None:
     if not SMALL.is_dir():
         pytest.skip(f"needs the ratings in {SMALL}")
     ratings = pd.read_parquet(SMALL / "interactions.parquet")

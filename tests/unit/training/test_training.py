@@ -39,12 +39,12 @@ N_USERS, N_BOOKS, N_GROUPS, AUTHORS_OF_GROUP = 160, 120, 4, 5
 
 @dataclass(frozen=True)
 class Planted:
-    """Users like books of one group; the group shows in the authors alone, in nothing at all, or in the texts alone."""
+    """Users like books of one group; the group is visible in authors only, in nothing, or in texts only."""
 
     data: HeteroData
     likes: Likes
-    cold: NDArray[np.bool_]  # nobody likes them in training
-    question: Slice  # which of the cold books each user would like
+    cold: NDArray[np.bool_]  # without likes in training
+    question: Slice  # the cold books that each user would like
 
 
 @cache
@@ -94,7 +94,7 @@ def recall(model: Model, slice_: Slice, k: int = 6) -> float:
 
 
 def top_of_group(model: Model, group: int, k: int = 10, *, n_likes: int = 1) -> float:
-    """The share of the first k, cold ones aside, of a group, after the first likes of its books."""
+    """The share of a group among the first k warm books, for users who like its first books."""
     warm = np.flatnonzero(~model.cold.numpy())
     own = [book for book in warm if book % N_GROUPS == group][:n_likes]
     scores = model.score(to_likes([own], model.n_items))[0]
@@ -109,27 +109,27 @@ def to_likes(rows: list[list[int]], n_items: int = N_BOOKS) -> csr_array:
 
 
 @pytest.mark.parametrize("shown_by", ["authors", "texts"])
-def test_cold_items_are_placed_by_what_shows_their_group(shown_by: str) -> None:
+def test_cold_items_are_placed_by_the_features_of_their_group(shown_by: str) -> None:
     model, _ = train(shown_by)
     np.testing.assert_array_equal(model.cold, plant(shown_by).cold)
     # 6 of 24 cold books, about 6 of them right: chance is 1/4.
     assert recall(model, plant(shown_by).question) > 0.75
 
 
-def test_what_likes_alone_show_is_found_whatever_texts_and_links_say() -> None:
+def test_likes_win_where_texts_and_links_are_uninformative() -> None:
     model, _ = train("nothing")
     for group in range(N_GROUPS):
         assert top_of_group(model, group, n_likes=3) >= 0.9
         assert top_of_group(model, group) >= 0.6
-    # Nothing tells cold books apart: nobody is right about them, and they are not shown first.
+    # Nothing distinguishes cold books, so no scorer finds them and they are not ranked first.
     assert recall(model, plant("nothing").question) < 0.5
     first = np.argsort(-model.score(plant("nothing").likes.to_matrix()), axis=1)[:, :10]
     assert plant("nothing").cold[first].mean() < 0.2
 
 
 @pytest.mark.parametrize("shown_by", ["authors", "texts"])
-def test_a_few_likes_and_much_knowledge_find_what_likes_alone_could_not(shown_by: str) -> None:
-    # Each book is liked once or not at all, so that no two are liked together more than by chance.
+def test_texts_and_links_help_where_likes_do_not_overlap(shown_by: str) -> None:
+    # Each book is liked at most once, so books are liked together only by chance.
     found = plant(shown_by)
     kept = np.unique(found.likes.items, return_index=True)[1]
     likes = found.likes.select(np.isin(np.arange(len(found.likes)), kept))
@@ -160,7 +160,7 @@ def test_an_added_item_is_placed_by_its_links_alone() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_graph_that_is_noise_costs_little(seed: int) -> None:
     found, rng = plant("nothing", seed), np.random.default_rng(seed)
-    likes = found.likes.select(rng.random(len(found.likes)) < 0.3)  # few, so that there is something to gain or lose
+    likes = found.likes.select(rng.random(len(found.likes)) < 0.3)  # few likes, so that links could help or harm
     group, taste = np.arange(N_BOOKS) % N_GROUPS, np.arange(N_USERS) % N_GROUPS
     seen, cold = likes.to_matrix(), likes.counts == 0
     relevant = (taste[:, None] == group[None, :]) & ~cold & (seen.toarray() == 0)
@@ -171,7 +171,7 @@ def test_a_graph_that_is_noise_costs_little(seed: int) -> None:
     assert noisy > plain - 0.05
 
 
-def test_few_likes_are_enough() -> None:
+def test_one_like_finds_its_group() -> None:
     # One like of a group's book: the group's other books come first.
     model, found = train()[0], plant()
     liked = np.flatnonzero(~found.cold)
@@ -182,8 +182,8 @@ def test_few_likes_are_enough() -> None:
     )  # most: .26
 
 
-def test_what_was_met_and_not_liked_is_not_dead() -> None:
-    # A quarter of the books were met by some who did not like them, and liked by nobody.
+def test_a_disliked_cold_item_is_still_placed() -> None:
+    # A quarter of the books were seen by some users and liked by none.
     found, rng = plant(), np.random.default_rng(0)
     met = csr_array(((rng.random(found.likes.shape) < 0.05) & found.cold).astype(np.float32))
     likes = replace(found.likes, disliked=subtract(met, found.likes.to_matrix()))
@@ -221,7 +221,7 @@ def test_one_seed_gives_one_model_to_the_bit_and_leaves_the_global_generators_al
     torch.random.set_rng_state(before)
 
 
-def test_what_was_tried_is_kept_and_told() -> None:
+def test_choices_record_what_was_tried() -> None:
     stages: list[str] = []
     found = plant(timed=True)
     config = FAST.model_copy(
@@ -240,11 +240,11 @@ def test_what_was_tried_is_kept_and_told() -> None:
     settings = choices.vectors
     assert model.backbone.alpha == settings.alpha
     assert choices.quality[f"backbone alpha={settings.alpha:g}"] >= choices.quality["backbone alpha=0.1"]
-    assert settings.prior.regularisation == 1.0  # what shrinks everything to nothing is not taken
+    assert settings.prior.regularisation == 1.0  # a ridge that shrinks everything to zero is not chosen
     assert all(np.isfinite(worth) for worth in choices.quality.values())
 
 
-def test_each_verdict_says_how_many_were_asked_and_what_the_best_baseline_has() -> None:
+def test_each_verdict_has_its_users_and_the_best_baseline() -> None:
     _, choices = train()
     titles = [verdict.title for verdict in choices.verdicts]
     assert len(titles) == len(set(titles))
@@ -285,8 +285,8 @@ def check_serves(model: Model, likes: Likes) -> None:
     assert all(np.isfinite(part).all() for part in (found.likes, found.rest, *found.sources.values()))
     assert np.isfinite(model.likeness_vectors()).all()
     if model.text.shape[1]:
-        said = np.eye(model.text.shape[1], dtype=np.float32)[:1]
-        assert np.isfinite(model.score_sentence(model.with_sentence(to_likes([[]], n_items), said))).all()
+        sentence = np.eye(model.text.shape[1], dtype=np.float32)[:1]
+        assert np.isfinite(model.score_sentence(model.with_sentence(to_likes([[]], n_items), sentence))).all()
 
 
 SMALL = {"user": 5, "book": 8, "author": 3, "country": 2}
@@ -300,7 +300,7 @@ def small_texts() -> dict[str, NDArray[np.float32]]:
 
 @pytest.mark.parametrize("edges", [{}, SMALL_EDGES], ids=["no links", "links"])
 @pytest.mark.parametrize("texts", [False, True], ids=["no texts", "texts"])
-def test_without_links_or_texts(edges: dict[str, Any], texts: bool) -> None:
+def test_training_works_without_links_or_texts(edges: dict[str, Any], texts: bool) -> None:
     rng = np.random.default_rng(0)
     sizes = SMALL | {"user": 40, "book": 25}
     written = {"written_by": [(book, book % 3) for book in range(25)]} if edges else {}
@@ -312,13 +312,13 @@ def test_without_links_or_texts(edges: dict[str, Any], texts: bool) -> None:
     assert ("content" in model.names) == ("knowledge" in model.names) == bool(texts or edges)
     gate = model.gate
     assert len(gate.least_likes) == 4  # 0, 1, 3 likes, and many
-    # What tells cold items not apart is not blown up to do so.
+    # A part that is constant over cold items is not scaled up.
     assert max(np.abs(part).max() for part in (gate.cold, gate.shift, gate.sentence_cold)) < 1e2
 
 
 @pytest.mark.parametrize("timed", [False, True])
 @pytest.mark.parametrize("config", [FAST, TrainConfig(device="cpu")], ids=["fast", "default"])
-def test_five_users_eight_items_fifteen_likes(timed: bool, config: TrainConfig) -> None:
+def test_training_works_on_fifteen_likes(timed: bool, config: TrainConfig) -> None:
     rng = np.random.default_rng(1)
     pairs = np.argwhere(np.ones((5, 8)))[rng.permutation(40)[:15]]
     likes = Likes(pairs[:, 0], pairs[:, 1], np.arange(15) if timed else None, (5, 8))
@@ -328,7 +328,7 @@ def test_five_users_eight_items_fifteen_likes(timed: bool, config: TrainConfig) 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 8), (5, 1), (2, 2)])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_handful_of_likes(shape: tuple[int, int], seed: int) -> None:
+def test_training_works_on_a_handful_of_likes(shape: tuple[int, int], seed: int) -> None:
     rng = np.random.default_rng(seed)
     pairs = np.argwhere(np.ones(shape))
     pairs = pairs[rng.permutation(len(pairs))[: rng.integers(1, 4)]]
@@ -349,7 +349,7 @@ def to_pairs(dense: NDArray[np.bool_] | NDArray[np.float64]) -> tuple[NDArray[np
 
 
 def degenerate(name: str) -> tuple[Likes, bool]:
-    """Likes of 40 users and 30 books that are odd in one way, and whether there are links and texts."""
+    """Unusual likes of 40 users and 30 books, and whether there are links and texts."""
     rng = np.random.default_rng(0)
     dense = rng.random((40, 30)) < 0.3
     times: NDArray[np.int64] | None = None
@@ -396,9 +396,9 @@ def test_odd_catalogues_give_sound_models(name: str) -> None:
         check_serves(model, likes)
         assert all(np.isfinite(verdict.worth) for verdict in choices.verdicts)
     if known and name != "one item":
-        # A like tells books by other means than likes, so that no list is one of ties.
+        # Texts or links also distinguish books, so no list consists of ties.
         scores = model.score(to_likes([[1]], 30))[0]
-        if "only links" in name:  # nobody likes the book, so all that is known is who else is by its author
+        if "only links" in name:  # nobody likes the book: only its author's other books are known
             own = np.arange(30) % 3 == 1
             assert likes.counts[1] == 0
             assert scores[own].min() > scores[~own].max()
@@ -407,8 +407,8 @@ def test_odd_catalogues_give_sound_models(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_an_item_that_everybody_likes_and_a_user_who_likes_nearly_everything() -> None:
-    """All but one of 30,000 users like book 0, and 600 of them books of one group too; the last user likes 10,000."""
+def test_extreme_items_and_users_do_not_hide_the_groups() -> None:
+    """All but one of 30,000 users like book 0, and 600 of them also books of one group; the last user likes 10,000."""
     n_users, n_books, n_fans, n_groups = 30_000, 10_400, 600, 8
     rng = np.random.default_rng(0)
     fans = np.repeat(np.arange(n_fans), 12)
@@ -430,12 +430,12 @@ def test_an_item_that_everybody_likes_and_a_user_who_likes_nearly_everything() -
         scores[liked] = -np.inf
         return np.argsort(-scores)[:k]
 
-    for group in range(n_groups):  # what everybody likes says nothing, and hides nothing
+    for group in range(n_groups):  # a universally liked book carries no information and hides none
         assert (first([0, 8 + group, 16 + group]) % n_groups == group).mean() >= 0.8
     first(books[users == n_users - 1].tolist())
 
 
-def test_ten_clicks_and_links_show_what_the_links_say() -> None:
+def test_ten_clicks_with_links_are_answered_by_the_links() -> None:
     rng = np.random.default_rng(0)
     users, items = rng.integers(0, 6, 10), rng.permutation(60)[:10]
     likes = Likes(users, items, None, (6, 60))
@@ -449,7 +449,7 @@ def test_ten_clicks_and_links_show_what_the_links_say() -> None:
         assert (np.argsort(-scores)[:5] % 6 == shown % 6).mean() > 0.7
 
 
-def test_a_catalogue_whose_items_all_lack_their_text() -> None:
+def test_training_works_where_no_item_has_a_text() -> None:
     rng = np.random.default_rng(0)
     data = make_graph(SMALL | {"user": 40, "book": 25}, {}, {"book": np.zeros((25, 4))})
     likes = draw_likes(rng, (40, 25), 0.4)
@@ -457,7 +457,7 @@ def test_a_catalogue_whose_items_all_lack_their_text() -> None:
     check_serves(model, likes)
 
 
-def test_when_everything_is_held_out_nothing_is_validated_on() -> None:
+def test_with_everything_held_out_there_is_no_validation() -> None:
     likes = Likes(np.array([0, 1]), np.array([0, 1]), None, (2, 3))
     validation = SplitConfig(cold_users=0, cold_items=0, warm=0.99)
     assert not len(split_likes(likes, validation, np.random.default_rng(FAST.seed)).train)
@@ -468,7 +468,7 @@ def test_when_everything_is_held_out_nothing_is_validated_on() -> None:
     assert not choices.quality
 
 
-def test_in_a_small_catalogue_a_larger_share_is_held_out_to_ask() -> None:
+def test_a_small_catalogue_holds_out_a_larger_share() -> None:
     found = plant()
     _, choices = choose_model(found.data, BOOKS, found.likes, FAST)
     asked = {verdict.title: verdict.n_users for verdict in choices.verdicts}
@@ -493,7 +493,7 @@ def test_above_the_limit_items_are_solved_on_their_nearest() -> None:
     assert top_of_group(model, 0, n_likes=3) >= 0.9
 
 
-def test_support_sizes_beyond_those_of_warm_users_keep_the_buckets_in_order() -> None:
+def test_large_support_sizes_keep_the_buckets_in_order() -> None:
     found = plant("nothing")
     likes = draw_likes(np.random.default_rng(0), (N_USERS, N_BOOKS), 0.6)
     validation = SplitConfig(cold_users=0.3, support_sizes=(0, 30, 60), least_likes=5)
@@ -502,7 +502,7 @@ def test_support_sizes_beyond_those_of_warm_users_keep_the_buckets_in_order() ->
     np.testing.assert_array_equal(model.gate.least_likes, [0, 4, 43, 44])
 
 
-def test_a_validation_part_that_is_given_is_what_is_chosen_by() -> None:
+def test_a_given_validation_part_decides_the_choices() -> None:
     found, stages = plant(), []
     rng = np.random.default_rng(0)
     held = rng.random(len(found.likes)) < 0.2
@@ -521,7 +521,7 @@ def test_a_validation_part_that_is_given_is_what_is_chosen_by() -> None:
     assert sum(per_bucket) == n_asked
 
 
-def test_a_single_relation_is_all_there_is_and_cold_items_are_found_by_it() -> None:
+def test_a_single_relation_places_cold_items() -> None:
     found = plant()  # shown by the authors alone
     authors = make_graph(
         {name: found.data[name].num_nodes for name in BOOKS.nodes},
@@ -537,10 +537,10 @@ def test_a_single_relation_is_all_there_is_and_cold_items_are_found_by_it() -> N
     assert scores[own].mean() > scores[~own].mean() + scores.std()  # it finds them alone
 
 
-def test_a_sentence_finds_what_it_says() -> None:
+def test_a_sentence_finds_items_with_its_text() -> None:
     model, found = train("texts")[0], plant("texts")
-    said = model.text.numpy()[:40]
-    scores = model.score_sentence(model.with_sentence(to_likes([[] for _ in said]), said))
+    sentences = model.text.numpy()[:40]
+    scores = model.score_sentence(model.with_sentence(to_likes([[] for _ in sentences]), sentences))
     first = np.argsort(-scores, axis=1)[:, :10]
     assert (first % N_GROUPS == np.arange(40)[:, None] % N_GROUPS).mean() > 0.8
     assert found.cold[first].any()  # new books, too
@@ -551,13 +551,13 @@ def test_config_from_toml(tmp_path: Path) -> None:
     path.write_text("seed = 7\n[backbone]\nepochs = 3\n", encoding="utf-8")
     config = TrainConfig.from_toml(path)
     assert config == TrainConfig(seed=7, backbone=BackboneConfig(epochs=3))
-    for text, told in (
+    for text, message in (
         ("[backbone]\nepoch = 3\n", r"backbone\.epoch"),
         ("embedding_dim = 0\n", "embedding_dim"),
         ("seed = = 1\n", "TOML"),
     ):
         path.write_text(text, encoding="utf-8")
-        with pytest.raises(RequestError, match=told):
+        with pytest.raises(RequestError, match=message):
             TrainConfig.from_toml(path)
     with pytest.raises(RequestError, match=r"nowhere\.toml"):
         TrainConfig.from_toml(tmp_path / "nowhere.toml")

@@ -1,4 +1,4 @@
-"""A precomputed vector per product: read, checked, learned from, and enough to place what has nothing else."""
+"""A precomputed vector per product: read, checked, trained on, and enough to place an item without other features."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def make_photos() -> list[list[float] | None]:
 
 
 def with_photos(photos: list[list[float] | None]) -> GraphTables:
-    """The shop, its titles all alike, with a photo of each product."""
+    """The shop with equal titles and a photo vector for each product."""
     plain = make_tables()
     products = plain.nodes["product"]
     kind = pa.list_(pa.float32())
@@ -67,7 +67,7 @@ def test_the_prior_learns_from_vectors(bundle: Bundle) -> None:
     assert "vector:photo" in bundle.choices["vectors"]["prior"]["gates"]
 
 
-def test_a_product_with_nothing_but_a_vector_is_placed_by_it(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_product_with_only_a_vector_is_placed_by_it(bundle: Bundle, tmp_path: Path) -> None:
     tables = with_photos(make_photos())
     new = pa.Table.from_pylist(
         [{"sku": f"new-{kind}", "photo": PHOTO[kind]} for kind in PHOTO], tables.nodes["product"].schema
@@ -95,7 +95,7 @@ def test_an_added_product_is_placed_by_its_vector_as_sync_would(bundle: Bundle, 
 
 
 @pytest.mark.parametrize(
-    ("vectors", "says"),
+    ("vectors", "message"),
     [
         (
             {"foto": [1.0, 2.0, 3.0]},
@@ -108,8 +108,8 @@ def test_an_added_product_is_placed_by_its_vector_as_sync_would(bundle: Bundle, 
         ({}, "expected a text, a name, links to nodes of the catalogue, or vectors"),
     ],
 )
-def test_an_added_vector_that_does_not_fit_is_an_error(bundle: Bundle, vectors: dict[str, Any], says: str) -> None:
-    with pytest.raises(RequestError, match=says):
+def test_an_added_vector_that_does_not_fit_is_an_error(bundle: Bundle, vectors: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
         Recommender(bundle, WordEncoder()).add_item("new", vectors=vectors)
 
 
@@ -119,7 +119,7 @@ def test_vectors_of_another_width_are_an_error_of_sync(bundle: Bundle, tmp_path:
         sync_bundle(bundle, with_photos(wider), WordEncoder(), tmp_path, now=1)
 
 
-def test_a_column_that_training_saw_nothing_of_is_not_read(tmp_path: Path) -> None:
+def test_a_vector_column_that_was_empty_in_training_is_ignored(tmp_path: Path) -> None:
     blank = train_bundle(with_photos([None] * N_ITEMS), CONFIG, WordEncoder(), tmp_path, trained_at=0)
     assert blank.vector_widths == {}
     synced, report = sync_bundle(blank, with_photos(make_photos()), WordEncoder(), tmp_path, now=1)
@@ -131,7 +131,7 @@ def test_a_column_that_training_saw_nothing_of_is_not_read(tmp_path: Path) -> No
         Recommender(synced, WordEncoder()).add_item("new", vectors={"photo": PHOTO["tea"]})
 
 
-def test_a_changed_vector_is_a_changed_product(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_changed_vector_changes_the_product(bundle: Bundle, tmp_path: Path) -> None:
     photos = make_photos()
     photos[4] = [0.0, 1.0, 0.0]
     _, report = sync_bundle(bundle, with_photos(photos), WordEncoder(), tmp_path, now=1)
@@ -168,7 +168,7 @@ FILES = {
 }
 
 
-def test_files_to_a_store_and_back(tmp_path: Path) -> None:
+def test_vectors_survive_files_and_stores(tmp_path: Path) -> None:
     for name, content in FILES.items():
         (tmp_path / f"{name}.csv").write_text(content)
     source = open_source("tabular", path=tmp_path, schema=WITH_PHOTOS, cache_dir=tmp_path, encoding=None)

@@ -28,9 +28,9 @@ def list_trials(tuning: Tuning) -> list[tuple[int, TrainConfig, str, list[float]
     return [(tried.number, tried.config, tried.state, tried.qualities) for tried in tuning.tried]
 
 
-def test_a_trial_is_measured_as_training_measures_itself(graph: CatalogueGraph, tmp_path: Path) -> None:
+def test_a_trial_has_the_score_of_training(graph: CatalogueGraph, tmp_path: Path) -> None:
     tuning = tune_catalogue(graph, BASE, tmp_path / "study", trials=2, n_splits=2, space=SPACE)
-    assert tuning.tried[0].config == BASE  # with the values that training itself chooses from
+    assert tuning.tried[0].config == BASE  # with the values that training tries
     assert [tried.is_default for tried in tuning.tried] == [True, False]
     for tried in tuning.tried:
         for step, quality in enumerate(tried.qualities):

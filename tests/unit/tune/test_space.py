@@ -29,7 +29,7 @@ def ends(setting: Setting) -> tuple[object, ...]:
 
 @st.composite
 def configs(draw: st.DrawFn) -> TrainConfig:
-    """Some settings at any place of their ranges, an encoder of any name."""
+    """Random settings within their ranges, and an encoder with any name."""
     params = {one.name: draw(st.sampled_from(ends(one))) for one in SPACE if draw(st.booleans())}
     params |= {
         one.name: draw(st.floats(one.low, one.high))
@@ -65,7 +65,7 @@ def test_both_ends_of_a_range_are_valid_and_the_default_lies_between(setting: Se
         near = setting.near(DEFAULT)
         assert isinstance(near, int | float)
         assert setting.low <= near <= setting.high
-        # the range is not so narrow that the default is cut off
+        # the range is wide enough for the default
         for value in values if isinstance(values, tuple) else (values,):
             assert setting.low <= value <= setting.high
 

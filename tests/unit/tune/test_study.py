@@ -46,7 +46,7 @@ def test_trials_of_a_killed_process_run_again(graph: CatalogueGraph, tmp_path: P
 
 
 @pytest.mark.parametrize("change", ["config", "space", "splits", "catalogue"])
-def test_a_study_of_something_else_is_refused(change: str, graph: CatalogueGraph, tmp_path: Path) -> None:
+def test_a_study_with_other_inputs_is_refused(change: str, graph: CatalogueGraph, tmp_path: Path) -> None:
     file = tmp_path / "study"
     study_of(file, graph)
     config, space, n_splits = BASE, SPACE, 2
@@ -68,13 +68,13 @@ def test_a_study_of_something_else_is_refused(change: str, graph: CatalogueGraph
         tune_catalogue(graph, config, file, trials=1, n_splits=n_splits, space=space)
 
 
-def test_the_device_does_not_make_another_study(graph: CatalogueGraph) -> None:
+def test_a_study_may_continue_on_another_device(graph: CatalogueGraph) -> None:
     elsewhere = BASE.model_copy(update={"device": "cuda"})
     assert fingerprint(graph, BASE, SPACE, 2) == fingerprint(graph, elsewhere, SPACE, 2)
 
 
 @pytest.mark.parametrize("text", ["seed = 1", "seed = 1\n", "user,item\n1,2\n", "[1]\n", "1\n", "\xff\n", "{}\n"])
-def test_another_file_is_refused_and_left_alone(text: str, graph: CatalogueGraph, tmp_path: Path) -> None:
+def test_a_foreign_file_is_refused_and_unchanged(text: str, graph: CatalogueGraph, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(text, encoding="latin-1")
     with pytest.raises(RequestError, match=r"mine\.toml is not a study of trials, or is damaged"):

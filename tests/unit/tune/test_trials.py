@@ -6,7 +6,7 @@ from small_study import BASE
 from kgrec.tune.trials import Comparison, Tried
 
 
-def test_a_gain_is_one_that_exceeds_noise() -> None:
+def test_a_gain_must_exceed_the_noise() -> None:
     def compare(*gains: float) -> Comparison:
         default = tuple({"warm": 0.4, "cold_items": 0.2} for _ in gains)
         return Comparison(default, tuple({"warm": 0.4 + gain, "cold_items": 0.2 + gain} for gain in gains))

@@ -57,7 +57,7 @@ BROKEN = replace(GAIN, tried=(replace(TRIED[0], state="failed", splits=(), error
     ],
     ids=["gain", "noise", "nothing", "broken"],
 )
-def test_the_sentence_and_the_file_say_what_to_use(
+def test_the_sentence_and_the_file_name_the_settings_to_use(
     tuning: Tuning, sentence: str, config: TrainConfig, tmp_path: Path
 ) -> None:
     assert describe_gain(tuning) == sentence
@@ -70,7 +70,7 @@ def test_the_sentence_and_the_file_say_what_to_use(
     assert [entry.name for entry in file.parent.iterdir()] == ["tuned.toml"]
 
 
-def test_a_file_written_by_hand_is_left_alone(tmp_path: Path) -> None:
+def test_a_hand_written_file_is_never_overwritten(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("seed = 1\n")
     for path in (file, tmp_path):

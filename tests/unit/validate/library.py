@@ -1,4 +1,4 @@
-"""A library with nothing wrong, as rows that a test may spoil: users read books that stand side by side."""
+"""A library without faults, as rows that a test may spoil: users read neighbouring books."""
 
 import random
 from dataclasses import dataclass
@@ -83,7 +83,7 @@ at = "read_at"
 positive = 4
 """)
 N_READERS = N_BOOKS = 120
-READS = 12  # of each reader: the books from their own place on
+READS = 12  # each reader reads the books from their own place on
 START = 1_600_000_000  # 2020-09-13; the last read is two months later
 NOW = 1_800_000_000  # 2027-01-15
 HOUR = 3600
@@ -125,7 +125,7 @@ def make_library() -> Library:
         for r in range(N_READERS)
         for n in range(READS)
     ]
-    # links unrelated to who reads what: three books of far shelves, ten tags and forty authors at random
+    # links unrelated to the reads: three distant books, ten tags and forty authors at random
     draw = random.Random(7)
     nodes = {
         "reader": [{"reader.id": reader(r)} for r in range(N_READERS)],

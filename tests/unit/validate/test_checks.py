@@ -22,7 +22,7 @@ def check(library: Library) -> Validation:
 
 
 def summarise(found: Finding) -> tuple[object, ...]:
-    """All that a test states of a finding, the ids of the first example last."""
+    """The parts of a finding that tests compare; the ids of the first example come last."""
     ids = found.examples[0].nodes
     return found.check, found.severity.value, found.type, found.count, found.total, *(node.id for node in ids)
 
@@ -36,14 +36,14 @@ def test_a_library_with_nothing_wrong_has_no_findings() -> None:
     assert found.n_edges["read"] == N_READS
 
 
-# -- one fault at a time: what it is, and all that is then found -------------------------------------------------------
+# -- one fault at a time, with the only findings that it gives ---------------------------------------------------------
 
 
 def no_text(library: Library) -> None:
     for row, text in zip(library.nodes["book"], (None, "", " \n\t ", "\u00a0\u2003"), strict=False):
         row["title"] = row["blurb"] = text
-    library.nodes["book"][4]["title"] = None  # which still has a blurb
-    library.nodes["book"][5]["blurb"] = None  # and this one a name
+    library.nodes["book"][4]["title"] = None  # it still has a blurb
+    library.nodes["book"][5]["blurb"] = None  # and this one has a name
 
 
 def no_links(library: Library) -> None:
@@ -130,7 +130,7 @@ def island(library: Library) -> None:
     library.edges["lives_in"] += [link("m1", "utopia"), link("m2", "utopia")]
 
 
-def leak(library: Library) -> None:  # views of nearly all that was read, and of as much again that was not
+def leak(library: Library) -> None:  # views of nearly all reads, and of as many other pairs
     library.edges["viewed"] = [link(row["source"], row["target"]) for row in library.edges["read"][100:]]
     library.edges["viewed"] += [link(reader(r), book(r + 20 + n)) for r in range(N_READERS) for n in range(READS)]
 
@@ -152,7 +152,7 @@ def leak_by_reviews(library: Library) -> None:
         library.edges["about"].append(link(f"v{place}", row["target"]))
 
 
-def also_read(library: Library) -> None:  # its four nearest books have most readers in common with a book
+def also_read(library: Library) -> None:  # links each book to the four with most readers in common
     library.edges["similar"] = [link(book(b), book(b + near)) for b in range(N_BOOKS) for near in (-2, -1, 1, 2)]
 
 
@@ -197,7 +197,7 @@ FAULTS: dict[Callable[[Library], None], list[tuple[object, ...]]] = {
 
 
 @pytest.mark.parametrize("spoil", FAULTS, ids=lambda spoil: spoil.__name__)
-def test_a_fault_is_found_and_nothing_else(spoil: Callable[[Library], None]) -> None:
+def test_each_fault_gives_its_finding_only(spoil: Callable[[Library], None]) -> None:
     library = make_library()
     spoil(library)
     assert [summarise(one) for one in check(library).findings] == FAULTS[spoil]
@@ -234,18 +234,18 @@ def days(*values: int) -> np.ndarray:
     return np.array(values, np.int64) * DAY
 
 
-def test_times_are_far_beyond_a_gap_longer_than_the_middle_of_all() -> None:
+def test_times_beyond_a_gap_longer_than_the_main_span_are_outliers() -> None:
     rest = tuple(range(1000, 1200))  # the middle 98% take 195 days
     assert find_main_span(days(*rest)) == (1000 * DAY, 1199 * DAY)
     assert find_main_span(days(*rest, 804)) == (804 * DAY, 1199 * DAY)
     assert find_main_span(days(*rest, 803)) == (1000 * DAY, 1199 * DAY)
     assert find_main_span(days(802, *rest, 1500)) == (1000 * DAY, 1199 * DAY)
     assert find_main_span(days(500, 501, *rest)) == (1000 * DAY, 1199 * DAY)
-    # three of 203 are more than 1%: a part of the data, not strays
+    # three of 203 are more than 1%: part of the data, not outliers
     assert find_main_span(days(500, 501, 502, *rest)) == (500 * DAY, 1199 * DAY)
 
 
-def test_of_few_times_or_of_a_short_time_none_is_far() -> None:
+def test_few_times_or_a_short_span_have_no_outliers() -> None:
     assert find_main_span(days(0, *range(5000, 5098))) == (0, 5097 * DAY)  # 99
     assert find_main_span(days(0, *range(5000, 5099))) == (5000 * DAY, 5098 * DAY)  # 100
     assert find_main_span(days(29, *[0] * 300)) == (0, 29 * DAY)
@@ -258,7 +258,7 @@ def test_of_few_times_or_of_a_short_time_none_is_far() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.data())
-def test_parts_are_those_that_networkx_finds(data: st.DataObject) -> None:
+def test_components_match_networkx(data: st.DataObject) -> None:
     n_nodes = 8
     pair = st.tuples(st.integers(0, n_nodes - 1), st.integers(0, n_nodes - 1))
     drawn = {name: data.draw(st.sets(pair, max_size=6)) for name in SCHEMA.edges}

@@ -1,4 +1,4 @@
-"""Every query that a finding shows, run on real databases: it gives as many rows as the finding counts."""
+"""Every query that a finding shows, run on real databases: it returns as many rows as the finding counts."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ from kgrec.validate.findings import AT_LOADING
 from kgrec.validate.queries import QueryDialect, to_literal
 
 Run = Callable[[str], list[list[Any]]]
-AROUND_ONE = ("disconnected_parts", "co_interaction_leakage")  # their queries show what is around an example
+AROUND_ONE = ("disconnected_parts", "co_interaction_leakage")  # their queries show the surroundings of an example
 HOSTILE = (
     "it's",
     'say "hi"',
@@ -78,7 +78,7 @@ def open_runner(url: str) -> Iterator[Run]:
 
 
 def spoil(library: Library) -> None:
-    """All that can be wrong in a graph that kgrec loaded."""
+    """Creates every fault that a loaded graph can have."""
     for row, text in zip(library.nodes["book"], (None, "", " \n\t ", "\u00a0\u2003"), strict=False):
         row["title"] = row["blurb"] = text
     lone = book(7)
@@ -136,7 +136,7 @@ def check_queries(findings: Iterable[Finding], run: Run) -> None:
     assert {key: counts for key, counts in counted.items() if counts[0] != counts[1]} == {}
 
 
-def test_shown_queries_find_what_is_counted(place: str) -> None:
+def test_shown_queries_return_as_many_rows_as_counted(place: str) -> None:
     library = make_library()
     spoil(library)
     with open_store(place, mode="write") as store:
@@ -159,7 +159,7 @@ def test_shown_queries_find_what_is_counted(place: str) -> None:
         assert not any(linked for _, _, linked in shared[4:])
 
 
-def test_a_hostile_id_in_a_shown_query_is_only_text(place: str) -> None:
+def test_a_hostile_id_in_a_shown_query_stays_text(place: str) -> None:
     library = make_library()
     library.nodes["author"] = [{"id": id_} for id_ in HOSTILE]
     library.edges["wrote"] = []
@@ -175,10 +175,10 @@ def test_a_hostile_id_in_a_shown_query_is_only_text(place: str) -> None:
         assert all(to_literal(id_).isprintable() for id_ in HOSTILE)
 
 
-# -- what others did to a graph in Neo4j -------------------------------------------------------------------------------
+# -- a Neo4j graph changed from outside --------------------------------------------------------------------------------
 
 
-def test_a_loaded_graph_that_others_have_changed(neo4j_url: str) -> None:
+def test_queries_find_every_fault_in_a_changed_graph(neo4j_url: str) -> None:
     library = make_library()
     with open_store(neo4j_url, mode="write") as store:
         write(store, library)
@@ -193,7 +193,7 @@ def test_a_loaded_graph_that_others_have_changed(neo4j_url: str) -> None:
     with open_store(neo4j_url, mode="read") as store:
         found = validate_store(store, now=NOW)
     assert sorted((one.check, one.message, one.count) for one in found.findings) == [
-        ("lost_edges", "cites edges whose source was left out", 3),  # of the book that is left out for its year
+        ("lost_edges", "cites edges whose source was left out", 3),  # of the book that is rejected for its year
         ("lost_edges", "cites edges whose target has no key", 1),
         ("lost_edges", "cites edges whose target was left out", 3),
         ("lost_edges", "has_tag edges whose source was left out", 1),
@@ -260,7 +260,7 @@ LEFT_OUT = (  # rows that cannot be used
     "CREATE (:Product {no: 5, name: 'two'}), (:Product {no: '5', name: 'as text'}), (:Product {no: 6, name: 'two'})",
     "MATCH (p:Product {no: 11}) SET p.price = 'cheap'",
     "MATCH (p:Product {no: 12}) SET p.price = [1.0, 2.0]",
-    "MATCH (p:Product {no: 13}) SET p.price = ' '",  # none, which may be
+    "MATCH (p:Product {no: 13}) SET p.price = ' '",  # missing, which is allowed
     "MATCH (p:Product {no: 14}) SET p.price = '1/0'",
     "MATCH (p:Product {no: 15}) SET p.price = 'inf'",
     "MATCH (p:Product {no: 16}) SET p.stock = 1.5",
@@ -301,7 +301,7 @@ def make_shop(url: str, *changes: str) -> None:
             connection.write(statement)
 
 
-def test_a_graph_that_was_there_before_and_has_nothing_wrong(neo4j_url: str) -> None:
+def test_an_existing_graph_without_faults_has_no_findings(neo4j_url: str) -> None:
     make_shop(neo4j_url)
     found = validate_shop(neo4j_url)
     assert found.findings == ()
@@ -314,7 +314,7 @@ def validate_shop(url: str, rejects: Path | None = None) -> Validation:
         return validate_store(store, now=NOW, rejects=rejects)
 
 
-def test_a_graph_that_was_there_before_with_rows_that_cannot_be_used(neo4j_url: str, tmp_path: Path) -> None:
+def test_queries_find_the_rejected_rows_of_an_existing_graph(neo4j_url: str, tmp_path: Path) -> None:
     make_shop(neo4j_url, *LEFT_OUT)
     found = validate_shop(neo4j_url, tmp_path / "rejects.csv")
     findings = {one.message: one for one in found.findings if one.check in AT_LOADING}
@@ -359,7 +359,7 @@ def test_a_graph_that_was_there_before_with_rows_that_cannot_be_used(neo4j_url: 
     ]
 
 
-TIMES = (  # of every kind, good and bad: what a text or a number means must be the same to staging and to the queries
+TIMES = (  # every kind, good and bad: staging and the queries must read texts and numbers alike
     *(
         "'20240101'",
         "'20240230'",
@@ -405,7 +405,7 @@ TIMES = (  # of every kind, good and bad: what a text or a number means must be 
 
 
 @pytest.mark.parametrize("milliseconds", [(), ("at",)])
-def test_times_of_every_kind_are_shown_as_they_are_counted(neo4j_url: str, milliseconds: tuple[str, ...]) -> None:
+def test_queries_find_the_rejected_times(neo4j_url: str, milliseconds: tuple[str, ...]) -> None:
     make_shop(neo4j_url)
     with Connection(neo4j_url, "write") as connection:
         for place, value in enumerate(TIMES):
@@ -428,7 +428,7 @@ def test_times_of_every_kind_are_shown_as_they_are_counted(neo4j_url: str, milli
         check_queries([one for one in unfit if one.query is not None], connection.read)
 
 
-def test_a_graph_that_was_there_before_with_rows_to_doubt(neo4j_url: str) -> None:
+def test_queries_find_the_suspicious_rows_of_an_existing_graph(neo4j_url: str) -> None:
     make_shop(neo4j_url, *DOUBTFUL)
     found = validate_shop(neo4j_url)
     assert {(one.check, one.type): one.count for one in found.findings} == {
@@ -450,7 +450,7 @@ def test_a_graph_that_was_there_before_with_rows_to_doubt(neo4j_url: str) -> Non
         check_queries(found.findings, connection.read)
 
 
-def test_what_cannot_be_validated_is_an_error(neo4j_url: str, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_validated_is_an_error(neo4j_url: str, tmp_path: Path) -> None:
     with open_store(neo4j_url, mode="read") as store, pytest.raises(StoreError, match="holds no catalogue"):
         validate_store(store, now=NOW)
     make_shop(neo4j_url, "MATCH ()-[r:BOUGHT_BY]->() DELETE r")

@@ -1,4 +1,4 @@
-"""`kgrec validate` as people and CI run it, on the embedded store; the queries are tested on both."""
+"""`kgrec validate` on the embedded store; test_shown_queries.py tests its queries on both stores."""
 
 import io
 import json
@@ -66,7 +66,7 @@ def error(library: Library) -> None:
 
 @pytest.fixture
 def load(tmp_path: Path) -> Callable[[Callable[[Library], None]], str]:
-    """Loads the library, spoilt, into an embedded store and gives its url."""
+    """Loads a spoilt library into an embedded store and returns its URL."""
 
     def load(spoil: Callable[[Library], None]) -> str:
         library = make_library()
@@ -90,7 +90,7 @@ def check(spoil: Callable[[Library], None]) -> Validation:
     [(clean, (0, 0, 0)), (note, (0, 0, 0)), (warning, (0, 1, 0)), (error, (1, 1, 0))],
     ids=lambda value: getattr(value, "__name__", None),
 )
-def test_the_exit_status_is_for_ci(
+def test_the_exit_status_follows_fail_on(
     spoil: Callable[[Library], None],
     codes: tuple[int, ...],
     run: RunValidate,
@@ -100,7 +100,7 @@ def test_the_exit_status_is_for_ci(
     assert (run(url).code, run(url, "--fail-on", "warning").code, run(url, "--fail-on", "never").code) == codes
 
 
-def test_what_cannot_run_is_exit_status_2(run: RunValidate, tmp_path: Path) -> None:
+def test_a_validation_that_cannot_run_exits_with_2(run: RunValidate, tmp_path: Path) -> None:
     missing = run(f"ladybug:{tmp_path / 'absent.db'}", "--fail-on", "never")
     assert missing.code == 2
     assert missing.err.startswith("kgrec: error: there is no database at ")
@@ -139,7 +139,7 @@ def test_the_json_has_a_stable_shape(run: RunValidate, load: Callable[[Callable[
     }
 
 
-def test_it_writes_to_a_file_by_its_ending(
+def test_the_format_follows_the_file_ending(
     run: RunValidate, load: Callable[[Callable[[Library], None]], str], tmp_path: Path
 ) -> None:
     url = load(warning)
@@ -182,7 +182,7 @@ def test_a_clean_catalogue_has_no_problems() -> None:
     assert "Nothing found: no likes, items without text" in text
 
 
-def test_what_steers_a_terminal_is_shown_not_sent() -> None:
+def test_control_characters_are_escaped() -> None:
     hostile = "\x1b[31mred\x07 \u202e [bold]x[/bold]\n"
 
     def spoil(library: Library) -> None:
@@ -198,5 +198,5 @@ def test_what_steers_a_terminal_is_shown_not_sent() -> None:
     ("share", "text"),
     [(0.0, "0.0%"), (1e-9, "<0.1%"), (0.001, "0.1%"), (0.5, "50.0%"), (0.99999, "99.9%"), (1.0, "100%")],
 )
-def test_a_share_is_never_rounded_to_none_or_all(share: float, text: str) -> None:
+def test_a_share_is_never_rounded_to_0_or_100_percent(share: float, text: str) -> None:
     assert format_share(share) == text

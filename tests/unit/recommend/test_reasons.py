@@ -1,0 +1,127 @@
+"""The reason for an item, from shares that are set by hand on the shop's graph.
+
+sku-02, sku-08 and sku-14 have the same maker, as have sku-01 and sku-07. sku-01 is a spare part of sku-05.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from shop import WordEncoder, train_shop
+
+from kgrec.model.model import Contributions, Model
+from kgrec.recommend.reasons import explain_items, find_likeness_reasons, find_reasons
+from kgrec.recommend.requests import Request
+from kgrec.recommend.state import SentenceEncoder, State
+
+ITEMS = train_shop().items
+TITLES = dict(zip(ITEMS.ids, train_shop().names["product"], strict=True))
+STATE = State(train_shop(), SentenceEncoder(WordEncoder()))
+MAKER = f"same maker (House of m-tea-2) as {TITLES['sku-02']}, which you liked"
+N_LIKES = f"liked by {int(train_shop().model.n_likes[8])} people"
+
+
+def reason_for(
+    monkeypatch: pytest.MonkeyPatch,
+    item: str,
+    likes: Mapping[str, float],
+    known: Sequence[float] | None = None,
+    sentence: float | None = None,
+    *,
+    fits: bool = False,
+) -> str:
+    """The reason for an item, given what each like adds to its score, the known parts, and what the sentence adds."""
+    shares = np.array([list(likes.values())], np.float32).reshape(-1, 1)
+    known_parts = np.zeros_like(shares) if known is None else np.array(known, np.float32)[:, None]
+    said = np.array([sentence or 0.0], np.float32)
+    found = Contributions(shares, said, np.array([0.125], np.float32), known_parts, {})
+    monkeypatch.setattr(Model, "contributions", lambda model, support, rows: found)
+    rows, asked = ITEMS.rows(list(likes)), ITEMS.rows([item])
+    fitting = np.zeros(len(ITEMS), bool)
+    fitting[asked] = fits
+    vector = None if sentence is None else WordEncoder().encode(["tea"])[0]
+    request = Request(rows, vector, None if sentence is None else fitting)
+    ((whole,),) = explain_items(STATE, [request], [asked])
+    assert whole.score == pytest.approx(sum(likes.values()) + (sentence or 0.0) + 0.125)
+    assert find_reasons(STATE, [request], [asked]) == [[whole.reason]]
+    return whole.reason
+
+
+def test_a_path_counts_for_likes_with_half_of_the_largest_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    strongest = f"liked by people who like {TITLES['sku-04']}, which you liked"
+    assert reason_for(monkeypatch, "sku-08", {"sku-02": 0.5, "sku-04": 1.0}) == MAKER
+    assert reason_for(monkeypatch, "sku-08", {"sku-02": 0.49, "sku-04": 1.0}) == strongest
+    assert reason_for(monkeypatch, "sku-08", {"sku-02": 0.0, "sku-04": 0.0}) == N_LIKES
+    assert reason_for(monkeypatch, "sku-08", {"sku-02": -0.5, "sku-04": -1.0}) == N_LIKES
+
+
+def test_paths_are_looked_up_for_the_five_likes_that_add_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = ["sku-04", "sku-06", "sku-10", "sku-12", "sku-16"]  # of other makers
+    shares = dict.fromkeys(others[:4], 1.0)
+    assert reason_for(monkeypatch, "sku-08", {**shares, "sku-02": 0.9}) == MAKER
+    found = reason_for(monkeypatch, "sku-08", {**shares, "sku-16": 1.0, "sku-02": 0.9})
+    assert found == f"liked by people who like {TITLES['sku-04']}, which you liked"
+
+
+def test_of_likes_with_paths_the_one_with_the_rarest_node_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = reason_for(monkeypatch, "sku-01", {"sku-07": 1.0, "sku-05": 0.6})
+    assert found == f"spare part of {TITLES['sku-05']}, which you liked"
+
+
+def test_without_a_path_the_strongest_like_is_named_by_what_its_share_rests_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    liked = f"{TITLES['sku-04']}, which you liked"
+    shares = {"sku-06": 0.5, "sku-04": 1.0}
+    assert reason_for(monkeypatch, "sku-08", shares, [0.5, 0.5]) == f"liked by people who like {liked}"
+    assert reason_for(monkeypatch, "sku-08", shares, [0.0, 0.51]) == f"near {liked}, by its text and links"
+
+
+def test_an_item_is_no_reason_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reason_for(monkeypatch, "sku-08", {"sku-08": 1.0, "sku-02": 0.5}) == MAKER
+    assert reason_for(monkeypatch, "sku-08", {"sku-08": 1.0}) == N_LIKES
+
+
+def test_a_sentence_is_the_reason_where_it_fits_and_adds_more_than_each_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    likes = {"sku-02": 1.0, "sku-04": 0.75}
+    assert reason_for(monkeypatch, "sku-08", likes, sentence=1.25, fits=True) == "fits your words"
+    assert reason_for(monkeypatch, "sku-08", likes, sentence=1.0, fits=True) == MAKER
+    assert reason_for(monkeypatch, "sku-08", likes, sentence=1.25) == MAKER
+    assert reason_for(monkeypatch, "sku-08", {"sku-02": -1.0}, sentence=0.5, fits=True) == "fits your words"
+    assert reason_for(monkeypatch, "sku-08", {"sku-02": -1.0}, sentence=-0.5, fits=True) == N_LIKES
+    assert reason_for(monkeypatch, "sku-08", {}, sentence=0.5) == N_LIKES
+    assert reason_for(monkeypatch, "sku-29", {}) == "new in the catalogue"
+
+
+def likeness_reasons(
+    monkeypatch: pytest.MonkeyPatch,
+    shares: Mapping[str, Sequence[float]],
+    item: str,
+    others: Sequence[str],
+    by: str | None,
+) -> list[str]:
+    found = {source: np.array(values, np.float32) for source, values in shares.items()}
+    monkeypatch.setattr(Model, "likeness_shares", lambda model, one, other: found)
+    (row,) = ITEMS.rows([item])
+    return find_likeness_reasons(STATE, int(row), ITEMS.rows(others), by)
+
+
+def test_what_makes_items_alike_is_named_from_a_quarter_of_the_largest_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = ["sku-08", "sku-08", "sku-08", "sku-08", "sku-04"]
+    shares = {
+        "likes": [0.8, 0.21, 0.2, 0.0, 0.0],
+        "text": [0.2, 0.8, 0.8, 0.21, 0.2],
+        "links": [0.01, 0.0, 0.3, 0.8, 0.9],
+    }
+    maker, people, text = "same maker (House of m-tea-2)", "liked by the same people", "similar texts"
+    found = likeness_reasons(monkeypatch, shares, "sku-02", others, None)
+    assert [reason.replace(f" as {TITLES['sku-02']}", "") for reason in found] == [
+        f"{maker}; {people}", f"{people}; {text}", f"{maker}; {text}", f"{maker}; {text}", "alike",
+    ]  # fmt: skip
+    assert likeness_reasons(monkeypatch, shares, "sku-02", others, "text") == [text] * 5
+    assert likeness_reasons(monkeypatch, shares, "sku-02", others, "likes") == [people] * 3 + ["alike"] * 2
+    assert likeness_reasons(monkeypatch, shares, "sku-02", [], None) == []
+
+
+def test_who_likes_neither_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = {"likes": [1.0, 1.0], "text": [0.5, 0.5], "links": [0.0, 0.0]}
+    found = likeness_reasons(monkeypatch, shares, "sku-02", ["sku-04", "sku-29"], None)  # nobody likes sku-29
+    assert found == ["liked by the same people; similar texts", "similar texts"]

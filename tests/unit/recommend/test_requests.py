@@ -1,0 +1,62 @@
+"""Which items' texts fit a sentence, by hand."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from shop import WordEncoder, train_shop
+
+from kgrec.recommend.requests import to_request
+from kgrec.recommend.state import SentenceEncoder, State
+from kgrec.text.encoder import OnTexts
+
+
+class FixedEncoder(WordEncoder):
+    """Gives every sentence one vector."""
+
+    def __init__(self, *vector: float) -> None:
+        self._vector = np.array([vector + (0.0,) * (self.dim - len(vector))], np.float32)
+
+    def encode(self, texts: Sequence[str], on_texts: OnTexts | None = None) -> NDArray[np.float32]:
+        return self._vector
+
+
+def fitting(texts: Sequence[Sequence[float]], *sentence: float) -> list[int]:
+    """The first items of the shop that fit a sentence, where only these have a text."""
+    bundle = train_shop()
+    text = np.zeros((len(bundle.items), WordEncoder.dim), np.float32)
+    for row, vector in enumerate(texts):
+        text[row, : len(vector)] = vector
+    mean = text[: len(texts)].mean(axis=0) if texts else text[0]
+    likeness = replace(bundle.model.likeness, text_mean=mean)
+    bundle = replace(bundle, model=replace(bundle.model, text=torch.from_numpy(text), likeness=likeness))
+    request = to_request(State(bundle, SentenceEncoder(FixedEncoder(*sentence))), np.zeros(0, np.int64), "words")
+    assert request.fits is not None
+    return np.flatnonzero(request.fits).tolist()
+
+
+@pytest.mark.parametrize(
+    ("nearness", "expected"),
+    [((0.55, 0.1), []), ((0.65, 0.1), [0]), ((0.1, 0.65), [1])],
+)
+def test_a_text_fits_if_it_is_nearer_than_two_texts_are_to_each_other(
+    nearness: tuple[float, float], expected: list[int]
+) -> None:
+    texts = [(1.0, 0.0), (0.6, 0.8)]  # their cosine is 0.6
+    first, second = nearness
+    assert fitting(texts, first, (second - 0.6 * first) / 0.8) == expected
+
+
+def test_of_three_texts_the_mean_of_the_three_cosines_counts() -> None:
+    texts = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.6, 0.0, 0.8)]  # 0, 0.6 and 0: 0.2
+    assert fitting(texts, 0.0, 0.21, 0.0) == [1]
+    assert fitting(texts, 0.0, 0.19, 0.0) == []
+
+
+def test_where_one_item_or_none_has_a_text() -> None:
+    assert fitting([(1.0, 0.0)], 0.1, 0.0) == [0]
+    assert fitting([(1.0, 0.0)], -0.1, 0.0) == []
+    assert fitting([], 1.0, 0.0) == []
