@@ -36,7 +36,7 @@ _NOT_A = {
 _MISWRITTEN_TIMES = (  # a pattern of texts that are not times, and what is wrong with them
     (
         r"^\s*\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(\D|$)",
-        f"{_NOT_A['time']}: the year comes last, and day and month can be taken for each other; write 2023-12-31",
+        f"{_NOT_A['time']}: the year comes last, so day and month may be mixed up; write 2023-12-31",
     ),
     (r"^\s*\d{8}(\.0*)?\s*$", f"{_NOT_A['time']}: its eight digits are no date such as 20231231"),
 )

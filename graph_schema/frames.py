@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from graph_schema import SOURCE, TARGET, CatalogueError, CatalogueSchema, EdgeType, GraphTables, Interaction, NodeType
 from graph_schema.columns import FINER_THAN_SECONDS, convert_ids
+from graph_schema.frame_columns import read_columns, to_whole
 from graph_schema.rejects import Fault, Reason, RejectLog
 from graph_schema.sources import MemorySource, RawBatch
 from graph_schema.staging import stage_tables
@@ -249,7 +250,7 @@ class _Building:
         reasons: list[Reason] = []
         for name, fault in faults.items():
             try:
-                columns[name], problems = convert_ids(_to_whole(columns[name]))
+                columns[name], problems = convert_ids(to_whole(columns[name]))
             except CatalogueError as error:
                 raise CatalogueError(f"{frame.name}: column {name!r}: {error}") from error
             missing = columns[name].is_null().to_numpy(zero_copy_only=False)
@@ -267,54 +268,11 @@ class _Building:
 
 
 def _read_frame(name: str, frame: Any) -> _Frame:
-    if isinstance(frame, pa.Table):
-        columns = [(str(column), frame.column(place)) for place, column in enumerate(frame.column_names)]
-    else:
-        import pandas as pd
-
-        if not isinstance(frame, pd.DataFrame):
-            raise CatalogueError(
-                f"{name} is of type {type(frame).__name__}; expected a pandas DataFrame or a pyarrow table"
-            )
-        index = [level for level in frame.index.names if level is not None and level not in frame.columns]
-        if index:  # ids are often the index
-            frame = frame.reset_index(level=index)
-        columns = [(str(column), _to_arrow(frame.iloc[:, place])) for place, column in enumerate(frame.columns)]
-    names = [column for column, _ in columns]
-    twice = sorted({column for column in names if names.count(column) > 1})
-    if twice:
-        raise CatalogueError(f"{name} has the column {twice[0]!r} twice; expected each once: rename or drop one")
-    if not columns or len(columns[0][1]) == 0:
+    columns = read_columns(name, frame)
+    n_rows = len(next(iter(columns.values()), ()))
+    if not n_rows:
         raise CatalogueError(f"{name} has no rows; expected at least one, or leave {name} out")
-    chunks = {
-        column: values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values for column, values in columns
-    }
-    return _Frame(name, chunks, np.arange(1, len(columns[0][1]) + 1))
-
-
-def _to_arrow(values: "pd.Series") -> pa.Array:
-    try:
-        return pa.Array.from_pandas(values)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):  # objects of several types
-        return pa.array([None if _is_missing(value) else _to_word(value) for value in values], pa.string())
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or (not isinstance(value, str) and value != value) or str(value) in ("<NA>", "NaT")  # noqa: PLR0124
-
-
-def _to_word(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _to_whole(column: pa.Array) -> pa.Array:
-    """Whole floats as integers: pandas reads integers with a gap as floats."""
-    column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-    if not pa.types.is_floating(column.type):
-        return column
-    values = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    is_whole = pc.all(pc.equal(values, pc.floor(values))).as_py() is not False
-    return values.cast(pa.int64()) if is_whole and not pc.any(pc.is_inf(values)).as_py() else values
+    return _Frame(name, columns, np.arange(1, n_rows + 1))
 
 
 def _to_text(column: pa.Array) -> pa.Array | None:

@@ -1,7 +1,6 @@
 """Twins: one item, or one user, under two ids. Found by locality-sensitive hashing in linear time."""
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -9,6 +8,8 @@ import numpy as np
 from datasketch import MinHash, MinHashLSH
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+
+from kgrec.recommend.editions import normalise_text
 
 SAME_LINKS = 0.8  # share of their links that twin items have in common
 NEAR_TEXTS, NEAR_LINKS = 0.97, 3  # least cosine of nearly equal texts, and links that their items have in common
@@ -113,12 +114,6 @@ def pair_twin_users(likes: csr_array, rng: np.random.Generator) -> Rows:
     common = count_common(likes, pairs)
     twins: Rows = pairs[common >= SAME_LIKES * (np.diff(likes.indptr)[pairs].sum(axis=1) - common)]
     return twins
-
-
-def normalise_text(text: str) -> str:
-    """A text without case, accents, punctuation and word order: "Matrix, The" equals "The Matrix"."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text).casefold() if not unicodedata.combining(c))
-    return " ".join(sorted(_WORD.findall(plain)))
 
 
 def find_numbers(text: str) -> list[int]:

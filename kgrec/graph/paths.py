@@ -180,7 +180,9 @@ class PathIndex:
         for relation, far_id in links:
             edge = self.schema.graph_edges.get(relation)
             if edge is None or item_type not in (edge.source, edge.target):
-                raise RequestError(f"no edge type {relation!r} of a {item_type}; expected one of {relations}")
+                raise RequestError(
+                    f"no edge type {relation!r} of the node type {item_type!r}; expected one of {relations}"
+                )
             forward = edge.source == item_type
             far_type = edge.target if forward else edge.source
             row = self.ids[far_type].row(far_id)

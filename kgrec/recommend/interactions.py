@@ -1,5 +1,6 @@
 """Reads interactions from tables and DataFrames, by the rules of the catalogue's files."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema
 from graph_schema.columns import Problem, convert_column, convert_ids
+from graph_schema.frame_columns import read_columns, to_whole
 from kgrec.errors import CatalogueError, RequestError
 
 if TYPE_CHECKING:
@@ -37,14 +39,14 @@ def read_interactions(interactions: "pa.Table | pd.DataFrame", schema: Catalogue
         RequestError: the argument is neither a table nor a DataFrame, a column or an id is missing, or a weight is not
             a number.
     """
-    table, chosen = _to_table(interactions), schema.interaction
+    table, chosen = _read(interactions), schema.interaction
     weight = None if chosen.positive is None else chosen.weight
     users, items = (_read_ids(table, column) for column in _find_columns(table, *[weight] if weight else []))
     positive = np.ones(len(users), np.bool_)
     if weight is not None and chosen.positive is not None:
         positive = _read_numbers(table, weight, "float") >= chosen.positive
     order = np.arange(len(users))
-    if chosen.at is not None and chosen.at in table.column_names:
+    if chosen.at is not None and chosen.at in table:
         order = np.argsort(_read_numbers(table, chosen.at, "time"), kind="stable")
     latest = {(users[row], items[row]): row for row in order.tolist()}
     rows = list(latest.values())
@@ -57,16 +59,16 @@ def read_likes(likes: "pa.Table | pd.DataFrame") -> dict[str, list[str]]:
     Raises:
         RequestError: the argument is neither a table nor a DataFrame, or a column or an id is missing.
     """
-    table = _to_table(likes)
+    table = _read(likes)
     by_user: dict[str, list[str]] = {}
     for user, item in zip(*(_read_ids(table, column) for column in _find_columns(table)), strict=True):
         by_user.setdefault(user, []).append(item)
     return by_user
 
 
-def _find_columns(table: pa.Table, *more: str) -> list[str]:
+def _find_columns(table: Mapping[str, pa.Array], *more: str) -> list[str]:
     """Finds the user and item columns, and checks that the other columns exist."""
-    columns = table.column_names
+    columns = list(table)
     needed = [SOURCE, TARGET] if SOURCE in columns else ["user", "item"]
     missing = [name for name in (*needed, *more) if name not in columns]
     if missing:
@@ -74,24 +76,14 @@ def _find_columns(table: pa.Table, *more: str) -> list[str]:
     return needed
 
 
-def _to_table(interactions: "pa.Table | pd.DataFrame") -> pa.Table:
-    if isinstance(interactions, pa.Table):
-        return interactions
-    import pandas as pd
-
-    if not isinstance(interactions, pd.DataFrame):
-        raise RequestError(
-            f"expected interactions as a pyarrow table or a pandas DataFrame, got {type(interactions).__name__}"
-        )
+def _read(interactions: "pa.Table | pd.DataFrame") -> Mapping[str, pa.Array]:
     try:
-        return pa.Table.from_pandas(interactions, preserve_index=False)
-    except (pa.ArrowException, ValueError) as error:
-        raise RequestError(
-            f"interactions: {error}; expected columns of one type each: convert the column or leave it out"
-        ) from error
+        return read_columns("interactions", interactions)
+    except CatalogueError as error:
+        raise RequestError(str(error)) from error
 
 
-def _refuse(interactions: pa.Table, column: str, problems: list[Problem]) -> None:
+def _refuse(interactions: Mapping[str, pa.Array], column: str, problems: list[Problem]) -> None:
     """Raises for the first invalid row, if there is one."""
     for rows, reason in problems:
         if rows.any():
@@ -102,10 +94,10 @@ def _refuse(interactions: pa.Table, column: str, problems: list[Problem]) -> Non
             )
 
 
-def _read_ids(interactions: pa.Table, column: str) -> list[str]:
+def _read_ids(interactions: Mapping[str, pa.Array], column: str) -> list[str]:
     """The ids in a column, text or integers, read as in the catalogue's files."""
     try:
-        ids, problems = convert_ids(interactions[column].combine_chunks())
+        ids, problems = convert_ids(to_whole(interactions[column]))
     except CatalogueError as error:
         raise RequestError(f"interactions: {column}: {error}") from error
     _refuse(interactions, column, problems)
@@ -115,10 +107,12 @@ def _read_ids(interactions: pa.Table, column: str) -> list[str]:
     return found
 
 
-def _read_numbers(interactions: pa.Table, column: str, kind: Literal["float", "time"]) -> NDArray[np.float64]:
+def _read_numbers(
+    interactions: Mapping[str, pa.Array], column: str, kind: Literal["float", "time"]
+) -> NDArray[np.float64]:
     """A column's weights or times (UTC seconds), (n,), read as in the catalogue's files."""
     try:
-        values, problems = convert_column(interactions[column].combine_chunks(), kind)
+        values, problems = convert_column(interactions[column], kind)
     except CatalogueError as error:
         raise RequestError(f"interactions: {column}: {error}") from error
     _refuse(interactions, column, problems)

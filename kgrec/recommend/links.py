@@ -35,7 +35,7 @@ def find_far_end(schema: CatalogueSchema, edge_type: str, node_type: str) -> tup
     edge = schema.graph_edges.get(edge_type)
     if edge is None or node_type not in (edge.source, edge.target):
         expected = [name for name, e in schema.graph_edges.items() if node_type in (e.source, e.target)]
-        raise RequestError(f"no edge type {edge_type!r} of a {node_type}; expected one of {expected}")
+        raise RequestError(f"no edge type {edge_type!r} of the node type {node_type!r}; expected one of {expected}")
     is_source = edge.source == node_type
     return is_source, edge.target if is_source else edge.source
 

@@ -16,7 +16,7 @@ from kgrec.graph.propagation import join_vectors
 from kgrec.ids import number_ids
 from kgrec.model.component import round_text
 from kgrec.recommend.links import add_edges, find_ends, find_far_end, read_link_features, read_links
-from kgrec.recommend.requests import check_text, to_id
+from kgrec.recommend.requests import check_new_id, check_text
 from kgrec.recommend.state import check_words
 from kgrec.recommend.updates import place_linked
 from kgrec.text.node_texts import describe_node
@@ -70,8 +70,7 @@ def check_items(items: Iterable[NewItem]) -> tuple[NewItem, ...]:
         if not isinstance(new, NewItem):
             raise RequestError(f"expected items as a list of NewItem, got {type(new).__name__} at place {place + 1}")
         with _naming(given, place):
-            item = to_id(new.item, "an item's id")
-            check_text(item, "an item's id")
+            item = check_new_id(new.item, "an item's id")
             if new.name is not None:
                 check_text(new.name, "an item's name")
             if new.text is not None:
@@ -224,7 +223,7 @@ def _join_vectors(bundle: Bundle, vectors: Mapping[str, Sequence[float]]) -> NDA
     for column, given in vectors.items():
         if column not in widths:
             raise RequestError(
-                f"the model was not trained on vectors {column!r} of a {bundle.schema.item_type}; "
+                f"the model was not trained on vectors {column!r} of the node type {bundle.schema.item_type!r}; "
                 + (f"expected one of {list(widths)}" if widths else "expected a text or links")
             )
         try:

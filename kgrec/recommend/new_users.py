@@ -8,7 +8,7 @@ import numpy as np
 from kgrec.bundle import Bundle
 from kgrec.errors import RequestError
 from kgrec.recommend.links import add_edges, find_ends, find_far_end, read_links
-from kgrec.recommend.requests import check_text, to_id, to_ids
+from kgrec.recommend.requests import check_new_id, check_text, to_ids
 from kgrec.recommend.updates import place_likes_of, place_linked, set_pairs
 
 
@@ -92,8 +92,7 @@ def check_users(users: Iterable[NewUser]) -> tuple[NewUser, ...]:
     for place, new in enumerate(users):
         if not isinstance(new, NewUser):
             raise RequestError(f"expected users as a list of NewUser, got {type(new).__name__} at place {place + 1}")
-        user = to_id(new.user, "a user's id")
-        check_text(user, "a user's id")
+        user = check_new_id(new.user, "a user's id")
         if user in checked:
             raise RequestError(f"user {user!r} is given twice; expected each user once")
         if new.name is not None:

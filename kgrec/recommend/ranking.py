@@ -65,8 +65,9 @@ def recommend(
         text = None
     masked = mask_items(state, candidates, exclude, unknown)
     if filter_seen:
-        masked[support] = True
-        masked[select_row(state.bundle.seen, user_row)] = True
+        known = np.concatenate([support, select_row(state.bundle.seen, user_row)])
+        masked[known] = True
+        masked[state.editions[known].indices] = True
     request = to_request(state, support, text)
     if request.fits is not None and not request.fits.any():
         notes.append("no item's text is close to your words: expect weak matches")
@@ -131,7 +132,7 @@ def recommend_many(
         unknown_users = [id_ for id_, row in zip(asked, rows, strict=True) if row < 0]
         keys = [id_ for id_, row in zip(asked, rows, strict=True) if row >= 0]
         support, seen = state.bundle.liked[rows[rows >= 0]], state.bundle.seen[rows[rows >= 0]]
-    left_out = seen if filter_seen else csr_array(seen.shape, dtype=np.float32)
+    left_out = csr_array(seen + seen @ state.editions) if filter_seen else csr_array(seen.shape, dtype=np.float32)
     parts = []
     for block in to_blocks(len(keys), len(state.bundle.items)):
         parts.append(

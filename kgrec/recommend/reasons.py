@@ -181,4 +181,4 @@ def _format_reason(state: State, weighed: _Weighed, shares: Sequence[Share]) -> 
     if sentence is not None and sentence.value > 0:
         return "fits your words"
     n_likes = int(state.bundle.model.n_likes[weighed.row])
-    return f"liked by {n_likes:,} people" if n_likes else "new in the catalogue"
+    return f"liked by {n_likes:,} {'person' if n_likes == 1 else 'people'}" if n_likes else "new in the catalogue"

@@ -20,7 +20,8 @@ from kgrec.recommend.new_items import NewItem
 from kgrec.recommend.new_users import NewUser
 from kgrec.recommend.reasons import explain_item
 from kgrec.recommend.requests import check_k, find_user, to_id, to_ids
-from kgrec.recommend.state import SentenceEncoder, State
+from kgrec.recommend.state import SentenceEncoder, State, check_words
+from kgrec.recommend.tail import check_dial
 from kgrec.store.contract import GraphStore
 from kgrec.text.encoder import Encoder
 
@@ -54,6 +55,11 @@ class Recommender:
             check_schema(store, bundle.schema)
         self._state = State(bundle, SentenceEncoder(encoder), store)
         self._writing = Lock()
+
+    def __repr__(self) -> str:
+        """What it answers from."""
+        bundle = self._state.bundle
+        return f"Recommender({bundle.schema.name!r}: {len(bundle.items):,} items, {len(bundle.users):,} users)"
 
     @classmethod
     def load(
@@ -119,7 +125,8 @@ class Recommender:
             k: the number of items; fewer are returned only where fewer may be recommended.
             candidates: item ids that may be recommended; None: all.
             exclude: ids of items to leave out.
-            filter_seen: whether to leave out items that the user likes or has seen.
+            filter_seen: whether to leave out items that the user likes or has seen, and other editions of these: items
+                with the same name, a linked node in common and nearly the same text.
             tail: the tail dial, -1 to 1: 0 ranks as the model does, 1 prefers items that few people know, -1 popular
                 items. Scores of the answer include the dial; reasons and `explain` do not.
             explain: whether to give reasons.
@@ -135,6 +142,9 @@ class Recommender:
         """
         state = self._state
         check_k(k)
+        check_dial(tail)
+        if text is not None:
+            check_words(text)
         user = None if user is None else to_id(user, "user")
         allowed = None if candidates is None else to_ids(candidates, "candidates")
         left_out, liked = to_ids(exclude, "exclude"), to_ids(likes, "likes")
@@ -451,7 +461,7 @@ class Recommender:
         Raises:
             RequestError: a user is unknown; then nobody is removed.
         """
-        asked = [user] if isinstance(user, str | Integral) else to_ids(user, "users")
+        asked = [user] if user is None or isinstance(user, str | Integral) else to_ids(user, "users")
         with self._writing:
             rows = [find_user(self._state, each) for each in asked]
             if rows:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from threadpoolctl import ThreadpoolController
 
 from kgrec.bundle import Bundle, load_bundle_encoder
@@ -15,6 +16,7 @@ from kgrec.errors import RequestError
 from kgrec.graph.paths import PathIndex, build_path_index
 from kgrec.metrics import top_k
 from kgrec.model.backbone import user_vectors
+from kgrec.recommend.editions import find_editions
 from kgrec.recommend.recent import RecentAnswers
 from kgrec.recommend.tail import TailDial
 from kgrec.store.contract import GraphStore
@@ -99,6 +101,11 @@ class State:
         return None if (order[:-1] < order[1:]).all() else order
 
     @cached_property
+    def editions(self) -> csr_array:
+        """(n_items, n_items) of 1s: for each item its other editions."""
+        return find_editions(self.bundle)
+
+    @cached_property
     def user_vectors(self) -> NDArray[np.float32]:
         """(n_users, dim) float32; see `kgrec.model.backbone.user_vectors`."""
         return user_vectors(self.bundle.model.backbone, self.bundle.liked)
@@ -130,8 +137,8 @@ class State:
         found = vars(state)
         if paths is not None:
             found["paths"] = paths
-        if "by_id" in vars(self) and bundle.items is self.bundle.items:
-            found["by_id"] = self.by_id
+        if bundle.items is self.bundle.items:  # users changed, or their likes
+            found |= {name: vars(self)[name] for name in ("by_id", "editions") if name in vars(self)}
         if "dial" in vars(self) and self.dial.is_of(bundle.model, bundle.liked):
             found["dial"] = self.dial
         return state

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ def read_catalogue(
     rejects: Path | str | None,
 ) -> GraphTables:
     """Reads the catalogue from the arguments of `kgrec.train`; see there."""
+    if positive is not None and (not isinstance(positive, Real) or isinstance(positive, bool)):
+        raise RequestError(f"expected positive as a number, the least rating of a like, got {positive!r}")
     if tables is not None and interactions is not None:
         raise RequestError("got interactions twice, by position and by name; expected them once")
     if isinstance(tables, GraphTables):

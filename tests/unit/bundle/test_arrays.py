@@ -70,6 +70,7 @@ def test_exact_fields_stay_and_rounding_is_idempotent(seed: int, shape: tuple[in
         value = Outer(**{**vars(value), "missing": Inner(3, 0.1)})
     arrays = to_arrays(value, "x")
     assert any(name.startswith("x.missing") for name in arrays) == present
+    assert arrays["x.square:triangle"].numel() == shape[1] * (shape[1] + 1) // 2
     found = from_arrays(Outer, arrays, "x")
     assert torch.equal(found.exact, value.exact)
     np.testing.assert_array_equal(found.array, value.array)

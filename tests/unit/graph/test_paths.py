@@ -167,7 +167,7 @@ def test_an_added_item_has_paths_at_once(index: PathIndex) -> None:
     [
         ("pulp", [], "exists already"),
         ("new", [("directed_by", "nobody")], "no person has the id 'nobody'"),
-        ("new", [("rated", "u1")], "no edge type 'rated' of a movie"),
+        ("new", [("rated", "u1")], "no edge type 'rated' of the node type 'movie'"),
         ("new", [("wrote", "qt")], "expected one of"),
     ],
 )

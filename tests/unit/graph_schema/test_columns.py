@@ -64,7 +64,7 @@ def test_values_become_the_declared_type_or_are_rejected(kind, values, expected)
 MOMENT = int(datetime(1997, 12, 4, 15, 55, 49, tzinfo=UTC).timestamp())
 NO_TIME = "is not a time (epoch seconds or ISO 8601)"
 NO_DATE = f"{NO_TIME}: its eight digits are no date such as 20231231"
-YEAR_LAST = f"{NO_TIME}: the year comes last, and day and month can be taken for each other; write 2023-12-31"
+YEAR_LAST = f"{NO_TIME}: the year comes last, so day and month may be mixed up; write 2023-12-31"
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,7 @@ def test_mixed_users_score_in_a_batch_as_alone(monkeypatch: pytest.MonkeyPatch) 
     liked = [[], [4], [1, 2, 3, 5, 7], [1], [0, 8, 12], [2, 3], [4, 9], [], [1, 2, 5, 6, 9, 10, 11]]
     support = to_support(liked)
     alone = np.concatenate([model.score(support[[row]]) for row in range(len(liked))])
+    assert (np.ptp(alone, axis=1) > 0).all()
     np.testing.assert_allclose(model.score(support), alone, rtol=1e-4, atol=1e-4)
     assert model.score(support[np.zeros(0, np.int64)]).shape == (0, N_ITEMS)
     sentences = np.stack([draw_sentence(np.random.default_rng(row)) for row in range(len(liked))])
@@ -229,6 +230,7 @@ def test_sources_and_the_cold_shift_add_up_to_the_score(request: Request) -> Non
 @settings(deadline=None, max_examples=20)
 def test_likes_score_a_cold_item_through_texts_and_links(request: Request) -> None:
     model, found = request.model, request.model.contributions(request.support)
+    assert found.sources
     cold = model.cold.numpy()
     np.testing.assert_allclose(found.known[:, cold], found.likes[:, cold], atol=1e-5)
     alone = replace(model.gate, warm=np.where(np.array(model.names) == "knowledge", model.gate.warm, 0))
@@ -286,6 +288,7 @@ def test_contributions_to_some_items_are_those_to_all(request: Request, seed: in
     model, rng = request.model, np.random.default_rng(seed)
     items = rng.permutation(model.n_items)[: rng.integers(0, 9)]
     some, whole = model.contributions(request.support, items), model.contributions(request.support)
+    assert whole.sources
     for name in ("likes", "sentence", "rest", "known"):
         np.testing.assert_allclose(getattr(some, name), getattr(whole, name)[..., items], rtol=1e-3, atol=1e-4)
     for name, values in whole.sources.items():
@@ -301,6 +304,7 @@ def test_the_order_of_likes_never_matters(request: Request, shuffler) -> None:
         request, liked=[request.liked[place] for place in order], weights=[request.weights[place] for place in order]
     )
     ours, theirs = (one.model.contributions(one.support) for one in (request, shuffled))
+    assert ours.sources
     np.testing.assert_allclose(ours.likes[order], theirs.likes, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(ours.rest, theirs.rest, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(request.score(), shuffled.score(), rtol=1e-3, atol=1e-3)
@@ -316,6 +320,7 @@ def test_a_batch_equals_its_users_one_by_one(seed: int, drawn: int, added: bool)
     likes = to_support(users, model.n_items)
     sentences = np.stack([draw_sentence(rng) for _ in users])
     together, with_sentence = model.score(likes), model.score_sentence(model.with_sentence(likes, sentences))
+    assert np.ptp(together) > 0
     for user, liked in enumerate(users):
         alone = to_support([liked], model.n_items)
         np.testing.assert_allclose(together[user], model.score(alone)[0], rtol=1e-3, atol=1e-3)
@@ -326,6 +331,7 @@ def test_a_batch_equals_its_users_one_by_one(seed: int, drawn: int, added: bool)
 def test_scoring_does_not_change_the_likes() -> None:
     model, likes = draw_model(), to_support([[1, 2], [3]], weights=[1, 2, 3])
     first = model.score(likes)
+    assert np.ptp(first) > 0
     model.contributions(Support(likes[[0]]))
     assert likes.data.tolist() == [1, 2, 3]
     np.testing.assert_array_equal(model.score(likes), first)
@@ -382,6 +388,7 @@ def test_an_added_item_scores_as_a_cold_one_of_the_same_text_and_links(seed: int
     assert grown.cold[-1]
     for liked in ([], [1], [1, 2, 3, 4, 5, 6]):
         before = model.score(to_support([liked]))[0]
+        assert np.ptp(before) > 0
         after = grown.score(to_support([liked], N_ITEMS + 1))[0]
         np.testing.assert_allclose(after[:-1], before, rtol=1e-3, atol=1e-3)  # no other item moves
         assert after[-1] == pytest.approx(before[item], rel=1e-2, abs=1e-2)
@@ -409,6 +416,7 @@ def test_a_cold_item_gets_nothing_from_components_without_a_prior() -> None:
     assert set(np.array(model.names)[unplaced]) == {"item_item", "item_item_few", "co_likes", "popularity"}
     heavier = replace(model.gate, cold=model.gate.cold + 9 * unplaced.astype(np.float32))
     ours, theirs = (m.score(to_support([[1, 5]]))[0] for m in (model, replace(model, gate=heavier)))
+    assert np.ptp(ours) > 0
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 

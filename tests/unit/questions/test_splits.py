@@ -79,6 +79,7 @@ def test_what_a_user_disliked_is_not_recommended_to_them(seed: int, timed: bool)
     disliked = subtract(csr_array((rng.random(likes.shape) < 0.2).astype(np.float32)), likes.to_matrix())
     found = split(replace(likes, disliked=disliked), seed)
     trained = found.train.counts > 0
+    assert {"warm", "cold_items", "cold_items_all", "overall"} <= found.slices.keys()
     for name, slice_ in found.slices.items():
         barred = set() if slice_.left_out is None else pairs_of(slice_.left_out)
         assert barred <= pairs_of(disliked)
@@ -157,6 +158,9 @@ def test_nothing_leaks(
     warm_asked, latest, random, after, cold_asked, overall = (
         pairs_of(found.slices[name].relevant) if name in found.slices else set() for name in names
     )
+    known = {user for user, _ in train}
+    assert warm_asked == {(user, item) for user, item in everything - train if user in known and trained[item]}
+    assert cold_asked == {(user, item) for user, item in everything if user in known and found.cold_items[item]}
     assert warm_asked <= {(user, item) for user, item in overall if not found.cold_items[item]}
     assert {(user, item) for user, item in overall if found.cold_items[item]} <= cold_asked
     assert not latest & random
@@ -241,7 +245,7 @@ def test_without_times_a_share_is_drawn_and_the_seed_decides() -> None:
     assert not found.by_time
     n_warm = (~found.cold_users[likes.users] & ~found.cold_items[likes.items]).sum()
     assert len(found.train) == pytest.approx(0.8 * n_warm, rel=0.05)
-    assert found.slices.keys() == again.slices.keys()
+    assert {"warm", "cold_items", "cold_users_k1"} <= found.slices.keys() == again.slices.keys()
     for name, slice_ in found.slices.items():
         assert pairs_of(slice_.relevant) == pairs_of(again.slices[name].relevant)
         assert pairs_of(slice_.support) == pairs_of(again.slices[name].support)

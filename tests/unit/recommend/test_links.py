@@ -1,5 +1,6 @@
 """The link features of items, the edges of new nodes, and links that cannot be read."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,8 @@ def test_the_features_of_some_edges_by_hand() -> None:
     # An item that others are parts of has their feature, so that it is like them.
     (own,) = read_link_features(bundle, {"spare_part_of": edges["spare_part_of"]}, np.array([part]))
     assert name_features(bundle, own) == [("spare_part_of", True, "sku-05")]
+    gone = replace(bundle, link_node=np.full_like(bundle.link_node, -1))  # all nodes of the training are deleted
+    assert [features.tolist() for features in read_link_features(gone, edges, np.array([new, new + 1]))] == [[], []]
 
 
 def test_edges_and_their_items_by_hand() -> None:
@@ -80,9 +83,11 @@ def test_the_other_end_of_a_link() -> None:
     assert find_far_end(FILMS, "directed_by", "movie") == (True, "person")
     assert find_far_end(FILMS, "acted_in", "movie") == (False, "person")
     assert find_far_end(FILMS, "sequel_of", "movie") == (True, "movie")
-    with pytest.raises(RequestError, match=r"no edge type 'sequel_of' of a person; expected one of \['directed_by'"):
+    with pytest.raises(
+        RequestError, match=r"no edge type 'sequel_of' of the node type 'person'; expected one of \['directed_by'"
+    ):
         find_far_end(FILMS, "sequel_of", "person")
-    with pytest.raises(RequestError, match="no edge type 'rated' of a movie"):
+    with pytest.raises(RequestError, match="no edge type 'rated' of the node type 'movie'"):
         find_far_end(FILMS, "rated", "movie")
 
 

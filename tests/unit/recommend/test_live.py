@@ -64,10 +64,13 @@ def test_a_graph_that_has_not_changed_says_the_same_at_one_query_an_answer(
         assert any("same maker" in str(each.reason) for each in expected)
     asked.clear()
     likes = ["sku-05", "sku-07"]
-    assert_same_but_for_rounding(live.explain("sku-01", likes=likes), offline.explain("sku-01", likes=likes))
+    explained = offline.explain("sku-01", likes=likes)
+    assert any(share.paths for share in explained.shares)
+    assert_same_but_for_rounding(live.explain("sku-01", likes=likes), explained)
     assert len(asked) == 1
     asked.clear()
     expected_rows = offline.recommend_many(USERS, k=4, explain=True)
+    assert expected_rows.num_rows == 4 * len(USERS)
     assert_same_but_for_rounding(live.recommend_many(USERS, k=4, explain=True), expected_rows)
     assert len(asked) == 1
     monkeypatch.setattr("kgrec.recommend.blocks._MOST_ROWS", 20)

@@ -24,6 +24,7 @@ def shop() -> Recommender:
 def test_an_added_user_is_answered_as_somebody_with_these_likes(shop: Recommender) -> None:
     assert shop.add_user("late", likes=[*TEA, "sku-77"], name="Late L.") == ("sku-77",)
     found = shop.recommend("late", k=5)
+    assert len(found) == 5
     assert [(each.item, each.score) for each in found] == [
         (each.item, each.score) for each in shop.recommend(likes=TEA, k=5)
     ]
@@ -36,9 +37,9 @@ def test_users_added_together_are_as_one_after_the_other(shop: Recommender) -> N
     other.add_user("one", likes=TEA)
     other.add_user("two", likes=["sku-29"])  # which nobody had liked: it is placed by this like
     assert shop.bundle.users.ids == other.bundle.users.ids
-    assert_same_but_for_rounding(
-        shop.recommend_many(["one", "two", "c00"], k=8), other.recommend_many(["one", "two", "c00"], k=8)
-    )
+    found = shop.recommend_many(["one", "two", "c00"], k=8)
+    assert found.num_rows == 24
+    assert_same_but_for_rounding(found, other.recommend_many(["one", "two", "c00"], k=8))
 
 
 def test_all_users_are_added_or_none(shop: Recommender) -> None:
@@ -46,7 +47,10 @@ def test_all_users_are_added_or_none(shop: Recommender) -> None:
     for users, message in (
         ([NewUser("one"), NewUser("c00")], "'c00' exists already"),
         ([NewUser("one"), NewUser("one")], "'one' is given twice"),
-        ([NewUser("one", links=[("made_by", "m-tea-0")])], "no edge type 'made_by' of a customer; expected one of"),
+        (
+            [NewUser("one", links=[("made_by", "m-tea-0")])],
+            "no edge type 'made_by' of the node type 'customer'; expected one of",
+        ),
         ([NewUser("")], "expected a user's id as a text that is not blank"),
         ([NewUser("one", likes="sku-00")], r"expected a list of ids as likes, got the text 'sku-00'"),
         (["one"], "expected users as a list of NewUser, got str at place 1"),
@@ -115,8 +119,10 @@ def test_a_weight_that_is_not_a_number(shop: Recommender, stars: list[object], m
 def test_integers_stand_for_their_digits_in_every_call(shop: Recommender) -> None:
     shop.add_item(196, text="tea green", links=[("made_by", "m-tea-0")])  # type: ignore[arg-type]
     shop.add_user(7, likes=[196, "sku-00"])  # type: ignore[list-item, arg-type]
+    assert len(shop.recommend(user="7", k=3)) == 3
     assert shop.recommend(user=7, k=3) == shop.recommend(user="7", k=3)  # type: ignore[arg-type]
     assert shop.recommend(likes=[np.int64(196)], k=3) == shop.recommend(likes=["196"], k=3)  # type: ignore[list-item]
+    assert len(shop.similar("196", 3)) == 3
     assert shop.similar(196, 3) == shop.similar("196", 3)  # type: ignore[arg-type]
     assert shop.explain(196, user=7).item == "196"  # type: ignore[arg-type]
     assert set(shop.recommend_many(pd.Series([7]), k=2)["user"].to_pylist()) == {"7"}  # type: ignore[arg-type]
@@ -140,6 +146,7 @@ def test_users_and_likes_that_are_no_lists(shop: Recommender) -> None:
 def test_a_frame_of_likes_is_as_a_mapping(shop: Recommender) -> None:
     frame = pd.DataFrame({"user": ["a", "b", "a"], "item": [TEA[0], BIKE[0], TEA[1]]})
     expected = shop.recommend_many(likes={"a": TEA, "b": BIKE[:1]}, k=4)
+    assert expected["user"].to_pylist() == ["a"] * 4 + ["b"] * 4
     assert shop.recommend_many(likes=frame, k=4).equals(expected)
     assert shop.recommend_many(likes=pa.Table.from_pandas(frame), k=4).equals(expected)
     with pytest.raises(RequestError, match="lack the column 'item'"):
@@ -189,3 +196,25 @@ def test_users_without_likes_are_like_nobody(shop: Recommender) -> None:
     for k in (0, 1.5, True):
         with pytest.raises(RequestError, match="expected k of at least 1"):
             shop.similar_users("c00", k)  # type: ignore[arg-type]
+
+
+# -- bad input ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_no_call_takes_is_one_clear_error(shop: Recommender) -> None:
+    before = shop.bundle
+    for call, message in (
+        (lambda: shop.recommend(text=["a", "b"], k=3), r"expected a text with words in it, got \['a', 'b'\]"),
+        (lambda: shop.recommend("c00", tail=[1]), "tail"),
+        (lambda: shop.forget(None), "expected user as a text or an integer, got None"),
+        (lambda: shop.recommend_many(pd.DataFrame({"user": ["c00"]})), "got a DataFrame; give one of its columns"),
+        (lambda: shop.add_item("x" * 5000, text="tea"), "an item's id has 5,000 bytes; expected at most 4,096"),
+        (lambda: shop.add_user("é" * 2049), "a user's id has 4,098 bytes; expected at most 4,096"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            call()
+    assert shop.bundle is before
+
+
+def test_a_recommender_says_what_it_answers_from(shop: Recommender) -> None:
+    assert repr(shop) == "Recommender('shop': 30 items, 52 users)"

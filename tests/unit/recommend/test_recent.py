@@ -67,6 +67,7 @@ def test_candidates_may_come_from_a_generator() -> None:
     shop = Recommender(train_shop(), WordEncoder())
     for _ in range(2):
         found = shop.recommend(USER, k=2, candidates=(item for item in ITEMS[:9]), exclude=(i for i in ITEMS[:2]))
+        assert len(found) == 2
         assert set(found.ids) <= set(ITEMS[2:9])
 
 

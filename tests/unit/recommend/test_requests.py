@@ -40,23 +40,21 @@ def fitting(texts: Sequence[Sequence[float]], *sentence: float) -> list[int]:
 
 @pytest.mark.parametrize(
     ("nearness", "expected"),
-    [((0.55, 0.1), []), ((0.65, 0.1), [0]), ((0.1, 0.65), [1])],
+    [((0.45, 0.1), []), ((0.47, 0.1), [0]), ((0.1, 0.65), [1])],
 )
-def test_a_text_fits_if_it_is_nearer_than_two_texts_are_to_each_other(
-    nearness: tuple[float, float], expected: list[int]
-) -> None:
-    texts = [(1.0, 0.0), (0.6, 0.8)]  # their cosine is 0.6
+def test_a_text_fits_if_it_stands_out_from_the_mean_text(nearness: tuple[float, float], expected: list[int]) -> None:
+    texts = [(1.0, 0.0), (0.6, 0.8)]  # their cosine is 0.6, so the nearest must be 0.45 x 0.4 = 0.18 above the mean
     first, second = nearness
     assert fitting(texts, first, (second - 0.6 * first) / 0.8) == expected
 
 
 def test_of_three_texts_the_mean_of_the_three_cosines_counts() -> None:
-    texts = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.6, 0.0, 0.8)]  # 0, 0.6 and 0: 0.2
-    assert fitting(texts, 0.0, 0.21, 0.0) == [1]
-    assert fitting(texts, 0.0, 0.19, 0.0) == []
+    texts = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.6, 0.0, 0.8)]  # 0, 0.6 and 0: 0.2, so by 0.45 x 0.8 = 0.36
+    assert fitting(texts, 0.0, 0.55, 0.0) == [1]  # by two thirds of 0.55
+    assert fitting(texts, 0.0, 0.53, 0.0) == []
 
 
 def test_where_one_item_or_none_has_a_text() -> None:
-    assert fitting([(1.0, 0.0)], 0.1, 0.0) == [0]
-    assert fitting([(1.0, 0.0)], -0.1, 0.0) == []
+    assert fitting([(1.0, 0.0)], 0.46, 0.0) == [0]
+    assert fitting([(1.0, 0.0)], 0.44, 0.0) == []
     assert fitting([], 1.0, 0.0) == []

@@ -145,10 +145,12 @@ def news() -> Recommender:
 
 def test_books_of_a_series_that_nobody_reads_find_each_other(bookshop: Recommender) -> None:
     similar = bookshop.similar("b0000", 8, explain=True)
+    assert len(similar) == 8
     assert set(similar.ids) <= set(WIZARDS)
     assert all(str(each.reason).startswith("same author (Author of Wizard School)") for each in similar)
     assert similar.notes == ("nobody liked 'b0000' in training: this rests on its text and links",)
     found = bookshop.recommend(likes=["b0000", "b0001"], k=8, explain=True)
+    assert len(found) == 8
     assert set(found.ids) <= set(WIZARDS)
     assert all("same author (Author of Wizard School)" in str(each.reason) for each in found)
     assert any("rests on their texts and links" in note for note in found.notes)

@@ -216,8 +216,11 @@ def test_an_answer_holds_exactly_what_it_may_at_every_dial(
 def test_at_0_the_answer_is_the_models(store: Recommender) -> None:
     for asked in ({"user": USERS[0]}, {"likes": ITEMS[:3]}, {"text": "tea"}, {}, {"user": USERS[1], "text": "bike"}):
         turned = store.recommend(**asked, k=20, tail=0.0, explain=True)
+        assert len(turned) == 20
         assert_same_but_for_rounding(turned, store.recommend(**asked, k=20, explain=True))
-    assert_same_but_for_rounding(store.recommend_many(USERS, k=20, tail=0), store.recommend_many(USERS, k=20))
+    many = store.recommend_many(USERS, k=20, tail=0)
+    assert many.num_rows == 20 * N_USERS
+    assert_same_but_for_rounding(many, store.recommend_many(USERS, k=20))
     corrected = [each.score for each in store.recommend(USERS[0], k=20, tail=1e-6)]
     np.testing.assert_allclose(corrected, [each.score for each in store.recommend(USERS[0], k=20)], atol=1e-3)
 
@@ -227,12 +230,14 @@ def test_every_user_in_a_batch_is_answered_as_alone_at_every_dial(store: Recomme
     rows = store.recommend_many(USERS, k=8, tail=tail).to_pylist()
     for user in USERS[::7]:
         alone, own = store.recommend(user, k=8, tail=tail), [row for row in rows if row["user"] == user]
+        assert len(alone) == 8
         assert [row["item"] for row in own] == list(alone.ids)
         np.testing.assert_allclose([row["score"] for row in own], [each.score for each in alone], atol=1e-4)
     likes = {"a": ITEMS[:1], "b": ITEMS[3:9], "c": [], "d": ITEMS[10:50]}
     table = store.recommend_many(likes=likes, k=8, tail=tail, exclude=ITEMS[50:])
     for key, items in likes.items():
         alone = store.recommend(likes=items, k=8, tail=tail, exclude=ITEMS[50:])
+        assert len(alone) == 8
         assert [row["item"] for row in table.to_pylist() if row["user"] == key] == list(alone.ids)
     assert json.loads(table.schema.metadata[b"without_likes"]) == ["c"]
 
@@ -303,7 +308,9 @@ def test_what_is_usual_follows_what_is_known(store: Recommender) -> None:
     store.forget(USERS[0])
     fresh = Recommender(store.bundle, WordEncoder())
     for user in (USERS[5], "n"):
-        assert_same_but_for_rounding(store.recommend(user, k=20, tail=0.5), fresh.recommend(user, k=20, tail=0.5))
+        found = store.recommend(user, k=20, tail=0.5)
+        assert len(found) == 20
+        assert_same_but_for_rounding(found, fresh.recommend(user, k=20, tail=0.5))
 
 
 def test_explanations_take_the_models_score_apart(store: Recommender) -> None:

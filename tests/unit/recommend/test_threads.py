@@ -78,6 +78,7 @@ def test_answers_and_changes_in_many_threads(monkeypatch: pytest.MonkeyPatch) ->
     assert {user for user in shop.bundle.users.ids if user.startswith("u-")} == kept
     assert len(bundles) == 1 + 2 * N_ADDED * 5 // 2
     assert threads == {n_threads}
+    assert all(len(answer) == 6 for found in answers for answer in found)
     for asked, found in zip(ASKED, answers, strict=True):
         possible = {asked(Recommender(bundle, WordEncoder())).ids for bundle in bundles}
         assert {answer.ids for answer in found} <= possible

@@ -425,7 +425,10 @@ def test_an_item_added_by_hand_and_to_the_store(cache: Path) -> None:
 
 def test_a_preview_is_the_report_of_the_sync(cache: Path) -> None:
     tables = change({TEA}, {(BIKE, "sku-97"): 5.0}, {"sku-97": "m-new"}, {"sku-02"})
-    assert preview_sync(train_shop(), tables, now=NOW) == sync(tables, cache)[1]
+    preview = preview_sync(train_shop(), tables, now=NOW)
+    products = preview.changes.nodes["product"]
+    assert (products.added, products.deleted) == (("sku-97", "sku-98"), ("sku-02",))
+    assert preview == sync(tables, cache)[1]
 
 
 def test_a_catalogue_of_another_schema(cache: Path) -> None:

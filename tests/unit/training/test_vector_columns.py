@@ -99,7 +99,7 @@ def test_an_added_product_is_placed_by_its_vector_as_sync_would(bundle: Bundle, 
     [
         (
             {"foto": [1.0, 2.0, 3.0]},
-            r"the model was not trained on vectors 'foto' of a product.*expected one of \['photo'\]",
+            r"the model was not trained on vectors 'foto' of the node type 'product'.*expected one of \['photo'\]",
         ),
         ({"photo": [1.0, 2.0]}, "have width 2; expected 3"),
         ({"photo": [1.0, float("nan"), 3.0]}, "not finite; expected 3 finite numbers"),
@@ -126,7 +126,7 @@ def test_a_vector_column_that_was_empty_in_training_is_ignored(tmp_path: Path) -
     assert report.changes
     assert synced.vector_widths == {}
     with pytest.raises(
-        RequestError, match="the model was not trained on vectors 'photo' of a product; expected a text"
+        RequestError, match="the model was not trained on vectors 'photo' of the node type 'product'; expected a text"
     ):
         Recommender(synced, WordEncoder()).add_item("new", vectors={"photo": PHOTO["tea"]})
 

@@ -1,0 +1,44 @@
+"""What counts of a table of interactions, by the catalogue's schema."""
+
+import pyarrow as pa
+import pytest
+from films import SCHEMA
+
+from kgrec.errors import RequestError
+from kgrec.recommend.interactions import Interactions, read_interactions, read_likes
+
+POSITIVE = SCHEMA.model_copy(update={"interaction": SCHEMA.interaction.model_copy(update={"positive": 4.0})})
+TABLE = pa.table({"user": ["u", "v", "u", "u"], "item": ["a", "a", "b", "a"], "rating": [4.0, 3.5, 5.0, 1.0]})
+
+
+def positive_of(found: Interactions) -> dict[tuple[str, str], bool]:
+    pairs = list(zip(found.users, found.items, strict=True))
+    assert len(set(pairs)) == len(pairs)
+    return dict(zip(pairs, found.positive.tolist(), strict=True))
+
+
+def test_without_a_least_weight_every_interaction_is_a_like() -> None:
+    likes = dict.fromkeys([("u", "a"), ("v", "a"), ("u", "b")], True)
+    assert positive_of(read_interactions(TABLE, SCHEMA)) == likes
+    assert positive_of(read_interactions(TABLE.drop_columns(["rating"]), SCHEMA)) == likes
+    with pytest.raises(RequestError, match="lack the column 'rating'"):
+        read_interactions(TABLE.drop_columns(["rating"]), POSITIVE)
+
+
+def test_the_last_row_of_a_pair_counts_or_the_latest_by_time() -> None:
+    others = {("v", "a"): False, ("u", "b"): True}
+    assert positive_of(read_interactions(TABLE, POSITIVE)) == {("u", "a"): False, **others}
+    for times, expected in (([9, 1, 1, 8], True), ([8, 1, 1, 9], False), ([8, 1, 1, 8], False)):
+        timed = TABLE.append_column("rated_at", pa.array(times))
+        assert positive_of(read_interactions(timed, POSITIVE)) == {("u", "a"): expected, **others}
+    assert positive_of(read_interactions(TABLE.slice(0, 1), POSITIVE)) == {("u", "a"): True}  # 4 is enough
+
+
+def test_no_rows_are_no_interactions() -> None:
+    assert positive_of(read_interactions(TABLE.slice(0, 0), POSITIVE)) == {}
+
+
+def test_the_likes_of_each_user_in_the_order_of_the_rows() -> None:
+    assert read_likes(TABLE) == {"u": ["a", "b", "a"], "v": ["a"]}
+    renamed = TABLE.rename_columns({"user": "source", "item": "target", "rating": "user"})
+    assert read_likes(renamed) == {"u": ["a", "b", "a"], "v": ["a"]}
