@@ -115,6 +115,10 @@ def _has_rejects(file: Path) -> bool:
 
 def open_bundle(path: Path) -> "Recommender":
     """Opens a bundle."""
+    if not path.exists():  # before torch is imported, which takes a second
+        from kgrec.errors import BundleError
+
+        raise BundleError(f"no bundle at {path}: expected a folder as `kgrec train --out {path}` writes it")
     from kgrec.recommend import Recommender
 
     return Recommender.load(path)
