@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
@@ -24,6 +25,7 @@ _KEPT_SHARE = 0.9  # stays when the cache is full, so that not every call evicts
 _LOG = logging.getLogger(__name__)
 _KEYS_PER_QUERY = 500
 _WAIT_S = 60.0  # for another process that is writing
+_RETRY_S = 0.05
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, used INTEGER NOT NULL, vector BLOB NOT NULL);
     CREATE INDEX IF NOT EXISTS vectors_by_use ON vectors (used);
@@ -89,9 +91,7 @@ def _use(path: Path, action: Callable[[sqlite3.Connection], Result]) -> Result |
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(path, timeout=_WAIT_S)) as cache:
-                cache.execute("PRAGMA journal_mode = WAL")  # readers and a writer at once; a kill breaks nothing
-                cache.execute("PRAGMA synchronous = NORMAL")
-                cache.executescript(_SCHEMA)
+                _prepare(cache)
                 with cache:
                     return action(cache)
         except (OSError, sqlite3.OperationalError) as error:  # no folder, read-only, full or locked
@@ -106,6 +106,25 @@ def _use(path: Path, action: Callable[[sqlite3.Connection], Result]) -> Result |
                 _LOG.warning("the text cache %s is not used: %s", path, held)
                 return None
     return None
+
+
+def _prepare(cache: sqlite3.Connection) -> None:
+    """Makes the tables of a new cache and lets readers and a writer work at once; a kill breaks nothing.
+
+    SQLite does not wait for its locks while the journal mode changes, so this waits for other processes that open the
+    same new cache.
+    """
+    until = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            cache.execute("PRAGMA journal_mode = WAL")
+            cache.execute("PRAGMA synchronous = NORMAL")
+            cache.executescript(_SCHEMA)
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+        time.sleep(_RETRY_S)
 
 
 def _read(
