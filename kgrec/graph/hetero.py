@@ -1,4 +1,4 @@
-"""GraphTables -> the heterograph: PyG's HeteroData, with the catalogue's ids beside it."""
+"""Turns GraphTables into a heterograph, PyG's HeteroData, and a map between ids and rows for each node type."""
 
 from __future__ import annotations
 

@@ -147,36 +147,23 @@ class Likeness:
         return _to_unit(np.hstack([np.float32(WEIGHTS[name] ** 0.5) * part for name, part in parts.items()]))
 
     def shares(
-        self, text: NDArray[np.float32], one: NDArray[np.int64], other: NDArray[np.int64]
-    ) -> dict[str, NDArray[np.float32]]:
-        """Splits the likeness of pairs of items by source.
-
-        Args:
-            text: (n_items, text_dim) float32, as in `fit_likeness`.
-            one: (n,) int64 rows of items.
-            other: (n,) int64 rows of the items to compare them with.
-
-        Returns:
-            Source -> (n,) float32; they add up to the inner product of the pair's `vectors`, apart from the random
-            signs' part.
-        """
-        rows, places = np.unique(np.concatenate([one, other]), return_inverse=True)
-        return self.shares_of(rows, text[rows], places[: len(one)], places[len(one) :])
-
-    def shares_of(
         self,
         rows: NDArray[np.int64],
         text: NDArray[np.float32],
         here: NDArray[np.int64],
         there: NDArray[np.int64],
     ) -> dict[str, NDArray[np.float32]]:
-        """As `shares`, of pairs of some items.
+        """Splits the likeness of pairs of some items by source.
 
         Args:
             rows: (n_some,) int64, the items' rows.
-            text: (n_some, text_dim) float32, their texts.
+            text: (n_some, text_dim) float32, their texts, as in `fit_likeness`.
             here: (n,) int64 places in `rows`.
             there: (n,) int64 places in `rows` of the items to compare them with.
+
+        Returns:
+            Source -> (n,) float32; they add up to the inner product of the pair's `vectors`, apart from the random
+            signs' part.
         """
         few = self.select(rows)
         parts = {name: np.float32(WEIGHTS[name] ** 0.5) * few.part(name, text) for name in SOURCES}

@@ -155,7 +155,7 @@ class Model:
     def likeness_shares(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """Splits the likeness of pairs of items, (n,) rows each, by source; see `Likeness.shares`."""
         rows, places = np.unique(np.concatenate([one, other]), return_inverse=True)
-        return self.likeness.shares_of(rows, self._content(rows), places[: len(one)], places[len(one) :])
+        return self.likeness.shares(rows, self._content(rows), places[: len(one)], places[len(one) :])
 
     def _content(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """(n, width): texts and vector columns of some items, as `Likeness` takes them."""

@@ -1,6 +1,6 @@
 """Links of new items and new users: edges of the graph, and the model's link features."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,27 +40,64 @@ def find_far_end(schema: CatalogueSchema, edge_type: str, node_type: str) -> tup
     return is_source, edge.target if is_source else edge.source
 
 
+def resolve_links(
+    bundle: Bundle, node_type: str, row: int, links: Iterable[tuple[str, str]], new_rows: Mapping[str, int]
+) -> tuple[list[tuple[str, str, tuple[int, int]]], list[str]]:
+    """Finds the nodes that a new node is linked to.
+
+    Args:
+        bundle: the current bundle.
+        node_type: the type of the new node.
+        row: its row.
+        links: pairs (edge type, id of the linked node).
+        new_rows: the rows of other new nodes of its type that it may be linked to.
+
+    Returns:
+        (edge type, id of the linked node, rows of source and target) for each link to a known node, and the ids of
+        unknown nodes.
+
+    Raises:
+        RequestError: an edge type does not belong to such nodes.
+    """
+    found, unknown = [], []
+    for edge_type, far_id in links:
+        is_source, far_type = find_far_end(bundle.schema, edge_type, node_type)
+        far_row = bundle.ids[far_type].row(far_id)
+        if far_row is None and far_type == node_type:
+            far_row = new_rows.get(far_id)
+        if far_row is None:
+            unknown.append(far_id)
+        else:
+            found.append((edge_type, far_id, (row, far_row) if is_source else (far_row, row)))
+    return found, unknown
+
+
+def group_edges(resolved: Iterable[tuple[str, str, tuple[int, int]]]) -> dict[str, NDArray[np.int64]]:
+    """Edge type -> rows of both ends, (2, n), of links from `resolve_links`."""
+    pairs: dict[str, list[tuple[int, int]]] = {}
+    for edge_type, _, ends in resolved:
+        pairs.setdefault(edge_type, []).append(ends)
+    return {edge_type: np.array(ends, np.int64).T for edge_type, ends in pairs.items()}
+
+
 def add_edges(
-    edges: Mapping[str, NDArray[np.int64]], pairs: Mapping[str, Sequence[tuple[int, int]]]
+    edges: Mapping[str, NDArray[np.int64]], new: Mapping[str, NDArray[np.int64]]
 ) -> dict[str, NDArray[np.int64]]:
-    """Edge type -> rows of both ends, (2, n), extended by more pairs of rows."""
-    added = {name: np.hstack([edges[name], np.array(new, np.int64).T]) for name, new in pairs.items()}
-    return {**edges, **added}
+    """Edge type -> rows of both ends, (2, n), with further edges."""
+    return {**edges, **{edge_type: np.hstack([edges[edge_type], ends]) for edge_type, ends in new.items()}}
 
 
-def find_ends(schema: CatalogueSchema, pairs: Mapping[str, Sequence[tuple[int, int]]]) -> NDArray[np.int64]:
-    """The items at the ends of edges, (n,) rows.
+def find_item_ends(schema: CatalogueSchema, edges: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The rows of the items at the ends of edges, (n,) ascending.
 
     Args:
         schema: the catalogue's schema.
-        pairs: edge type -> rows of both ends.
+        edges: edge type -> rows of both ends, (2, n).
     """
     rows = [np.zeros(0, np.int64)]
-    for edge_type, ends in pairs.items():
+    for edge_type, ends in edges.items():
         edge = schema.edges[edge_type]
-        for side, node_type in enumerate((edge.source, edge.target)):
-            if node_type == schema.item_type:
-                rows.append(np.array([pair[side] for pair in ends], np.int64))
+        rows += [own for own, end in zip(ends, (edge.source, edge.target), strict=True) if end == schema.item_type]
     return np.unique(np.concatenate(rows))
 
 

@@ -15,7 +15,15 @@ from kgrec.graph.paths import PathIndex
 from kgrec.graph.propagation import join_vectors
 from kgrec.ids import number_ids
 from kgrec.model.component import round_text
-from kgrec.recommend.links import add_edges, find_ends, find_far_end, read_link_features, read_links
+from kgrec.recommend.links import (
+    add_edges,
+    find_far_end,
+    find_item_ends,
+    group_edges,
+    read_link_features,
+    read_links,
+    resolve_links,
+)
 from kgrec.recommend.requests import check_new_id, check_text
 from kgrec.recommend.state import check_words
 from kgrec.recommend.updates import place_linked
@@ -123,33 +131,24 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
     """
     model, item_type = bundle.model, bundle.schema.item_type
     row_of: dict[str, int] = {}  # of the new items so far
-    pairs: dict[str, list[tuple[int, int]]] = {}  # edge type -> the rows of both ends
     links: dict[str, list[tuple[str, str]]] = {}
     unknown: dict[str, tuple[str, ...]] = {}
-    vectors = []
+    vectors, resolved = [], []
     for place, (new, text) in enumerate(zip(items, texts, strict=True)):
         with _naming(items, place):
             if new.item in bundle.items or new.item in row_of:
                 raise RequestError(f"item {new.item!r} exists already; expected a new id")
-            row, known, not_found = model.n_items + place, [], []
-            for edge_type, far_id in new.links:
-                is_source, far_type = find_far_end(bundle.schema, edge_type, item_type)
-                far_row = bundle.ids[far_type].row(far_id)
-                if far_row is None and far_type == item_type:
-                    far_row = row_of.get(far_id)
-                if far_row is None:
-                    not_found.append(far_id)
-                    continue
-                known.append((edge_type, far_id))
-                pairs.setdefault(edge_type, []).append((row, far_row) if is_source else (far_row, row))
+            row = model.n_items + place
+            found, not_found = resolve_links(bundle, item_type, row, new.links, row_of)
+            resolved += found
             vectors.append(_join_vectors(bundle, new.vectors or {}))
-            if text is None and not new.text and not known and not new.vectors:
+            if text is None and not new.text and not found and not new.vectors:
                 raise RequestError(
                     f"cannot place item {new.item!r}: expected a text, a name, links to nodes of the "
                     f"catalogue, or vectors" + (f"; unknown: {', '.join(map(repr, not_found))}" if not_found else "")
                 )
         row_of[new.item] = row
-        links[new.item] = known
+        links[new.item] = [(edge_type, far_id) for edge_type, far_id, _ in found]
         if not_found:
             unknown[new.item] = tuple(not_found)
     ids, rows = list(row_of), np.array(list(row_of.values()), np.int64)
@@ -158,21 +157,18 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
         if text is not None and model.text.shape[1]:
             own[place] = torch.from_numpy(text)
     own = round_text(own)
-    edges = add_edges(dict.fromkeys(pairs, np.zeros((2, 0), np.int64)), pairs)
+    edges = group_edges(resolved)
     shape = (len(bundle.users), model.n_items + len(ids))
     grown = replace(
         bundle,
         ids={**bundle.ids, item_type: bundle.items.extended(ids)},
         names={**bundle.names, item_type: [*bundle.names[item_type], *(new.name for new in items)]},
-        edges=add_edges(bundle.edges, pairs),
+        edges=add_edges(bundle.edges, edges),
         liked=_reshape(bundle.liked, shape),
         seen=_reshape(bundle.seen, shape),
     )
-    codes, columns, number = (
-        read_link_features(grown, edges, rows),
-        torch.from_numpy(np.stack(vectors)),
-        number_ids(ids),
-    )
+    codes = read_link_features(grown, edges, rows)
+    columns, number = torch.from_numpy(np.stack(vectors)), number_ids(ids)
     for start in range(0, len(ids), _MOST_AT_ONCE):
         block = slice(start, start + _MOST_AT_ONCE)
         model = model.with_items(
@@ -183,7 +179,7 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
             torch.cat([model.columns, columns[block]]),
             number[block],
         )
-    linked = find_ends(bundle.schema, pairs)
+    linked = find_item_ends(bundle.schema, edges)
     grown = place_linked(replace(grown, model=model), linked[linked < len(bundle.items)])
     return AddedItems(grown, links, unknown)
 

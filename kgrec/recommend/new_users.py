@@ -7,7 +7,7 @@ import numpy as np
 
 from kgrec.bundle import Bundle
 from kgrec.errors import RequestError
-from kgrec.recommend.links import add_edges, find_ends, find_far_end, read_links
+from kgrec.recommend.links import add_edges, find_item_ends, group_edges, read_links, resolve_links
 from kgrec.recommend.requests import check_new_id, check_text, to_ids
 from kgrec.recommend.updates import place_likes_of, place_linked, set_pairs
 
@@ -49,37 +49,30 @@ def add_users(bundle: Bundle, users: Sequence[NewUser]) -> tuple[Bundle, dict[st
         raise RequestError(f"user {taken!r} exists already; expected a new id, or add interactions")
     row_of = {new.user: len(bundle.users) + place for place, new in enumerate(users)}
     unknown: dict[str, tuple[str, ...]] = {}
-    pairs: dict[str, list[tuple[int, int]]] = {}  # edge type -> the rows of both ends
-    rows, items = [], []
+    rows, items, resolved = [], [], []
     for new in users:
         row, liked = row_of[new.user], bundle.items.rows(new.likes)
         missing = [id_ for id_, item in zip(new.likes, liked.tolist(), strict=True) if item < 0]
         liked = liked[liked >= 0]
         rows.append(np.full(len(liked), row))
         items.append(liked)
-        for relation, far_id in new.links:
-            is_source, other = find_far_end(bundle.schema, relation, user_type)
-            far_row = bundle.ids[other].row(far_id)
-            if far_row is None and other == user_type:
-                far_row = row_of.get(far_id)
-            if far_row is None:
-                missing.append(far_id)
-            else:
-                pairs.setdefault(relation, []).append((row, far_row) if is_source else (far_row, row))
+        found, not_found = resolve_links(bundle, user_type, row, new.links, row_of)
+        resolved += found
+        missing += not_found
         if missing:
             unknown[new.user] = tuple(missing)
-    of_user, of_item = np.concatenate(rows), np.concatenate(items)
+    of_user, of_item, edges = np.concatenate(rows), np.concatenate(items), group_edges(resolved)
     n_users, positive = len(bundle.users) + len(users), np.ones(len(of_user), np.bool_)
     grown = replace(
         bundle,
         ids={**bundle.ids, user_type: bundle.users.extended(list(row_of))},
         names={**bundle.names, user_type: [*bundle.names[user_type], *(new.name for new in users)]},
-        edges=add_edges(bundle.edges, pairs),
+        edges=add_edges(bundle.edges, edges),
         liked=set_pairs(bundle.liked, n_users, of_user, of_item, positive),
         seen=set_pairs(bundle.seen, n_users, of_user, of_item, positive),
     )
     placed = place_likes_of(grown, bundle, np.unique(of_user))
-    return place_linked(placed, find_ends(bundle.schema, pairs)), unknown
+    return place_linked(placed, find_item_ends(bundle.schema, edges)), unknown
 
 
 def check_users(users: Iterable[NewUser]) -> tuple[NewUser, ...]:

@@ -20,7 +20,7 @@ from kgrec.recommend.reasons import find_reasons
 from kgrec.recommend.requests import (
     Request,
     check_k,
-    find_items,
+    find_support,
     find_user,
     mask_items,
     select_row,
@@ -55,10 +55,9 @@ def recommend(
     explain: bool,
 ) -> Recommendations:
     """Recommends items to one user; see `Recommender.recommend`."""
-    check_dial(tail)
     unknown: list[str] = []
     notes: list[str] = []
-    support = _find_support(state, user, likes, unknown)
+    support = find_support(state, user, likes, unknown)
     user_row = None if user is None else find_user(state, user)
     if text is not None and not state.bundle.model.has_texts:
         notes.append("no item has a text to compare your words with: they have no effect")
@@ -155,7 +154,7 @@ def predict(
     state: State, user: str | None, items: Sequence[str], likes: Sequence[str], text: str | None
 ) -> NDArray[np.float32]:
     """Scores given items for one user; see `Recommender.predict`."""
-    support = _find_support(state, user, likes, [])
+    support = find_support(state, user, likes, [])
     if text is not None and not state.bundle.model.has_texts:
         text = None
     scores = _score(state, to_support(state, to_request(state, support, text)))[0]
@@ -168,13 +167,6 @@ def note_few_likes(n_likes: int) -> str | None:
     if n_likes >= _FEW_LIKES:
         return None
     return f"only {n_likes} like{'' if n_likes == 1 else 's'} to learn from"
-
-
-def _find_support(state: State, user: str | None, likes: Sequence[str], unknown: list[str]) -> NDArray[np.int64]:
-    """The rows of a user's likes and of further likes; unknown ids are appended to `unknown`."""
-    own = select_row(state.bundle.liked, None if user is None else find_user(state, user))
-    given = find_items(state, likes, "like", unknown)
-    return np.union1d(own, given).astype(np.int64) if len(given) else own
 
 
 def _score(state: State, known_by: Support) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from kgrec.graph.paths import ReasonPath
 from kgrec.model.model import Contributions
 from kgrec.recommend.answers import Explanation, Share
 from kgrec.recommend.live import read_path_index
-from kgrec.recommend.requests import Request, find_item, find_items, find_user, select_row, to_request, to_support
+from kgrec.recommend.requests import Request, find_item, find_support, to_request, to_support
 from kgrec.recommend.state import State, one_thread
 
 _REASON_LIKES = 5  # paths are searched for this many of the likes that add most
@@ -46,10 +46,7 @@ def explain_item(state: State, item: str, user: str | None, likes: Sequence[str]
     """Splits an item's score into shares; see `Recommender.explain`."""
     row = find_item(state, item)
     unknown: list[str] = []
-    liked = find_items(state, likes, "like", unknown)
-    support = np.union1d(
-        liked, select_row(state.bundle.liked, None if user is None else find_user(state, user))
-    ).astype(np.int64)
+    support = find_support(state, user, likes, unknown)
     found = explain_items(state, [to_request(state, support, text)], [np.array([row])])[0][0]
     return replace(found, unknown=tuple(unknown))
 

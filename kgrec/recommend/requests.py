@@ -86,6 +86,13 @@ def find_items(state: State, ids: Sequence[str], what: str, unknown: list[str]) 
     return rows[rows >= 0]
 
 
+def find_support(state: State, user: str | None, likes: Sequence[str], unknown: list[str]) -> NDArray[np.int64]:
+    """The rows of a user's likes and of further likes; unknown ids are appended to `unknown`."""
+    own = select_row(state.bundle.liked, None if user is None else find_user(state, user))
+    given = find_items(state, likes, "like", unknown)
+    return np.union1d(own, given).astype(np.int64) if len(given) else own
+
+
 def mask_items(
     state: State, candidates: Sequence[str] | None, exclude: Sequence[str], unknown: list[str]
 ) -> NDArray[np.bool_]:

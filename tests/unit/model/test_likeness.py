@@ -168,7 +168,7 @@ def test_shares_add_up_to_the_likeness() -> None:
     text = draw_text(True)
     likeness = fit_likeness(draw_likes(True), text, draw_links(True))
     one, other = np.array([0, 0, 50]), np.array([1, 119, 60])
-    vectors, shares = likeness.vectors(text), likeness.shares(text, one, other)
+    vectors, shares = likeness.vectors(text), likeness.shares(np.arange(len(text)), text, one, other)
     assert tuple(shares) == SOURCES
     np.testing.assert_allclose(sum(shares.values()), (vectors[one] * vectors[other]).sum(axis=1), atol=0.02)
 
@@ -177,7 +177,7 @@ def test_shares_of_items_without_likes_add_up_up_to_random_signs() -> None:
     likes, text, never = draw_likes(True).tolil(), draw_text(True), np.arange(0, N_ITEMS, 2)
     likes[:, never] = 0
     likeness = fit_likeness(csr_array(likes), text, draw_links(True))
-    vectors, shares = likeness.vectors(text), likeness.shares(text, never[:-1], never[1:])
+    vectors, shares = likeness.vectors(text), likeness.shares(np.arange(len(text)), text, never[:-1], never[1:])
     assert not shares["likes"].any()
     expected = (vectors[never[:-1]] * vectors[never[1:]]).sum(axis=1)
     np.testing.assert_allclose(sum(shares.values()), expected, atol=0.1)  # 192 signs: .016, six standard errors

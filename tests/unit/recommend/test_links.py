@@ -13,7 +13,7 @@ from kgrec.bundle import Bundle
 from kgrec.errors import RequestError
 from kgrec.graph.hetero import to_hetero
 from kgrec.graph.propagation import build_item_links
-from kgrec.recommend.links import add_edges, find_ends, find_far_end, read_link_features, read_links
+from kgrec.recommend.links import add_edges, find_far_end, find_item_ends, group_edges, read_link_features, read_links
 
 Link = tuple[str, bool, str]
 
@@ -68,15 +68,15 @@ def test_the_features_of_some_edges_by_hand() -> None:
 
 def test_edges_and_their_items_by_hand() -> None:
     edges = {"directed_by": np.array([[0, 1], [5, 6]]), "acted_in": np.zeros((2, 0), np.int64)}
-    pairs = {"directed_by": [(2, 5)], "acted_in": [(7, 3), (8, 2)]}
-    grown = add_edges(edges, pairs)
+    new = group_edges([("directed_by", "d5", (2, 5)), ("acted_in", "m3", (7, 3)), ("acted_in", "m2", (8, 2))])
+    grown = add_edges(edges, new)
     assert {name: ends.tolist() for name, ends in grown.items()} == {
         "directed_by": [[0, 1, 2], [5, 6, 5]],
         "acted_in": [[7, 8], [3, 2]],
     }
-    assert find_ends(FILMS, pairs).tolist() == [2, 3]
-    assert find_ends(FILMS, {"sequel_of": [(9, 4)]}).tolist() == [4, 9]
-    assert find_ends(FILMS, {}).tolist() == []
+    assert find_item_ends(FILMS, new).tolist() == [2, 3]
+    assert find_item_ends(FILMS, {"sequel_of": np.array([[9], [4]])}).tolist() == [4, 9]
+    assert find_item_ends(FILMS, {}).tolist() == []
 
 
 def test_the_other_end_of_a_link() -> None:
