@@ -1,12 +1,13 @@
 """What a catalogue graph is: its schema, its tables, their checks."""
 
 from graph_schema.base_errors import CatalogueError, KgrecError
-from graph_schema.catalogue_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, Interaction, NodeType
+from graph_schema.catalogue_schema import SOURCE, TARGET, Attribute, CatalogueSchema, EdgeType, Interaction, NodeType
 from graph_schema.tables import GraphTables
 
 __all__ = [
     "SOURCE",
     "TARGET",
+    "Attribute",
     "CatalogueError",
     "CatalogueSchema",
     "EdgeType",

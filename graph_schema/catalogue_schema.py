@@ -10,12 +10,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 import pyarrow as pa
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from graph_schema.base_errors import CatalogueError
 
-AttributeType = Literal["string", "int", "float", "bool", "time", "vector"]
+AttributeType = Literal["string", "int", "float", "bool", "time", "list", "point", "vector"]
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -23,6 +32,8 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "float": pa.float64(),
     "bool": pa.bool_(),
     "time": pa.int64(),  # UTC seconds
+    "list": pa.list_(pa.string()),  # of categories
+    "point": pa.list_(pa.float64()),  # latitude and longitude, or x and y
     "vector": pa.list_(pa.float32()),  # of a picture, a sound, anything: all of one column are of one width
 }
 SOURCE, TARGET = "source", "target"  # the two id columns of every edge table
@@ -51,6 +62,39 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Attribute(_Frozen):
+    """A column of a node type, besides its key, its name and its texts.
+
+    In TOML it is a type, `year = "int"`, or a table, `year = { type = "int", feature = true }`.
+
+    Attributes:
+        type: the type of its values.
+        feature: the model reads it: nodes with near or equal values are alike. Vectors are read in any case.
+        sensitive: it describes people in a way that must not steer what they are recommended, such as gender. Reports
+            compare quality between its groups. It is a feature only where `feature` says so too.
+    """
+
+    type: AttributeType
+    feature: bool = False
+    sensitive: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_type(cls, value: Any) -> Any:
+        return {"type": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_feature(self) -> Self:
+        if self.type == "vector" and (self.feature or self.sensitive):
+            raise ValueError("a vector is always read; expected neither feature nor sensitive")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _write(self, write: SerializerFunctionWrapHandler) -> Any:
+        found = {name: value for name, value in write(self).items() if value}
+        return self.type if len(found) == 1 else found
+
+
 class NodeType(_Frozen):
     """One kind of node.
 
@@ -65,6 +109,8 @@ class NodeType(_Frozen):
         attributes: the other columns and their types.
         milliseconds: those of type "time" that the source has as epoch milliseconds; they are kept as seconds.
         ignore: columns of the source's table that are left out.
+        public: for users: reasons may show the ids and names of these nodes to other users.
+        derived: kgrec made it from an attribute; its nodes are the attribute's values. Not for schema files.
     """
 
     label: Name
@@ -73,9 +119,11 @@ class NodeType(_Frozen):
     text: tuple[Name, ...] = ()
     text_from: tuple[str, ...] = ()
     from_edges: bool = False
-    attributes: dict[Name, AttributeType] = Field(default_factory=dict)
+    attributes: dict[Name, Attribute] = Field(default_factory=dict)
     milliseconds: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    public: bool = False
+    derived: bool = False
 
     @cached_property
     def columns(self) -> dict[str, AttributeType]:
@@ -83,12 +131,22 @@ class NodeType(_Frozen):
         strings: dict[str, AttributeType] = dict.fromkeys(
             [self.key, *([self.name] if self.name else []), *self.text], "string"
         )
-        return {**strings, **self.attributes}
+        return {**strings, **{name: attribute.type for name, attribute in self.attributes.items()}}
 
     @cached_property
     def vectors(self) -> tuple[str, ...]:
         """The attributes that are precomputed vectors, which the model reads together with the text."""
-        return tuple(name for name, kind in self.attributes.items() if kind == "vector")
+        return tuple(name for name, attribute in self.attributes.items() if attribute.type == "vector")
+
+    @cached_property
+    def features(self) -> tuple[str, ...]:
+        """The attributes that the model reads, without vectors."""
+        return tuple(name for name, attribute in self.attributes.items() if attribute.feature)
+
+    @cached_property
+    def sensitive(self) -> tuple[str, ...]:
+        """The attributes whose groups reports compare."""
+        return tuple(name for name, attribute in self.attributes.items() if attribute.sensitive)
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
@@ -113,6 +171,7 @@ class EdgeType(_Frozen):
             key of the source's node type.
         target_column: likewise, of the nodes it ends at.
         ignore: columns of the source's table that are left out.
+        derived: kgrec made it from an attribute; it links a node to its value. Not for schema files.
     """
 
     source: str
@@ -125,6 +184,7 @@ class EdgeType(_Frozen):
     source_column: str | None = None
     target_column: str | None = None
     ignore: tuple[str, ...] = ()
+    derived: bool = False
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -195,7 +255,7 @@ class CatalogueSchema(_Frozen):
         types: list[tuple[str, NodeType | EdgeType]] = [*self.nodes.items(), *self.edges.items()]
         for name, declared in types:
             for column in declared.milliseconds:
-                if declared.attributes.get(column) != "time":
+                if declared.columns.get(column) != "time":
                     raise ValueError(f"{name}: milliseconds names {column!r}; expected an attribute of type 'time'")
 
     @staticmethod
@@ -244,9 +304,12 @@ class CatalogueSchema(_Frozen):
         """SHA-256 of the schema's canonical JSON, hexadecimal; how a source's tables look does not count."""
         left_out = {kind: {"__all__": {"ignore", "milliseconds", *_END_COLUMNS}} for kind in ("nodes", "edges")}
         kept = self.model_dump(mode="json", exclude=left_out)
-        for edge in kept["edges"].values():
-            if not edge["reverse"]:  # so that digests from before there was `reverse` stay
-                del edge["reverse"]
+        for kind in ("nodes", "edges"):
+            kept[kind] = {name: one for name, one in kept[kind].items() if not one["derived"]}
+            for one in kept[kind].values():
+                for later in ("reverse", "public", "derived"):  # so that digests from before there were these stay
+                    if not one.get(later):
+                        one.pop(later, None)
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     @classmethod

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from graph_schema.base_errors import CatalogueError
-from graph_schema.catalogue_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, NodeType
+from graph_schema.catalogue_schema import SOURCE, TARGET, Attribute, CatalogueSchema, EdgeType, NodeType
 from graph_schema.interaction_candidates import (
     LIKELY_SCORE,
     Candidate,
@@ -155,7 +155,7 @@ class _Drafting:
             name=title,
             text=tuple(texts),
             from_edges=node.from_edges,
-            attributes=attributes,
+            attributes={name: Attribute(type=kind) for name, kind in attributes.items()},
             milliseconds=self._find_milliseconds(attributes, usable),
             ignore=self._find_ignored([*node.properties, *node.ignore], declared),
         )

@@ -14,7 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from graph_schema import SOURCE, TARGET, CatalogueError, CatalogueSchema, EdgeType, GraphTables, Interaction, NodeType
+from graph_schema import (
+    SOURCE,
+    TARGET,
+    Attribute,
+    CatalogueError,
+    CatalogueSchema,
+    EdgeType,
+    GraphTables,
+    Interaction,
+    NodeType,
+)
 from graph_schema.columns import FINER_THAN_SECONDS, convert_ids
 from graph_schema.frame_columns import read_columns, to_whole
 from graph_schema.rejects import Fault, Reason, RejectLog
@@ -184,7 +194,7 @@ class _Building:
             name=title,
             text=tuple(texts),
             from_edges=True,
-            attributes=dict.fromkeys(vectors, "vector"),
+            attributes={name: Attribute(type="vector") for name in vectors},
         )
         self.node_rows[ITEM] = [frame.to_batch(columns)]
         _report_unused(frame, set(frame.columns) - set(unused))

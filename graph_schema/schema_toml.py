@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import tomlkit
-from tomlkit.items import Item, Table
+from tomlkit.items import InlineTable, Item, Table
 
 from graph_schema.catalogue_schema import CatalogueSchema, EdgeType, Interaction, NodeType
 
@@ -77,7 +77,9 @@ def _to_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _add(table: Table, name: str, value: object, comment: str | None) -> None:
-    item = tomlkit.item(value)
+    item: Item = tomlkit.inline_table() if isinstance(value, dict) else tomlkit.item(value)
+    if isinstance(item, InlineTable):
+        item.update(value)
     for line in _comment(item, f"{tomlkit.key(name).as_string()} = {item.as_string()}", comment):
         table.add(tomlkit.comment(line))
     table.add(name, item)

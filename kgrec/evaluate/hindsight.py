@@ -37,7 +37,7 @@ def find_later_nodes(audited: Audited, slices: Sequence[Slice]) -> Iterator[Susp
     schema, until = audited.tables.schema, audited.learned_until
     year = datetime.fromtimestamp(until, UTC).year
     for node_type, node in schema.nodes.items():
-        for column, kind in node.attributes.items():
+        for column, kind in node.columns.items():
             is_time, is_year = kind == "time", kind == "int" and "year" in column.lower()
             # New items are normal; edits of an item after the training likes are suspicious.
             counts = _EDITED.search(column) if node_type == schema.item_type else node_type != schema.user_type

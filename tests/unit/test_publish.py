@@ -143,7 +143,7 @@ def test_the_vector_index_agrees_with_similar(shop: Recommender, graph: Connecti
 def test_items_that_are_not_in_stock_are_filtered_where_the_schema_has_in_stock(graph: Connection) -> None:
     item_type = BUNDLE.schema.item_type
     product = BUNDLE.schema.nodes[item_type]
-    product = product.model_copy(update={"attributes": {**product.attributes, "in_stock": "bool"}})
+    product = product.model_copy(update={"attributes": {**product.attributes, "in_stock": Attribute(type="bool")}})
     schema = BUNDLE.schema.model_copy(update={"nodes": {**BUNDLE.schema.nodes, item_type: product}})
     shop = Recommender(replace(BUNDLE, schema=schema), WordEncoder())
     report = publish_bundle(shop, graph, published_at=0)

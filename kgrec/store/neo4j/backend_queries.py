@@ -30,7 +30,7 @@ def describe_queries(schema: CatalogueSchema, version: Version, server: tuple[in
     interaction = _name(schema.edges[schema.interaction.edge].type)
     an_item, a_user = f"(i:{item_label} {{{item_key}: $item}})", f"(u:{user_label} {{{user_key}: $user}})"
     live = f"MATCH (r:{RELEASE_LABEL})\nWITH r.version AS live\n"
-    in_stock = f"coalesce(other.{IN_STOCK}, true)" if item.attributes.get(IN_STOCK) == "bool" else ""
+    in_stock = f"coalesce(other.{IN_STOCK}, true)" if item.columns.get(IN_STOCK) == "bool" else ""
     queries = {
         f"similar items{' that are in stock' if in_stock else ''}": (
             f"{live}MATCH {an_item}-[s:{SIMILAR_TO} {{version: live}}]->(other)\n"
