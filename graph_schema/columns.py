@@ -1,44 +1,36 @@
 """Converts raw columns to the types that a schema declares; rows that do not fit are reported, not guessed."""
 
-import json
-import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from graph_schema.base_errors import CatalogueError
 from graph_schema.catalogue_schema import ARROW_TYPES, AttributeType
+from graph_schema.column_texts import Problem, decode, is_text, parse_each, to_mask, to_string
+from graph_schema.list_columns import to_list, to_point, to_vector
+from graph_schema.number_texts import Notation, parse_float, parse_numbers
 
 MOST_ID_BYTES = 4096
 # (least, how many a second) of numbers finer than epoch seconds, which reach 10^11 in the year 5138; milliseconds
 # reached it in 1973
 FINER_THAN_SECONDS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
-Mask = NDArray[np.bool_]
-Problem = tuple[Mask, str]  # bool [rows]: which rows; what is wrong with them, a text that follows the column's name
 
 _SECONDS_2101 = int(datetime(2101, 1, 1, tzinfo=UTC).timestamp())
 _SECONDS_1000 = int(datetime(1000, 1, 1, tzinfo=UTC).timestamp())
 _BOOLS = dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True) | dict.fromkeys(
     ("false", "f", "no", "n", "0", "0.0"), False
 )
-_NOT_A = {
-    "float": "is not a float",
-    "int": "is not an int",
-    "bool": "is not a bool (true or false, 1 or 0)",
-    "time": "is not a time (epoch seconds or ISO 8601)",
-    "vector": "is not a vector (a list of finite numbers)",
-}
+_NO_BOOL, _NO_INT = "is not a bool (true or false, 1 or 0)", "is not an int"
+_NO_TIME = "is not a time (epoch seconds or ISO 8601)"
 _MISWRITTEN_TIMES = (  # a pattern of texts that are not times, and what is wrong with them
     (
         r"^\s*\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(\D|$)",
-        f"{_NOT_A['time']}: the year comes last, so day and month may be mixed up; write 2023-12-31",
+        f"{_NO_TIME}: the year comes last, so day and month may be mixed up; write 2023-12-31",
     ),
-    (r"^\s*\d{8}(\.0*)?\s*$", f"{_NOT_A['time']}: its eight digits are no date such as 20231231"),
+    (r"^\s*\d{8}(\.0*)?\s*$", f"{_NO_TIME}: its eight digits are no date such as 20231231"),
 )
 _MOST_INT = 2**63
 _N_TRIED = 8
@@ -46,16 +38,22 @@ _FINER_UNITS = (("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds"
 _FIRST_DATE, _LAST_DATE = 1900_01_01, 2100_12_31  # as eight digits; as epoch seconds they are days of 1970
 
 
-def convert_column(column: pa.Array, kind: AttributeType) -> tuple[pa.Array, list[Problem]]:
+def convert_column(
+    column: pa.Array, kind: AttributeType, notation: Notation | None = None
+) -> tuple[pa.Array, list[Problem]]:
     """Converts a raw column to a declared type.
 
-    Numbers may be numbers or text. NaN and empty text are missing values (null), but in a column of type "string".
+    Numbers may be numbers or text, also with a currency or a unit: "$12.99", "1.299,00 €", "12 kg"; values in another
+    unit than most do not fit. NaN and empty text are missing values (null), but in a column of type "string".
     Times may be Arrow timestamps or dates, epoch seconds, or ISO 8601 (UTC where no zone is given). Text of eight
     digits from 19000101 to 21001231 is a date; a number of eight digits is epoch seconds.
+    Lists may be lists or text: "a|b", "a; b", "a, b" or JSON. Points may be lists or structs of two numbers, or text:
+    "59.9, 10.7", or "POINT(10.7 59.9)" with the longitude first.
 
     Args:
         column: the values as the source has them.
         kind: the type declared in the schema.
+        notation: how the numbers of the whole column are written, where `column` is a part of it; None: found in it.
 
     Returns:
         The values (null where a row does not fit) and the rows that do not fit.
@@ -63,10 +61,12 @@ def convert_column(column: pa.Array, kind: AttributeType) -> tuple[pa.Array, lis
     Raises:
         CatalogueError: the column's type can never be read as `kind`.
     """
-    column = _decode(column)
+    column = decode(column)
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), ARROW_TYPES[kind]), []
     try:
+        if kind in ("int", "float"):
+            return (_to_int if kind == "int" else _to_float)(column, notation)
         return _CONVERTERS[kind](column)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise CatalogueError(f"values of type {column.type} cannot be read as {kind!r}: {error}") from error
@@ -80,9 +80,9 @@ def convert_ids(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
     Raises:
         CatalogueError: the column holds neither text nor integers.
     """
-    column = _decode(column)
+    column = decode(column)
     kind = column.type
-    if not (_is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind) or getattr(kind, "scale", 1) == 0):
+    if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind) or getattr(kind, "scale", 1) == 0):
         raise CatalogueError(f"ids of type {kind}; expected text or integers: convert the column in the source")
     values, problems = convert_column(column, "string")
     is_long = pc.fill_null(pc.greater(pc.binary_length(values), MOST_ID_BYTES), False).to_numpy(zero_copy_only=False)
@@ -99,11 +99,11 @@ def from_milliseconds(times: pa.Array, column: pa.Array) -> pa.Array:
         times: int64 [rows], the column as `convert_column` gives it.
         column: the values as the source has them.
     """
-    column = _decode(column)
+    column = decode(column)
     if pa.types.is_temporal(column.type):
         return times
     is_number = pc.greater_equal(times, FINER_THAN_SECONDS[-1][0])
-    if _is_text(column.type):
+    if is_text(column.type):
         is_number = pc.and_(is_number, pc.invert(pc.match_substring_regex(column, r"\d-\d")))
     return pc.if_else(is_number, pc.divide(times, 1000), times)
 
@@ -136,74 +136,46 @@ def find_times_outside(times: pa.Array, *, interaction: bool, milliseconds: bool
     return problems
 
 
-def _decode(column: pa.Array) -> pa.Array:
-    if isinstance(column, pa.ExtensionArray):
-        column = column.storage
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
-        column = column.cast(pa.string())
-    if pa.types.is_large_binary(column.type) or pa.types.is_binary_view(column.type):
-        column = column.cast(pa.binary())
-    return column
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
-
-
-def _to_string(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
-    if not _is_text(column.type):
-        return column.cast(pa.string()), []
+def _to_float(column: pa.Array, notation: Notation | None) -> tuple[pa.Array, list[Problem]]:
     problems: list[Problem] = []
-    try:
-        column.validate(full=True)
-        text = column.cast(pa.string())
-    except pa.ArrowInvalid:
-        decoded = [_decode_utf8(value) for value in column.view(pa.binary()).to_pylist()]
-        bad = np.array([isinstance(value, bytes) for value in decoded], dtype=bool)
-        text = pa.array([None if isinstance(value, bytes) else value for value in decoded], pa.string())
-        problems.append((bad, "is not valid UTF-8"))
-    nul = _to_mask(pc.match_substring(text, "\0"))
-    if nul.any():
-        problems.append((nul, "has a NUL character"))
-        text = pc.if_else(pa.array(nul), pa.scalar(None, pa.string()), text)
-    return text, problems
-
-
-def _decode_utf8(value: bytes | None) -> str | bytes | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return value
-
-
-def _to_float(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
-    problems: list[Problem] = []
-    if _is_text(column.type):
-        column, problems = _parse_text(column, "float", _parse_float)
+    if is_text(column.type):
+        column, problems = _read_numbers(column, "float", notation)
     values = column.cast(pa.float64(), safe=False)
-    infinite = _to_mask(pc.is_inf(values))
+    infinite = to_mask(pc.is_inf(values))
     return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values), [*problems, (infinite, "is infinite")]
 
 
-def _to_int(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
-    if _is_text(column.type):
-        return _parse_text(column, "int", _parse_int)
+def _to_int(column: pa.Array, notation: Notation | None) -> tuple[pa.Array, list[Problem]]:
+    if is_text(column.type):
+        return _read_numbers(column, "int", notation)
     if pa.types.is_floating(column.type):
-        return _to_whole(column, _NOT_A["int"])
+        return _to_whole(column, _NO_INT)
     return column.cast(pa.int64()), []
+
+
+def _read_numbers(column: pa.Array, kind: AttributeType, notation: Notation | None) -> tuple[pa.Array, list[Problem]]:
+    text, problems = to_string(column)
+    try:
+        return text.cast(ARROW_TYPES[kind]), problems
+    except pa.ArrowInvalid:
+        values, others = parse_numbers(text, kind, notation)
+        return values, [*problems, *others]
 
 
 def _to_bool(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
     if pa.types.is_boolean(column.type):
         return column, []
-    return _parse_text(column if _is_text(column.type) else column.cast(pa.string()), "bool", _parse_bool)
+    text, problems = to_string(column)
+    try:
+        return text.cast(pa.bool_()), problems
+    except pa.ArrowInvalid:
+        values, bad = parse_each(text, _parse_bool, pa.bool_())
+        return values, [*problems, (bad, _NO_BOOL)]
 
 
 def _to_time(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
-    if _is_text(column.type):
-        text, problems = _to_string(column)
+    if is_text(column.type):
+        text, problems = to_string(column)
         # a clean column is of one kind throughout; where a cast fails it is slow, so a few values are tried first
         for kind in (pa.int64(), pa.timestamp("us"), pa.timestamp("us", "UTC")):
             try:
@@ -213,18 +185,18 @@ def _to_time(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
                 continue
             if pa.types.is_timestamp(kind):
                 return _to_seconds(values), problems
-            if _to_mask(pc.and_(pc.greater_equal(values, _FIRST_DATE), pc.less_equal(values, _LAST_DATE))).any():
+            if to_mask(pc.and_(pc.greater_equal(values, _FIRST_DATE), pc.less_equal(values, _LAST_DATE))).any():
                 break  # some may be dates
             return values, problems
-        values, bad = _parse_each(text, _parse_time, pa.int64())
+        values, bad = parse_each(text, _parse_time, pa.int64())
         for pattern, reason in _MISWRITTEN_TIMES:
-            looks_so = bad & _to_mask(pc.match_substring_regex(text, pattern))
+            looks_so = bad & to_mask(pc.match_substring_regex(text, pattern))
             problems.append((looks_so, reason))
             bad &= ~looks_so
-        return values, [*problems, (bad, _NOT_A["time"])]
+        return values, [*problems, (bad, _NO_TIME)]
     kind = column.type
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_uint64(kind):
-        return _to_whole(pc.floor(column.cast(pa.float64(), safe=False)), _NOT_A["time"])
+        return _to_whole(pc.floor(column.cast(pa.float64(), safe=False)), _NO_TIME)
     return _to_seconds(column) if pa.types.is_temporal(kind) else column.cast(pa.int64()), []
 
 
@@ -235,50 +207,9 @@ def _to_seconds(column: pa.Array) -> pa.Array:
 
 def _to_whole(column: pa.Array, reason: str) -> tuple[pa.Array, list[Problem]]:
     numbers = column.cast(pa.float64())
-    missing = ~_to_mask(pc.is_finite(numbers)) & ~_to_mask(pc.is_inf(numbers))
-    whole = _to_mask(pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), float(_MOST_INT))))
+    missing = ~to_mask(pc.is_finite(numbers)) & ~to_mask(pc.is_inf(numbers))
+    whole = to_mask(pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), float(_MOST_INT))))
     return pc.if_else(pa.array(whole), numbers, None).cast(pa.int64()), [(~missing & ~whole, reason)]
-
-
-def _parse_text(
-    column: pa.Array, kind: AttributeType, parse: Callable[[str], object]
-) -> tuple[pa.Array, list[Problem]]:
-    text, problems = _to_string(column)
-    try:
-        return text.cast(ARROW_TYPES[kind]), problems
-    except pa.ArrowInvalid:
-        values, bad = _parse_each(text, parse, ARROW_TYPES[kind])
-        return values, [*problems, (bad, _NOT_A[kind])]
-
-
-def _parse_each(text: pa.Array, parse: Callable[[str], object], kind: pa.DataType) -> tuple[pa.Array, Mask]:
-    """Parses each distinct text by itself: the slow path, for a column that Arrow cannot cast as a whole."""
-    encoded = text.dictionary_encode()
-    parsed: list[object] = []
-    bad = np.zeros(len(encoded.dictionary) + 1, dtype=bool)  # the last stands for null
-    for place, value in enumerate(encoded.dictionary.to_pylist()):
-        stripped = value.strip()
-        try:
-            parsed.append(parse(stripped) if stripped else None)
-        except (ValueError, OverflowError):
-            parsed.append(None)
-            bad[place] = True
-    places = encoded.indices.fill_null(len(parsed))
-    return pa.array([*parsed, None], kind).take(places), bad[places.to_numpy()]
-
-
-def _parse_float(text: str) -> float | None:
-    if "_" in text:  # Python's own notation, not found in data
-        raise ValueError(text)
-    number = float(text)
-    return None if math.isnan(number) else number
-
-
-def _parse_int(text: str) -> int | None:
-    number = int(text) if re.fullmatch(r"[+-]?\d+", text) else _parse_float(text)
-    if number is not None and (number != int(number) or abs(number) >= _MOST_INT):
-        raise ValueError(text)
-    return None if number is None else int(number)
 
 
 def _parse_bool(text: str) -> bool | None:
@@ -291,7 +222,7 @@ def _parse_bool(text: str) -> bool | None:
 
 def _parse_time(text: str) -> int | None:
     try:
-        number = _parse_float(text)
+        number = parse_float(text)
     except ValueError:
         moment = datetime.fromisoformat(text)
         number = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
@@ -303,49 +234,11 @@ def _parse_time(text: str) -> int | None:
     return None if number is None else int(number // 1)
 
 
-def _to_vector(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
-    """Lists of numbers, or such lists as text: "[0.5, 1]" or "0.5 1"."""
-    problems: list[Problem] = []
-    if _is_text(column.type):
-        text, problems = _to_string(column)
-        column, bad = _parse_each(text, _parse_vector, pa.list_(pa.float64()))
-        problems = [*problems, (bad, _NOT_A["vector"])]
-    lists = column.cast(pa.list_(pa.float64()))
-    rows = np.repeat(np.arange(len(lists)), pc.fill_null(pc.list_value_length(lists), 0).to_numpy())
-    values = lists.flatten().fill_null(np.nan).to_numpy(zero_copy_only=False)
-    bad = np.zeros(len(lists), dtype=bool)
-    bad[rows[~(np.abs(values) <= np.finfo(np.float32).max)]] = True  # NaN too
-    widths = np.bincount(rows, minlength=len(lists))
-    sound = (widths > 0) & ~bad  # an empty list is a missing value
-    width = int(np.bincount(widths[sound]).argmax()) if sound.any() else 0
-    other = sound & (widths != width)
-    kept = pc.if_else(pa.array(sound & ~other), lists, pa.scalar(None, lists.type))
-    problems += [(bad, _NOT_A["vector"]), (other, f"is a vector of another width than most, {width}")]
-    return kept.cast(ARROW_TYPES["vector"]), problems
-
-
-def _parse_vector(text: str) -> list[float]:
-    if text.startswith("["):
-        if not re.fullmatch(r"\[[^][{}]*\]", text):  # a nested list is not a vector, and json would recurse into it
-            raise ValueError(text)
-        found = json.loads(text)
-    else:
-        found = [float(part) for part in re.split(r"[\s,;|]+", text)]
-    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in found):
-        raise ValueError(text)
-    return [float(one) for one in found]
-
-
-def _to_mask(values: pa.Array) -> Mask:
-    mask: Mask = values.fill_null(False).to_numpy(zero_copy_only=False)
-    return mask
-
-
 _CONVERTERS: dict[str, Callable[[pa.Array], tuple[pa.Array, list[Problem]]]] = {
-    "string": _to_string,
-    "int": _to_int,
-    "float": _to_float,
+    "string": to_string,
     "bool": _to_bool,
     "time": _to_time,
-    "vector": _to_vector,
+    "list": to_list,
+    "point": to_point,
+    "vector": to_vector,
 }

@@ -1,10 +1,11 @@
 """From a profile to a schema: a commented TOML file for people to correct, and the guesses behind it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from graph_schema.attribute_draft import draft_attributes
 from graph_schema.base_errors import CatalogueError
-from graph_schema.catalogue_schema import SOURCE, TARGET, Attribute, CatalogueSchema, EdgeType, NodeType
+from graph_schema.catalogue_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, NodeType
 from graph_schema.interaction_candidates import (
     LIKELY_SCORE,
     Candidate,
@@ -14,12 +15,13 @@ from graph_schema.interaction_candidates import (
 )
 from graph_schema.interaction_draft import draft_interaction
 from graph_schema.missing_interaction import add_placeholder, advise_graph, advise_tables
-from graph_schema.name_words import is_called, split_words
+from graph_schema.name_words import is_called, is_sensitive_name, split_words
 from graph_schema.profile import GraphProfile, Guess, PropertyProfile, RelationshipProfile, Sureness
-from graph_schema.roles import find_kind, find_name, find_texts, find_type, find_unit
+from graph_schema.roles import find_kind, find_name, find_texts, find_type, find_unit, is_category, is_list
 from graph_schema.schema_toml import TomlPath, to_one_line, wrap_comment, write_schema
 from graph_schema.type_names import name_edges, name_nodes, to_name
 from graph_schema.usable_parts import describe_relationship, find_connected, find_usable, find_usable_properties
+from graph_schema.user_links import join_users, phrase_user_link
 
 _WHOLE = 0.9995  # a coverage that is shown as 100%
 
@@ -57,8 +59,9 @@ def draft_schema(profile: GraphProfile) -> Draft:
             f"{profile.place} has no {'tables with rows' if profile.is_tables else 'nodes with labels'}{reasons}; "
             "expected items, what they are linked to, and who interacted with them"
         )
-    usable = find_usable(profile)
-    return _Drafting(usable.profile, usable.keys, list(profile.guesses), list(usable.left_out)).run()
+    joined = join_users(profile)
+    usable = find_usable(joined)
+    return _Drafting(usable.profile, usable.keys, list(joined.guesses), list(usable.left_out)).run()
 
 
 @dataclass
@@ -125,22 +128,28 @@ class _Drafting:
         role = "the users" if is_user else "the items" if label == item else ""
         usable, left_out = find_usable_properties(label, node.properties, needed={key})
         self.left_out += left_out
-        shown = replace(node, properties=usable)
+        # what is sensitive is neither the name nor a text of users
+        described = {one: found for one, found in usable.items() if not (is_user and is_sensitive_name(one))}
+        shown = replace(node, properties=described)
         title = find_name(shown, key)
-        # a user's name says nothing about taste
-        texts = [text for text in find_texts(shown, key, title) if not (is_user and is_called(text))]
-        attributes = {
-            one.name: kind
-            for one in usable.values()
-            if one.name not in {key, title, *texts} and (kind := find_type(one)) is not None
-        }
+        texts = [
+            text
+            for text in find_texts(shown, key, title)
+            if text == title or not (is_list(usable[text]) or is_category(usable[text]))
+        ]
+        if is_user:  # a user's name says nothing about taste
+            texts = [text for text in texts if not is_called(text)]
+        others = [one for one in usable.values() if one.name not in {key, title, *texts}]
+        drafted = draft_attributes(others, n_nodes=node.count, is_user=is_user)
         path = ("nodes", name)
         rows = f"{node.count:,} {'rows' if self.profile.is_tables else 'nodes'}"
         if node.from_edges:
             rows = f"{node.count:,} named by edges, no table of their own"
+            if len(node.properties) > 1:
+                rows = f"{node.count:,} rows, and any that only edges name"
         self.comments[path] = ", ".join(part for part in (role, rows) if part)
         self.comments[*path, "key"] = f"{sure}: {why}"
-        self._comment_attributes(path, attributes, usable)
+        self._comment_attributes(path, {one: found.remark for one, found in drafted.items()}, usable)
         parts = [f"key {key}" if key != title else f"key and name {key}"]
         parts += [f"name {title}"] if title and title != key and title not in texts else []
         parts += [f"text {', '.join(texts)}"] if texts else []
@@ -148,15 +157,15 @@ class _Drafting:
         if label == item and not texts and title is None:
             why = "items are described by their links alone, and so are new ones"
             self.guesses.append(Guess("text of items", "none", "likely", why))
-        declared = {key, title, *texts, *attributes}
+        declared = {key, title, *texts, *drafted}
         return NodeType(
             label=node.label or label,
             key=key,
             name=title,
             text=tuple(texts),
             from_edges=node.from_edges,
-            attributes={name: Attribute(type=kind) for name, kind in attributes.items()},
-            milliseconds=self._find_milliseconds(attributes, usable),
+            attributes={one: found.attribute for one, found in drafted.items()},
+            milliseconds=self._find_milliseconds(drafted, usable),
             ignore=self._find_ignored([*node.properties, *node.ignore], declared),
         )
 
@@ -175,7 +184,7 @@ class _Drafting:
         self.left_out += left_out
         attributes = {one.name: kind for one in usable.values() if (kind := find_type(one)) is not None}
         self.comments[path] = f"{found.count:,} {'rows' if self.profile.is_tables else 'relationships'}"
-        self._comment_attributes(path, attributes, usable)
+        self._comment_attributes(path, dict.fromkeys(attributes, ""), usable)
         source, target = (found.end, found.start) if reverse else (found.start, found.end)
         columns: tuple[str | None, str | None] = (None, None)
         is_tables = self.profile.is_tables
@@ -190,7 +199,7 @@ class _Drafting:
             type=to_name("_".join(split_words(found.type)).upper()) if is_tables else found.type,
             target=types[target],
             reverse=reverse and not is_tables,
-            phrase=None if is_chosen else self._find_phrase(found, chosen.item if chosen else None),
+            phrase=None if is_chosen else self._find_phrase(found, chosen),
             attributes=attributes,
             milliseconds=self._find_milliseconds(attributes, usable),
             source_column=columns[0],
@@ -198,23 +207,26 @@ class _Drafting:
             ignore=self._find_ignored([*found.properties, *found.ignore], set(attributes)),
         )
 
-    def _find_phrase(self, found: RelationshipProfile, item: str | None) -> str | None:
-        """The name of what items share, where one relationship leads there; None: people read the type's own name."""
-        parallel = [one for one in self.profile.relationships if {one.start, one.end} == {found.start, found.end}]
-        words = split_words(found.type)
-        if len(parallel) > 1 or found.start == found.end or words[-1:] == ["by"]:
+    def _find_phrase(self, found: RelationshipProfile, chosen: Candidate | None) -> str | None:
+        """The name of what nodes share, where one relationship leads there; None: people read the type's own name."""
+        ends = {found.start, found.end}
+        users = {chosen.user} if chosen else {name for name in ends if is_user_label(self.profile.nodes[name])}
+        is_parallel = sum({one.start, one.end} == ends for one in self.profile.relationships) > 1
+        if found.start == found.end:
+            return phrase_user_link(self.profile, found, found.start) if ends <= users else None
+        if is_parallel or split_words(found.type)[-1:] == ["by"] or (chosen and ends == {chosen.user, chosen.item}):
             return None
-        if is_user_label(self.profile.nodes[found.start]):
-            return None
-        node = self.profile.nodes[found.start if found.end == item else found.end]
+        if ends & users:
+            return phrase_user_link(self.profile, found, min(ends & users))
+        node = self.profile.nodes[found.start if chosen and found.end == chosen.item else found.end]
         return " ".join(split_words(node.label or node.name))
 
     def _comment_attributes(
-        self, path: TomlPath, attributes: Mapping[str, str], properties: Mapping[str, PropertyProfile]
+        self, path: TomlPath, remarks: Mapping[str, str], properties: Mapping[str, PropertyProfile]
     ) -> None:
-        for name in attributes:
+        for name, remark in remarks.items():
             one = properties[name]
-            coverage = "" if one.coverage > _WHOLE else f"{one.coverage:.0%} have it; "
+            coverage = "" if one.coverage > _WHOLE else f"{one.coverage:.0%} have it"
             unit = find_unit(one)
             if unit in ("seconds", "milliseconds"):
                 values = f"epoch {unit}"
@@ -224,10 +236,11 @@ class _Drafting:
                 values = "such as " + ", ".join(to_one_line(value, 20) for value in one.samples[:3])
             else:
                 values = ""
-            self.comments[*path, "attributes", name] = (coverage + values).removesuffix("; ")
+            parts = [coverage, values, remark]
+            self.comments[*path, "attributes", name] = "; ".join(part for part in parts if part)
 
     def _find_milliseconds(
-        self, attributes: Mapping[str, str], properties: Mapping[str, PropertyProfile]
+        self, attributes: Iterable[str], properties: Mapping[str, PropertyProfile]
     ) -> tuple[str, ...]:
         if not self.profile.is_tables:
             return ()  # a graph's times are read in any unit

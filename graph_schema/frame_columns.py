@@ -1,5 +1,6 @@
 """The columns of DataFrames and pyarrow tables that Python users pass in, as Arrow arrays."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -53,6 +54,12 @@ def to_whole(column: pa.Array) -> pa.Array:
     values = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     is_whole = pc.all(pc.equal(values, pc.floor(values))).as_py() is not False
     return values.cast(pa.int64()) if is_whole and not pc.any(pc.is_inf(values)).as_py() else values
+
+
+def to_schema_name(text: str) -> str:
+    """The text as a name that a schema can hold."""
+    name = re.sub(r"[^\w .-]+", "_", text).strip()
+    return name if re.match(r"[^\W\d_]", name) else f"x_{name}"
 
 
 def _to_arrow(values: "pd.Series") -> pa.Array:

@@ -1,4 +1,4 @@
-"""What a name suggests: its words, and the usual words for users, items, weights, times, names, texts and keys.
+"""What a name suggests: its words, and the usual words for users, items, weights, times, names, texts, keys and more.
 
 The words are those of a few languages; an unknown word only makes a judgement less sure.
 """
@@ -27,7 +27,7 @@ SMALL_LINK_WORDS = frozenset(_words("in is of at on to from with by am im aus vo
 USERS = _words(
     """user customer client member account reader viewer listener subscriber buyer shopper visitor consumer player
     student learner guest patron borrower reviewer rater kunde käufer nutzer benutzer leser mitglied besucher gast
-    utilisateur acheteur usuario comprador usager lecteur userid"""
+    utilisateur acheteur usuario comprador usager lecteur userid friend follower followee followed following"""
 )
 PEOPLE = ("person", "people", "profile", "candidate", "patient", "employee", "persona", "personne", "contact")
 ITEMS = _words(
@@ -39,7 +39,7 @@ ENTITIES = _words(
     """genre categor tag brand author actor director writer composer compan country city language skill topic keyword
     subject publisher label color colour size type kind department warengruppe kategorie marke hersteller autor land
     stadt marque catégorie pays ville categoría marca país ciudad group award studio format license region state
-    store shop address entit"""
+    store shop address entit town village club"""
 )
 WEIGHTS = _words(
     """rating rate score star weight bewertung note sterne punkte grade vote preference strength quantity qty menge
@@ -60,6 +60,36 @@ TEXTS = _words(
 )
 KEYS = _words("id uuid guid urn uri key code sku isbn isbn13 asin ean gtin slug handle number nummer num nr no ref")
 _KEY_ENDINGS = ("uuid", "id", "nummer", "nr", "code", "key", "urn")
+_PLACES = _words(
+    """city country town village region state province county district municipality suburb neighbourhood neighborhood
+    place location address stadt land ville pays ciudad país"""
+)
+_CATEGORIES = _words(  # numbers called so are codes of categories
+    """genre categor type kind occupation profession job industry segment cluster department status language country
+    city region state town brand"""
+)
+_LIVES = _words("live lives lived living resides resident located location based born comes in from")
+# what a catalogue computes from interactions
+_COUNTED = frozenset(
+    _words(
+        """rating ratings rated score scores vote votes rank ranks ranking views viewed viewers downloads downloaded
+        sales sold likes liked dislikes review reviews favorites favourites purchases purchased bought buyers orders
+        stars clicks listens listeners streams plays hits followers subscribers impressions conversion conversions"""
+    )
+)
+_IF_COUNTED = frozenset(  # the same, beside a word for counting
+    _words(
+        """view download sale like favorite favourite purchase click play stream user users customer customers reader
+        readers"""
+    )
+)
+_COUNTS = frozenset(_words("n num nb number count counts total avg average mean times sum"))
+_POPULAR = ("popular", "bestsell", "trending")
+_STATED = frozenset(_words("age content parental energy price cost preis prix"))
+_SENSITIVE = _words(
+    """gender sex sexual age birth born dob ethnic race racial religio faith caste nationalit citizen disab handicap
+    marital married income salary orientation political politics pregnan"""
+)
 _PERSONAL = _words("password passwd pwd token secret salt email mail phone telephone mobile telefon ssn iban")
 
 
@@ -129,3 +159,37 @@ def is_personal(name: str) -> bool:
 def begins_with(words: Iterable[str], known: tuple[str, ...]) -> bool:
     """Whether one of the words begins with a known word; known words of up to three letters count as a whole only."""
     return any(word == one if len(one) <= 3 else word.startswith(one) for word in words for one in known)  # noqa: PLR2004
+
+
+def is_category_name(name: str) -> bool:
+    """Whether numbers called so are codes of categories, as of "occupation" or "brand_id"."""
+    words = split_id(name)[0]
+    return bool(words) and words[-1].startswith(_CATEGORIES)
+
+
+def is_place_name(words: list[str]) -> bool:
+    """Whether a name's last word is a usual one for places."""
+    return bool(words) and bool(to_singulars(words[-1]) & {*_PLACES})
+
+
+def leads_to_place(words: list[str]) -> bool:
+    """Whether a relation leads to where people are, as "lives_in" and "from" do and "interested_in" does not."""
+    return next((word for word in words if word != "is"), "") in _LIVES
+
+
+def is_computed_name(name: str) -> bool:
+    """Whether a number is called like one that is computed from interactions: an average rating, times sold, a rank."""
+    words = {*split_words(name)}
+    if words & _STATED:  # an age rating, the price of a purchase
+        return False
+    return is_popularity_name(name) or bool(words & _COUNTED) or bool(words & _COUNTS and words & _IF_COUNTED)
+
+
+def is_popularity_name(name: str) -> bool:
+    """Whether a name says that something is popular, of a value of any kind."""
+    return begins_with(split_words(name), _POPULAR)
+
+
+def is_sensitive_name(name: str) -> bool:
+    """Whether a property of people describes what must not steer their recommendations, such as gender or religion."""
+    return begins_with(split_words(name), _SENSITIVE)

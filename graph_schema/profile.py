@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-# "list" holds text, "vector" numbers; "other" is what a schema has no type for (points, durations, maps)
-Kind = Literal["string", "int", "float", "bool", "time", "list", "vector", "other"]
+# "list" holds text, "vector" numbers; "other" is what a schema has no type for (durations, maps)
+Kind = Literal["string", "int", "float", "bool", "time", "list", "point", "vector", "other"]
 Sureness = Literal["sure", "likely", "a guess"]
 LabelSet = frozenset[str]
 _MOST_LEFT_OUT = 0.05  # of a label's nodes, where more specific labels take its place

@@ -1,4 +1,4 @@
-"""The reject file: every row that was not loaded, with the reason."""
+"""The reject file: every row that was left out, and every value that a row was kept without, with the reason."""
 
 import csv
 import json
@@ -34,20 +34,22 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a row is rejected.
+    """Why a row, or one of its values, is rejected.
 
     Attributes:
         fault: the kind of reason.
         column: the column with the fault; None for a row that could not be parsed.
         text: the full reason, for people.
+        keeps_row: only the value is left out, the row is kept without it.
     """
 
     fault: Fault
     column: str | None
     text: str
+    keeps_row: bool = False
 
     def __str__(self) -> str:
-        return self.text
+        return f"{self.text}, left out of its row" if self.keeps_row else self.text
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class Repeats:
 
 
 class RejectLog:
-    """Counts the rejected rows and keeps the first of each reason; one from `open_reject_log` also writes them all.
+    """Counts the rejected rows and values and keeps the first rows of each reason.
+
+    One from `open_reject_log` also writes them all.
 
     Args:
         path: the reject file's path; None where there is none.
@@ -78,6 +82,7 @@ class RejectLog:
         self.counts: Counter[tuple[str, Reason]] = Counter()  # (table, reason) -> rows
         self.examples: dict[tuple[str, Reason], list[object]] = {}  # the first of these rows, as they were read
         self.n_rows: Counter[str] = Counter()  # table -> rows read, bad ones included
+        self.n_incomplete = 0  # rows kept without some of their values
         self.repeats: dict[str, Repeats] = {}  # edge type -> its edges that were there more than once
         self._first: dict[tuple[str, Reason], str] = {}
         self._writer = None if file is None else csv.writer(file)
@@ -86,21 +91,22 @@ class RejectLog:
 
     @property
     def n_rejects(self) -> int:
-        """The number of rejected rows so far."""
-        return self.counts.total()
+        """The number of rows left out so far."""
+        return sum(count for (_, reason), count in self.counts.items() if not reason.keeps_row)
 
     def add_rows(
         self, table: str, file: str, rows: Sequence[int], reasons: Sequence[Reason], raw: pa.RecordBatch
     ) -> None:
-        """Rejects rows of a batch.
+        """Rejects rows of a batch, or values of them.
 
         Args:
             table: the node type or edge type that they were meant for.
             file: the source file.
-            rows: their places in the file.
+            rows: their places in the file; a row kept without several values is there for each.
             reasons: why, each.
             raw: the rows as they were read.
         """
+        self.n_incomplete += len({row for row, reason in zip(rows, reasons, strict=True) if reason.keeps_row})
         for row, reason, content in zip(rows, reasons, _to_rows(raw), strict=True):
             self._add(table, file, row, reason, content)
 

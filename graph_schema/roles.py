@@ -5,6 +5,7 @@ Each is judged by its values first and by its name second.
 
 import re
 import statistics
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -27,6 +28,10 @@ Unit = Literal["seconds", "milliseconds", "text", "time"]
 
 _FIRST_S, _LAST_S = 631_152_000, 4_102_444_800  # 1990 to 2100, where epoch seconds of interactions can be
 _LONG_TEXT = 30  # characters per value from which text is prose
+MOST_DISTINCT = 0.5  # distinct values per value of a category
+_MOST_WORDS, _MOST_ENTRY_WORDS = 4, 3  # of a category, and of an entry of a list, on average
+_NUMBER = r"[+-]?\d+(?:\.\d+)?"
+_PAIR = re.compile(rf"(?:POINT ?)?[\[(]?\s*({_NUMBER})\s*[,;\s]\s*({_NUMBER})\s*[\])]?")
 LEAST_COVERAGE = 0.95  # of an interaction's weight and time: rows without are rejected
 
 
@@ -101,9 +106,7 @@ def find_positive(one: PropertyProfile) -> tuple[float | None, str]:
     return share, f"grades from {low:g} to {high:g}: {share:g} and more is a like"
 
 
-def find_kind(
-    one: PropertyProfile,
-) -> Literal["string", "int", "float", "bool", "time", "list", "vector", "other"] | None:
+def find_kind(one: PropertyProfile) -> Kind | None:
     """The kind that all values of a property have; ints among floats are floats; None where they are mixed."""
     kinds = {kind for kind, n in one.kinds.items() if n}
     if len(kinds) == 1:
@@ -184,7 +187,9 @@ def find_name(node: NodeProfile, key: str) -> str | None:
         if named:
             return min(named, key=lambda one: (len(split_words(one.name)), -one.coverage)).name
     unlike = [one for one in texts if one.distinct > 0.8 and 3 <= one.mean_length <= 80 and one.coverage > 0.5]  # noqa: PLR2004
-    prose = [one for one in unlike if one.name != key and any(" " in value for value in one.samples)]
+    prose = [
+        one for one in unlike if one.name != key and any(" " in value for value in one.samples) and not is_list(one)
+    ]
     if prose:
         return prose[0].name
     # a key that is a word, such as a genre
@@ -205,6 +210,45 @@ def find_texts(node: NodeProfile, key: str, name: str | None) -> list[str]:
         if kind == "list" or (kind == "string" and (is_prose or is_listed or begins_with(words[-1:], TEXTS))):
             found.append(one.name)
     return found
+
+
+def is_list(one: PropertyProfile) -> bool:
+    """Whether values are lists of words: of the database's own type, in JSON, or separated by "|" or ";"."""
+    kind = find_kind(one)
+    if kind not in ("list", "string") or not one.samples:
+        return kind == "list"
+    split = [_split_list(value) for value in one.samples]
+    n_lists = sum(len(parts) > 1 or value.startswith("[") for parts, value in zip(split, one.samples, strict=True))
+    parts = [part for parts in split for part in parts]
+    n_numbers = sum(bool(re.fullmatch(_NUMBER, part)) for part in parts)
+    is_words = bool(parts) and n_numbers * 2 <= len(parts) and _count_words(parts) <= _MOST_ENTRY_WORDS
+    return is_words and (kind == "list" or n_lists * 2 > len(split))
+
+
+def is_point(one: PropertyProfile) -> bool:
+    """Whether values are points, of the database's own type or pairs of numbers as text, such as "59.91, 10.75"."""
+    if find_kind(one) != "string" or not one.samples:
+        return find_kind(one) == "point"
+    pairs = [_PAIR.fullmatch(value.strip()) for value in one.samples]
+    # without a decimal point in both, "12,99" may be one number
+    return all(pair is not None and "." in pair[1] and "." in pair[2] for pair in pairs)
+
+
+def is_category(one: PropertyProfile) -> bool:
+    """Whether values are short texts, each shared by two or more nodes on average."""
+    is_short = one.mean_length < _LONG_TEXT and _count_words(one.samples) <= _MOST_WORDS
+    return find_kind(one) == "string" and one.distinct <= MOST_DISTINCT and is_short
+
+
+def _split_list(value: str) -> list[str]:
+    """The entries of a list written as text; a database's list is shown with " | " between them."""
+    if re.match(r"\[\s*[\]\"']", value):  # JSON, or as Python writes it; a long one is cut off
+        return [part for _, part in re.findall(r"""(["'])((?:(?!\1)[^\\]|\\.)*)\1""", value)]
+    return [part.strip() for part in re.split(r"[|;]", value) if part.strip()]
+
+
+def _count_words(texts: Sequence[str]) -> float:
+    return statistics.fmean(len(text.split()) for text in texts or ("",))
 
 
 def _is_shown(one: PropertyProfile) -> bool:

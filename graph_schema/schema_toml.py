@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import tomlkit
-from tomlkit.items import InlineTable, Item, Table
+from tomlkit.items import Item, Table
 
 from graph_schema.catalogue_schema import CatalogueSchema, EdgeType, Interaction, NodeType
 
@@ -77,8 +77,9 @@ def _to_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _add(table: Table, name: str, value: object, comment: str | None) -> None:
-    item: Item = tomlkit.inline_table() if isinstance(value, dict) else tomlkit.item(value)
-    if isinstance(item, InlineTable):
+    item: Item = tomlkit.item(value)
+    if isinstance(value, dict):
+        item = tomlkit.inline_table()
         item.update(value)
     for line in _comment(item, f"{tomlkit.key(name).as_string()} = {item.as_string()}", comment):
         table.add(tomlkit.comment(line))

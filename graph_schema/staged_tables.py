@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from graph_schema.catalogue_schema import CatalogueSchema
-from graph_schema.columns import Mask
+from graph_schema.column_texts import Mask
 from graph_schema.tables import GraphTables
 
 BATCH_ROWS = 65_536
@@ -24,6 +24,7 @@ class StagedTables:
         n_nodes: node type -> rows.
         n_edges: edge type -> rows.
         n_rejects: rows that were left out, with a reason.
+        n_incomplete: rows that were kept without values that do not fit.
         n_repeats: edges left out because a later one has the same two ends.
     """
 
@@ -32,6 +33,7 @@ class StagedTables:
     n_nodes: Mapping[str, int]
     n_edges: Mapping[str, int]
     n_rejects: int
+    n_incomplete: int
     n_repeats: int
 
     def nodes_path(self, node_type: str) -> Path:

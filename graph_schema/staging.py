@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 
 from graph_schema.base_errors import CatalogueError
 from graph_schema.catalogue_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, NodeType
+from graph_schema.checked_rows import CheckedRows
 from graph_schema.column_names import check_names, rename_ends
-from graph_schema.columns import Mask, Problem, convert_column, convert_ids, find_times_outside, from_milliseconds
+from graph_schema.column_texts import Mask, decode
+from graph_schema.columns import convert_column, convert_ids, find_times_outside, from_milliseconds
+from graph_schema.number_texts import Notation, find_notation
 from graph_schema.rejects import MOST_EXAMPLES, Fault, Reason, RejectLog, Repeats, open_reject_log
 from graph_schema.sources import MemorySource, RawBatch, Source
 from graph_schema.staged_tables import BATCH_ROWS, StagedTables, filter_file, iter_file, open_writer
@@ -35,16 +38,17 @@ def stage_tables(
     """Reads a source by batches, checks every row and writes those that pass.
 
     In memory are only the ids of nodes and, at most, about 50 bytes per edge of one type. Rejected are: empty or
-    repeated keys, ends that are empty or not among the nodes, values of another type, infinite numbers, times out of
-    range, interactions without their weight or time, text that is not UTF-8 or holds NUL, rows that the reader could
-    not parse. Of edges of one type with the same two ends the latest stays (by the interaction's time, else by place).
+    repeated keys, ends that are empty or not among the nodes, interactions without their weight or time, rows that the
+    reader could not parse; and values of another type or unit, infinite numbers, times out of range, text that is not
+    UTF-8 or holds NUL. A row is kept without such a value, unless that is its key, an end, or the interaction's weight
+    or time. Of edges of one type with the same two ends the latest stays (by the interaction's time, else by place).
 
     Args:
         source: the rows.
         directory: where to write; made when missing.
         rejects: CSV file for rejected rows, also written when this raises; or a log of the caller's, which counts
             them; None writes none.
-        max_rejects: the share of all rows that may be rejected, 0 to 1.
+        max_rejects: the share of all rows that may be rejected or kept without a value, 0 to 1.
         on_rows: called with a type's name and the number of its rows just read.
 
     Raises:
@@ -60,12 +64,20 @@ def stage_tables(
         for name, node in source.schema.nodes.items():
             if node.from_edges:
                 staging.add_ends(name, node)
-    if log.n_rejects:
-        _log.warning("rejected rows: %s", log.describe())
+    if log.counts:
+        _log.warning("rejected: %s", log.describe())
     for name, repeats in log.repeats.items():
         _log.info("%s: %d rows repeat a pair; the latest of each is kept", name, repeats.n_edges)
     _check_limit(log, staging.n_rows, max_rejects)
-    staged = StagedTables(source.schema, directory, staging.n_nodes, staging.n_edges, log.n_rejects, staging.n_repeats)
+    staged = StagedTables(
+        source.schema,
+        directory,
+        n_nodes=staging.n_nodes,
+        n_edges=staging.n_edges,
+        n_rejects=log.n_rejects,
+        n_incomplete=log.n_incomplete,
+        n_repeats=staging.n_repeats,
+    )
     if staged.n_edges[source.schema.interaction.edge] == 0:
         why = f"; {log.n_rejects:,} rows were rejected: {log.describe()}" if log.n_rejects else ""
         raise CatalogueError(
@@ -91,33 +103,6 @@ def build_tables(schema: CatalogueSchema, nodes: Mapping[str, pa.Table], edges: 
         return stage_tables(source, Path(directory), rejects=None, max_rejects=0.0).to_tables()
 
 
-class _Rows:
-    """The rows of one batch under check: their columns, and the first reason against each row."""
-
-    def __init__(self, n_rows: int) -> None:
-        self.columns: dict[str, pa.Array] = {}
-        self.codes: NDArray[np.int32] = np.zeros(n_rows, dtype=np.int32)  # 0: no reason against it
-        self.reasons: list[Reason] = [Reason(Fault.BROKEN, None, "")]  # the first means: none
-
-    @property
-    def good(self) -> Mask:
-        good: Mask = self.codes == 0
-        return good
-
-    def reject(self, bad: Mask, reason: Reason) -> None:
-        if bad.any():
-            self.codes[bad & self.good] = len(self.reasons)
-            self.reasons.append(reason)
-
-    def reject_all(self, column: str, problems: list[Problem]) -> None:
-        for bad, reason in problems:
-            self.reject(bad, Reason(Fault.UNFIT_VALUE, column, f"{column} {reason}"))
-
-    def reject_missing(self, column: str, fault: Fault) -> None:
-        missing = self.columns[column].is_null().to_numpy(zero_copy_only=False)
-        self.reject(missing, Reason(fault, column, f"{column} is empty"))
-
-
 class _Staging:
     def __init__(
         self, schema: CatalogueSchema, directory: Path, log: RejectLog, on_rows: Callable[[str, int], None] | None
@@ -128,6 +113,7 @@ class _Staging:
         self.n_nodes: dict[str, int] = {}
         self.n_edges: dict[str, int] = {}
         self.n_rows = self.n_repeats = 0
+        self.notations: dict[tuple[str, str], Notation] = {}  # (table, column) -> how its numbers are written
         for kind in ("nodes", "edges"):
             (directory / kind).mkdir(parents=True, exist_ok=True)
 
@@ -136,7 +122,7 @@ class _Staging:
         with open_writer(self.directory / "nodes" / f"{name}.parquet", node.arrow_schema) as writer:
             for batch in batches:
                 rows = self._check_columns(batch, name, node, {node.key: Fault.MISSING_KEY})
-                repeated = np.zeros(len(rows.codes), dtype=bool)
+                repeated = np.zeros(len(rows.good), dtype=np.bool_)
                 good = rows.good
                 for place, key in enumerate(rows.columns[node.key].to_pylist()):
                     if good[place]:
@@ -206,7 +192,7 @@ class _Staging:
 
     def _check_columns(
         self, batch: RawBatch, name: str, declared: NodeType | EdgeType, required: Mapping[str, Fault]
-    ) -> _Rows:
+    ) -> CheckedRows:
         n_rows = batch.columns.num_rows + len(batch.broken)
         self.n_rows += n_rows
         self.log.n_rows[name] += n_rows
@@ -217,34 +203,49 @@ class _Staging:
         else:
             ids, raw = {declared.key}, batch.columns.schema.names
         check_names(batch.file, self.schema, name, declared, raw)
-        rows = _Rows(batch.columns.num_rows)
+        rows = CheckedRows(batch.columns.num_rows)
         chosen = self.schema.interaction
         at = chosen.at if isinstance(declared, EdgeType) and name == chosen.edge else None
         for column, kind in declared.columns.items():
             values = batch.columns.column(raw.index(column))
             try:
-                rows.columns[column], problems = convert_ids(values) if column in ids else convert_column(values, kind)
+                if column in ids:
+                    rows.columns[column], problems = convert_ids(values)
+                else:
+                    notation = self._find_notation(name, column, values) if kind in ("int", "float") else None
+                    rows.columns[column], problems = convert_column(values, kind, notation)
             except CatalogueError as error:
                 raise CatalogueError(f"{batch.file}: column {column!r}: {error}") from error
             in_milliseconds = column in declared.milliseconds
             if in_milliseconds:
                 rows.columns[column] = from_milliseconds(rows.columns[column], values)
-            rows.reject_all(column, problems)
-            if column in required:
-                rows.reject_missing(column, required[column])
             if kind == "time":
-                outside = find_times_outside(
+                problems += find_times_outside(
                     rows.columns[column], interaction=column == at, milliseconds=in_milliseconds
                 )
-                rows.reject_all(column, outside)
+            rows.reject_values(column, problems, keep_rows=column not in required)
+            if column in required:
+                rows.reject_missing(column, required[column])
         return rows
 
-    def _keep_good(self, batch: RawBatch, name: str, rows: _Rows, schema: pa.Schema) -> pa.RecordBatch:
+    def _find_notation(self, name: str, column: str, values: pa.Array) -> Notation | None:
+        """How a column's numbers are written: as in the first batch that shows it."""
+        known = self.notations.get((name, column))
+        if known is None:
+            known = find_notation(decode(values))
+            if known is not None:
+                self.notations[name, column] = known
+        return known
+
+    def _keep_good(self, batch: RawBatch, name: str, rows: CheckedRows, schema: pa.Schema) -> pa.RecordBatch:
         columns = list(rows.columns.values())
-        bad = np.flatnonzero(rows.codes)
-        if len(bad):
-            reasons = [rows.reasons[code] for code in rows.codes[bad]]
-            self.log.add_rows(name, batch.file, batch.rows[bad].tolist(), reasons, batch.columns.take(pa.array(bad)))
+        faults = rows.find_faults()
+        if faults:
+            places = [row for row, _ in faults]
+            reasons = [reason for _, reason in faults]
+            raw = batch.columns.take(pa.array(places))
+            self.log.add_rows(name, batch.file, batch.rows[places].tolist(), reasons, raw)
+        if not rows.good.all():
             good = pa.array(rows.good)
             columns = [column.filter(good) for column in columns]
         return pa.RecordBatch.from_arrays(columns, schema=schema)
@@ -269,16 +270,17 @@ class _Staging:
 
 
 def _check_limit(log: RejectLog, n_rows: int, max_rejects: float) -> None:
-    if log.n_rejects <= max_rejects * n_rows:
+    n_bad = log.n_rejects + log.n_incomplete
+    if n_bad <= max_rejects * n_rows:
         return
-    share = log.n_rejects / n_rows
+    share = n_bad / n_rows
     where = (
         f"Each with its reason is in {log.path}"
         if log.path
         else "Name a file with --rejects to have each with its reason"
     )
     raise CatalogueError(
-        f"{log.n_rejects:,} of {n_rows:,} rows are bad ({share:.1%}), more than the limit of {max_rejects:.1%}, "
+        f"{n_bad:,} of {n_rows:,} rows are bad ({share:.1%}), more than the limit of {max_rejects:.1%}, "
         f"so nothing was loaded: {log.describe()}. {where}. "
         f"Correct them, or load without them by --max-rejects {math.ceil(share * 100) / 100:.2f}"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import pandas as pd
     import pyarrow as pa
@@ -60,6 +60,8 @@ def train(
     items: "pd.DataFrame | pa.Table | None" = None,
     links: "pd.DataFrame | pa.Table | None" = None,
     users: "pd.DataFrame | pa.Table | None" = None,
+    user_links: "pd.DataFrame | pa.Table | None" = None,
+    features: "Collection[str]" = (),
     positive: float | None = None,
     rejects: "Path | str | None" = None,
     progress: bool | None = None,
@@ -74,7 +76,8 @@ def train(
         kgrec.train(ratings, positive=4)
         kgrec.train(interactions=ratings, items=films, links=credits, positive=4)
 
-    Rows of a DataFrame that cannot be used (no id, a rating that is not a number) are left out with a warning.
+    Rows of a DataFrame that cannot be used (no id, a rating that is not a number) are left out with a warning. Of an
+    item or a user, a bad value (an infinite price) counts as missing.
 
     Args:
         tables: the catalogue; or the interactions, as a DataFrame.
@@ -82,11 +85,17 @@ def train(
         config: the settings; None: the defaults.
         interactions: a DataFrame or a pyarrow table with the columns `user` and `item`; optional `rating` or `weight`,
             and `timestamp` or `at`. Ids are text or integers; times are datetimes, ISO 8601 text or epoch numbers.
-        items: columns `item` and optional `title`; other text columns are read by the text encoder, lists of numbers
-            are vectors, the rest is not used.
+        items: columns `item` and optional `title`. Numbers, booleans, times, lists of texts, and short texts that
+            repeat are attributes; other texts are read by the text encoder; lists of numbers are vectors. Columns with
+            ids, with codes, or named like a result of interactions ("average_rating") are not read: a warning names
+            them.
         links: columns `item`, `relation` and `target`, such as (7, "genre", "Comedy"); optional `target_name` and
-            `target_type` ("item" for links between items).
-        users: column `user`, for users without interactions; optional `name`.
+            `target_type`: relations with the same type share their targets, "item" is a link to another item.
+        users: column `user` and optional `name`; other columns as in `items`, but only sentences are texts. Sensitive
+            attributes such as gender and age are not read unless `features` names them.
+        user_links: columns `user`, `relation` and `target`, such as ("ann", "lives_in", "Oslo"); optional `target_name`
+            and `target_type` as in `links`: "user" is a link to another user, "item" to an item.
+        features: columns of `items` or `users` to read as attributes although they are left out otherwise.
         positive: an interaction is a like when its rating is at least this; None: every interaction is.
         rejects: a CSV file for the rows of the DataFrames that are left out, with the reason; None writes none.
         progress: whether progress is shown; None: in a terminal or a notebook.
@@ -108,7 +117,9 @@ def train(
     from kgrec.training.train_arguments import read_catalogue, show_training
     from kgrec.training.train_bundle import train_bundle
 
-    catalogue = read_catalogue(tables, schema, interactions, items, links, users, positive, rejects)
+    catalogue = read_catalogue(
+        tables, schema, interactions, items, links, users, user_links, features, positive, rejects
+    )
     config = config or TrainConfig()
     encoder = load_config_encoder(config)
     with show_training(progress, on_stage, on_texts) as (show_stage, show_texts):

@@ -7,6 +7,7 @@ be read as that kind.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,16 @@ from numpy.typing import NDArray
 from graph_schema import CatalogueError
 from graph_schema.catalogue_schema import AttributeType, is_name
 from graph_schema.columns import convert_column, convert_ids
+from graph_schema.list_columns import is_point
+from graph_schema.number_texts import is_other_unit
 from graph_schema.profile import Kind, PropertyProfile
 from loaders.tabular import find_suffix, number_order, read_file
 
 MOST_DISTINCT = 2_000_000
 _TRIED: tuple[AttributeType, ...] = ("int", "float", "bool", "time")
+_CODE = r"^[+-]?0\d|^\d{16,}$|^\d+[A-Z]$"
 _TRIED_FIRST = 200  # values to try before a whole block
+_MOST_OTHER_UNITS = 0.1  # of a column of numbers, the share in another unit than most
 _MOST_SAMPLES = 100
 _CUT = 200
 
@@ -45,15 +50,19 @@ class Column:
     values: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # hashes, sorted
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     is_capped: bool = False
-    is_coded: bool = False  # with leading zeros, or too many digits for a number
+    is_coded: bool = False  # with leading zeros, too many digits for a number, or a letter after them
 
     def add(self, raw: pa.Array) -> None:
         """Adds the values of one block."""
         self.n_rows += len(raw)
         kind = _kind_of(raw.type)
-        if kind in ("list", "vector", "other"):
+        if kind in ("list", "point", "vector", "other"):
             self.of_arrow = kind
             self.n_values += len(raw) - raw.null_count
+            if kind == "list":
+                self._add_samples(
+                    " | ".join(entries) for entries in convert_column(raw, "list")[0].to_pylist() if entries
+                )
             return
         try:
             text, _ = convert_ids(raw)
@@ -65,7 +74,7 @@ class Column:
             return
         self.length += pc.sum(pc.utf8_length(present)).as_py()
         if kind is None:
-            self.is_coded |= pc.any(pc.match_substring_regex(present, r"^[+-]?0\d|^\d{16,}$")).as_py()
+            self.is_coded |= pc.any(pc.match_substring_regex(present, _CODE)).as_py()
         elif self.of_arrow in (None, kind):
             self.of_arrow = kind
         self.kinds = [one for one in self.kinds if _fits(raw.slice(0, _TRIED_FIRST), one) and _fits(raw, one)]
@@ -75,8 +84,7 @@ class Column:
     def _count(self, present: pa.Array) -> None:
         encoded = present.dictionary_encode()
         words = encoded.dictionary.to_pylist()
-        for word in words[: _MOST_SAMPLES - len(self.samples)]:
-            self.samples[word[:_CUT]] = None
+        self._add_samples(words)
         if self.is_capped:
             return
         hashes = np.fromiter(map(hash, words), dtype=np.int64, count=len(words))
@@ -86,6 +94,10 @@ class Column:
         np.add.at(counts, places, np.concatenate([self.counts, n_each]))
         self.values, self.counts = values, counts
         self.is_capped = len(values) > MOST_DISTINCT
+
+    def _add_samples(self, texts: Iterable[str]) -> None:
+        for text in islice(texts, _MOST_SAMPLES - len(self.samples)):
+            self.samples[text[:_CUT]] = None
 
     def _find_range(self, raw: pa.Array) -> None:
         number = next((kind for kind in ("int", "float") if kind in self.kinds), None)
@@ -196,21 +208,39 @@ def _kind_of(kind: pa.DataType) -> Kind | None:
     types = pa.types
     if types.is_dictionary(kind):
         return _kind_of(kind.value_type)
-    if types.is_boolean(kind):
-        return "bool"
-    if types.is_integer(kind):
-        return "int"
-    if types.is_floating(kind) or types.is_decimal(kind):
-        return "float"
-    if types.is_timestamp(kind) or types.is_date(kind):
-        return "time"
-    texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_binary, types.is_large_binary)
-    return None if types.is_null(kind) or any(is_text(kind) for is_text in texts) else "other"
+    if types.is_nested(kind):
+        return _kind_of_nested(kind)
+    tests: dict[Kind | None, tuple[Callable[[pa.DataType], bool], ...]] = {
+        "bool": (types.is_boolean,),
+        "int": (types.is_integer,),
+        "float": (types.is_floating, types.is_decimal),
+        "time": (types.is_timestamp, types.is_date),
+        None: (
+            types.is_null,
+            types.is_string,
+            types.is_large_string,
+            types.is_string_view,
+            types.is_binary,
+            types.is_large_binary,
+        ),
+    }
+    return next((found for found, are in tests.items() if any(is_one(kind) for is_one in are)), "other")
+
+
+def _kind_of_nested(kind: pa.DataType) -> Kind:
+    types = pa.types
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        entry = _kind_of(kind.value_type)
+        return "list" if entry is None else "vector" if entry in ("int", "float") else "other"
+    return "point" if types.is_struct(kind) and is_point(kind) else "other"
 
 
 def _fits(values: pa.Array, kind: AttributeType) -> bool:
+    """Whether all values can be read as a kind; few numbers may have another unit than most."""
     try:
         _, problems = convert_column(values, kind)
     except CatalogueError:
         return False
-    return not any(bad.any() for bad, _ in problems)
+    n_other_units = sum(int(bad.sum()) for bad, reason in problems if is_other_unit(reason))
+    is_other = any(bad.any() for bad, reason in problems if not is_other_unit(reason))
+    return not is_other and n_other_units <= _MOST_OTHER_UNITS * len(values)

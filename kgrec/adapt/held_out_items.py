@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from kgrec.adapt.text_graph import TextGraph
 from kgrec.config import ContentConfig, SplitConfig
-from kgrec.graph.propagation import ItemLinks
+from kgrec.graph.propagation import NodeLinks
 from kgrec.model.content import Content, fit_content
 from kgrec.questions.slice_results import SliceResult
 from kgrec.questions.slices import Slice, evaluate_slice
@@ -39,7 +39,9 @@ class Validation:
     def ask(self, vectors: NDArray[np.float32], question: Slice) -> SliceResult:
         """Answers a question by kernel ridge from text vectors, (n, dim) float32 unit rows in the order of `texts`."""
         none = np.zeros(0, np.int64)
-        links = ItemLinks((), none, none, csr_array((len(vectors), 0), dtype=np.float32), none.astype(np.float32))
+        links = NodeLinks(
+            (), none, none, csr_array((len(vectors), 0), dtype=np.float32), none.astype(np.float32), none > 0
+        )
         content = fit_content(self.likes, vectors, links, [], ContentConfig(), link_weight=0.0, seed=self.seed)
         assert content is not None
         return evaluate_slice(_TextScorer(content), question)

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from torch import Tensor
 
 from graph_schema import CatalogueSchema
 from kgrec.config import TrainConfig
+from kgrec.graph.attribute_values import AttributeValues
 from kgrec.ids import IdMap
 from kgrec.model.model import Model
 from kgrec.text.adapter import Adapter
@@ -51,6 +53,10 @@ class Bundle:
         relations: (edge type, whether the item is its source, node type at the other end) of the model's links.
         link_node: (n_codes,) int64: the node row of each link code, -1 for a node that is gone; its relation is
             `model.prior.relation`.
+        user_relations, user_link_node: likewise of the links of users.
+        user_text: (n_users, text_dim) float32 unit vectors of the users' texts, zeros for a user without one; text_dim
+            is 0 where training had none.
+        values: the value nodes of the features.
         vector_widths: the items' vector columns that the prior reads, in the order of the schema, and their widths.
         liked: (n_users, n_items): the likes, each user's support set.
         seen: (n_users, n_items): every interaction; never recommended.
@@ -72,6 +78,10 @@ class Bundle:
     model: Model
     relations: tuple[tuple[str, bool, str], ...]
     link_node: NDArray[np.int64]
+    user_relations: tuple[tuple[str, bool, str], ...]
+    user_link_node: NDArray[np.int64]
+    user_text: Tensor
+    values: AttributeValues
     vector_widths: Mapping[str, int]
     liked: csr_array
     seen: csr_array

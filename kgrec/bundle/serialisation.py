@@ -27,6 +27,7 @@ from kgrec.bundle.arrays import (
 )
 from kgrec.bundle.bundle import Bundle, Lineage
 from kgrec.config import TrainConfig
+from kgrec.graph.attribute_values import AttributeValues, ValueCodes
 from kgrec.ids import IdMap
 from kgrec.model.backbone import ItemHead
 from kgrec.model.component import Component, round_text
@@ -38,7 +39,7 @@ from kgrec.model.prior import ItemEncoder, Prior
 from kgrec.model.registry import COMPONENTS
 from kgrec.text.adapter import Adapter
 
-FORMAT, FORMAT_VERSION = "kgrec-bundle", 7
+FORMAT, FORMAT_VERSION = "kgrec-bundle", 8
 _MOST_COLUMNS = 2**16  # of the text and other vectors of an item
 
 
@@ -52,6 +53,7 @@ def round_model(model: Model) -> Model:
         columns=model.columns.half().float(),
         likeness=round_stored(model.likeness),
         prior=round_stored(model.prior) if isinstance(model.prior, Prior) else model.prior,
+        user_prior=round_stored(model.user_prior) if isinstance(model.user_prior, Prior) else model.user_prior,
         item_head=round_stored(model.item_head),
     )
 
@@ -82,15 +84,21 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "encoder": {"name": bundle.encoder_name, "revision": bundle.encoder_revision},
         "choices": dict(bundle.choices),
         "relations": bundle.relations,
+        "user_relations": bundle.user_relations,
+        "values": {name: asdict(codes) for name, codes in bundle.values.codes.items()},
         "vector_widths": dict(bundle.vector_widths),
-        **({"network": asdict(model.prior.architecture)} if isinstance(model.prior, GnnEncoder) else {}),
+        "networks": {
+            name: asdict(encoder.architecture)
+            for name, encoder in _encoders(model).items()
+            if isinstance(encoder, GnnEncoder)
+        },
         "components": list(model.names),
         # The adapter is stored among the tensors; its path on this machine is nobody's business.
         "config": bundle.config.model_copy(update={"adapter": None}).model_dump(mode="json"),
     }
 
 
-_PARAMETER = "prior.parameters."
+_PRIOR, _USER_PRIOR, _PARAMETERS = "prior", "user_prior", "parameters"
 _KINDS: dict[str, type] = {kind.name: kind for kind in COMPONENTS}
 
 
@@ -104,12 +112,15 @@ def to_tensors(bundle: Bundle) -> dict[str, Tensor]:
         tensors |= to_arrays(component, component.name)
     for name, part in (("gate", model.gate), ("likeness", model.likeness), ("item_head", model.item_head)):
         tensors |= to_arrays(part, name)
-    if isinstance(model.prior, GnnEncoder):
-        tensors |= {f"{_PARAMETER}{key}": value for key, value in model.prior.parameters.items()}
-        arrays = {key: part for key, part in vars(model.prior).items() if isinstance(part, np.ndarray)}
-        tensors |= {f"prior.{key}": torch.from_numpy(part) for key, part in arrays.items()}
-    else:
-        tensors |= to_arrays(model.prior, "prior")
+    for name, encoder in _encoders(model).items():
+        if isinstance(encoder, GnnEncoder):
+            tensors |= {f"{name}.{_PARAMETERS}.{key}": value for key, value in encoder.parameters.items()}
+            arrays = {key: part for key, part in vars(encoder).items() if isinstance(part, np.ndarray)}
+            tensors |= {f"{name}.{key}": torch.from_numpy(part) for key, part in arrays.items()}
+        else:
+            tensors |= to_arrays(encoder, name)
+    tensors |= pack_rows(bundle.user_text, "user_text")
+    tensors["user_link_node"] = torch.from_numpy(bundle.user_link_node)
     tensors |= {f"edges.{name}": _narrow_ends(ends) for name, ends in bundle.edges.items()}
     tensors |= {f"contents.{name}": torch.from_numpy(hashes) for name, hashes in bundle.contents.items()}
     tensors["link_node"] = torch.from_numpy(bundle.link_node)
@@ -126,6 +137,11 @@ def to_tensors(bundle: Bundle) -> dict[str, Tensor]:
     tensors["catalogue"] = _from_bytes(json.dumps(catalogue, ensure_ascii=False).encode())
     # safetensors refuses tensors that share memory, and writes views whole.
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _encoders(model: Model) -> dict[str, ItemEncoder]:
+    found = {_PRIOR: model.prior}
+    return found if model.user_prior is None else {**found, _USER_PRIOR: model.user_prior}
 
 
 def _from_bytes(content: bytes) -> Tensor:
@@ -170,17 +186,18 @@ def from_parts(
     ids = {node_type: IdMap(tuple(found)) for node_type, found in catalogue["ids"].items()}
     names = {node_type: catalogue["names"].get(node_type) or [None] * len(found) for node_type, found in ids.items()}
     shape = (len(ids[schema.user_type]), len(ids[schema.item_type]))
-    check_sizes(tensors, sum(map(len, ids.values())) + len(tensors["link_node"]) + _MOST_COLUMNS)
+    n_codes = len(tensors["link_node"]) + len(tensors["user_link_node"])
+    check_sizes(tensors, sum(map(len, ids.values())) + n_codes + _MOST_COLUMNS)
 
     def parts(name: str) -> dict[str, Tensor]:
         return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
 
-    def prior() -> ItemEncoder:
-        if "network" not in described:
-            return from_arrays(Prior, tensors, "prior")
-        learned = parts(_PARAMETER.removesuffix("."))
-        found = {key: value.numpy() for key, value in parts("prior").items() if not key.startswith("parameters.")}
-        architecture = Architecture(**{k: _to_tuple(v) for k, v in described["network"].items()})
+    def read_prior(name: str) -> ItemEncoder:
+        if name not in described["networks"]:
+            return from_arrays(Prior, tensors, name)
+        learned = parts(f"{name}.{_PARAMETERS}")
+        found = {key: value.numpy() for key, value in parts(name).items() if not key.startswith(f"{_PARAMETERS}.")}
+        architecture = Architecture(**{k: _to_tuple(v) for k, v in described["networks"][name].items()})
         return GnnEncoder(architecture, learned, **found)
 
     unknown = [name for name in described["components"] if name not in _KINDS]
@@ -197,13 +214,16 @@ def from_parts(
         text=text,
         columns=tensors["model.columns"].float(),
         likeness=from_arrays(Likeness, tensors, "likeness"),
-        prior=prior(),
+        prior=read_prior(_PRIOR),
+        user_prior=read_prior(_USER_PRIOR) if parts(_USER_PRIOR) else None,
         item_head=from_arrays(ItemHead, tensors, "item_head"),
     )
     check(tensors["model.columns"].dtype == torch.float16, "model.columns", "float16 values")
     _check_items(model, shape[1])
-    hashes, link_node = parts("contents"), tensors["link_node"]
-    for name, tensor in {"link_node": link_node, **hashes}.items():
+    user_text = unpack(tensors, "user_text")
+    check(len(user_text) == shape[0], "user_text", f"{shape[0]} rows, got {list(user_text.shape)}")
+    hashes, link_node, user_link_node = parts("contents"), tensors["link_node"], tensors["user_link_node"]
+    for name, tensor in {"link_node": link_node, "user_link_node": user_link_node, **hashes}.items():
         check(tensor.dtype == torch.int64 and tensor.ndim == 1, name, "an int64 vector")
     return Bundle(
         schema=schema,
@@ -213,6 +233,10 @@ def from_parts(
         model=model,
         relations=tuple((edge, bool(is_source), other) for edge, is_source, other in described["relations"]),
         link_node=link_node.numpy(),
+        user_relations=tuple((edge, bool(is_source), other) for edge, is_source, other in described["user_relations"]),
+        user_link_node=user_link_node.numpy(),
+        user_text=user_text,
+        values=AttributeValues({name: _read_codes(codes) for name, codes in described["values"].items()}),
         vector_widths=described["vector_widths"],
         liked=unpack_part(parts("liked"), seen),
         seen=seen,
@@ -254,6 +278,10 @@ def _read_adapter(parts: Mapping[str, Tensor], source: str) -> Adapter | None:
         return None
     described, config, weights = (parts[name].numpy().tobytes() for name in ("described", "config", "weights"))
     return Adapter(source, json.loads(described), config, weights)
+
+
+def _read_codes(described: Mapping[str, Any]) -> ValueCodes:
+    return ValueCodes(**{key: _to_tuple(value) for key, value in described.items()})
 
 
 def _to_tuple(value: Any) -> Any:

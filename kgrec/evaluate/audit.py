@@ -49,14 +49,20 @@ CHECKS: Mapping[str, Check] = {
         "Merge the accounts of one person; remove bots and repeated imports.",
     ),
     "relations_that_repeat": Check(
-        "relations between users and items, direct or through one node, that repeat the interaction",
+        "relations between users and items, direct or through one node, and features of users, that repeat the "
+        "interaction",
         "The model still reads the held-out likes in the graph.",
-        "Leave the relation out of the schema, or make it part of the interaction.",
+        "Leave it out of the schema (of a feature, take feature = true away), or make it part of the interaction.",
     ),
     "relations_from_likes": Check(
         "relations between items that are derived from all likes (also bought, similar), held-out ones included",
         "The links of an item reveal who likes it; a really new item has no such links.",
         "Leave the relation out of the schema, or derive it from the training likes only.",
+    ),
+    "features_from_likes": Check(
+        "features of items that are computed from all likes (times sold, average rating), held-out ones included",
+        "The feature reveals the popularity of an item; a really new item has no such value.",
+        "Take feature = true away in the schema, or compute it from the training likes only.",
     ),
     "later_nodes": Check(
         "nodes and links that are newer than the training likes",

@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from kgrec.evaluate.audit import audit_split
 from kgrec.evaluate.baselines import Baselines
 from kgrec.evaluate.dial import DialCurve, measure_dial
 from kgrec.evaluate.evaluation_report import About, Report, build_report
+from kgrec.evaluate.user_groups import UserGroups, read_user_groups
 from kgrec.graph.hetero import sort_tables
 from kgrec.model.model import Model
 from kgrec.questions.few_items import FewItems, find_skipped, show_few
@@ -24,7 +26,7 @@ from kgrec.questions.slice_results import SliceResult
 from kgrec.questions.slices import Scorer, SkippedSlice, Slice, evaluate_slice, tail_slice
 from kgrec.questions.splits import Likes, Split, read_likes, split_likes
 from kgrec.training.choices import Choices
-from kgrec.training.pipeline import fit_model
+from kgrec.training.pipeline import fit_model, place_users
 
 _BLOCK_SCORES = 2_000_000  # users x items scored at once
 
@@ -54,7 +56,7 @@ def evaluate_catalogue(
         seed: the seed of both splits and of the intervals; `config` holds the seed of the training.
         evaluated_at: the time shown in the report, UTC seconds.
         k: list length of the tables, at least 1.
-        tables: the catalogue of the heterograph, for the leak audit; None: no audit.
+        tables: the catalogue of the heterograph, for the leak audit and the groups of users; None: neither.
         on_stage: called with a line for each stage.
 
     Raises:
@@ -72,16 +74,19 @@ def evaluate_catalogue(
             f"likes have; expected more likes, or larger shares to hold out than {split}"
         )
     model, choices = fit_model(data, schema, test.train, config, on_stage)
+    test = replace(test, slices=place_users(model, data, schema, test.slices))
     report("tuning the baselines")
     baselines = tune_baselines(data, schema, test.train, split, seed)
     report("ranking for the test users")
     few_items = show_few(likes, test, np.random.default_rng([seed, 5]))
     results = evaluate_scorers(test, model, baselines, k, few_items)
-    audit = None
+    audit, groups = None, tuple[UserGroups, ...]()
     if tables is not None:
         report("looking for leaks")
+        tables = sort_tables(tables)
+        groups = read_user_groups(tables)
         audit = audit_split(
-            sort_tables(tables),
+            tables,
             data,
             likes,
             test,
@@ -111,6 +116,7 @@ def evaluate_catalogue(
         audit=audit,
         dial=dial,
         skipped_slices=(*report_not_asked(test), *find_skipped(few_items)),
+        groups=groups,
     )
 
 

@@ -10,6 +10,7 @@ from kgrec.evaluate.baselines import FEW
 from kgrec.evaluate.dial import AFFORDABLE
 from kgrec.evaluate.evaluation_plots import COLD_USERS, DASHES, FEW_ITEMS, plot_dial, plot_sizes, plot_slice
 from kgrec.evaluate.evaluation_report import METRIC_TITLES, Report
+from kgrec.evaluate.fairness import FEWEST_USERS, GROUP_METRICS
 from kgrec.evaluate.html_page import format_time, render_page, write_page
 from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS
 
@@ -48,6 +49,8 @@ def _render(report: Report) -> str:
         few_plots=plot_sizes(report, scorers, FEW_ITEMS, "known likes of each item"),
         dial_plots={curve.slice_name: plot_dial(report, curve, scorers) for curve in report.dial},
         affordable=AFFORDABLE,
+        group_metrics=GROUP_METRICS,
+        fewest_users=FEWEST_USERS,
         checks=CHECKS,
         format_example=format_example,
     )

@@ -10,7 +10,9 @@ from kgrec.errors import KgrecError
 from kgrec.evaluate.audit import Audit
 from kgrec.evaluate.baselines import is_rival
 from kgrec.evaluate.dial import DialCurve
+from kgrec.evaluate.fairness import AttributeQuality, compare_groups, is_compared
 from kgrec.evaluate.intervals import Interval, bootstrap_intervals, standard_error
+from kgrec.evaluate.user_groups import UserGroups
 from kgrec.questions.slice_results import OBJECTIVE, STRATIFIED, SliceResult
 from kgrec.questions.slices import SkippedSlice
 
@@ -151,6 +153,7 @@ class Report:
         audit: the leak audit; None without one.
         dial: the metrics along the tail dial, by slice.
         skipped_slices: slices without users, and the reasons.
+        fairness: the quality by groups of users, for each sensitive attribute.
     """
 
     about: About
@@ -160,6 +163,7 @@ class Report:
     audit: Audit | None = None
     dial: tuple[DialCurve, ...] = ()
     skipped_slices: tuple[SkippedSlice, ...] = ()
+    fairness: tuple[AttributeQuality, ...] = ()
 
 
 def build_report(
@@ -172,6 +176,7 @@ def build_report(
     audit: Audit | None = None,
     dial: Sequence[DialCurve] = (),
     skipped_slices: Sequence[SkippedSlice] = (),
+    groups: Sequence[UserGroups] = (),
 ) -> Report:
     """Summarises results: means, intervals, curves, differences.
 
@@ -184,6 +189,7 @@ def build_report(
         audit: the leak audit.
         dial: the metrics along the tail dial.
         skipped_slices: slices without users, and the reasons.
+        groups: the users, grouped by each sensitive attribute.
 
     Raises:
         KgrecError: there are no results, or they have different k, or a slice has a scorer twice or scorers with
@@ -196,12 +202,27 @@ def build_report(
     for result in results:
         by_slice.setdefault(result.slice_name, []).append(result)
     slices = tuple(_sum_up(group, about.ours, popularity, rng, n_resamples) for group in by_slice.values())
-    return Report(about, ks.pop(), n_resamples, slices, audit, tuple(dial), tuple(skipped_slices))
+    compared = _pick_compared(slices, by_slice, about.ours) if groups else []
+    fairness = compare_groups(groups, compared, rng, n_resamples=n_resamples)
+    return Report(about, ks.pop(), n_resamples, slices, audit, tuple(dial), tuple(skipped_slices), fairness)
 
 
 def value_of(row: Row, column: str) -> float:
     """A cell of a table: the mean of a metric, or one of a row's other figures by its name."""
     return row.intervals[column].mean if column in MEANS else float(getattr(row, column))
+
+
+def _pick_compared(
+    slices: Sequence[SliceReport], by_slice: Mapping[str, Sequence[SliceResult]], ours: str
+) -> list[list[SliceResult]]:
+    """The results to compare by groups of users: for each slice ours, then the best other by the objective."""
+    picked = []
+    for slice_ in slices:
+        results = {result.scorer: result for result in by_slice[slice_.name]}
+        if is_compared(slice_.name) and slice_.n_users and ours in results:
+            best = slice_.differences.get(OBJECTIVE)
+            picked.append([results[ours], *([] if best is None else [results[best.against]])])
+    return picked
 
 
 def _sum_up(

@@ -10,13 +10,15 @@ from rich.text import Text
 from kgrec.evaluate.audit import CHECKS, Audit, Effect
 from kgrec.evaluate.audited import format_example
 from kgrec.evaluate.evaluation_report import METRIC_TITLES, METRICS, Report, SliceReport, value_of
+from kgrec.evaluate.fairness import Gap
 from kgrec.evaluate.intervals import Interval
-from kgrec.questions.slice_results import STRATIFIED
+from kgrec.questions.slice_results import OBJECTIVE, STRATIFIED
 
 _COLUMNS = (*METRICS, "coverage", "overlap")
 _SHORT_TITLES = {**METRIC_TITLES, STRATIFIED: "Strat."}
 _SHORT_NAMES = {"popularity": "popular", "text cosine": "text"}
 _NAME_WIDTH, _METRIC_WIDTH, _SHARE_WIDTH = 13, 9, 5
+_MOST_GAPS = 6  # lines of the table of gaps
 _NOTES = (
     "Strat.: recall where a hit counts more the fewer people like the item",
     "cover: share of the candidates that are recommended to anybody",
@@ -26,7 +28,7 @@ _NOTES = (
 
 
 def to_rich_tables(report: Report) -> Group:
-    """A table for each slice, the best of each column in bold, then the tail dial and the slices without users."""
+    """A table for each slice, the best of each column in bold; the tail dial, groups of users, slices without users."""
     parts: list[Table | Text] = [Text(f"{report.about.catalogue}: {report.about.split}"), Text()]
     for slice_ in report.slices:
         parts += [_to_slice_table(report, slice_), Text()]
@@ -38,6 +40,8 @@ def to_rich_tables(report: Report) -> Group:
                 f"--tail {point.tail:g}", *(f"{value:.3f}" for value in values), f"{point.popular_in_first:.1f}"
             )
         parts += [table, Text()]
+    if report.fairness:
+        parts += [*_list_gaps(report), Text()]
     notes = [*_NOTES, *(f"left out: {one.title}: {one.reason}" for one in report.skipped_slices)]
     return Group(*parts, *(Text(note) for note in notes), Text())
 
@@ -71,6 +75,48 @@ def _to_slice_table(report: Report, slice_: SliceReport) -> Table:
         names = [_SHORT_NAMES.get(each.against, each.against) for each in found]
         table.add_row("  best other", *names, style="dim")
     return table
+
+
+def _list_gaps(report: Report) -> list[Table | Text]:
+    """The largest gap of each sensitive attribute on each slice; of many, those furthest beyond chance."""
+    gaps = [
+        (one.attribute, slice_.title, [scorer.gaps[OBJECTIVE] for scorer in slice_.scorers])
+        for one in report.fairness
+        for slice_ in one.slices
+        if slice_.scorers and slice_.scorers[0].gaps
+    ]
+    if not gaps:
+        return [Text("Quality by groups of users: no slice has two groups with at least 10 users")]
+    kept = gaps
+    if len(gaps) > _MOST_GAPS:
+        order = sorted(range(len(gaps)), key=lambda place: -_exceed(gaps[place][2][0]))
+        kept = [gaps[place] for place in sorted(order[: _MOST_GAPS - 1])]
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"Quality by groups of users: largest gap in the objective@{report.k}; bold: beyond chance",
+        title_justify="left",
+        padding=0,
+        pad_edge=False,
+        show_edge=False,
+    )
+    for name, width in (("", 10), ("", 20), ("lowest", 14), ("highest", 14)):
+        table.add_column(name, width=width, no_wrap=True)
+    for name in ("gap", "chance", "other"):
+        table.add_column(name, justify="right", width=max(_SHARE_WIDTH, len(name)))
+    for attribute, title, (ours, *best) in kept:
+        where = (attribute, title.removesuffix(", known items"), ours.lowest, ours.highest)
+        gap = Text(f"{ours.interval.mean:.3f}", "bold" if ours.beyond_noise else "")
+        others = [f"{each.interval.mean:.3f}" for each in best]
+        table.add_row(*map(Text, where), gap, f"{ours.by_chance:.3f}", *others)
+    if len(kept) == len(gaps):
+        return [table]
+    n_beyond = sum(each[0].beyond_noise for _, _, each in gaps) - sum(each[0].beyond_noise for _, _, each in kept)
+    return [table, Text(f"{len(gaps) - len(kept)} more are in the report, {n_beyond or 'none'} of them beyond chance")]
+
+
+def _exceed(gap: Gap) -> float:
+    """A gap as a multiple of the largest gap by chance."""
+    return gap.interval.mean / gap.by_chance if gap.by_chance else float(gap.interval.mean > 0)
 
 
 def to_rich_audit(report: Report) -> Table:

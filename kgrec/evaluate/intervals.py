@@ -38,18 +38,41 @@ def bootstrap_intervals(
     Raises:
         KgrecError: there are no users.
     """
+    means = bootstrap_means(values, rng, n_resamples=n_resamples)
+    return [
+        to_interval(mean, resampled, level=level) for mean, resampled in zip(values.mean(axis=0), means.T, strict=True)
+    ]
+
+
+def bootstrap_means(
+    values: NDArray[np.float64], rng: np.random.Generator, *, n_resamples: int = 1000
+) -> NDArray[np.float64]:
+    """The column means of each resample of users; every column is resampled with the same users.
+
+    Args:
+        values: (n_users, n_columns).
+        rng: the source of the resamples.
+        n_resamples: the number of resamples of n_users users.
+
+    Returns:
+        (n_resamples, n_columns).
+
+    Raises:
+        KgrecError: there are no users.
+    """
     n_users = values.shape[0]
     if not n_users:
         raise KgrecError("expected at least one user to take an interval over, got none")
     block = max(1, _BLOCK_DRAWS // n_users)
-    means = np.concatenate(
+    return np.concatenate(
         [_resample_means(values, rng, min(block, n_resamples - done)) for done in range(0, n_resamples, block)]
-    )  # (n_resamples, n_columns)
-    edges = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)  # (2, n_columns)
-    return [
-        Interval(float(mean), float(low), float(high))
-        for mean, low, high in zip(values.mean(axis=0), *edges, strict=True)
-    ]
+    )
+
+
+def to_interval(mean: float, resampled: NDArray[np.float64], *, level: float = 0.95) -> Interval:
+    """The percentile interval of a figure from its values over resamples, (n_resamples,)."""
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(mean), float(low), float(high))
 
 
 def standard_error(values: NDArray[np.float64]) -> float:

@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from kgrec.evaluate.audited import N_EXAMPLES, Audited, Example, Mask, Rows, Suspect
+from kgrec.evaluate.audited import N_EXAMPLES, Audited, Example, Mask, Rows, Suspect, leak_items
 from kgrec.evaluate.hindsight import find_later_nodes, find_later_texts, find_quoted_popularity
 from kgrec.evaluate.twins import SAME_LIKES, count_common, pair_twin_items, pair_twin_users
 from kgrec.graph.leakage import (
     LEAK_SHARE,
     count_co_links,
+    find_computed_features,
+    iter_named_items,
     iter_user_item_relations,
     link_readings,
     repeats_interaction,
@@ -113,27 +115,49 @@ def find_twin_users(audited: Audited, slices: Sequence[Slice]) -> Iterator[Suspe
 
 
 def find_repeating_relations(audited: Audited, slices: Sequence[Slice]) -> Iterator[Suspect]:
-    """Relations between users and items that repeat the interaction."""
-    schema, n_items = audited.tables.schema, audited.n_items
-    known = np.unique(_keys(*audited.ends(schema.interaction.edge), n_items))
+    """Relations between users and items, and features of users that name items, that repeat the interaction."""
+    schema = audited.tables.schema
+    known = np.unique(_keys(*audited.ends(schema.interaction.edge), audited.n_items))
     for path, pairs in iter_user_item_relations(schema, audited.ends, audited.size, len(known)):
-        both = repeats_interaction(known, pairs)
-        if both is None:
-            continue
-        examples = tuple(
-            Example((audited.node(schema.user_type, pair // n_items), audited.item(pair % n_items)))
-            for pair in both[:N_EXAMPLES]
-        )
         relation = " with ".join(path)
-        of = relation if len(pairs) < len(known) else schema.interaction.edge
         message = f"pairs that both {schema.interaction.edge} and {relation} link"
+        yield from _to_repeats(audited, known, pairs, message, relation)
+    for column, pairs in iter_named_items(audited.tables):
+        message = f"pairs that {schema.interaction.edge} links and whose item {schema.user_type}.{column} names"
+        yield from _to_repeats(audited, known, pairs, message, column)
 
-        def leaks(slice_: Slice, users: Rows, items: Rows, leaked: Rows = pairs) -> Mask:
-            return np.isin(_keys(users, items, n_items), leaked)
 
-        yield Suspect(
-            message, len(both), min(len(pairs), len(known)), f"that {of} links", examples, leaks, by_chance=True
+def _to_repeats(audited: Audited, known: Rows, pairs: Rows, message: str, relation: str) -> Iterator[Suspect]:
+    both = repeats_interaction(known, pairs)
+    if both is None:
+        return
+    schema, n_items = audited.tables.schema, audited.n_items
+    examples = tuple(
+        Example((audited.node(schema.user_type, pair // n_items), audited.item(pair % n_items)))
+        for pair in both[:N_EXAMPLES]
+    )
+    of = relation if len(pairs) < len(known) else schema.interaction.edge
+
+    def leaks(slice_: Slice, users: Rows, items: Rows) -> Mask:
+        return np.isin(_keys(users, items, n_items), pairs)
+
+    yield Suspect(message, len(both), min(len(pairs), len(known)), f"that {of} links", examples, leaks, by_chance=True)
+
+
+def find_leaking_features(audited: Audited, slices: Sequence[Slice]) -> Iterator[Suspect]:
+    """Features of items that repeat their popularity or their mean rating."""
+    item_type = audited.tables.schema.item_type
+    for found in find_computed_features(audited.tables):
+        rank = "" if found.rank is None else f"; rank correlation {found.rank:+.2f}"
+        message = f"{item_type} nodes whose {found.column} repeats {found.repeats}{rank}"
+        examples = tuple(
+            Example((audited.item(row),), f"{found.column} {value:g}, {n:,} interactions")
+            for row, value, n in zip(found.rows[:N_EXAMPLES], found.values, found.n_interactions, strict=False)
         )
+        near = np.zeros(audited.n_items, np.bool_)
+        near[found.rows] = True
+        of = f"{item_type} nodes"
+        yield Suspect(message, len(found.rows), audited.n_items, of, examples, leak_items(near))
 
 
 def find_co_liked_relations(audited: Audited, slices: Sequence[Slice]) -> Iterator[Suspect]:
@@ -182,6 +206,7 @@ FINDERS: Mapping[str, Callable[[Audited, Sequence[Slice]], Iterator[Suspect]]] =
     "duplicate_users": find_twin_users,
     "relations_that_repeat": find_repeating_relations,
     "relations_from_likes": find_co_liked_relations,
+    "features_from_likes": find_leaking_features,
     "later_nodes": find_later_nodes,
     "later_texts": find_later_texts,
     "quoted_popularity": find_quoted_popularity,

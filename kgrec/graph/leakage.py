@@ -1,20 +1,47 @@
-"""Relations that leak the answer: they repeat the interaction, or were computed from it."""
+"""Relations and attributes that leak the answer: they repeat the interaction, or were computed from it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csc_array, csr_array
+from scipy.stats import spearmanr
 
-from graph_schema import CatalogueSchema
+from graph_schema import TARGET, CatalogueSchema, GraphTables
+from graph_schema.name_words import is_computed_name
 
 LEAK_SHARE = 0.5  # a relation leaks when it shares this part of its own pairs, or of the interaction's
 LEAK_PAIRS = 10  # and at least this many pairs
 MOST_PATHS = 4  # the most paths per interaction for following two relations through a node
 CO_USERS = 5  # least users of an item for measuring co-interaction
 CO_ITEMS, CO_LINKS, CO_SAMPLE = 100, 3, 300  # least items with links, least mean links of an item, items in the sample
+LEAK_RANK, LEAK_ITEMS = 0.9, 50  # a feature leaks above this rank correlation, over at least this many items
 
 Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ComputedFeature:
+    """A feature of items that looks computed from the interactions.
+
+    Attributes:
+        column: the attribute.
+        repeats: what it repeats, in words.
+        rank: the rank correlation between the two; None: only the name says so.
+        rows: int64 (n,), the items with a value, those with the greatest values first.
+        values: float64 (n,), their values.
+        n_interactions: int64 (n,), their interactions.
+    """
+
+    column: str
+    repeats: str
+    rank: float | None
+    rows: Rows
+    values: NDArray[np.float64]
+    n_interactions: Rows
 
 
 def iter_user_item_relations(
@@ -73,6 +100,93 @@ def repeats_interaction(known: Rows, pairs: Rows) -> Rows | None:
     """
     both = np.intersect1d(known, pairs, assume_unique=True)
     return both if len(both) >= max(LEAK_PAIRS, LEAK_SHARE * min(len(pairs), len(known))) else None
+
+
+def find_computed_features(tables: GraphTables) -> Iterator[ComputedFeature]:
+    """Numbers of items that are features and repeat the number of interactions of an item, or their mean weight.
+
+    A feature repeats one when their rank correlation is above .9, or below -.9, over at least 50 items with
+    interactions; or when its name says that it is computed, as "times_sold" does.
+    """
+    schema, item_type = tables.schema, tables.schema.item_type
+    chosen, table = schema.interaction, tables.interactions
+    items = _find_rows(table[TARGET], tables.ids(item_type))
+    n_items = tables.nodes[item_type].num_rows
+    n_interactions = _count(items, n_items)
+    measures = {f"the number of {chosen.edge} edges": n_interactions.astype(np.float64)}
+    if chosen.weight is not None:
+        sums = np.bincount(items, weights=_to_floats(table[chosen.weight]), minlength=n_items)
+        measures[f"the mean {chosen.weight} of {chosen.edge} edges"] = sums / np.maximum(n_interactions, 1)
+    for column in schema.nodes[item_type].features:
+        if schema.nodes[item_type].columns[column] not in ("int", "float"):
+            continue
+        values = _to_floats(tables.nodes[item_type][column])
+        compared = np.isfinite(values) & (n_interactions > 0)
+        ranks = {name: _correlate(values[compared], measure[compared]) for name, measure in measures.items()}
+        repeats = max(ranks, key=lambda name: abs(ranks[name]))
+        is_measured = abs(ranks[repeats]) > LEAK_RANK
+        if is_measured or is_computed_name(column):
+            rows = np.flatnonzero(np.isfinite(values))
+            rows = rows[np.argsort(-values[rows], kind="stable")]
+            yield ComputedFeature(
+                column,
+                repeats if is_measured else f"{chosen.edge} edges, by its name",
+                ranks[repeats] if is_measured else None,
+                rows,
+                values[rows],
+                n_interactions[rows],
+            )
+
+
+def iter_named_items(tables: GraphTables) -> Iterator[tuple[str, Rows]]:
+    """The (user, item) pairs of users' features that name items, such as a favourite item, by its id or its name.
+
+    Yields:
+        The attribute of users, and the distinct pairs as in `iter_user_item_relations`.
+    """
+    schema = tables.schema
+    user_type, item_type = schema.user_type, schema.item_type
+    users, items = tables.nodes[user_type], tables.nodes[item_type]
+    name = schema.nodes[item_type].name
+    for column in schema.nodes[user_type].features:
+        rows, entries = list_entries(users[column], schema.nodes[user_type].columns[column])
+        pairs = [np.zeros(0, np.int64)]
+        for names in (tables.ids(item_type), *([items[name]] if name else [])):
+            named = pc.index_in(entries, value_set=names.combine_chunks(), skip_nulls=True)
+            is_known = pc.is_valid(named).to_numpy(zero_copy_only=False)
+            pairs.append(rows[is_known] * items.num_rows + named.drop_null().to_numpy().astype(np.int64))
+        if any(map(len, pairs)):
+            yield column, np.unique(np.concatenate(pairs))
+
+
+def list_entries(values: pa.ChunkedArray, kind: str) -> tuple[Rows, pa.Array]:
+    """The texts in a column of texts, or of lists of texts, and the row of each; none in other columns."""
+    column = values.combine_chunks()
+    if kind == "list":
+        sizes = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+        return np.repeat(np.arange(len(column), dtype=np.int64), sizes), column.flatten()
+    if kind != "string":
+        return np.zeros(0, np.int64), pa.array([], pa.string())
+    present = pc.is_valid(column)
+    return np.flatnonzero(present.to_numpy(zero_copy_only=False)), column.filter(present)
+
+
+def _correlate(values: NDArray[np.float64], measure: NDArray[np.float64]) -> float:
+    """The rank correlation; 0 where there are too few items, or no differences."""
+    if len(values) < LEAK_ITEMS or not np.ptp(values) or not np.ptp(measure):
+        return 0.0
+    return float(spearmanr(values, measure).statistic)
+
+
+def _find_rows(ids: pa.ChunkedArray, known: pa.ChunkedArray) -> Rows:
+    rows: Rows = pc.index_in(ids, value_set=known.combine_chunks()).to_numpy().astype(np.int64)
+    return rows
+
+
+def _to_floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """The values of a column, NaN where there are none."""
+    floats: NDArray[np.float64] = column.cast(pa.float64()).combine_chunks().to_numpy(zero_copy_only=False)
+    return floats
 
 
 def sample_linked(links: csr_array, n_users: Rows) -> Rows:

@@ -9,7 +9,7 @@ from heapq import nsmallest
 import numpy as np
 from numpy.typing import NDArray
 
-from graph_schema import CatalogueSchema
+from graph_schema import CatalogueSchema, EdgeType
 from kgrec.errors import RequestError
 from kgrec.ids import IdMap
 
@@ -79,9 +79,9 @@ class ReasonPath:
         entity = first.node.name
         named = f" ({entity})" if entity else ""
         if first.relation == last.relation and first.forward != last.forward:
-            if after_preposition and first.forward:
-                return f"{first.phrase} the same{named} as {other}"
-            return f"same {first.phrase}{named} as {other}"
+            same = f"{first.phrase} the same" if after_preposition and first.forward else f"same {first.phrase}"
+            # An attribute's value without a phrase says what it is: "from the 1990s".
+            return f"{same}{named} as {other}" if first.phrase else f"{entity}, like {other}"
         middle = entity or f"the same {first.node.node_type}"
         if first.relation == last.relation:  # a chain, item -> middle -> item: the words alone would hide the direction
             arrow = "->" if first.forward else "<-"
@@ -212,7 +212,8 @@ class PathIndex:
 
     def _step(self, code: int, node: PathNode) -> PathStep:
         relation = list(self.schema.graph_edges)[code >> 1]
-        phrase = self.schema.edges[relation].phrase or relation.replace("_", " ")
+        phrase = self.schema.edges[relation].phrase
+        phrase = relation.replace("_", " ") if phrase is None else phrase
         return PathStep(relation, phrase, code % 2 == 0, node)
 
     def _direct_codes(self, links: _Links, other: str) -> list[int]:
@@ -262,6 +263,8 @@ def build_path_index(
         source, target = edges[name]
         if edge.source == edge.target:
             source, target = edges[name][:, source != target]  # an edge from a node to itself leads nowhere
+        elif edge.derived:
+            source, target = edges[name][:, _has_name(edge, name, names)[target]]
         for backward, near_type, near, far_type, far in (
             (0, edge.source, source, edge.target, target),
             (1, edge.target, target, edge.source, source),
@@ -273,6 +276,11 @@ def build_path_index(
     node, code = np.concatenate(nodes), np.concatenate(codes)
     _, group, counts = np.unique(node * 2 * (len(schema.edges) + 1) + code, return_inverse=True, return_counts=True)
     return _index(schema, ids, names, np.concatenate(item_rows), _Links(node, code, counts[group]))
+
+
+def _has_name(edge: EdgeType, name: str, names: Mapping[str, Sequence[str | None]]) -> NDArray[np.bool_]:
+    """(n_values,) whether reasons name a value: it has a name, and is a node's own, not that of a node linked to it."""
+    return np.array([value is not None and name == edge.target for value in names[edge.target]], np.bool_)
 
 
 def build_path_index_around(

@@ -1,12 +1,13 @@
-"""Propagation over relation paths: an item's texts and links as blocks of features.
+"""Propagation over relation paths: the texts and links of items, or of users, as blocks of features.
 
 Each relation path of the schema that starts at an item is walked once by sparse products, as SIGN (Frasca et al. 2020)
 and SeHGNN (Yang et al. 2023) do: mean text vectors of the nodes one hop (director) and two hops away (the director's
-country). Two more kinds of channels need no text: `links`, the idf-weighted (relation, node) incidence, and `profiles`,
-for each relation the path item -> node -> other items -> their users, as the mean backbone vector of the other items
-that share a node.
+country). More kinds of channels need no text: `links`, the idf-weighted (relation, node) incidence; `attributes`, the
+same of the values of attributes; `profiles`, for each relation the path item -> node -> other items -> their users, as
+the mean backbone vector of the other items that share a node; and, for users, `neighbours`: the mean backbone vector of
+the users and items that they are linked to, friends for example.
 
-Except for the item's own text, channels are weighted sums over its links, which works for new items too.
+Except for the node's own text, channels are weighted sums over its links, which works for new nodes too.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from kgrec.errors import RequestError
 from kgrec.graph.hetero import VECTOR
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch_geometric.data import HeteroData
 
-TEXT, LINKS, PROFILES = "text", "links", "profiles"
+TEXT, LINKS, ATTRIBUTES, PROFILES, NEIGHBOURS = "text", "links", "attributes", "profiles", "neighbours"
 _ROWS_PER_DIRECTION = 4  # items for each direction kept of their links
 _LEAST_SHARE = 0.01  # of the fitted items that must have a path to make it a channel
 _ROUNDING = 1e-5  # relative to the vectors' length
@@ -35,8 +37,8 @@ _SHRINKAGE = 3.0  # added to the weights in a node's mean vector: one well-liked
 
 
 @dataclass(frozen=True)
-class ItemLinks:
-    """The links of items: each distinct (relation, direction, node) is a code.
+class NodeLinks:
+    """The links of items, or of users: each distinct (relation, direction, node) is a code.
 
     Attributes:
         relations: (edge type, whether the item is its source, node type at the other end).
@@ -44,6 +46,7 @@ class ItemLinks:
         node: (n_codes,) int64, the row of the node at the other end.
         incidence: (n_items, n_codes) float32 of 1s; an item that others are linked to has their code, too.
         idf: (n_codes,) float32, log(n_items / items with the code); 0 for a code of a single item.
+        is_value: (n_codes,) bool: whether the node at the other end is the value of an attribute.
     """
 
     relations: tuple[tuple[str, bool, str], ...]
@@ -51,9 +54,10 @@ class ItemLinks:
     node: NDArray[np.int64]
     incidence: csr_array
     idf: NDArray[np.float32]
+    is_value: NDArray[np.bool_]
 
 
-def build_item_links(data: HeteroData, schema: CatalogueSchema, *, own_codes: bool = True) -> ItemLinks:
+def build_item_links(data: HeteroData, schema: CatalogueSchema, *, own_codes: bool = True) -> NodeLinks:
     """Collects the links of every item over every edge type but the interaction, in both directions.
 
     Args:
@@ -62,25 +66,39 @@ def build_item_links(data: HeteroData, schema: CatalogueSchema, *, own_codes: bo
         own_codes: whether an item that others are linked to has their code too, which makes it as similar to them as
             they are to each other.
     """
+    return _build_links(data, schema, schema.item_type, own_codes=own_codes)
+
+
+def build_user_links(data: HeteroData, schema: CatalogueSchema) -> NodeLinks:
+    """Collects the links of every user over every edge type but the interaction, in both directions.
+
+    Links of users to themselves are left out: a user's own likes must not predict themselves.
+    """
+    return _build_links(data, schema, schema.user_type, own_codes=False)
+
+
+def _build_links(data: HeteroData, schema: CatalogueSchema, node_type: str, *, own_codes: bool) -> NodeLinks:
     relations: list[tuple[str, bool, str]] = []
     items, nodes, places = [], [], []
     for edge_type, edge in schema.graph_edges.items():
         ends = data[schema.edge_triple(edge_type)].edge_index.numpy()
         for is_source, this, other in ((True, edge.source, edge.target), (False, edge.target, edge.source)):
-            if this != schema.item_type:
+            if this != node_type:
                 continue
             linked, far = (ends[0], ends[1]) if is_source else (ends[1], ends[0])
-            if own_codes and other == schema.item_type:
+            if own_codes and other == node_type:
                 linked_to = np.unique(far)
                 linked, far = np.concatenate([linked, linked_to]), np.concatenate([far, linked_to])
+            elif other == node_type == schema.user_type:
+                linked, far = linked[linked != far], far[linked != far]
             items.append(linked)
             nodes.append(far)
             places.append(np.full(len(far), len(relations), np.int64))
             relations.append((edge_type, is_source, other))
-    n_items = data[schema.item_type].num_nodes
+    n_items = data[node_type].num_nodes
     if not relations:
-        none = np.zeros(0, np.int64)
-        return ItemLinks((), none, none, csr_array((n_items, 0), dtype=np.float32), np.zeros(0, np.float32))
+        none, nothing = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        return NodeLinks((), none, none, csr_array((n_items, 0), dtype=np.float32), nothing, nothing > 0)
     pairs = np.stack([np.concatenate(places), np.concatenate(nodes)])
     codes, code_of_link = np.unique(pairs, axis=1, return_inverse=True)
     n_codes = codes.shape[1]
@@ -90,7 +108,8 @@ def build_item_links(data: HeteroData, schema: CatalogueSchema, *, own_codes: bo
     incidence.data[:] = 1
     n_linked = np.bincount(incidence.indices, minlength=n_codes)
     idf = np.where(n_linked > 1, np.log(n_items / np.maximum(n_linked, 1)), 0).astype(np.float32)
-    return ItemLinks(tuple(relations), codes[0], codes[1], incidence, idf)
+    derived = np.array([schema.edges[edge_type].derived for edge_type, _, _ in relations], np.bool_)
+    return NodeLinks(tuple(relations), codes[0], codes[1], incidence, idf, derived[codes[0]])
 
 
 @dataclass(frozen=True)
@@ -99,11 +118,12 @@ class Channel:
 
     Attributes:
         name: "text", "text:<relation>", "text:<relation>.<relation>", "vector:<column>",
-            "vector:<column>:<relation>", "links" or "profiles:<relation>".
+            "vector:<column>:<relation>", "links", "attributes", "profiles:<relation>", "attributes:<relation>" (the
+            profiles of an attribute's values) or "neighbours:<relation>".
         features: (n_items, dim) float32, centred and scaled over the fitted items; 0 for an item without data.
         basis: (in_dim, dim) float32: raw vectors times basis are features, once `mean` is subtracted.
         mean: (in_dim,) float32.
-        relation: the place in `ItemLinks.relations` of a channel of one relation; None for the others.
+        relation: the place in `NodeLinks.relations` of a channel of one relation; None for the others.
         vectors: (n_codes of the relation or all codes, in_dim) float32: a link's vector before its weight; None for
             the item's own text and vectors.
     """
@@ -119,35 +139,40 @@ class Channel:
 def propagate(
     data: HeteroData,
     schema: CatalogueSchema,
-    links: ItemLinks,
+    links: NodeLinks,
     fitted: NDArray[np.bool_],
     item_vectors: NDArray[np.float32],
     item_weights: NDArray[np.float32],
     config: PriorConfig,
     seed: int,
+    far_vectors: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> list[Channel]:
-    """Builds the channels of all items.
+    """Builds the channels of all items, or of all users.
 
     Args:
         data: the heterograph, with text vectors as `x` and `has_text` masks, and vector columns.
         schema: the catalogue's schema.
-        links: from `build_item_links`.
+        links: from `build_item_links`, or of users from `build_user_links`.
         fitted: (n_items,) bool: the items whose backbone vectors are known; means and scales are theirs.
         item_vectors: (n_items, dim) float32 backbone vectors, read where fitted.
         item_weights: (n_items,) float32: the weight of each backbone vector; 0 where not fitted.
         config: widths.
         seed: of the randomised factorisation.
+        far_vectors: for users: node type -> (n_nodes, dim) float32: backbone vectors of the users and the items,
+            times their weights. None: `links` are those of items.
     """
-    channels = [text_channel(data, schema, fitted)] if "x" in data[schema.item_type] else []
-    channels += _vector_channels(data, schema, fitted)
+    node_type = schema.item_type if far_vectors is None else schema.user_type
+    channels = [text_channel(data, node_type, fitted)] if "x" in data[node_type] else []
+    channels += _vector_channels(data, node_type, fitted)
     channels += _path_channels(data, schema, links, fitted, config.path_dim)
-    if links.idf.any():
-        channels.append(_links_channel(links, fitted, config.links_dim, seed))
-        channels += _profile_channels(links, fitted, item_vectors, item_weights)
-    return channels
+    for name, places in ((LINKS, ~links.is_value), (ATTRIBUTES, links.is_value)):
+        if links.idf[places].any():
+            channels.append(_links_channel(name, links, places, fitted, config.links_dim, seed))
+    channels += _profile_channels(links, fitted, item_vectors, item_weights)
+    return channels + _neighbour_channels(links, fitted, far_vectors or {})
 
 
-def mean_weights(links: ItemLinks, relation: int) -> csr_array:
+def mean_weights(links: NodeLinks, relation: int) -> csr_array:
     """(n_items, n_codes of the relation): each item's links of one relation, adding up to 1."""
     part = links.incidence[:, np.flatnonzero(links.relation == relation)]
     return diags_array(1 / np.maximum(np.diff(part.indptr), 1).astype(np.float32)) @ part
@@ -175,18 +200,28 @@ def _divide_rows(
     return csr_array((data, like.indices, like.indptr), shape=like.shape)
 
 
-def text_channel(data: HeteroData, schema: CatalogueSchema, fitted: NDArray[np.bool_]) -> Channel:
-    """The items' own texts, centred and scaled over the items that are `fitted`, (n_items,) bool."""
-    x, has_text = data[schema.item_type].x.numpy(), data[schema.item_type].has_text.numpy()
+def text_channel(data: HeteroData, node_type: str, fitted: NDArray[np.bool_]) -> Channel:
+    """The nodes' own texts, centred and scaled over the nodes that are `fitted`, (n_nodes,) bool."""
+    x, has_text = data[node_type].x.numpy(), data[node_type].has_text.numpy()
     return standardise(TEXT, x, has_text, fitted, np.eye(x.shape[1], dtype=np.float32), scale=1.0)
 
 
-def _vector_channels(data: HeteroData, schema: CatalogueSchema, fitted: NDArray[np.bool_]) -> list[Channel]:
+def _vector_channels(data: HeteroData, node_type: str, fitted: NDArray[np.bool_]) -> list[Channel]:
     channels = []
-    for name, vectors, known in _read_vectors(data, schema.item_type):
+    for name, vectors, known in _read_vectors(data, node_type):
         identity = np.eye(vectors.shape[1], dtype=np.float32)
         channels.append(standardise(name, vectors, known, fitted, identity, scale=1.0))
     return channels
+
+
+def read_text(data: HeteroData, node_type: str) -> Tensor:
+    """(n_nodes, text_dim) unit vectors of the nodes' texts, zeros for a node without a text; text_dim may be 0."""
+    import torch  # here, since answers need only the arrays of this module
+
+    nodes = data[node_type]
+    if "x" not in nodes:
+        return torch.zeros((nodes.num_nodes, 0))
+    return torch.where(nodes.has_text[:, None], nodes.x, 0.0)
 
 
 def read_item_vectors(data: HeteroData, schema: CatalogueSchema) -> dict[str, NDArray[np.float32]]:
@@ -233,7 +268,7 @@ def _read_vectors(data: HeteroData, node_type: str) -> list[tuple[str, NDArray[n
 
 
 def _path_channels(
-    data: HeteroData, schema: CatalogueSchema, links: ItemLinks, fitted: NDArray[np.bool_], dim: int
+    data: HeteroData, schema: CatalogueSchema, links: NodeLinks, fitted: NDArray[np.bool_], dim: int
 ) -> list[Channel]:
     paths = []
     for place, (edge_type, is_source, node_type) in enumerate(links.relations):
@@ -247,7 +282,7 @@ def _path_channels(
             )
         for column, vectors, known in _read_vectors(data, node_type):
             paths.append((f"{column}:{name}", place, vectors[rows], known[rows]))
-        if node_type == schema.item_type:
+        if node_type in (schema.item_type, schema.user_type):
             continue
         for further, (vectors, known) in _hop_means(data, schema, node_type).items():
             paths.append((f"{TEXT}:{name}.{further}", place, vectors[rows], known[rows]))
@@ -286,24 +321,53 @@ def _hop_means(
     return found
 
 
-def _links_channel(links: ItemLinks, fitted: NDArray[np.bool_], dim: int, seed: int) -> Channel:
-    weights = unit_idf_weights(links.incidence, links.idf)
-    shared = np.flatnonzero(links.idf)  # a code of a single item links it to no other
+def _links_channel(
+    name: str, links: NodeLinks, places: NDArray[np.bool_], fitted: NDArray[np.bool_], dim: int, seed: int
+) -> Channel:
+    """The channel of the links whose codes are in `places`, (n_codes,) bool."""
+    idf = np.where(places, links.idf, 0).astype(np.float32)
+    weights = unit_idf_weights(links.incidence, idf)
+    shared = np.flatnonzero(idf)  # a code of a single item links it to no other
     rows = weights[np.flatnonzero(fitted)][:, shared]
     width = max(min(dim, len(shared) - 1, rows.shape[0] // _ROWS_PER_DIRECTION), 1)
     # 1.5 times as many random directions: the singular values of an incidence matrix fall slowly.
     from sklearn.utils.extmath import randomized_svd  # slow to import, and only training needs it
 
     _, _, axes = randomized_svd(rows, width, n_oversamples=width // 2 + 10, n_iter=2, random_state=seed)
-    vectors = np.zeros((len(links.idf), width), np.float32)  # (n_codes, width)
+    vectors = np.zeros((len(idf), width), np.float32)  # (n_codes, width)
     vectors[shared] = axes.T
-    raw, present = weights @ vectors, np.diff(links.incidence.indptr) > 0
+    present = np.asarray(links.incidence @ places.astype(np.float32)) > 0
+    raw = weights @ vectors
     identity = np.eye(vectors.shape[1], dtype=np.float32)
-    return standardise(LINKS, raw, present, fitted, identity, scale=1.0, vectors=vectors)
+    return standardise(name, raw, present, fitted, identity, scale=1.0, vectors=vectors)
+
+
+def _neighbour_channels(
+    links: NodeLinks, fitted: NDArray[np.bool_], far_vectors: Mapping[str, NDArray[np.float32]]
+) -> list[Channel]:
+    """For each relation to users or items: their mean backbone vector; a node that many are linked to counts less."""
+    channels = []
+    n_nodes = links.incidence.shape[0]
+    n_linked = np.bincount(links.incidence.indices, minlength=len(links.relation))
+    for place, (edge_type, is_source, far_type) in enumerate(links.relations):
+        codes = np.flatnonzero(links.relation == place)
+        if far_type not in far_vectors:
+            continue
+        weights = mean_weights(links, place)
+        present = np.diff(weights.indptr) > 0
+        if not _is_common(present, fitted):
+            continue
+        damping = np.log(n_nodes / n_linked[codes]) / np.log(max(n_nodes, 2))  # 1 for a friend of one, 0 of everybody
+        vectors = (far_vectors[far_type][links.node[codes]] * damping[:, None]).astype(np.float32)
+        name, scale = f"{NEIGHBOURS}:{edge_type if is_source else f'rev_{edge_type}'}", len(links.relations) ** -0.5
+        identity = np.eye(vectors.shape[1], dtype=np.float32)
+        raw = (weights @ vectors).astype(np.float32)
+        channels.append(standardise(name, raw, present, fitted, identity, scale, relation=place, vectors=vectors))
+    return channels
 
 
 def _profile_channels(
-    links: ItemLinks, fitted: NDArray[np.bool_], item_vectors: NDArray[np.float32], weights: NDArray[np.float32]
+    links: NodeLinks, fitted: NDArray[np.bool_], item_vectors: NDArray[np.float32], weights: NDArray[np.float32]
 ) -> list[Channel]:
     trusted = np.where(fitted, weights, 0).astype(np.float32)
     own = item_vectors * trusted[:, None]  # (n_items, dim)
@@ -323,7 +387,8 @@ def _profile_channels(
         others = (total[code] - own[item]) / (mass[code] - trusted[item] + _SHRINKAGE)[:, None]  # (n_links, dim)
         spread = csr_array((share.data, np.arange(len(code)), share.indptr), shape=(share.shape[0], len(code)))
         raw = (spread @ others).astype(np.float32)  # (n_items, dim)
-        name, scale = f"{PROFILES}:{edge_type if is_source else f'rev_{edge_type}'}", len(links.relations) ** -0.5
+        kind = ATTRIBUTES if links.is_value[codes].any() else PROFILES
+        name, scale = f"{kind}:{edge_type if is_source else f'rev_{edge_type}'}", len(links.relations) ** -0.5
         channels.append(standardise(name, raw, linked, fitted, identity, scale, relation=place, vectors=vectors))
     return channels
 

@@ -20,7 +20,7 @@ from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
 from kgrec.config import NetworkConfig
-from kgrec.graph.propagation import Channel, ItemLinks, text_channel
+from kgrec.graph.propagation import Channel, NodeLinks, text_channel
 from kgrec.model.gnn import MessageGraph, Network, TrainedNetwork, build_message_graph, hold_out, read_channels
 
 ELSA = "elsa"  # the value of `PriorConfig.encoder`
@@ -78,7 +78,7 @@ def train_autoencoder(
     likes: csr_array,
     data: HeteroData,
     schema: CatalogueSchema,
-    links: ItemLinks,
+    links: NodeLinks,
     config: NetworkConfig,
     *,
     seed: int,
@@ -106,7 +106,7 @@ def train_autoencoder(
     known = np.bincount(likes.indices, minlength=likes.shape[1]) > 0
     rng = np.random.default_rng(seed)
     held = hold_out(known, rng) if graph.edges else np.zeros_like(known)
-    text = text_channel(data, schema, known) if graph.item_type in graph.text else None
+    text = text_channel(data, schema.item_type, known) if graph.item_type in graph.text else None
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(seed)
         model = LikesAutoencoder(graph, text, config).to(device)

@@ -57,11 +57,13 @@ class Support:
         likes: (n_users, n_items) float32: the weight of each like, 1 by default.
         text: (n_users, text_dim) float32, unit vectors of the users' sentences; None: there are none.
         placed: (n_users, dim) float32, the same sentences as item vectors in the backbone's space; None: likewise.
+        prior: (n_users, dim) float32, what the graph says of the users, from `Model.place_users`; None: nothing.
     """
 
     likes: csr_array
     text: Tensor | None = None
     placed: Tensor | None = None
+    prior: Tensor | None = None
 
     @property
     def n_likes(self) -> NDArray[np.int64]:
@@ -72,8 +74,9 @@ class Support:
 
     def select(self, rows: NDArray[np.int64]) -> "Support":
         """The support of some of the users, (n,) rows."""
-        text, placed = (part if part is None else part[torch.from_numpy(rows)] for part in (self.text, self.placed))
-        return Support(self.likes[rows], text, placed)
+        parts = (self.text, self.placed, self.prior)
+        text, placed, prior = (part if part is None else part[torch.from_numpy(rows)] for part in parts)
+        return Support(self.likes[rows], text, placed, prior)
 
 
 @dataclass(frozen=True)
@@ -84,16 +87,19 @@ class Shares:
         likes: (n_likes, width) float32, what each like adds, in the order of the support's columns.
         sentence: (width,) float32, what the sentence adds.
         rest: (width,) float32, the part that depends on neither.
+        prior: (width,) float32, what the graph says of the user; None: zeros.
     """
 
     likes: Tensor
     sentence: Tensor
     rest: Tensor
+    prior: Tensor | None = None
 
     @property
     def total(self) -> Tensor:
         """(width,) float32: the user's side."""
-        return self.likes.sum(dim=0) + self.sentence + self.rest
+        total = self.likes.sum(dim=0) + self.sentence + self.rest
+        return total if self.prior is None else total + self.prior
 
 
 @dataclass(frozen=True)
@@ -223,8 +229,13 @@ class Component(Protocol):
 class Emphatic(Protocol):
     """A component whose weight depends on the user."""
 
-    def emphasis(self, support: Support) -> Tensor:
-        """The factor of the gate's weight for each user, (n_users,) float32."""
+    def emphasis(self, support: Support, users: Tensor) -> Tensor:
+        """The factor of the gate's weight for each user, (n_users,) float32.
+
+        Args:
+            support: of the users.
+            users: their factors, as `Component.users` gives them.
+        """
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from scipy.sparse import csc_array, csr_array, diags_array, hstack
 from torch import Tensor
 
 from kgrec.config import ContentConfig
-from kgrec.graph.propagation import LINKS, Channel, ItemLinks, unit_idf_weights
+from kgrec.graph.propagation import LINKS, Channel, NodeLinks, unit_idf_weights
 from kgrec.model.component import (
     HALF,
     INT8,
@@ -184,7 +184,7 @@ class Content:
 def fit_content(
     likes: csr_array,
     text: NDArray[np.float32],
-    links: ItemLinks,
+    links: NodeLinks,
     channels: list[Channel],
     config: ContentConfig,
     *,

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from graph_schema import CatalogueSchema
 from kgrec.config import NetworkConfig
-from kgrec.graph.propagation import TEXT, Channel, ItemLinks, standardise, text_channel
+from kgrec.graph.propagation import TEXT, Channel, NodeLinks, standardise, text_channel
 from kgrec.model.prior import PriorSettings, RidgeProblem, build_ridge_problem
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class MessageGraph:
         n_nodes: node type -> its number of nodes.
         text: node type -> (n, text_dim) float32, zeros for a node without a text; types with texts only.
         edges: edge type -> (2, n) int64, rows of sender and receiver; each relation in both directions.
-        relations: the edge type, towards the items, of each of `ItemLinks.relations`; None for one left out.
+        relations: the edge type, towards the items, of each of `NodeLinks.relations`; None for one left out.
     """
 
     item_type: str
@@ -71,7 +72,7 @@ class MessageGraph:
         return edges, degrees
 
 
-def build_message_graph(data: HeteroData, schema: CatalogueSchema, links: ItemLinks, device: str) -> MessageGraph:
+def build_message_graph(data: HeteroData, schema: CatalogueSchema, links: NodeLinks, device: str) -> MessageGraph:
     """Builds the graph of items, the nodes linked to them, and the nodes linked to those.
 
     Args:
@@ -293,6 +294,15 @@ class GnnEncoder:
                 placed += state @ self.state_weight[layer]
         return placed
 
+    def place_all(self, text: NDArray[np.float32] | None, incidence: csr_array) -> NDArray[np.float32]:
+        """The vectors of many nodes; see `ItemEncoder`."""
+        bounds = list(zip(incidence.indptr[:-1].tolist(), incidence.indptr[1:].tolist(), strict=True))
+        found = np.zeros((len(bounds), len(self.bias)), np.float32)
+        for row, (start, end) in enumerate(bounds):
+            own = text[row] if text is not None and text[row].any() else None
+            found[row] = self.place(own, incidence.indices[start:end].astype(np.int64))
+        return found
+
 
 @dataclass(frozen=True)
 class TrainedNetwork:
@@ -318,7 +328,7 @@ class TrainedNetwork:
     steps: int
     held_out_loss: float | None
 
-    def to_encoder(self, links: ItemLinks, problem: RidgeProblem, settings: PriorSettings) -> GnnEncoder:
+    def to_encoder(self, links: NodeLinks, problem: RidgeProblem, settings: PriorSettings) -> GnnEncoder:
         """The encoder, with the ridge fitted to the channels."""
         network, graph = self.network, self.graph
         sends = torch.from_numpy(self.known).to(network.vector.weight.device)
@@ -393,7 +403,7 @@ def train_network(
     encoder: str,
     data: HeteroData,
     schema: CatalogueSchema,
-    links: ItemLinks,
+    links: NodeLinks,
     item_vectors: NDArray[np.float32],
     item_weights: NDArray[np.float32],
     user_gram: NDArray[np.float32],
@@ -422,7 +432,7 @@ def train_network(
         device: the device to compute on.
     """
     graph, known = build_message_graph(data, schema, links, device), item_weights > 0
-    text = text_channel(data, schema, known) if graph.item_type in graph.text else None
+    text = text_channel(data, schema.item_type, known) if graph.item_type in graph.text else None
     mean = np.average(item_vectors, axis=0, weights=item_weights).astype(np.float32)
     centred = np.where(known[:, None], item_vectors - mean, 0).astype(np.float32)
     unit = _loss(centred, item_weights, user_gram)

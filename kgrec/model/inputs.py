@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from kgrec.config import ItemItemConfig, TrainConfig
-from kgrec.graph.propagation import Channel, ItemLinks, unit_idf_weights
+from kgrec.graph.propagation import Channel, NodeLinks, unit_idf_weights
 from kgrec.model.component import Component
 from kgrec.model.likeness import Likeness
 from kgrec.model.nearest import NeighbourMatrix
@@ -31,6 +31,7 @@ class LearnedVectors:
         users: (n_users, dim) float32.
         placed: (n_items, dim) float32, the prior's.
         prior: places further items.
+        user_prior: places users by their links, attributes and texts, less the mean user; None: the catalogue has none.
         alpha: weight of all pairs in the backbone.
         regularisation: factor of (n + alpha N) in the backbone's ridge.
     """
@@ -39,6 +40,7 @@ class LearnedVectors:
     users: Tensor
     placed: Tensor
     prior: ItemEncoder
+    user_prior: ItemEncoder | None
     alpha: float
     regularisation: float
 
@@ -65,7 +67,7 @@ class FitInputs:
     likes: csr_array
     text: Tensor
     content: NDArray[np.float32]
-    links: ItemLinks
+    links: NodeLinks
     channels: list[Channel]
     vectors: LearnedVectors
     likeness: Likeness

@@ -69,7 +69,7 @@ class Knowledge:
         """Sums the likes' vectors, (n_users, dim)."""
         return sum_likes(support.likes, self.items)
 
-    def emphasis(self, support: Support) -> Tensor:
+    def emphasis(self, support: Support, users: Tensor) -> Tensor:
         """1 + 3 c, c being the mean cosine between a user's likes, at least 0; 1 for users with fewer than two likes.
 
         Three cartoons have much in common, so their user wants cartoons. Three likes with nothing in common tell less.
@@ -77,7 +77,7 @@ class Knowledge:
         likes = support.likes
         squares = csr_array((likes.data**2, likes.indices, likes.indptr), shape=likes.shape)
         own = sum_likes(squares, self._squared_lengths).squeeze(1)
-        between = self.users(support).square().sum(dim=1) - own  # every pair counts twice
+        between = users.square().sum(dim=1) - own  # every pair counts twice
         n_others = torch.from_numpy(np.maximum(support.n_likes - 1, 1).astype(np.float32))
         agreement = between / (n_others * own).clamp(min=_TINY)
         return 1 + _EMPHASIS * agreement.clamp(min=0)

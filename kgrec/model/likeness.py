@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 
-from kgrec.graph.propagation import ItemLinks
+from kgrec.graph.propagation import NodeLinks
 from kgrec.model.component import HALF, INT8, round_int8
 
 LIKES, TEXT, LINKS = "likes", "text", "links"
@@ -56,8 +56,8 @@ class Likeness:
         number: (n_items,) int64, a number of each item's own that seeds its random signs.
         text_mean: (text_dim,) float32, subtracted from text vectors.
         text_basis: (text_dim, text_dim) float32: centred text vectors times basis are whitened.
-        idf: (n_codes,) float32, as in `ItemLinks`.
-        relation: (n_codes,) int64, as in `ItemLinks`.
+        idf: (n_codes,) float32, as in `NodeLinks`.
+        relation: (n_codes,) int64, as in `NodeLinks`.
         seed: of the directions of the links.
     """
 
@@ -222,7 +222,7 @@ class Likeness:
 def fit_likeness(
     likes: csr_array,
     text: NDArray[np.float32] | None,
-    links: ItemLinks,
+    links: NodeLinks,
     *,
     likes_dim: int = LIKES_DIM,
     links_dim: int = LINKS_DIM,

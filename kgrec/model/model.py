@@ -28,6 +28,7 @@ from kgrec.model.item_item import ItemItem
 from kgrec.model.knowledge import Knowledge, join_knowledge
 from kgrec.model.likeness import Likeness, join_content
 from kgrec.model.prior import ItemEncoder
+from kgrec.model.user_prior import UserPrior
 
 _BLOCK_SCORES = 1_600_000  # scores computed at once
 _LEAST_BLOCK = 32  # users at once
@@ -60,13 +61,15 @@ class Contributions:
     Attributes:
         likes: (n_likes, n) float32, what each like adds to each item.
         sentence: (n,) float32, what the sentence adds.
-        rest: (n,) float32, the part that depends on neither: popularity, and the level of all items.
+        prior: (n,) float32, what the user's own links, attributes and text add.
+        rest: (n,) float32, the part that depends on none of these: popularity, and the level of all items.
         known: (n_likes, n) float32: the part of `likes` that comes from texts and links.
         sources: component name -> (n,) float32, its part of the scores.
     """
 
     likes: NDArray[np.float32]
     sentence: NDArray[np.float32]
+    prior: NDArray[np.float32]
     rest: NDArray[np.float32]
     known: NDArray[np.float32]
     sources: dict[str, NDArray[np.float32]]
@@ -87,6 +90,7 @@ class Model:
         likeness: the vectors that `similar` ranks by.
         prior: places new items.
         item_head: places cold items that users have liked since training.
+        user_prior: places users by their links, attributes and texts; None: the catalogue has none.
         name: its name in reports.
     """
 
@@ -99,6 +103,7 @@ class Model:
     likeness: Likeness
     prior: ItemEncoder
     item_head: ItemHead
+    user_prior: ItemEncoder | None = None
     name: str = "kgrec"
 
     @property
@@ -205,21 +210,37 @@ class Model:
         of_warm = _measure(component.warm_scale if warm else None, users, neighbours)
         of_cold = _measure(component.cold_scale if cold else None, users, reference)
         if isinstance(component, Emphatic):
-            emphasis = component.emphasis(support)
+            emphasis = component.emphasis(support, users)
             of_warm, of_cold = (of_warm[0], of_warm[1] * emphasis), (of_cold[0], of_cold[1] * emphasis)
         return Part(users, added, of_warm, of_cold)
 
     @torch.inference_mode()
-    def score(self, support: csr_array) -> NDArray[np.float32]:
-        """Scores all items for users known by their likes.
+    def score(self, support: csr_array, prior: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Scores all items for users known by their likes, and by what the graph says of them.
 
         Args:
             support: (n_users, n_items) float32: the weight of each like.
+            prior: (n_users, dim) float32, from `place_users`; None: the graph says nothing.
 
         Returns:
             (n_users, n_items) float32.
         """
-        return self._score(Support(support)).numpy()
+        return self._score(Support(support, prior=None if prior is None else torch.from_numpy(prior))).numpy()
+
+    def place_users(self, text: NDArray[np.float32] | None, incidence: csr_array) -> NDArray[np.float32]:
+        """Vectors of what the graph says of users, (n, dim) float32 in the backbone's space; zeros where it is nothing.
+
+        Args:
+            text: (n, text_dim) float32 unit vectors, zeros for a user without a text; None: nobody has one.
+            incidence: (n, n_codes) float32 of 1s, their link codes.
+        """
+        known = np.diff(incidence.indptr) > 0
+        if text is not None and text.shape[1]:
+            known = known | text.any(axis=1)
+        if self.user_prior is None or not known.any():
+            return np.zeros((len(known), self.backbone.items.shape[1]), np.float32)
+        found = self.user_prior.place_all(text, incidence)
+        return np.where(known[:, None], found, 0).astype(np.float32)
 
     def _score(self, support: Support) -> Tensor:
         """(n_users, n_items); users with the same weights are scored together, in blocks."""
@@ -267,7 +288,7 @@ class Model:
     def _likes_unmet(self, support: csr_array) -> NDArray[np.bool_]:
         """(n_users,) bool: the users with likes of cold items only, whom texts and links alone can score."""
         found: NDArray[np.bool_] = np.diff(support.indptr) > 0
-        if not found.any() or not self._knowledge_alone.any():
+        if not found.any() or Knowledge.name not in self.names:
             return np.zeros(len(found), np.bool_)
         unmet = self._is_cold[support.indices]
         if not unmet.any():
@@ -282,8 +303,9 @@ class Model:
 
     @cached_property
     def _knowledge_alone(self) -> NDArray[np.float32]:
-        """(n_components,) float32: 1 for `Knowledge`, 0 for the others."""
-        return np.array([name == Knowledge.name for name in self.names], np.float32)
+        """(n_components,) float32: 1 for `Knowledge`, the default for `UserPrior`, 0 for the others."""
+        weights = {Knowledge.name: 1.0, UserPrior.name: UserPrior.weights.none}
+        return np.array([weights.get(name, 0.0) for name in self.names], np.float32)
 
     def _blend(self, support: Support, warm: NDArray[np.float32], cold: NDArray[np.float32], shift: float) -> Tensor:
         """Scores (n_users, n_items) by weights, (n_components,) each, and a shift, the same for all of the users."""
@@ -340,7 +362,7 @@ class Model:
         is_cold = self.cold[rows]
         of_likes = torch.zeros((n_likes, len(rows)))
         of_known = torch.zeros((n_likes, len(rows)))
-        of_sentence = torch.zeros(len(rows))
+        of_sentence, of_prior = torch.zeros(len(rows)), torch.zeros(len(rows))
         penalty = self.gate.dislike * torch.log1p(self.n_disliked[rows].float())
         of_rest = torch.where(is_cold, shift - penalty, 0.0)
         sources: dict[str, NDArray[np.float32]] = {}
@@ -359,25 +381,29 @@ class Model:
                 dense = of_each.toarray() if items is None else of_each[:, items].toarray()
                 own = own + torch.from_numpy(np.asarray(dense, np.float32))
             of_text, rest = (shares.sentence @ factors) * factor, shares.rest @ factors
+            of_graph = torch.zeros(len(rows)) if shares.prior is None else (shares.prior @ factors) * factor
             rest = (rest - torch.where(is_cold, cold_mean, warm_mean)) * factor
             own *= factor
             of_likes += own
             of_known += own * (is_cold | (component.name == Knowledge.name))
             of_sentence += of_text
+            of_prior += of_graph
             of_rest += rest
-            sources[component.name] = (own.sum(dim=0) + of_text + rest).numpy()
-        return Contributions(of_likes.numpy(), of_sentence.numpy(), of_rest.numpy(), of_known.numpy(), sources)
+            sources[component.name] = (own.sum(dim=0) + of_text + of_graph + rest).numpy()
+        return Contributions(
+            of_likes.numpy(), of_sentence.numpy(), of_prior.numpy(), of_rest.numpy(), of_known.numpy(), sources
+        )
 
     @torch.inference_mode()
-    def score_sentence(self, support: Support) -> NDArray[np.float32]:
-        """Scores all items for users with sentences, with or without likes: (n_users, n_items) float32."""
+    def score_support(self, support: Support) -> NDArray[np.float32]:
+        """Scores all items for users by all that is known of them: (n_users, n_items) float32."""
         return self._score(support).numpy()
 
-    def with_sentence(self, support: csr_array, sentence: NDArray[np.float32]) -> Support:
+    def with_sentence(self, support: csr_array, sentence: NDArray[np.float32], prior: Tensor | None = None) -> Support:
         """The support of users with a sentence each: their likes, and unit vectors (n_users, text_dim)."""
         none = np.zeros(0, np.int64)
         placed = np.stack([self.prior.place(one, none) for one in sentence])
-        return Support(support, torch.from_numpy(sentence), torch.from_numpy(placed))
+        return Support(support, torch.from_numpy(sentence), torch.from_numpy(placed), prior)
 
     def with_items(
         self,

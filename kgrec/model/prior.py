@@ -1,7 +1,7 @@
-"""The prior: maps an item's channels to the backbone's vector space, for items without likes."""
+"""The prior: maps channels to the backbone's vector space, for items without likes and for users."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,10 +12,20 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from kgrec.graph.hetero import VECTOR
-from kgrec.graph.propagation import LINKS, PROFILES, TEXT, Channel, ItemLinks, unit_idf_weights
+from kgrec.graph.propagation import (
+    ATTRIBUTES,
+    LINKS,
+    NEIGHBOURS,
+    PROFILES,
+    TEXT,
+    Channel,
+    NodeLinks,
+    unit_idf_weights,
+)
 from kgrec.model.component import HALF, INT8
 
 _BATCH = 512
+_SLIGHT = 1e-3
 _BLOCK_ITEMS = 8192  # items whose weighted features are in memory at once
 
 
@@ -25,7 +35,8 @@ class PriorSettings:
 
     Attributes:
         regularisation: of the ridge.
-        gates: a factor for each kind of channel: "text", "vector:<column>", "paths", "links", "profiles".
+        gates: a factor for each kind of channel: "text", "vector:<column>", "paths", "links", "attributes", "profiles",
+            "neighbours".
         steps: gradient steps of the hidden layer; 0: the ridge alone.
     """
 
@@ -35,9 +46,10 @@ class PriorSettings:
 
 
 def channel_kind(channel: Channel) -> str:
-    """The kind of a channel, which names its gate: "text", "vector:<column>", "paths", "links" or "profiles"."""
-    if channel.name.startswith(PROFILES):
-        return PROFILES
+    """The kind of a channel, which names its gate; see `PriorSettings`."""
+    kind = channel.name.split(":")[0]
+    if kind in (PROFILES, ATTRIBUTES, NEIGHBOURS):
+        return kind
     return "paths" if channel.relation is not None else channel.name
 
 
@@ -51,6 +63,7 @@ class RidgeProblem:
         left: (width, width) float32, F' diag(weights) F over the fitted items.
         right: (width, dim) float32, F' diag(weights) (Z - mean).
         mean: (dim,) float32, the weighted mean backbone vector.
+        start: (width, dim) float32, the weights that the ridge shrinks to.
     """
 
     features: NDArray[np.float32]
@@ -58,6 +71,7 @@ class RidgeProblem:
     left: NDArray[np.float32]
     right: NDArray[np.float32]
     mean: NDArray[np.float32]
+    start: NDArray[np.float32]
 
     def solve(self, settings: PriorSettings) -> NDArray[np.float32]:
         """The ridge's weights, (width, dim) float32, with the gates multiplied in."""
@@ -66,8 +80,11 @@ class RidgeProblem:
         scaled = gates[kept, None]
         left = self.left[np.ix_(kept, kept)] * scaled * scaled.T
         left[np.diag_indices_from(left)] += settings.regularisation
-        weights = np.zeros_like(self.right)
-        weights[kept] = scaled * cho_solve(cho_factor(left, lower=True, overwrite_a=True), scaled * self.right[kept])
+        weights: NDArray[np.float32] = self.start * (gates != 0)[:, None]
+        rest = self.right[kept]
+        if weights.any():
+            rest = rest - self.left[kept] @ weights
+        weights[kept] += scaled * cho_solve(cho_factor(left, lower=True, overwrite_a=True), scaled * rest)
         return weights
 
     def predict(self, settings: PriorSettings) -> NDArray[np.float32]:
@@ -97,7 +114,35 @@ def build_ridge_problem(
         weighted = (features[rows] * roots[rows]).astype(np.float32)
         left += weighted.T @ weighted  # of itself: numpy computes one triangle
         right += weighted.T @ ((item_vectors[rows] - mean) * roots[rows]).astype(np.float32)
-    return RidgeProblem(features, kinds, left, right, mean)
+    return RidgeProblem(features, kinds, left, right, mean, np.zeros_like(right))
+
+
+def start_from_means(problem: RidgeProblem, channels: Sequence[Channel]) -> RidgeProblem:
+    """The same problem, shrunk to a multiple of the mean vectors of linked nodes rather than to 0.
+
+    A mean of backbone vectors, such as that of a user's friends, is a vector of the same space. One factor for each
+    such channel, by least squares, needs little data; noise gets a factor near 0.
+
+    Args:
+        problem: the problem.
+        channels: the channels that it was built from.
+    """
+    dim, start, blocks = problem.right.shape[1], 0, []
+    for channel in channels:
+        end = start + channel.features.shape[1]
+        if channel.relation is not None and channel_kind(channel) in (PROFILES, ATTRIBUTES, NEIGHBOURS):
+            blocks.append(np.arange(start, end))
+        start = end
+    if not blocks:
+        return problem
+    left = np.array([[np.trace(problem.left[np.ix_(one, other)]) for other in blocks] for one in blocks])
+    right = np.array([np.trace(problem.right[rows]) for rows in blocks])
+    ridge = _SLIGHT * max(float(np.trace(left)) / len(blocks), _SLIGHT)
+    factors = np.linalg.solve(left + ridge * np.eye(len(blocks)), right)
+    weights = np.zeros_like(problem.right)
+    for rows, factor in zip(blocks, factors.tolist(), strict=True):
+        weights[rows, np.arange(dim)] = factor
+    return replace(problem, start=weights)
 
 
 class HiddenLayer(nn.Module):
@@ -167,7 +212,7 @@ class ItemEncoder(Protocol):
 
     @property
     def relation(self) -> NDArray[np.int64]:
-        """(n_codes,) the place in `ItemLinks.relations` of each link code."""
+        """(n_codes,) the place in `NodeLinks.relations` of each link code."""
 
     def place(
         self, text: NDArray[np.float32] | None, codes: NDArray[np.int64], vectors: NDArray[np.float32] | None = None
@@ -183,6 +228,14 @@ class ItemEncoder(Protocol):
             (dim,) float32.
         """
 
+    def place_all(self, text: NDArray[np.float32] | None, incidence: csr_array) -> NDArray[np.float32]:
+        """The vectors of many nodes, (n, dim) float32, without vector columns; as `place` of each of them.
+
+        Args:
+            text: (n, text_dim) float32 unit vectors, zeros for a node without a text; None: none has one.
+            incidence: (n, n_codes) float32 of 1s, their link codes.
+        """
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -195,11 +248,13 @@ class Prior:
         bias: (width,) float32.
         text_mean: (text_dim,) float32; text_weight: (text_dim, width) float32.
         path_table: (n_codes, width) float32, added as a mean over an item's links of one relation.
-        links_table: (n_codes, width) float32, added with unit-length idf weights; links_offset: (width,).
+        links_table: (n_codes, width) float32, added with idf weights, of length 1 over an item's links and over the
+            values of its attributes; links_offset, values_offset: (width,), subtracted where it has any.
         profiles_table: (n_codes, width) float32, added with idf weights that sum to 1 over the links of each relation.
         out_weight: (hidden, dim) float32; out_bias: (dim,) float32.
         idf: (n_codes,) float32.
         relation: (n_codes,) int64.
+        is_value: (n_codes,) bool: whether a code is the value of an attribute.
         vector_mean: (vectors_dim,) float32; vector_weight: (vectors_dim, width) float32: of the item's vector columns,
             side by side in the order of the schema.
     """
@@ -210,11 +265,13 @@ class Prior:
     path_table: NDArray[np.float32] = field(metadata=INT8)
     links_table: NDArray[np.float32] = field(metadata=INT8)
     links_offset: NDArray[np.float32]
+    values_offset: NDArray[np.float32]
     profiles_table: NDArray[np.float32] = field(metadata=INT8)
     out_weight: NDArray[np.float32]
     out_bias: NDArray[np.float32]
     idf: NDArray[np.float32]
     relation: NDArray[np.int64]
+    is_value: NDArray[np.bool_]
     vector_mean: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     vector_weight: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
@@ -231,19 +288,54 @@ class Prior:
             relations = self.relation[codes]
             share = 1 / np.bincount(relations)[relations]  # each relation's links add up to 1
             state += share.astype(np.float32) @ self.path_table[codes]
-            one = csr_array(np.ones((1, len(codes)), np.float32))
-            state += (unit_idf_weights(one, self.idf[codes]) @ self.links_table[codes])[0] - self.links_offset
+            for own, offset in self._groups(codes):
+                if len(own):
+                    one = csr_array(np.ones((1, len(own)), np.float32))
+                    state += (unit_idf_weights(one, self.idf[own]) @ self.links_table[own])[0] - offset
             idf = self.idf[codes]
             total = np.maximum(np.bincount(relations, idf)[relations], 1e-9)
             state += (idf / total).astype(np.float32) @ self.profiles_table[codes]
+        placed: NDArray[np.float32] = self._read_out(state[None])[0]
+        return placed
+
+    def place_all(self, text: NDArray[np.float32] | None, incidence: csr_array) -> NDArray[np.float32]:
+        """The vectors of many nodes; see `ItemEncoder`."""
+        state = np.tile(self.bias, (incidence.shape[0], 1))
+        if text is not None and len(self.text_mean):
+            has_text = text.any(axis=1)
+            state[has_text] += (text[has_text] - self.text_mean) @ self.text_weight
+        codes = incidence.indices
+        owner = np.repeat(np.arange(incidence.shape[0]), np.diff(incidence.indptr))
+        by_relation = owner * (int(self.relation.max(initial=0)) + 1) + self.relation[codes]
+        by_group = 2 * owner + self.is_value[codes]
+        idf, size = self.idf[codes].astype(np.float64), incidence.shape[0]
+        weights = (
+            (1 / np.maximum(np.bincount(by_relation), 1)[by_relation], self.path_table),
+            (idf / np.maximum(np.bincount(by_relation, idf), 1e-9)[by_relation], self.profiles_table),
+            (idf / np.maximum(np.sqrt(np.bincount(by_group, idf**2)), 1e-9)[by_group], self.links_table),
+        )
+        for data, table in weights:
+            state += csr_array((data.astype(np.float32), codes, incidence.indptr), shape=incidence.shape) @ table
+        has_links, has_values = np.bincount(by_group, minlength=2 * size).reshape(size, 2).T > 0
+        state -= np.outer(has_links, self.links_offset) + np.outer(has_values, self.values_offset)
+        return self._read_out(state)
+
+    def _groups(self, codes: NDArray[np.int64]) -> tuple[tuple[NDArray[np.int64], NDArray[np.float32]], ...]:
+        """An item's links and the values of its attributes, each with its offset."""
+        values = self.is_value[codes]
+        return (codes[~values], self.links_offset), (codes[values], self.values_offset)
+
+    def _read_out(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, width) -> (n, dim): the linear part and the hidden layer's."""
         dim = len(self.out_bias)
-        hidden: NDArray[np.float32] = torch.nn.functional.gelu(torch.from_numpy(state[dim:])).numpy()
-        return state[:dim] + hidden @ self.out_weight + self.out_bias
+        hidden: NDArray[np.float32] = torch.nn.functional.gelu(torch.from_numpy(state[:, dim:])).numpy()
+        found: NDArray[np.float32] = state[:, :dim] + hidden @ self.out_weight + self.out_bias
+        return found
 
 
 def build_prior(
     channels: Sequence[Channel],
-    links: ItemLinks,
+    links: NodeLinks,
     problem: RidgeProblem,
     settings: PriorSettings,
     layer: HiddenLayer | None,
@@ -273,7 +365,7 @@ def build_prior(
     width, n_codes = weights.shape[1], len(links.idf)
     text_mean, text_weight = np.zeros(0, np.float32), np.zeros((0, width), np.float32)
     tables = {kind: np.zeros((n_codes, width), np.float32) for kind in ("paths", LINKS, PROFILES)}
-    links_offset = np.zeros(width, np.float32)
+    offsets = {kind: np.zeros(width, np.float32) for kind in (LINKS, ATTRIBUTES)}
     vector_means, vector_weights = [np.zeros(0, np.float32)], [np.zeros((0, width), np.float32)]
     start = 0
     for channel in channels:
@@ -286,11 +378,13 @@ def build_prior(
             vector_means.append(channel.mean)
             vector_weights.append(onto)
         elif channel.relation is not None and channel.vectors is not None:
-            tables[channel_kind(channel)][links.relation == channel.relation] += (channel.vectors - channel.mean) @ onto
+            table = PROFILES if channel_kind(channel) in (PROFILES, ATTRIBUTES) else "paths"
+            tables[table][links.relation == channel.relation] += (channel.vectors - channel.mean) @ onto
         elif channel.vectors is not None:
-            tables[channel.name] += channel.vectors @ onto
-            links_offset += channel.mean @ onto
+            tables[LINKS] += channel.vectors @ onto
+            offsets[channel.name] += channel.mean @ onto
     return Prior(
-        bias, text_mean, text_weight, tables["paths"], tables[LINKS], links_offset, tables[PROFILES],
-        out_weight, out_bias, links.idf, links.relation, np.concatenate(vector_means), np.concatenate(vector_weights),
+        bias, text_mean, text_weight, tables["paths"], tables[LINKS], offsets[LINKS], offsets[ATTRIBUTES],
+        tables[PROFILES], out_weight, out_bias, links.idf, links.relation, links.is_value,
+        np.concatenate(vector_means), np.concatenate(vector_weights),
     )  # fmt: skip

@@ -9,10 +9,12 @@ from kgrec.model.item_item import CoLikes, ItemItem, ItemItemFew
 from kgrec.model.knowledge import Knowledge
 from kgrec.model.popularity import Popularity
 from kgrec.model.sentence import Sentence
+from kgrec.model.user_prior import UserPrior
 
 COMPONENTS: tuple[type[Component], ...] = (
     Backbone,
     FewShot,
+    UserPrior,
     ItemItem,
     ItemItemFew,
     CoLikes,

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,19 @@ class Scorer(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsUsers(Protocol):
+    """A scorer that also reads what the graph says of users."""
+
+    def score(self, support: csr_array, prior: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Scores all items for a block of users, as `Scorer.score`; `prior` is of `Slice.prior`."""
+        ...
+
+    def place_users(self, text: NDArray[np.float32] | None, incidence: csr_array) -> NDArray[np.float32]:
+        """Places users, for `Slice.prior`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Slice:
     """One question to every scorer: from the support, find the relevant items among the candidates.
@@ -48,6 +61,8 @@ class Slice:
         candidates: (n_items,) bool: the items that may be recommended; None: every item.
         left_out: (n_users, n_items): items that the model does not see and that are neither relevant nor recommended,
             such as the validation likes of a published split; None: nothing.
+        prior: (n_users, dim) float32: what the graph says of each user, as the model that is asked places them; None:
+            nothing, or not placed yet.
 
     Raises:
         KgrecError: the shapes differ, or a relevant item could never be found.
@@ -59,6 +74,7 @@ class Slice:
     relevant: csr_array
     candidates: NDArray[np.bool_] | None = None
     left_out: csr_array | None = None
+    prior: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         shape = self.support.shape
@@ -146,7 +162,8 @@ def evaluate_slice(
     for start in range(0, users.size, block_users):
         block = users[start : start + block_users]
         left_out = None if slice_.left_out is None else slice_.left_out[block]
-        top = _rank(scorer, slice_.support[block], left_out, candidates, shuffled, depth)
+        prior = None if slice_.prior is None else slice_.prior[block]
+        top = _rank(scorer, slice_.support[block], prior, left_out, candidates, shuffled, depth)
         found = metrics.find_hits(top, slice_.relevant[block])
         at = slice(start, start + block.size)
         hits[at], hit_weights[at] = found, found * weights[top]
@@ -182,12 +199,13 @@ def _sum_rows(matrix: csr_array, weights: NDArray[np.float64]) -> NDArray[np.flo
 def _rank(
     scorer: Scorer,
     support: csr_array,
+    prior: NDArray[np.float32] | None,
     left_out: csr_array | None,
     candidates: NDArray[np.bool_],
     order: NDArray[np.int64],
     k: int,
 ) -> NDArray[np.int64]:
-    scores = scorer.score(support)
+    scores = scorer.score(support, prior) if isinstance(scorer, KnowsUsers) else scorer.score(support)
     if scores.shape != support.shape:
         raise KgrecError(f"{scorer.name}: expected scores of shape {support.shape}, got {scores.shape}")
     scores = np.where(candidates, scores, np.float32(-np.inf))  # (n_users, n_items): a copy, the answer may be a view

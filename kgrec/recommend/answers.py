@@ -104,14 +104,15 @@ class Share:
     """The contribution of one source to a score.
 
     Attributes:
-        source: "like", "sentence", or "everybody" (popularity and the average user).
+        source: "like", "sentence", "profile" (the user's own links, attributes and text), or "everybody" (popularity
+            and the average user).
         value: what it adds to the score; negative where it lowers the score.
         item: the liked item's id, for a like.
         title: its name.
         paths: paths in the graph from the recommended item to the liked item, the most specific first.
     """
 
-    source: Literal["like", "sentence", "everybody"]
+    source: Literal["like", "sentence", "profile", "everybody"]
     value: float
     item: str | None = None
     title: str | None = None
@@ -126,7 +127,7 @@ class Explanation:
         item: its id.
         title: its name.
         score: the sum of the shares.
-        shares: what each like, the sentence and the average user add, the largest first.
+        shares: what each like, the sentence, the profile and the average user add, the largest first.
         reason: the main reason as a sentence.
         unknown: likes that the catalogue does not have; they have no effect.
     """

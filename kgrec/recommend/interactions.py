@@ -9,7 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema
-from graph_schema.columns import Problem, convert_column, convert_ids
+from graph_schema.column_texts import Problem
+from graph_schema.columns import convert_column, convert_ids
 from graph_schema.frame_columns import read_columns, to_whole
 from kgrec.errors import CatalogueError, RequestError
 

@@ -1,14 +1,18 @@
-"""Links of new items and new users: edges of the graph, and the model's link features."""
+"""Links and attributes of new items and new users, as edges of the graph."""
 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from graph_schema import CatalogueSchema
+from graph_schema.catalogue_schema import AttributeType
+from graph_schema.columns import convert_column
 from kgrec.bundle import Bundle
-from kgrec.errors import RequestError
-from kgrec.recommend.requests import is_id, to_id
+from kgrec.errors import CatalogueError, RequestError
+from kgrec.graph.attribute_values import split_path
+from kgrec.recommend.argument_ids import is_id, to_id
 
 
 def read_links(links: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -34,7 +38,8 @@ def find_far_end(schema: CatalogueSchema, edge_type: str, node_type: str) -> tup
     """
     edge = schema.graph_edges.get(edge_type)
     if edge is None or node_type not in (edge.source, edge.target):
-        expected = [name for name, e in schema.graph_edges.items() if node_type in (e.source, e.target)]
+        edges = schema.graph_edges.items()
+        expected = [name for name, e in edges if node_type in (e.source, e.target) and not e.derived]
         raise RequestError(f"no edge type {edge_type!r} of the node type {node_type!r}; expected one of {expected}")
     is_source = edge.source == node_type
     return is_source, edge.target if is_source else edge.source
@@ -101,45 +106,76 @@ def find_item_ends(schema: CatalogueSchema, edges: Mapping[str, NDArray[np.int64
     return np.unique(np.concatenate(rows))
 
 
-def read_link_features(
-    bundle: Bundle, edges: Mapping[str, NDArray[np.int64]], items: NDArray[np.int64]
-) -> list[NDArray[np.int64]]:
-    """The link features of items, numbered as `kgrec.graph.propagation.build_item_links` numbers them in training.
+def read_attributes(
+    bundle: Bundle, node_type: str, attributes: Mapping[str, object] | None
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """The links of a new node to the values of its attributes; those that are not given are missing.
 
     Args:
-        bundle: the bundle with the model.
-        edges: edge type -> rows of both ends, (2, n); edge types without edges may be left out.
-        items: (n,) ascending rows.
+        bundle: the current bundle.
+        node_type: the type of the new node.
+        attributes: name -> value, as a file of the catalogue may have it; None: nothing is given.
 
     Returns:
-        The link features of each item, ascending. A link that no item had in training has none.
+        Pairs (edge type, id of the value), and the values that no node had in training, as "name=value".
+
+    Raises:
+        RequestError: the node type has no such feature, or a value cannot be read.
     """
-    if not len(items):
-        return []
-    width = max(len(ids) for ids in bundle.ids.values())  # the width of node rows
-    owners, keys = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for relation, (edge_type, is_source, far_type) in enumerate(bundle.relations):
-        ends = edges.get(edge_type, np.zeros((2, 0), np.int64))
-        near, far = ends if is_source else ends[::-1]
-        owner = _find_places(items, near)
-        owners.append(owner[owner >= 0])
-        keys.append(relation * width + far[owner >= 0])
-        if far_type == bundle.schema.item_type:  # an item that others link to has their feature too
-            owner = _find_places(items, far)
-            owners.append(owner[owner >= 0])
-            keys.append(relation * width + far[owner >= 0])
-    codes = np.flatnonzero(bundle.link_node >= 0)
-    known = bundle.model.prior.relation[codes] * width + bundle.link_node[codes]
-    order = np.argsort(known)
-    found = _find_places(known[order], np.concatenate(keys))
-    owner, code = np.concatenate(owners)[found >= 0], codes[order][found[found >= 0]]
-    pairs = np.unique(np.stack([owner, code]), axis=1)
-    return np.split(pairs[1], np.searchsorted(pairs[0], np.arange(1, len(items))))
+    node, given = bundle.schema.nodes[node_type], dict(attributes or {})
+    wrong = [name for name in given if name not in node.features]
+    if wrong:
+        raise RequestError(
+            f"the model does not read an attribute {wrong[0]!r} of the node type {node_type!r}; "
+            + (f"expected one of {list(node.features)}" if node.features else "no attribute is a feature in its schema")
+        )
+    links, unknown = [], []
+    for name in node.features:
+        edge_type, kind = f"{node_type}.{name}", node.columns[name]
+        column = _to_column(name, given.get(name), kind)
+        known = bundle.ids[edge_type]
+        _, ids = bundle.values.codes[edge_type].encode(column)
+        found = [id_ for id_ in ids if id_ in known]
+        links += [(edge_type, id_) for id_ in found]
+        if not found and given.get(name) is not None:
+            unknown.append(f"{name}={given[name]}")
+    return links, unknown
 
 
-def _find_places(ordered: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The place of each value among ascending ones; -1 if it is missing."""
-    if not len(ordered):
-        return np.full(len(values), -1, np.int64)
-    places = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
-    return np.where(ordered[places] == values, places, -1)
+def _to_column(name: str, value: object, kind: AttributeType) -> pa.Array:
+    """A value as a column of one row, of the attribute's type."""
+    try:
+        column, problems = convert_column(pa.array([value]), kind)
+    except (CatalogueError, pa.ArrowException, TypeError, ValueError) as error:
+        raise RequestError(
+            f"the attribute {name!r} is {value!r}; expected a value of type {kind!r}: {error}"
+        ) from error
+    reason = next((reason for rows, reason in problems if rows.any()), None)
+    if reason is not None:
+        raise RequestError(f"the attribute {name!r} is {value!r}; expected a value of type {kind!r}: it {reason}")
+    return column
+
+
+def add_paths_to_values(bundle: Bundle, edges: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
+    """New edges with those that follow from them: from a new node to the values of the entities that it is linked to.
+
+    Args:
+        bundle: the bundle, with all edges so far.
+        edges: edge type -> rows of both ends, (2, n), of the new edges.
+    """
+    found, schema = dict(edges), bundle.schema
+    for name, edge in schema.graph_edges.items():
+        if not edge.derived or name == edge.target:
+            continue
+        link, value = split_path(schema, name)
+        if link not in edges:
+            continue
+        near, far = edges[link] if schema.edges[link].source == edge.source else edges[link][::-1]
+        owners, values = bundle.edges[value]
+        order = np.argsort(owners, kind="stable")
+        first, last = (np.searchsorted(owners[order], far, side=side) for side in ("left", "right"))
+        sizes = last - first
+        starts = np.repeat(first - np.cumsum(sizes) + sizes, sizes)
+        reached = values[order][starts + np.arange(len(starts))]
+        found[name] = np.unique(np.stack([np.repeat(near, sizes), reached]), axis=1)
+    return found

@@ -15,16 +15,18 @@ from kgrec.graph.paths import PathIndex
 from kgrec.graph.propagation import join_vectors
 from kgrec.ids import number_ids
 from kgrec.model.component import round_text
+from kgrec.recommend.argument_ids import check_new_id, check_text
+from kgrec.recommend.link_features import read_link_features
 from kgrec.recommend.links import (
     add_edges,
+    add_paths_to_values,
     find_far_end,
     find_item_ends,
     group_edges,
-    read_link_features,
+    read_attributes,
     read_links,
     resolve_links,
 )
-from kgrec.recommend.requests import check_new_id, check_text
 from kgrec.recommend.state import check_words
 from kgrec.recommend.updates import place_linked
 from kgrec.text.node_texts import describe_node
@@ -41,6 +43,7 @@ class NewItem:
         text: the content of the text fields that the schema names.
         links: pairs (edge type, id of the linked node).
         vectors: vector column of the schema -> the item's vector, as wide as in training.
+        attributes: attribute -> value; those that the schema marks as features are read.
         name: the name to show to people.
     """
 
@@ -48,6 +51,7 @@ class NewItem:
     _: KW_ONLY
     text: str | None = None
     links: Iterable[tuple[str, str]] = ()
+    attributes: Mapping[str, object] | None = None
     vectors: Mapping[str, Sequence[float]] | None = None
     name: str | None = None
 
@@ -140,15 +144,17 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
                 raise RequestError(f"item {new.item!r} exists already; expected a new id")
             row = model.n_items + place
             found, not_found = resolve_links(bundle, item_type, row, new.links, row_of)
-            resolved += found
+            values, no_values = read_attributes(bundle, item_type, new.attributes)
+            resolved += [*found, *resolve_links(bundle, item_type, row, values, row_of)[0]]
+            not_found += no_values
             vectors.append(_join_vectors(bundle, new.vectors or {}))
-            if text is None and not new.text and not found and not new.vectors:
+            if text is None and not new.text and not found and not new.vectors and not new.attributes:
                 raise RequestError(
-                    f"cannot place item {new.item!r}: expected a text, a name, links to nodes of the "
+                    f"cannot place item {new.item!r}: expected a text, a name, attributes, links to nodes of the "
                     f"catalogue, or vectors" + (f"; unknown: {', '.join(map(repr, not_found))}" if not_found else "")
                 )
         row_of[new.item] = row
-        links[new.item] = [(edge_type, far_id) for edge_type, far_id, _ in found]
+        links[new.item] = [(edge_type, far_id) for edge_type, far_id, _ in found] + values
         if not_found:
             unknown[new.item] = tuple(not_found)
     ids, rows = list(row_of), np.array(list(row_of.values()), np.int64)
@@ -157,7 +163,7 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
         if text is not None and model.text.shape[1]:
             own[place] = torch.from_numpy(text)
     own = round_text(own)
-    edges = group_edges(resolved)
+    edges = add_paths_to_values(bundle, group_edges(resolved))
     shape = (len(bundle.users), model.n_items + len(ids))
     grown = replace(
         bundle,

@@ -1,14 +1,27 @@
 """Adds new users to a bundle, with their likes and links, without training."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from kgrec.bundle import Bundle
 from kgrec.errors import RequestError
-from kgrec.recommend.links import add_edges, find_item_ends, group_edges, read_links, resolve_links
-from kgrec.recommend.requests import check_new_id, check_text, to_ids
+from kgrec.model.component import round_text
+from kgrec.recommend.argument_ids import check_new_id, check_text, to_ids
+from kgrec.recommend.asked import check_attributes
+from kgrec.recommend.links import (
+    add_edges,
+    add_paths_to_values,
+    find_item_ends,
+    group_edges,
+    read_attributes,
+    read_links,
+    resolve_links,
+)
+from kgrec.recommend.state import check_words
 from kgrec.recommend.updates import place_likes_of, place_linked, set_pairs
 
 
@@ -19,7 +32,9 @@ class NewUser:
     Attributes:
         user: the user's id.
         likes: ids of items that the user likes.
-        links: pairs (edge type, id of the linked node).
+        links: pairs (edge type, id of the linked node), such as the user's groups or friends.
+        attributes: attribute -> value; those that the schema marks as features are read.
+        text: the content of the text fields that the schema names for users.
         name: the name to show to people.
     """
 
@@ -27,21 +42,27 @@ class NewUser:
     _: KW_ONLY
     likes: Iterable[str] = ()
     links: Iterable[tuple[str, str]] = ()
+    attributes: Mapping[str, object] | None = None
+    text: str | None = None
     name: str | None = None
 
 
-def add_users(bundle: Bundle, users: Sequence[NewUser]) -> tuple[Bundle, dict[str, tuple[str, ...]]]:
+def add_users(
+    bundle: Bundle, users: Sequence[NewUser], texts: NDArray[np.float32]
+) -> tuple[Bundle, dict[str, tuple[str, ...]]]:
     """Adds users; see `Recommender.add_users`.
 
     Args:
         bundle: the current bundle.
         users: at least one, as `check_users` returns them.
+        texts: (n_users, text_dim) float32 unit vectors of their texts, zeros for a user without one.
 
     Returns:
         The new bundle, and user -> the liked and linked ids that are not in the catalogue; only users with such ids.
 
     Raises:
-        RequestError: an id exists already, or an edge type does not belong to users.
+        RequestError: an id exists already, an edge type does not belong to users, or an attribute is none that the
+            model reads.
     """
     user_type = bundle.schema.user_type
     taken = next((new.user for new in users if new.user in bundle.users), None)
@@ -56,18 +77,21 @@ def add_users(bundle: Bundle, users: Sequence[NewUser]) -> tuple[Bundle, dict[st
         liked = liked[liked >= 0]
         rows.append(np.full(len(liked), row))
         items.append(liked)
-        found, not_found = resolve_links(bundle, user_type, row, new.links, row_of)
+        values, no_values = read_attributes(bundle, user_type, new.attributes)
+        found, not_found = resolve_links(bundle, user_type, row, [*new.links, *values], row_of)
         resolved += found
-        missing += not_found
+        missing += [*not_found, *no_values]
         if missing:
             unknown[new.user] = tuple(missing)
-    of_user, of_item, edges = np.concatenate(rows), np.concatenate(items), group_edges(resolved)
+    of_user, of_item = np.concatenate(rows), np.concatenate(items)
+    edges = add_paths_to_values(bundle, group_edges(resolved))
     n_users, positive = len(bundle.users) + len(users), np.ones(len(of_user), np.bool_)
     grown = replace(
         bundle,
         ids={**bundle.ids, user_type: bundle.users.extended(list(row_of))},
         names={**bundle.names, user_type: [*bundle.names[user_type], *(new.name for new in users)]},
         edges=add_edges(bundle.edges, edges),
+        user_text=torch.cat([bundle.user_text, round_text(torch.from_numpy(texts))]),
         liked=set_pairs(bundle.liked, n_users, of_user, of_item, positive),
         seen=set_pairs(bundle.seen, n_users, of_user, of_item, positive),
     )
@@ -90,6 +114,9 @@ def check_users(users: Iterable[NewUser]) -> tuple[NewUser, ...]:
             raise RequestError(f"user {user!r} is given twice; expected each user once")
         if new.name is not None:
             check_text(new.name, "a user's name")
+        if new.text is not None:
+            check_words(new.text)
+        check_attributes(new.attributes)
         likes = tuple(dict.fromkeys(to_ids(new.likes, "likes")))
         checked[user] = replace(new, user=user, likes=likes, links=read_links(new.links))
     return tuple(checked.values())

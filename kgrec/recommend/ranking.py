@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,24 +15,24 @@ from kgrec.errors import RequestError
 from kgrec.model.component import Support
 from kgrec.model.knowledge import Knowledge
 from kgrec.recommend.answers import Recommendation, Recommendations
+from kgrec.recommend.argument_ids import to_id, to_ids
+from kgrec.recommend.asked import Asked
 from kgrec.recommend.blocks import to_blocks
 from kgrec.recommend.interactions import read_likes
 from kgrec.recommend.reasons import find_reasons
 from kgrec.recommend.requests import (
     Request,
     check_k,
-    find_support,
     find_user,
     mask_items,
+    read_request,
     select_row,
-    to_id,
-    to_ids,
     to_matrix,
-    to_request,
     to_support,
 )
 from kgrec.recommend.state import State, one_thread
 from kgrec.recommend.tail import check_dial
+from kgrec.recommend.user_reasons import counts_prior, describe_prior
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,9 +44,7 @@ _FEW_LIKES = 500  # in training; with fewer, answers carry a note
 
 def recommend(
     state: State,
-    user: str | None,
-    likes: Sequence[str],
-    text: str | None,
+    asked: Asked,
     k: int,
     candidates: Sequence[str] | None,
     exclude: Sequence[str],
@@ -57,20 +56,25 @@ def recommend(
     """Recommends items to one user; see `Recommender.recommend`."""
     unknown: list[str] = []
     notes: list[str] = []
-    support = find_support(state, user, likes, unknown)
-    user_row = None if user is None else find_user(state, user)
-    if text is not None and not state.bundle.model.has_texts:
+    user, user_row = asked.user, None if asked.user is None else find_user(state, asked.user)
+    if asked.text is not None and not state.bundle.model.has_texts:
         notes.append("no item has a text to compare your words with: they have no effect")
-        text = None
+        asked = replace(asked, text=None)
+    request = read_request(state, asked, unknown)
+    support = request.likes
     masked = mask_items(state, candidates, exclude, unknown)
     if filter_seen:
         known = np.concatenate([support, select_row(state.bundle.seen, user_row)])
         masked[known] = True
         masked[state.editions[known].indices] = True
-    request = to_request(state, support, text)
     if request.fits is not None and not request.fits.any():
         notes.append("no item's text is close to your words: expect weak matches")
-    if not len(support) and text is None:
+    if not len(support) and request.prior is not None and counts_prior(state):
+        notes.append(
+            ("no likes are given" if user is None else f"user {user!r} has no likes")
+            + f": this rests on {describe_prior(state, request)}"
+        )
+    elif not len(support) and asked.text is None:
         notes.append(
             "no likes are given: these are the most liked items"
             if user is None
@@ -81,7 +85,7 @@ def recommend(
     scored = _score(state, known_by)  # (1, n_items)
     rests_on = _break_ties(state, scored, masked[None, :], known_by.likes)[0]
     notes += [rests_on] if rests_on else _note_basis(state, support)
-    ranked = _rank(state, scored, masked[None, :], known_by.likes, k, tail, sentence=text is not None)
+    ranked = _rank(state, scored, masked[None, :], known_by.likes, k, tail, sentence=asked.text is not None)
     rows, scores = (found[0][ranked[0][0] >= 0] for found in ranked)
     if len(rows) < k:
         notes.append(f"asked for {k} items, only {len(rows)} may be recommended")
@@ -125,17 +129,31 @@ def recommend_many(
             unknown_items += [id_ for id_, row in zip(ids, rows, strict=True) if row < 0]
         found = [np.unique(rows[rows >= 0]) for rows in wanted]
         support = seen = to_matrix(found, len(state.bundle.items))
+        links, prior = csr_array((len(keys), 0), dtype=np.float32), None
     else:
         asked = list(dict.fromkeys(to_ids(users, "users")))
         rows = state.bundle.users.rows(asked)
         unknown_users = [id_ for id_, row in zip(asked, rows, strict=True) if row < 0]
         keys = [id_ for id_, row in zip(asked, rows, strict=True) if row >= 0]
-        support, seen = state.bundle.liked[rows[rows >= 0]], state.bundle.seen[rows[rows >= 0]]
+        known = rows[rows >= 0]
+        support, seen, links = state.bundle.liked[known], state.bundle.seen[known], state.user_links[known]
+        prior = None if state.user_priors is None else state.user_priors[known]
     left_out = csr_array(seen + seen @ state.editions) if filter_seen else csr_array(seen.shape, dtype=np.float32)
     parts = []
     for block in to_blocks(len(keys), len(state.bundle.items)):
         parts.append(
-            _answer_block(state, keys[block], support[block], left_out[block], masked, k, tail, explain=explain)
+            _answer_block(
+                state,
+                keys[block],
+                support[block],
+                links[block],
+                None if prior is None else prior[block],
+                left_out[block],
+                masked,
+                k,
+                tail,
+                explain=explain,
+            )
         )
         if on_users is not None:
             on_users(block.stop - block.start)
@@ -150,14 +168,11 @@ def recommend_many(
     return table.replace_schema_metadata({key: json.dumps(value) for key, value in about.items()})
 
 
-def predict(
-    state: State, user: str | None, items: Sequence[str], likes: Sequence[str], text: str | None
-) -> NDArray[np.float32]:
+def predict(state: State, asked: Asked, items: Sequence[str]) -> NDArray[np.float32]:
     """Scores given items for one user; see `Recommender.predict`."""
-    support = find_support(state, user, likes, [])
-    if text is not None and not state.bundle.model.has_texts:
-        text = None
-    scores = _score(state, to_support(state, to_request(state, support, text)))[0]
+    if not state.bundle.model.has_texts:
+        asked = replace(asked, text=None)
+    scores = _score(state, to_support(state, read_request(state, asked, [])))[0]
     rows = state.bundle.items.rows(items)
     return np.where(rows >= 0, scores[rows], np.float32(np.nan))
 
@@ -173,13 +188,15 @@ def _score(state: State, known_by: Support) -> NDArray[np.float32]:
     """The scores of all items for one user, (1, n_items)."""
     model = state.bundle.model
     with one_thread():
-        return model.score(known_by.likes) if known_by.text is None else model.score_sentence(known_by)
+        return model.score_support(known_by)
 
 
 def _answer_block(
     state: State,
     keys: Sequence[str],
     support: csr_array,
+    links: csr_array,
+    prior: NDArray[np.float32] | None,
     left_out: csr_array,
     masked: NDArray[np.bool_],
     k: int,
@@ -189,12 +206,19 @@ def _answer_block(
 ) -> pa.Table:
     barred = np.tile(masked, (len(keys), 1))
     barred[left_out.nonzero()] = True
-    scored = state.bundle.model.score(support)  # (n_users, n_items)
+    scored = state.bundle.model.score(support, prior)  # (n_users, n_items)
     _break_ties(state, scored, barred, support)
     rows, scores = _rank(state, scored, barred, support, k, tail)  # (n_users, k)
     reasons: list[str] | None = None
     if explain:
-        requests = [Request(select_row(support, place)) for place in range(len(keys))]
+        requests = [
+            Request(
+                select_row(support, place),
+                links=select_row(links, place),
+                prior=None if prior is None or not prior[place].any() else prior[place],
+            )
+            for place in range(len(keys))
+        ]
         found = find_reasons(state, requests, [user_rows[user_rows >= 0] for user_rows in rows])
         reasons = [reason for of_one in found for reason in of_one]
     return _to_table(state, keys, rows, scores, reasons)

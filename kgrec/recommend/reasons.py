@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from kgrec.graph.paths import ReasonPath
 from kgrec.model.model import Contributions
 from kgrec.recommend.answers import Explanation, Share
+from kgrec.recommend.asked import Asked
 from kgrec.recommend.live import read_path_index
-from kgrec.recommend.requests import Request, find_item, find_support, to_request, to_support
+from kgrec.recommend.requests import Request, find_item, read_request, to_support
 from kgrec.recommend.state import State, one_thread
+from kgrec.recommend.user_reasons import find_user_reasons
 
 _REASON_LIKES = 5  # paths are searched for this many of the likes that add most
 _PATHS_PER_LIKE = 3
@@ -28,6 +30,8 @@ class _Weighed:
         likes: row of a like -> its contribution, the largest first.
         known: row of a like -> the share of its contribution that comes from texts and links, 0 to 1.
         sentence: the sentence's contribution; None without a sentence.
+        prior: the contribution of the user's own links, attributes and text; None: they say nothing.
+        user_reason: why people like the user like it; None where `prior` is not the largest contribution.
         rest: everybody else's contribution.
         searched: the likes for which paths are searched.
         fits: whether the item's text fits the sentence.
@@ -37,17 +41,18 @@ class _Weighed:
     likes: Mapping[int, float]
     known: Mapping[int, float]
     sentence: float | None
+    prior: float | None
+    user_reason: str | None
     rest: float
     searched: Sequence[int]
     fits: bool
 
 
-def explain_item(state: State, item: str, user: str | None, likes: Sequence[str], text: str | None) -> Explanation:
+def explain_item(state: State, item: str, asked: Asked) -> Explanation:
     """Splits an item's score into shares; see `Recommender.explain`."""
     row = find_item(state, item)
     unknown: list[str] = []
-    support = find_support(state, user, likes, unknown)
-    found = explain_items(state, [to_request(state, support, text)], [np.array([row])])[0][0]
+    found = explain_items(state, [read_request(state, asked, unknown)], [np.array([row])])[0][0]
     return replace(found, unknown=tuple(unknown))
 
 
@@ -107,6 +112,9 @@ def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: 
     with one_thread():
         found: Contributions = state.bundle.model.contributions(to_support(state, request), rows)
     fits = np.zeros(len(rows), np.bool_) if request.fits is None else request.fits[rows]
+    by_prior = found.prior > np.maximum(found.likes.max(axis=0, initial=0), np.where(fits, found.sentence, 0))
+    by_prior &= request.prior is not None
+    user_reasons = dict(zip(rows[by_prior].tolist(), find_user_reasons(state, request, rows[by_prior]), strict=True))
     weighed = []
     for place, row in enumerate(rows.tolist()):
         shares = found.likes[:, place]
@@ -120,7 +128,9 @@ def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: 
             for at in first.tolist()
         }
         sentence = None if request.sentence is None else float(found.sentence[place])
-        weighed.append(_Weighed(row, likes, known, sentence, float(found.rest[place]), searched, bool(fits[place])))
+        prior = None if request.prior is None else float(found.prior[place])
+        reason, rest = user_reasons.get(row), float(found.rest[place])
+        weighed.append(_Weighed(row, likes, known, sentence, prior, reason, rest, searched, bool(fits[place])))
     return weighed
 
 
@@ -149,19 +159,20 @@ def _explain_one(
     ]
     if weighed.sentence is not None:
         shares.append(Share("sentence", weighed.sentence))
+    if weighed.prior is not None:
+        shares.append(Share("profile", weighed.prior))
     shares.append(Share("everybody", weighed.rest))
     shares.sort(key=lambda share: -share.value)
     score = float(sum(share.value for share in shares))
-    return Explanation(item, state.title(weighed.row), score, tuple(shares), _format_reason(state, weighed, shares))
+    reason = weighed.user_reason or _format_reason(state, weighed, shares)
+    return Explanation(item, state.title(weighed.row), score, tuple(shares), reason)
 
 
 def _format_reason(state: State, weighed: _Weighed, shares: Sequence[Share]) -> str:
     """The main share in words, from the graph and the scores alone. An item is never the reason for itself."""
     item = state.bundle.items.ids[weighed.row]
     likes = [share for share in shares if share.source == "like" and share.value > 0 and share.item != item]
-    sentence = next((share for share in shares if share.source == "sentence"), None)
-    if not weighed.fits:
-        sentence = None
+    sentence = next((share for share in shares if share.source == "sentence" and weighed.fits), None)
     if sentence is not None and sentence.value > max((share.value for share in likes), default=0.0):
         return "fits your words"
     # Among likes with similar shares, the one that shares the rarest node makes the best reason.

@@ -14,13 +14,15 @@ from graph_schema import CatalogueSchema
 from kgrec.bundle import Bundle, load_bundle, save_bundle
 from kgrec.recommend import new_items, new_users, ranking, similarity, updates
 from kgrec.recommend.answers import Explanation, Recommendations
+from kgrec.recommend.argument_ids import to_id, to_ids
+from kgrec.recommend.asked import read_asked
 from kgrec.recommend.interactions import read_interactions
 from kgrec.recommend.live import check_schema
 from kgrec.recommend.new_items import NewItem
 from kgrec.recommend.new_users import NewUser
 from kgrec.recommend.reasons import explain_item
-from kgrec.recommend.requests import check_k, find_user, to_id, to_ids
-from kgrec.recommend.state import SentenceEncoder, State, check_words
+from kgrec.recommend.requests import check_k, find_user
+from kgrec.recommend.state import SentenceEncoder, State
 from kgrec.recommend.tail import check_dial
 from kgrec.store.contract import GraphStore
 from kgrec.text.encoder import Encoder
@@ -107,6 +109,8 @@ class Recommender:
         likes: Sequence[str] | None = None,
         text: str | None = None,
         *,
+        links: Iterable[tuple[str, str]] | None = None,
+        attributes: Mapping[str, object] | None = None,
         k: int = 10,
         candidates: Iterable[str] | None = None,
         exclude: Iterable[str] | None = None,
@@ -114,14 +118,17 @@ class Recommender:
         tail: float = 0.0,
         explain: bool = False,
     ) -> Recommendations:
-        """Recommends items to one user: known by id, by likes, by a sentence, or by any of these together.
+        """Recommends items to one user: known by id, likes, a sentence, links and attributes, or several of these.
 
-        Without any of them, and for a user without likes, popular items are recommended, and a note says so.
+        Without any of them popular items are recommended, and a note says so.
 
         Args:
             user: id of a user known from training or from `add_interactions`.
             likes: ids of items that the user likes.
             text: what the user wants, in words.
+            links: pairs (edge type, id of the linked node) of the user, such as ("friend_of", "u7"): of somebody
+                nobody has seen, or besides those in the bundle.
+            attributes: attribute -> value of the user, such as {"age": 31}; those that the schema marks as features.
             k: the number of items; fewer are returned only where fewer may be recommended.
             candidates: item ids that may be recommended; None: all.
             exclude: ids of items to leave out.
@@ -137,26 +144,23 @@ class Recommender:
 
         Raises:
             RequestError: the user is unknown; `likes` is not a list; none of the likes or of the candidates is known;
-                the text is empty; `tail` is not between -1 and 1; k is less than 1.
+                the text is empty; the model reads no such link or attribute; `tail` is not between -1 and 1; k is less
+                than 1.
             TextError: the text encoder cannot be loaded.
         """
         state = self._state
         check_k(k)
         check_dial(tail)
-        if text is not None:
-            check_words(text)
-        user = None if user is None else to_id(user, "user")
+        asked = read_asked(user, likes, text, links, attributes)
         allowed = None if candidates is None else to_ids(candidates, "candidates")
-        left_out, liked = to_ids(exclude, "exclude"), to_ids(likes, "likes")
+        left_out = to_ids(exclude, "exclude")
 
         def answer() -> Recommendations:
-            return ranking.recommend(
-                state, user, liked, text, k, allowed, left_out, tail, filter_seen=filter_seen, explain=explain
-            )
+            return ranking.recommend(state, asked, k, allowed, left_out, tail, filter_seen=filter_seen, explain=explain)
 
         if (explain and state.store is not None) or k + len(allowed or ()) + len(left_out) > _LARGE_REQUEST:
             return answer()
-        request = (user, liked, text, k, allowed, left_out, tail, filter_seen, explain)
+        request = (asked, k, allowed, left_out, tail, filter_seen, explain)
         return state.recent.find(request, answer)
 
     def recommend_many(
@@ -286,6 +290,8 @@ class Recommender:
         *,
         likes: Sequence[str] | None = None,
         text: str | None = None,
+        links: Iterable[tuple[str, str]] | None = None,
+        attributes: Mapping[str, object] | None = None,
     ) -> NDArray[np.float32]:
         """Scores given items for one user. Scores of the same user can be compared.
 
@@ -294,6 +300,8 @@ class Recommender:
             items: ids of items; liked and seen items are scored too.
             likes: as in `recommend`.
             text: as in `recommend`.
+            links: as in `recommend`.
+            attributes: as in `recommend`.
 
         Returns:
             (n,) float32 in the order of the items; NaN for an item that the catalogue does not have.
@@ -301,18 +309,28 @@ class Recommender:
         Raises:
             RequestError: as in `recommend`.
         """
-        return ranking.predict(self._state, user, to_ids(items, "items"), to_ids(likes, "likes"), text)
+        asked = read_asked(user, likes, text, links, attributes)
+        return ranking.predict(self._state, asked, to_ids(items, "items"))
 
     def explain(
-        self, item: str, *, user: str | None = None, likes: Sequence[str] | None = None, text: str | None = None
+        self,
+        item: str,
+        *,
+        user: str | None = None,
+        likes: Sequence[str] | None = None,
+        text: str | None = None,
+        links: Iterable[tuple[str, str]] | None = None,
+        attributes: Mapping[str, object] | None = None,
     ) -> Explanation:
-        """Explains a score: what each like, the sentence and the average user add, with paths in the graph.
+        """Explains a score: what each like, the sentence, the user's links and attributes, and the average user add.
 
         Args:
             item: id of the item.
             user: as in `recommend`.
             likes: as in `recommend`.
             text: as in `recommend`.
+            links: as in `recommend`.
+            attributes: as in `recommend`.
 
         Returns:
             The shares of the score. Unknown likes have no effect and are in `unknown`.
@@ -320,7 +338,7 @@ class Recommender:
         Raises:
             RequestError: the item or the user is unknown, or none of the likes is known.
         """
-        return explain_item(self._state, item, user, to_ids(likes, "likes"), text)
+        return explain_item(self._state, item, read_asked(user, likes, text, links, attributes))
 
     def add_item(
         self,
@@ -328,27 +346,31 @@ class Recommender:
         *,
         text: str | None = None,
         links: Iterable[tuple[str, str]] = (),
+        attributes: Mapping[str, object] | None = None,
         vectors: Mapping[str, Sequence[float]] | None = None,
         name: str | None = None,
     ) -> tuple[str, ...]:
-        """Adds an item, which can be recommended at once. Its text, links and vectors place it.
+        """Adds an item, which can be recommended at once. Its text, links, attributes and vectors place it.
 
         Args:
             item: id of the item.
             text: the content of the text fields that the schema names.
             links: pairs (edge type, id of the linked node).
+            attributes: attribute -> value, such as {"year": 1999}; those that the schema marks as features.
             vectors: vector column of the schema -> the item's vector, as wide as in training.
             name: the name to show to people.
 
         Returns:
-            The linked ids that the catalogue does not have; they have no effect.
+            The linked ids that the catalogue does not have, and the values that no item had in training, as
+            "name=value"; they have no effect.
 
         Raises:
-            RequestError: the id is taken; an edge type or a vector column does not belong to items; a vector has the
-                wrong width; or the item has no text, name, known link or vector.
+            RequestError: the id is taken; an edge type, an attribute or a vector column does not belong to items; a
+                value or a vector cannot be read; or the item has no text, name, attribute, known link or vector.
             TextError: the text encoder cannot be loaded.
         """
-        added = self.add_items([NewItem(item, text=text, links=links, vectors=vectors, name=name)])
+        new = NewItem(item, text=text, links=links, attributes=attributes, vectors=vectors, name=name)
+        added = self.add_items([new])
         return added.get(item, ())
 
     def add_items(self, items: Iterable[NewItem]) -> dict[str, tuple[str, ...]]:
@@ -386,23 +408,31 @@ class Recommender:
         *,
         likes: Iterable[str] = (),
         links: Iterable[tuple[str, str]] = (),
+        attributes: Mapping[str, object] | None = None,
+        text: str | None = None,
         name: str | None = None,
     ) -> tuple[str, ...]:
-        """Adds a user, who gets recommendations at once.
+        """Adds a user, who gets recommendations at once, from likes, links, attributes and text.
 
         Args:
             user: id of the user.
             likes: ids of items that the user likes.
             links: pairs (edge type, id of the linked node), such as the user's groups or friends.
+            attributes: attribute -> value, such as {"age": 31}; those that the schema marks as features.
+            text: the content of the text fields that the schema names for users.
             name: the name to show to people.
 
         Returns:
-            The liked and linked ids that the catalogue does not have; they have no effect.
+            The liked and linked ids that the catalogue does not have, and the values that no user had in training, as
+            "name=value"; they have no effect.
 
         Raises:
-            RequestError: the id is taken, or an edge type does not belong to users.
+            RequestError: the id is taken, an edge type does not belong to users, or the model reads no such attribute,
+                or not such a value.
+            TextError: the text encoder cannot be loaded.
         """
-        return self.add_users([NewUser(user, likes=likes, links=links, name=name)]).get(to_id(user, "a user's id"), ())
+        new = NewUser(user, likes=likes, links=links, attributes=attributes, text=text, name=name)
+        return self.add_users([new]).get(to_id(user, "a user's id"), ())
 
     def add_users(self, users: Iterable[NewUser]) -> dict[str, tuple[str, ...]]:
         """Adds several users, as `add_user` does: either all are added or none.
@@ -419,8 +449,14 @@ class Recommender:
         checked = new_users.check_users(users)
         if not checked:
             return {}
+        width = self._state.bundle.user_text.shape[1]
+        texts = [new.text for new in checked if new.text is not None and width]
+        vectors = np.zeros((len(checked), width), np.float32)
+        if texts:
+            with_text = [place for place, new in enumerate(checked) if new.text is not None]
+            vectors[with_text] = self._state.sentences.encode_all(texts, self._state.bundle)
         with self._writing:
-            bundle, unknown = new_users.add_users(self._state.bundle, checked)
+            bundle, unknown = new_users.add_users(self._state.bundle, checked, vectors)
             has_links = any(new.links for new in checked)
             self._state = self._state.after(bundle, None if has_links else self._state.known_paths)
         return unknown

@@ -1,17 +1,22 @@
 """Turns a request's ids into rows, and masks the items that may not be recommended."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from numbers import Integral
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from graph_schema.columns import MOST_ID_BYTES
 from kgrec.errors import RequestError
+from kgrec.graph.attribute_values import split_name
 from kgrec.model.component import Support
 from kgrec.model.sentence import find_fitting
+from kgrec.recommend.argument_ids import to_id
+from kgrec.recommend.asked import Asked
+from kgrec.recommend.link_features import read_user_features
+from kgrec.recommend.links import add_paths_to_values, group_edges, read_attributes, resolve_links
 from kgrec.recommend.state import State
 
 # Gibberish reaches .22 to .41 in catalogues of films, of books and of a toy shop, sentences that fit .50 to .83.
@@ -26,11 +31,15 @@ class Request:
         likes: (n,) int64, the items that the user likes.
         sentence: (text_dim,) float32, the vector of the sentence; None without one.
         fits: (n_items,) bool, the items whose texts fit the sentence; None without one.
+        links: (n,) int64, the link features of the user.
+        prior: (dim,) float32, what the user's links, attributes and text say; None: nothing.
     """
 
     likes: NDArray[np.int64]
     sentence: NDArray[np.float32] | None = None
     fits: NDArray[np.bool_] | None = None
+    links: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    prior: NDArray[np.float32] | None = None
 
 
 def check_k(k: int) -> None:
@@ -116,17 +125,59 @@ def mask_items(
     return masked
 
 
-def to_request(state: State, likes: NDArray[np.int64], text: str | None) -> Request:
-    """The request of a user with these likes, (n,) rows, and an optional sentence.
+def read_request(state: State, asked: Asked, unknown: list[str]) -> Request:
+    """Turns a request into rows and vectors; unknown ids are appended to `unknown`.
 
     Raises:
-        RequestError: the text has no words, or the encoder is not the bundle's.
+        RequestError: the user is unknown, none of the likes is known, the model reads no such link or attribute, the
+            text has no words, or the encoder is not the bundle's.
         TextError: the encoder cannot be loaded.
     """
-    if text is None:
-        return Request(likes)
-    sentence = state.sentences.encode(text, state.bundle)
-    return Request(likes, sentence, _find_fitting(state, sentence))
+    likes = find_support(state, asked.user, asked.likes, unknown)
+    sentence = fits = None
+    if asked.text is not None:
+        sentence = state.sentences.encode(asked.text, state.bundle)
+        fits = _find_fitting(state, sentence)
+    row = None if asked.user is None else find_user(state, asked.user)
+    if row is not None and not asked.links and not asked.attributes:
+        links = select_row(state.user_links, row)
+        prior = None if state.user_priors is None else state.user_priors[row]
+    else:
+        links = _find_user_links(state, row, asked, unknown)
+        prior = _place_user(state, row, links, sentence)
+    return Request(likes, sentence, fits, links, prior if prior is not None and prior.any() else None)
+
+
+def _find_user_links(state: State, row: int | None, asked: Asked, unknown: list[str]) -> NDArray[np.int64]:
+    """The link features of a user and those that a request adds; a new user's other attributes are missing."""
+    own = select_row(state.user_links, row)
+    if not asked.links and not asked.attributes:
+        return own
+    bundle, user_type, new_row = state.bundle, state.bundle.schema.user_type, len(state.bundle.users)
+    values, no_values = read_attributes(bundle, user_type, asked.attributes)
+    if row is not None:
+        values = [
+            (edge_type, id_) for edge_type, id_ in values if split_name(bundle.schema, edge_type)[1] in asked.attributes
+        ]
+    found, not_found = resolve_links(bundle, user_type, new_row, [*asked.links, *values], {})
+    unknown += [*not_found, *no_values]
+    edges = add_paths_to_values(bundle, group_edges(found))
+    added = read_user_features(bundle, edges, np.array([new_row]))
+    return np.union1d(own, added.indices).astype(np.int64)
+
+
+def _place_user(
+    state: State, row: int | None, links: NDArray[np.int64], sentence: NDArray[np.float32] | None
+) -> NDArray[np.float32] | None:
+    """What links and a text say of one user, (dim,); a sentence of somebody unknown counts as the user's text."""
+    bundle = state.bundle
+    if bundle.model.user_prior is None:
+        return None
+    text = np.zeros((1, bundle.user_text.shape[1]), np.float32)
+    if text.shape[1] and (row is not None or sentence is not None):
+        text[0] = bundle.user_text[row].numpy() if row is not None else sentence
+    placed: NDArray[np.float32] = bundle.model.place_users(text, to_matrix([links], len(bundle.user_link_node)))[0]
+    return placed
 
 
 def _find_fitting(state: State, sentence: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -153,65 +204,10 @@ def to_support(state: State, request: Request) -> Support:
     """The support of a request, as the model reads it."""
     model = state.bundle.model
     likes = to_matrix([request.likes], model.n_items)
-    return Support(likes) if request.sentence is None else model.with_sentence(likes, request.sentence[None])
-
-
-def is_id(id_: object) -> bool:
-    """Whether an id is a text or an integer."""
-    return isinstance(id_, str | Integral) and not isinstance(id_, bool)
-
-
-def to_id(id_: object, what: str) -> str:
-    """An id as text; an integer becomes its digits.
-
-    Raises:
-        RequestError: it is neither.
-    """
-    if not is_id(id_):
-        raise RequestError(f"expected {what} as a text or an integer, got {id_!r}")
-    return id_ if isinstance(id_, str) else str(int(id_))  # type: ignore[call-overload]
-
-
-def to_ids(ids: Iterable[str | int] | None, what: str) -> tuple[str, ...]:
-    """The ids of a list as texts; empty for None. A single text is refused: it is one id, not a list of letters.
-
-    Raises:
-        RequestError: it is not a list, or an id is neither a text nor an integer.
-    """
-    if isinstance(ids, str):
-        raise RequestError(f"expected a list of ids as {what}, got the text {ids!r}; give [{ids!r}]")
-    if hasattr(ids, "columns"):
-        raise RequestError(f"expected a list of ids as {what}, got a {type(ids).__name__}; give one of its columns")
-    if ids is not None and not isinstance(ids, Iterable):
-        raise RequestError(f"expected a list of ids as {what}, got {ids!r}; give [{ids!r}]")
-    return () if ids is None else tuple(to_id(id_, f"each of {what}") for id_ in ids)
-
-
-def check_text(text: str, what: str) -> None:
-    """Checks that a bundle can store a text.
-
-    Raises:
-        RequestError: it is not a text, is blank, or is not valid Unicode.
-    """
-    if not isinstance(text, str) or not text.strip():
-        raise RequestError(f"expected {what} as a text that is not blank, got {text!r}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise RequestError(f"{what} is not valid Unicode: {text!r}; expected text without lone surrogates") from error
-
-
-def check_new_id(id_: object, what: str) -> str:
-    """An id as text, which a bundle and a graph database can store.
-
-    Raises:
-        RequestError: it is neither text nor integer, is blank, is not valid Unicode, or is too long.
-    """
-    found = to_id(id_, what)
-    check_text(found, what)
-    if len(found.encode()) > MOST_ID_BYTES:
-        raise RequestError(f"{what} has {len(found.encode()):,} bytes; expected at most {MOST_ID_BYTES:,}")
-    return found
+    prior = None if request.prior is None else torch.from_numpy(request.prior[None])
+    if request.sentence is None:
+        return Support(likes, prior=prior)
+    return model.with_sentence(likes, request.sentence[None], prior)
 
 
 def select_row(matrix: csr_array, row: int | None) -> NDArray[np.int64]:

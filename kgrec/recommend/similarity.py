@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from kgrec.errors import RequestError
 from kgrec.model.likeness import SOURCES
 from kgrec.recommend.answers import Recommendation, Recommendations
+from kgrec.recommend.argument_ids import to_id
 from kgrec.recommend.blocks import to_blocks
 from kgrec.recommend.reasons import find_likeness_reasons
-from kgrec.recommend.requests import check_k, find_item, find_user, mask_items, to_id
+from kgrec.recommend.requests import check_k, find_item, find_user, mask_items
 from kgrec.recommend.state import State
 
 _TIE = 1e-7  # likenesses that differ by less are equal

@@ -17,6 +17,7 @@ from kgrec.graph.paths import PathIndex, build_path_index
 from kgrec.metrics import top_k
 from kgrec.model.backbone import user_vectors
 from kgrec.recommend.editions import find_editions
+from kgrec.recommend.link_features import read_user_features
 from kgrec.recommend.recent import RecentAnswers
 from kgrec.recommend.tail import TailDial
 from kgrec.store.contract import GraphStore
@@ -106,6 +107,30 @@ class State:
         return find_editions(self.bundle)
 
     @cached_property
+    def user_links(self) -> csr_array:
+        """(n_users, n_codes) of 1s: the link features of users."""
+        bundle = self.bundle
+        return read_user_features(bundle, bundle.edges, np.arange(len(bundle.users)))
+
+    @cached_property
+    def users_by_link(self) -> csr_array:
+        """(n_codes, n_users) of 1s: the users with each link feature."""
+        return csr_array(self.user_links.T.tocsr())
+
+    @cached_property
+    def liked_by_item(self) -> csr_array:
+        """(n_items, n_users) of 1s: who likes each item."""
+        return csr_array(self.bundle.liked.T.tocsr())
+
+    @cached_property
+    def user_priors(self) -> NDArray[np.float32] | None:
+        """(n_users, dim) float32: what the graph says of each user; None: it says nothing of anybody."""
+        model = self.bundle.model
+        if model.user_prior is None:
+            return None
+        return model.place_users(self.bundle.user_text.numpy(), self.user_links)
+
+    @cached_property
     def user_vectors(self) -> NDArray[np.float32]:
         """(n_users, dim) float32; see `kgrec.model.backbone.user_vectors`."""
         return user_vectors(self.bundle.model.backbone, self.bundle.liked)
@@ -139,6 +164,10 @@ class State:
             found["paths"] = paths
         if bundle.items is self.bundle.items:  # users changed, or their likes
             found |= {name: vars(self)[name] for name in ("by_id", "editions") if name in vars(self)}
+        before = self.bundle
+        if bundle.edges is before.edges and bundle.users is before.users and bundle.user_text is before.user_text:
+            kept = ("user_links", "users_by_link", "user_priors")
+            found |= {name: vars(self)[name] for name in kept if name in vars(self)}
         if "dial" in vars(self) and self.dial.is_of(bundle.model, bundle.liked):
             found["dial"] = self.dial
         return state

@@ -157,7 +157,7 @@ class TailDial:
         texts = texts[:: _stride(len(texts))]
         for block in to_blocks(len(texts), self._model.n_items):
             nothing = csr_array((block.stop - block.start, self._model.n_items), dtype=np.float32)
-            yield self._model.score_sentence(self._model.with_sentence(nothing, texts[block]))
+            yield self._model.score_support(self._model.with_sentence(nothing, texts[block]))
 
 
 def check_dial(tail: float) -> None:

@@ -1,15 +1,19 @@
 """Updates a bundle without training. Each function is pure, from bundle to bundle."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from kgrec.bundle import Bundle
 from kgrec.model.model import Model
+from kgrec.model.prior import ItemEncoder
 from kgrec.recommend.interactions import Interactions
-from kgrec.recommend.links import read_link_features
+from kgrec.recommend.link_features import read_link_features
+from kgrec.recommend.links import add_edges, group_edges, read_attributes, resolve_links
 
 
 def add_interactions(bundle: Bundle, interactions: Interactions) -> tuple[Bundle, tuple[str, ...]]:
@@ -24,8 +28,14 @@ def add_interactions(bundle: Bundle, interactions: Interactions) -> tuple[Bundle
     users = bundle.users.extended([id_ for id_ in dict.fromkeys(interactions.users) if id_ not in bundle.users])
     rows, items = users.rows(interactions.users)[known], items[known]
     user_type = bundle.schema.user_type
+    new_rows = range(len(bundle.users), len(users))
+    values, _ = read_attributes(bundle, user_type, None) if new_rows else ([], [])  # all are missing
+    resolved = [link for row in new_rows for link in resolve_links(bundle, user_type, row, values, {})[0]]
+    text_width = bundle.user_text.shape[1]
     grown = replace(
         bundle,
+        edges=add_edges(bundle.edges, group_edges(resolved)) if resolved else bundle.edges,
+        user_text=torch.cat([bundle.user_text, torch.zeros((len(new_rows), text_width))]),
         ids={**bundle.ids, user_type: users},
         names={**bundle.names, user_type: [*bundle.names[user_type], *[None] * (len(users) - len(bundle.users))]},
         liked=set_pairs(bundle.liked, len(users), rows, items, interactions.positive[known]),
@@ -63,7 +73,12 @@ def forget_users(bundle: Bundle, rows: NDArray[np.int64]) -> Bundle:
         ids={**bundle.ids, user_type: type(bundle.users)(tuple(ids[row] for row in kept.tolist()))},
         names={**bundle.names, user_type: [names[row] for row in kept.tolist()]},
         edges=edges,
-        link_node=_move_link_nodes(bundle, row_now),
+        link_node=_move_link_nodes(bundle, bundle.relations, bundle.model.prior, bundle.link_node, row_now),
+        user_link_node=_move_link_nodes(
+            bundle, bundle.user_relations, bundle.model.user_prior, bundle.user_link_node, row_now
+        ),
+        user_text=bundle.user_text[torch.from_numpy(kept)],
+        contents=_keep_contents(bundle, kept),
         liked=bundle.liked[kept],
         seen=bundle.seen[kept],
     )
@@ -107,11 +122,27 @@ def place_likes_of(bundle: Bundle, before: Bundle, users: NDArray[np.int64]) -> 
     return replace(bundle, model=place_by_likes(bundle.model, bundle.liked, items))
 
 
-def _move_link_nodes(bundle: Bundle, row_now: NDArray[np.int64]) -> NDArray[np.int64]:
+def _keep_contents(bundle: Bundle, kept: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """The content hashes without those of forgotten users; `kept` are the rows of the others."""
+    user_type, found = bundle.schema.user_type, dict(bundle.contents)
+    if user_type in found:
+        found[user_type] = found[user_type][kept[kept < len(found[user_type])]]
+    return found
+
+
+def _move_link_nodes(
+    bundle: Bundle,
+    relations: Sequence[tuple[str, bool, str]],
+    encoder: ItemEncoder | None,
+    link_node: NDArray[np.int64],
+    row_now: NDArray[np.int64],
+) -> NDArray[np.int64]:
     """The node row of each link feature after users move to new rows, (n_users,), -1 for forgotten users."""
-    of_user = np.array([far_type == bundle.schema.user_type for _, _, far_type in bundle.relations], np.bool_)
-    moved = bundle.link_node.copy()
-    codes = of_user[bundle.model.prior.relation] & (moved >= 0)
+    moved = link_node.copy()
+    if encoder is None:
+        return moved
+    of_user = np.array([far_type == bundle.schema.user_type for _, _, far_type in relations], np.bool_)
+    codes = of_user[encoder.relation] & (moved >= 0)
     moved[codes] = row_now[moved[codes]]
     return moved
 

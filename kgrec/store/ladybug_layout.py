@@ -22,6 +22,8 @@ TYPES: dict[AttributeType, str] = {
     "float": "DOUBLE",
     "bool": "BOOL",
     "time": "INT64",
+    "list": "STRING[]",
+    "point": "DOUBLE[]",
     "vector": "FLOAT[]",
 }
 # An attribute named `from` or `to` would be filled with the ends' ids, `rowid` would read as the engine's own number

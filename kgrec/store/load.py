@@ -31,6 +31,7 @@ class LoadReport:
         n_nodes: node type -> rows written.
         n_edges: edge type -> rows written.
         n_rejects: rows left out, with a reason.
+        n_incomplete: rows written without values that do not fit.
         n_repeats: edges left out because a later one has the same two ends.
         counts: the rows in the store after the load.
     """
@@ -38,6 +39,7 @@ class LoadReport:
     n_nodes: Mapping[str, int]
     n_edges: Mapping[str, int]
     n_rejects: int
+    n_incomplete: int
     n_repeats: int
     counts: Counts
 
@@ -68,7 +70,14 @@ def load_staged(store: GraphStore, staged: StagedTables, on_rows: OnRows | None 
             store.upsert_edges(name, pa.Table.from_batches([batch]))
     store.finish_load()
     _log.info("loaded nodes %s and edges %s", dict(staged.n_nodes), dict(staged.n_edges))
-    return LoadReport(staged.n_nodes, staged.n_edges, staged.n_rejects, staged.n_repeats, store.counts())
+    return LoadReport(
+        n_nodes=staged.n_nodes,
+        n_edges=staged.n_edges,
+        n_rejects=staged.n_rejects,
+        n_incomplete=staged.n_incomplete,
+        n_repeats=staged.n_repeats,
+        counts=store.counts(),
+    )
 
 
 def read_tables(

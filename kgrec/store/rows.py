@@ -1,5 +1,6 @@
 """Rows that are to be written: checked against the columns of their type, one per key, and compared with known rows."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,8 +46,10 @@ def equal_rows(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> pa.Ar
 
 
 def _to_comparable(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
-    """Vectors as bytes, since Arrow compares no lists."""
+    """Lists as one value each, since Arrow compares no lists: numbers as bytes, texts as JSON."""
     if not pa.types.is_list(column.type):
         return column
-    vectors = column.cast(pa.list_(pa.float32())).to_numpy()
-    return pa.array([None if vector is None else vector.tobytes() for vector in vectors], pa.binary())
+    if pa.types.is_string(column.type.value_type):
+        return pa.array([None if texts is None else json.dumps(texts) for texts in column.to_pylist()], pa.string())
+    lists = column.to_numpy()
+    return pa.array([None if numbers is None else numbers.tobytes() for numbers in lists], pa.binary())

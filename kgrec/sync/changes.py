@@ -83,10 +83,11 @@ class Catalogue:
         ids: node type -> its ids and their rows.
         names: node type -> a name, or None, per row.
         contents: from `hash_contents`.
-        item_texts: the text of each item, or None.
+        item_texts, user_texts: the text of each item and each user, or None.
         kept: node type -> (n_kept,) int64, ascending: the bundle's rows of the nodes that still exist.
         liked, seen: (n_users, n_items), as in a bundle.
-        reread: (n_items,) bool: new items, and those whose text may have changed: their texts are encoded.
+        reread, reread_users: (n_items,) and (n_users,) bool: new ones, and those whose text may have changed: their
+            texts are encoded.
         replaced: (n_items,) bool: items that the prior places: new ones, and those that nobody had met in training and
             whose text or links may have changed.
     """
@@ -96,10 +97,12 @@ class Catalogue:
     names: Mapping[str, list[str | None]]
     contents: Mapping[str, NDArray[np.int64]]
     item_texts: list[str | None]
+    user_texts: list[str | None]
     kept: Mapping[str, NDArray[np.int64]]
     liked: csr_array
     seen: csr_array
     reread: NDArray[np.bool_]
+    reread_users: NDArray[np.bool_]
     replaced: NDArray[np.bool_]
 
     def rows_now(self, bundle: Bundle, node_type: str) -> NDArray[np.int64]:
@@ -124,14 +127,15 @@ def find_changes(bundle: Bundle, tables: GraphTables) -> tuple[Catalogue, Change
             f"the bundle was trained on the schema {schema.name!r} ({schema.digest[:8]}), the catalogue has "
             f"{tables.schema.name!r} ({tables.schema.digest[:8]}): name the store of the bundle, or train again"
         )
-    tables, kept = _to_bundle_order(bundle, tables)
+    tables, kept = _to_bundle_order(bundle, bundle.values.derive(tables, bundle.ids))
     if not len(kept[schema.item_type]):
         raise BundleError(
             f"none of the bundle's {len(bundle.items):,} items is in this catalogue, which has "
             f"{len(tables.nodes[schema.item_type]):,}: name the store that the bundle was trained on, or train again"
         )
     data, ids = to_hetero(tables)
-    item_texts = build_node_texts(tables)[schema.item_type]
+    texts = build_node_texts(tables)
+    item_texts, user_texts = texts[schema.item_type], texts.get(schema.user_type, [None] * len(ids[schema.user_type]))
     names, contents = read_names(tables), hash_contents(tables, item_texts)
     liked, seen = _read_interactions(data, bundle)
 
@@ -156,6 +160,9 @@ def find_changes(bundle: Bundle, tables: GraphTables) -> tuple[Catalogue, Change
         is_item = node_type == schema.item_type
         if is_item:
             reread[:n_kept] = differs | unknown
+        elif node_type == schema.user_type:
+            reread_users = np.ones(len(nodes_now), np.bool_)
+            reread_users[: len(kept[node_type])] = differs | unknown
         known = set(kept[node_type].tolist())
         nodes[node_type] = NodeChanges(
             added=nodes_now.ids[len(kept[node_type]) :],
@@ -167,7 +174,9 @@ def find_changes(bundle: Bundle, tables: GraphTables) -> tuple[Catalogue, Change
     learned = np.zeros(n_items, np.bool_)
     learned[:n_kept] = ~bundle.model.cold.numpy()[kept[schema.item_type]]
     replaced = (reread | relinked) & ~learned
-    catalogue = Catalogue(data, ids, names, contents, item_texts, kept, liked, seen, reread, replaced)
+    catalogue = Catalogue(
+        data, ids, names, contents, item_texts, user_texts, kept, liked, seen, reread, reread_users, replaced
+    )
     return catalogue, Changes(nodes, edges, likes)
 
 
@@ -245,7 +254,8 @@ def _compare_contents(
     """Which of the remaining nodes changed, and which ones the bundle has no hash for."""
     before = bundle.names[node_type]
     renamed = np.array([before[row] != name for row, name in zip(kept.tolist(), names, strict=False)], np.bool_)
-    if node_type == bundle.schema.user_type:
+    node = bundle.schema.nodes[node_type]
+    if node.derived or (node_type == bundle.schema.user_type and not node.text):
         return renamed, np.zeros(len(kept), np.bool_)
     hashes = bundle.contents.get(node_type, np.zeros(0, np.int64))
     known = kept < len(hashes)

@@ -1,6 +1,7 @@
 """Makes a bundle for the current catalogue from one that was trained earlier."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from kgrec.errors import BundleError
 from kgrec.graph.propagation import join_vectors, read_item_vectors
 from kgrec.ids import number_ids
 from kgrec.model.component import round_text
-from kgrec.recommend.links import read_link_features
+from kgrec.model.prior import ItemEncoder
+from kgrec.recommend.link_features import read_link_features
 from kgrec.recommend.updates import place_by_likes
 from kgrec.sync.changes import Catalogue, Changes, find_changes
 from kgrec.sync.staleness import Staleness, measure_staleness
@@ -82,7 +84,7 @@ def sync_bundle(
     """
     catalogue, changes = find_changes(bundle, tables)
     schema, report = bundle.schema, _report(bundle, catalogue, changes, now)
-    text = _read_texts(bundle, catalogue, encoder, cache_dir, on_texts)
+    text, user_text = _read_texts(bundle, catalogue, encoder, cache_dir, on_texts)
     kept = catalogue.kept[schema.item_type]
     lineage = replace(bundle.lineage, n_syncs=bundle.lineage.n_syncs + 1, synced_at=now) if changes else bundle.lineage
     synced = replace(
@@ -90,7 +92,11 @@ def sync_bundle(
         ids=catalogue.ids,
         names=catalogue.names,
         edges={name: catalogue.data[schema.edge_triple(name)].edge_index.numpy() for name in schema.graph_edges},
-        link_node=_move_link_nodes(bundle, catalogue),
+        link_node=_move_link_nodes(bundle, catalogue, bundle.relations, bundle.model.prior, bundle.link_node),
+        user_link_node=_move_link_nodes(
+            bundle, catalogue, bundle.user_relations, bundle.model.user_prior, bundle.user_link_node
+        ),
+        user_text=user_text,
         liked=catalogue.liked,
         seen=catalogue.seen,
         lineage=lineage,
@@ -116,44 +122,89 @@ def sync_bundle(
 def _report(bundle: Bundle, catalogue: Catalogue, changes: Changes, now: int) -> SyncReport:
     n_likes = np.bincount(catalogue.liked.indices, minlength=catalogue.liked.shape[1])
     staleness = measure_staleness(bundle, catalogue.kept[bundle.schema.item_type], n_likes, now=now)
-    n_encoded = len(_to_encode(bundle, catalogue))
+    n_encoded = sum(len(part.to_encode) for part in _text_parts(bundle, catalogue))
     return SyncReport(changes, n_encoded, int(catalogue.replaced.sum()), staleness)
 
 
-def _to_encode(bundle: Bundle, catalogue: Catalogue) -> list[int]:
-    """The rows of the items whose texts are encoded; empty if training had no item texts."""
-    if not bundle.model.text.shape[1]:
-        return []
-    return [row for row in np.flatnonzero(catalogue.reread).tolist() if catalogue.item_texts[row] is not None]
+@dataclass(frozen=True)
+class _TextPart:
+    """The texts of items, or of users, before and after a sync.
+
+    Attributes:
+        before: (n_before, text_dim) float32.
+        kept: (n_kept,) int64, the rows of the nodes that still exist.
+        texts: the current text of each node, or None.
+        reread: (n_nodes,) bool: the nodes whose texts may have changed.
+    """
+
+    before: Tensor
+    kept: NDArray[np.int64]
+    texts: Sequence[str | None]
+    reread: NDArray[np.bool_]
+
+    @property
+    def to_encode(self) -> list[int]:
+        """The rows whose texts are encoded; empty if training had no such texts."""
+        if not self.before.shape[1]:
+            return []
+        return [row for row in np.flatnonzero(self.reread).tolist() if self.texts[row] is not None]
+
+    @property
+    def carried(self) -> Tensor:
+        """(n_nodes, text_dim) float32: the vectors that stay, zeros for the others."""
+        text = torch.zeros((len(self.texts), self.before.shape[1]))
+        text[: len(self.kept)] = self.before[torch.from_numpy(self.kept)]
+        text[torch.from_numpy(self.reread)] = 0
+        return text
+
+
+def _text_parts(bundle: Bundle, catalogue: Catalogue) -> tuple[_TextPart, _TextPart]:
+    """The texts of items and of users."""
+    items, users = catalogue.kept[bundle.schema.item_type], catalogue.kept[bundle.schema.user_type]
+    return (
+        _TextPart(bundle.model.text, items, catalogue.item_texts, catalogue.reread),
+        _TextPart(bundle.user_text, users, catalogue.user_texts, catalogue.reread_users),
+    )
 
 
 def _read_texts(
     bundle: Bundle, catalogue: Catalogue, encoder: Encoder | None, cache_dir: Path, on_texts: OnTexts | None
-) -> Tensor:
-    """The text vectors of all items, (n_items, text_dim) float32; zeros for those without a text."""
-    kept = catalogue.kept[bundle.schema.item_type]
-    text = torch.zeros((len(catalogue.item_texts), bundle.model.text.shape[1]))
-    text[: len(kept)] = bundle.model.text[torch.from_numpy(kept)]
-    text[torch.from_numpy(catalogue.reread)] = 0
-    rows = _to_encode(bundle, catalogue)
-    if not rows:
-        return text
+) -> tuple[Tensor, Tensor]:
+    """The text vectors of all items and of all users, (n, text_dim) float32; zeros for those without a text."""
+    parts = _text_parts(bundle, catalogue)
+    of_items, of_users = (part.carried for part in parts)
+    rows = [part.to_encode for part in parts]
+    if not any(rows):
+        return of_items, of_users
     encoder = encoder or load_bundle_encoder(bundle)
     if encoder.revision != bundle.encoder_revision:
         raise BundleError(
             f"the text encoder {encoder.name!r} has revision {encoder.revision[:12]}, the bundle was trained with "
             f"{bundle.encoder_revision[:12]}: give that encoder, or train again"
         )
-    texts = [found for row in rows if (found := catalogue.item_texts[row]) is not None]
-    text[rows] = torch.from_numpy(encode_cached(encoder, texts, cache_dir, on_texts))
-    return round_text(text)  # as stored, so that an item is placed the same before and after saving
+    texts = [str(part.texts[row]) for part, own in zip(parts, rows, strict=True) for row in own]
+    vectors = torch.from_numpy(encode_cached(encoder, texts, cache_dir, on_texts))
+    if rows[0]:
+        of_items[rows[0]] = vectors[: len(rows[0])]
+    if rows[1]:
+        of_users[rows[1]] = vectors[len(rows[0]) :]
+    # as stored, so that an item is placed the same before and after saving
+    return round_text(of_items), round_text(of_users)
 
 
-def _move_link_nodes(bundle: Bundle, catalogue: Catalogue) -> NDArray[np.int64]:
+def _move_link_nodes(
+    bundle: Bundle,
+    catalogue: Catalogue,
+    relations: Sequence[tuple[str, bool, str]],
+    encoder: ItemEncoder | None,
+    link_node: NDArray[np.int64],
+) -> NDArray[np.int64]:
     """The current node row of each link feature; -1 for deleted nodes."""
-    moved = bundle.link_node.copy()
-    for place, (_, _, far_type) in enumerate(bundle.relations):
-        codes = (bundle.model.prior.relation == place) & (moved >= 0)
+    moved = link_node.copy()
+    if encoder is None:
+        return moved
+    for place, (_, _, far_type) in enumerate(relations):
+        codes = (encoder.relation == place) & (moved >= 0)
         moved[codes] = catalogue.rows_now(bundle, far_type)[moved[codes]]
     return moved
 

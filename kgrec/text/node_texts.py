@@ -26,19 +26,20 @@ def build_node_texts(tables: GraphTables) -> dict[str, list[str | None]]:
 
     Returns:
         Node type -> a text per node in table order; None where neither the node nor any neighbour has a text, which
-        is for the caller to mask. Every node type is there, but for users without text columns.
+        is for the caller to mask. Every node type is there, but for users without text columns and the values of
+        attributes.
     """
     schema = tables.schema
     own = {node_type: _own_texts(tables, node_type) for node_type in schema.nodes}
     labels = {node_type: _labels(tables, node_type, own[node_type]) for node_type in schema.nodes}
     texts: dict[str, list[str | None]] = {}
     for node_type, node in schema.nodes.items():
-        if node_type == schema.user_type and not node.text:
+        if node.derived or (node_type == schema.user_type and not node.text):
             continue
         described: list[str | None] = own[node_type].to_pylist()
         missing = np.flatnonzero(own[node_type].is_null().to_numpy(zero_copy_only=False))
         parts: dict[int, list[str]] = {int(row): [] for row in missing}
-        for edge_type in (node.text_from or schema.graph_edges) if parts else ():
+        for edge_type in (node.text_from or _links(schema)) if parts else ():
             edge = schema.edges[edge_type]
             for this, near_type, far_type in ((SOURCE, edge.source, edge.target), (TARGET, edge.target, edge.source)):
                 if near_type == node_type:
@@ -64,12 +65,17 @@ def describe_node(
         None where no neighbour counts.
     """
     parts = []
-    for edge_type in schema.nodes[node_type].text_from or schema.graph_edges:
+    for edge_type in schema.nodes[node_type].text_from or _links(schema):
         for forward in (True, False):
             named = [name for _, name in sorted(neighbours.get((edge_type, forward), ()))]
             if named:
                 parts.append(_name_neighbours(edge_type, schema.edges[edge_type], named, forward=forward))
     return _join_parts(parts)
+
+
+def _links(schema: CatalogueSchema) -> list[str]:
+    """The edge types between nodes, without those to the values of attributes."""
+    return [name for name, edge in schema.graph_edges.items() if not edge.derived]
 
 
 def _own_texts(tables: GraphTables, node_type: str) -> pa.Array:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema, GraphTables
+from kgrec.graph.attribute_values import AttributeValues, fit_values
 from kgrec.graph.hetero import sort_tables, to_hetero
 from kgrec.ids import IdMap
 from kgrec.text.cache import encode_cached
@@ -32,6 +33,7 @@ class CatalogueGraph:
         encoder_name: the text encoder.
         encoder_revision: its revision.
         contents: from `hash_contents`.
+        values: the value nodes of the features; `schema` and `data` have them.
     """
 
     schema: CatalogueSchema
@@ -41,6 +43,7 @@ class CatalogueGraph:
     encoder_name: str
     encoder_revision: str
     contents: Mapping[str, NDArray[np.int64]]
+    values: AttributeValues
 
 
 def build_graph(
@@ -55,7 +58,8 @@ def build_graph(
         upto: leaves out the interactions after this time, UTC seconds.
         on_texts: called with (texts encoded, texts in total).
     """
-    tables = sort_tables(tables)
+    values = fit_values(tables)
+    tables = sort_tables(values.derive(tables))
     schema = tables.schema
     texts = build_node_texts(tables)
     known = {node_type: np.array([text is not None for text in found], np.bool_) for node_type, found in texts.items()}
@@ -75,7 +79,7 @@ def build_graph(
     for node_type in features:
         data[node_type].has_text = torch.from_numpy(known[node_type])
     contents = hash_contents(tables, texts[schema.item_type])
-    return CatalogueGraph(schema, data, ids, read_names(tables), encoder.name, encoder.revision, contents)
+    return CatalogueGraph(schema, data, ids, read_names(tables), encoder.name, encoder.revision, contents, values)
 
 
 def read_names(tables: GraphTables) -> dict[str, list[str | None]]:
@@ -92,8 +96,8 @@ def hash_contents(tables: GraphTables, item_texts: Sequence[str | None]) -> dict
     """Hashes the content of each node that the model reads, so that a later comparison finds changed nodes.
 
     A node's content is its name, its own text columns and its vectors. An item's is its name, its vectors and the text
-    that the encoder reads, because an item without a text is described by its neighbours. Users are left out: the model
-    reads only their likes.
+    that the encoder reads, because an item without a text is described by its neighbours. Users without text columns
+    are left out: the model reads only their likes and links.
 
     Args:
         tables: the catalogue.
@@ -104,7 +108,7 @@ def hash_contents(tables: GraphTables, item_texts: Sequence[str | None]) -> dict
     """
     schema, names, hashes = tables.schema, read_names(tables), {}
     for node_type, node in schema.nodes.items():
-        if node_type == schema.user_type:
+        if node.derived or (node_type == schema.user_type and not node.text):
             continue
         table = tables.nodes[node_type]
         is_item = node_type == schema.item_type

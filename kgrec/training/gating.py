@@ -12,9 +12,11 @@ from torch import Tensor
 from kgrec.config import GateConfig
 from kgrec.metrics import find_popular
 from kgrec.model.component import Component, Support
+from kgrec.model.few_shot import FewShot
 from kgrec.model.gate import Gate, bucket_starts
 from kgrec.model.model import Model
 from kgrec.model.sentence import find_fitting
+from kgrec.model.user_prior import UserPrior
 from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
 from kgrec.training.questions import MOST_USERS, ListQuality, Question, ask, compare, draw_users, join, select_users
 from kgrec.training.selection import Verdict, Weights, choose_weights, is_clear, race
@@ -210,7 +212,7 @@ def _choose_bucket(
     if asked is not None:
         usable = [c.name for c in model.components if c.warm_scale is not None and not c.weights.sentence >= 1]
         if start == 0:
-            usable = ["popularity", *(name for name in usable if name == "few_shot")]
+            usable = ["popularity", *(name for name in usable if name in (FewShot.name, UserPrior.name))]
         question = ask(model, asked, k, usable=usable, popular=popular)
         less = default_weights(model, "less_popular")
         warm, judged = choose_weights(question, names, warm, usable=usable, less_popular=less, most_popular=cap)

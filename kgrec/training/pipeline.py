@@ -11,7 +11,7 @@ from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
 from kgrec.config import SplitConfig, TrainConfig
-from kgrec.graph.propagation import Channel, build_item_links
+from kgrec.graph.propagation import Channel, build_item_links, build_user_links, read_text
 from kgrec.model.backbone import ItemHead
 from kgrec.model.component import Component
 from kgrec.model.few_shot import FewShot
@@ -26,6 +26,7 @@ from kgrec.training.choices import Choices
 from kgrec.training.gating import choose_gate
 from kgrec.training.logging import OnMetric
 from kgrec.training.questions import draw_users
+from kgrec.training.user_vectors import choose_user_prior, draft_users, fit_user_prior
 from kgrec.training.vectors import (
     Catalogue,
     choose_backbone,
@@ -78,7 +79,10 @@ def fit_model(
     _return_memory()
     drafted = draft_vectors(catalogue, likes, choices.vectors, start=start)
     vectors, channels = finish_vectors(catalogue, drafted, choices.vectors), drafted.channels
-    del drafted
+    users = draft_users(catalogue, likes, drafted)
+    if users is not None:
+        vectors = replace(vectors, user_prior=fit_user_prior(catalogue, users, choices.vectors.user_prior))
+    del drafted, users
     _return_memory()
     on_epoch = _report_loss("loss/head, all likes", on_metric)
     model = _assemble(catalogue, likes, vectors, channels, gate, start_from, on_epoch)
@@ -106,7 +110,7 @@ def choose_model(
     else:
         no_item, no_user = np.zeros(likes.shape[1], np.bool_), np.zeros(likes.shape[0], np.bool_)
         split = Split(likes, dict(validation), no_item, no_user, by_time=False)
-    rng = np.random.default_rng([config.seed, 1])
+    rng, rng_of_users = (np.random.default_rng([config.seed, part]) for part in (1, 2))
     catalogue, quality = _open(data, schema, config), dict[str, float]()
     warm, cold = (split.slices.get(name) for name in ("warm", "cold_items"))
     cold = cold or split.slices.get("cold_users_cold_items_k10")
@@ -118,7 +122,15 @@ def choose_model(
     asked = None if cold is None else draw_users(cold, rng)
     settings = choose_prior(catalogue, drafted, asked, settings, split.train.counts, quality)
     vectors, channels = finish_vectors(catalogue, drafted, settings), drafted.channels
-    del drafted
+    users = draft_users(catalogue, split.train, drafted)
+    if users is not None:
+        without_likes = split.slices.get("cold_users_k0")
+        chosen = choose_user_prior(
+            drafted, users, config.prior, without_likes, split.train.counts, rng_of_users, quality
+        )
+        settings = replace(settings, user_prior=chosen)
+        vectors = replace(vectors, user_prior=fit_user_prior(catalogue, users, chosen))
+    del drafted, users
     _return_memory()
     report("fitting the components to held-in likes")
     on_epoch = _report_loss("loss/head, validation", on_metric)
@@ -126,7 +138,8 @@ def choose_model(
     del vectors, channels
     report("choosing the gate")
     sizes, length = config.validation.support_sizes, max(config.list_length, _STEADY_LENGTH)
-    gate, verdicts = choose_gate(model, split.slices, config.gate, sizes, length, rng, likes.counts)
+    slices = place_users(model, data, schema, split.slices)
+    gate, verdicts = choose_gate(model, slices, config.gate, sizes, length, rng, likes.counts)
     if on_metric is not None:
         found = {**quality, **{verdict.title: verdict.worth for verdict in verdicts}}
         for step, (name, worth) in enumerate(found.items()):
@@ -157,7 +170,7 @@ def _enough(share: float, n: int) -> float:
 
 def _open(data: HeteroData, schema: CatalogueSchema, config: TrainConfig) -> Catalogue:
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Catalogue(data, schema, build_item_links(data, schema), config, device)
+    return Catalogue(data, schema, build_item_links(data, schema), build_user_links(data, schema), config, device)
 
 
 def _assemble(
@@ -187,8 +200,19 @@ def _assemble(
             earlier[kind.name] = fitted
     return Model(
         tuple(earlier.values()), gate, torch.from_numpy(likes.counts), torch.from_numpy(likes.n_disliked), text,
-        torch.from_numpy(columns), likeness, vectors.prior, ItemHead.fit(inputs),
+        torch.from_numpy(columns), likeness, vectors.prior, ItemHead.fit(inputs), vectors.user_prior,
     )  # fmt: skip
+
+
+def place_users(
+    model: Model, data: HeteroData, schema: CatalogueSchema, slices: Mapping[str, Slice]
+) -> dict[str, Slice]:
+    """Slices with what the graph says of their users, a row for each user of the catalogue, placed by a model."""
+    if model.user_prior is None:
+        return dict(slices)
+    text, links = read_text(data, schema.user_type).numpy(), build_user_links(data, schema)
+    prior = model.place_users(text, links.incidence)
+    return {name: replace(slice_, prior=prior) for name, slice_ in slices.items()}
 
 
 def _keep_components(model: Model, names: Sequence[str]) -> Model:

@@ -135,16 +135,19 @@ def _combine(parts: Tensor, weights: NDArray[np.float64]) -> Tensor:
 
 def draw_users(slice_: Slice, rng: np.random.Generator, most: int = MOST_USERS) -> Slice:
     """The slice of the users with relevant items, or of a sample of them if there are many."""
+    return select_users(slice_, sample_users(slice_, rng, most))
+
+
+def sample_users(slice_: Slice, rng: np.random.Generator, most: int = MOST_USERS) -> NDArray[np.int64]:
+    """(n,) the rows of the users with relevant items, or of a sample of them if there are many."""
     users = np.flatnonzero(np.diff(slice_.relevant.indptr))
-    if len(users) > most:
-        users = np.sort(rng.choice(users, most, replace=False))
-    return select_users(slice_, users)
+    return users if len(users) <= most else np.sort(rng.choice(users, most, replace=False))
 
 
 def select_users(slice_: Slice, rows: NDArray[np.int64]) -> Slice:
     """The slice of some rows."""
-    left_out = None if slice_.left_out is None else slice_.left_out[rows]
-    return replace(slice_, support=slice_.support[rows], relevant=slice_.relevant[rows], left_out=left_out)
+    left_out, prior = (part if part is None else part[rows] for part in (slice_.left_out, slice_.prior))
+    return replace(slice_, support=slice_.support[rows], relevant=slice_.relevant[rows], left_out=left_out, prior=prior)
 
 
 def join(slices: Sequence[Slice | None]) -> Slice | None:
@@ -159,7 +162,11 @@ def join(slices: Sequence[Slice | None]) -> Slice | None:
         csr_array(vstack(parts, format="csr", dtype=np.float32))
         for parts in ([s.support for s in found], [s.relevant for s in found], nothing)
     )
-    return replace(found[0], support=support, relevant=relevant, left_out=left_out if left_out.nnz else None)
+    placed = [slice_.prior for slice_ in found if slice_.prior is not None]
+    prior = np.concatenate(placed) if len(placed) == len(found) else None
+    return replace(
+        found[0], support=support, relevant=relevant, left_out=left_out if left_out.nnz else None, prior=prior
+    )
 
 
 def ask(
@@ -205,7 +212,7 @@ def ask(
     for rows in _blocks(n_users, len(columns)):
         block = select_users(slice_, rows)
         if sentences is None:
-            support = Support(block.support)
+            support = Support(block.support, prior=None if block.prior is None else torch.from_numpy(block.prior))
         else:
             support = model.with_sentence(csr_array(block.support.shape, dtype=np.float32), sentences[rows])
         parts = score_components(model, support, usable, columns, factors, buffer[:, : len(rows)])

@@ -1,7 +1,7 @@
 """The arguments of `kgrec.train`: reads tables or DataFrames, and shows progress."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
@@ -28,16 +28,21 @@ def read_catalogue(
     items: "pd.DataFrame | pa.Table | None",
     links: "pd.DataFrame | pa.Table | None",
     users: "pd.DataFrame | pa.Table | None",
+    user_links: "pd.DataFrame | pa.Table | None",
+    features: Collection[str],
     positive: float | None,
     rejects: Path | str | None,
 ) -> GraphTables:
     """Reads the catalogue from the arguments of `kgrec.train`; see there."""
     if positive is not None and (not isinstance(positive, Real) or isinstance(positive, bool)):
         raise RequestError(f"expected positive as a number, the least rating of a like, got {positive!r}")
+    if isinstance(features, str):
+        raise RequestError(f"expected features as a list of names of columns, got {features!r}")
     if tables is not None and interactions is not None:
         raise RequestError("got interactions twice, by position and by name; expected them once")
     if isinstance(tables, GraphTables):
-        frames = {"items": items, "links": links, "users": users, "positive": positive, "rejects": rejects}
+        frames = {"items": items, "links": links, "users": users, "user_links": user_links}
+        frames |= {"features": features or None, "positive": positive, "rejects": rejects}
         given = [name for name, value in frames.items() if value is not None]
         if given:
             raise RequestError(
@@ -53,11 +58,14 @@ def read_catalogue(
     if schema is not None:
         raise RequestError("got a schema with DataFrames; their columns are the schema: leave it out")
     with open_reject_log(None if rejects is None else Path(rejects)) as log:
-        built = build_frame_tables(found, items, links, users, positive=positive, log=log)
-    if log.n_rejects:
+        built = build_frame_tables(
+            found, items, links, users, user_links, features=features, positive=positive, log=log
+        )
+    if log.counts:
+        counts = {"left out": log.n_rejects, "read without a bad value": log.n_incomplete}
+        found_bad = " and ".join(f"{count_of(n, 'row')} {what}" for what, n in counts.items() if n)
         where = f"all of them are in {rejects}" if rejects is not None else "rejects=FILE writes them all to a CSV file"
-        message = f"{count_of(log.n_rejects, 'row')} left out: {log.describe()}; {where}"
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(f"{found_bad}: {log.describe()}; {where}", stacklevel=3)
     return built
 
 

@@ -10,7 +10,8 @@ from scipy.sparse import csr_array
 from graph_schema import GraphTables
 from kgrec.bundle import Bundle, Lineage, round_model
 from kgrec.config import TrainConfig
-from kgrec.graph.propagation import build_item_links, read_item_vectors
+from kgrec.graph.propagation import build_item_links, build_user_links, read_item_vectors, read_text
+from kgrec.model.component import round_text
 from kgrec.questions.splits import read_likes
 from kgrec.text.adapter import load_adapter
 from kgrec.text.encoder import Encoder, OnTexts
@@ -65,7 +66,7 @@ def fit_bundle(
     model = round_model(model)  # so that answers are the same after saving and loading
     cold = np.flatnonzero(model.cold.numpy())
     model = model.with_likes(cold, csr_array((len(cold), likes.shape[0]), dtype=np.float32), likes.to_matrix())
-    links = build_item_links(data, schema)
+    links, user_links = build_item_links(data, schema), build_user_links(data, schema)
     users, items = data[schema.edge_triple(schema.interaction.edge)].edge_index.numpy()
     seen = csr_array((np.ones(len(users), np.float32), (users, items)), shape=likes.shape)
     seen.sum_duplicates()
@@ -78,6 +79,10 @@ def fit_bundle(
         model=model,
         relations=links.relations,
         link_node=links.node,
+        user_relations=user_links.relations,
+        user_link_node=user_links.node,
+        user_text=round_text(read_text(data, schema.user_type)),
+        values=graph.values,
         vector_widths={name: vectors.shape[1] for name, vectors in read_item_vectors(data, schema).items()}
         if config.prior.encoder == "paths"
         else {},  # messages come from texts only

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
-from kgrec.config import TrainConfig
-from kgrec.graph.propagation import Channel, ItemLinks, propagate, read_item_vectors
+from kgrec.config import PriorConfig, TrainConfig
+from kgrec.graph.propagation import Channel, NodeLinks, propagate, read_item_vectors, read_text
 from kgrec.model.autoencoder import ELSA, train_autoencoder
 from kgrec.model.gnn import TrainedNetwork, train_network
 from kgrec.model.ials import fit_ials, ials_ridge, solve_supports
@@ -42,11 +42,13 @@ class VectorSettings:
         alpha: weight of all pairs in the backbone.
         regularisation: factor of (n + alpha N) in its ridge.
         prior: the settings of the prior.
+        user_prior: the settings of the users' prior.
     """
 
     alpha: float
     regularisation: float
     prior: PriorSettings
+    user_prior: PriorSettings
 
 
 @dataclass(frozen=True)
@@ -54,23 +56,26 @@ class Catalogue:
     """The inputs of training that do not depend on the likes.
 
     Attributes:
-        data: the heterograph; schema: its schema; links: the items' links.
+        data: the heterograph; schema: its schema; links: the items' links; user_links: the users'.
         config: the settings; device: the device to compute on.
     """
 
     data: HeteroData
     schema: CatalogueSchema
-    links: ItemLinks
+    links: NodeLinks
+    user_links: NodeLinks
     config: TrainConfig
     device: str
 
     @property
     def text(self) -> Tensor:
         """(n_items, text_dim) unit vectors, zeros for an item without a text; text_dim may be 0."""
-        items = self.data[self.schema.item_type]
-        if "x" not in items:
-            return torch.zeros((items.num_nodes, 0))
-        return torch.where(items.has_text[:, None], items.x, 0.0)
+        return read_text(self.data, self.schema.item_type)
+
+    @property
+    def user_text(self) -> Tensor:
+        """(n_users, text_dim), likewise of the users."""
+        return read_text(self.data, self.schema.user_type)
 
     @property
     def columns(self) -> NDArray[np.float32]:
@@ -95,7 +100,7 @@ class Drafted:
 def default_settings(config: TrainConfig) -> VectorSettings:
     """Settings that work across catalogues."""
     prior = PriorSettings(config.prior.regularisation, {})
-    return VectorSettings(config.backbone.alpha, config.backbone.regularisation, prior)
+    return VectorSettings(config.backbone.alpha, config.backbone.regularisation, prior, prior)
 
 
 def choose_backbone(
@@ -195,11 +200,10 @@ def choose_prior(
         counts: (n_items,) int64, training likes.
         quality: receives the objective of each setting.
     """
-    kinds = sorted(set(drafted.problem.kinds.tolist()))
-    chosen = replace(settings.prior, gates=dict.fromkeys(kinds, 1.0))
-    if cold is None or not kinds:
-        return replace(settings, prior=chosen)
-    items, config = torch.from_numpy(drafted.items), catalogue.config.prior
+    config = catalogue.config.prior
+    if cold is None:
+        return replace(settings, prior=choose_ridge(drafted.problem, config, None, quality, "prior"))
+    items = torch.from_numpy(drafted.items)
     ridge = ials_ridge(cold.support, settings.alpha, settings.regularisation)
     users = solve_supports(cold.support, items, ridge, settings.alpha)
 
@@ -211,19 +215,42 @@ def choose_prior(
         placed[torch.from_numpy(among)] = torch.from_numpy(problem.predict(tried))
         return judge_factors(users, placed, cold, counts)
 
+    chosen = choose_ridge(drafted.problem, config, measure, quality, "prior")
+    if config.hidden and chosen.gates:
+        chosen = replace(chosen, steps=config.steps)
+    return replace(settings, prior=chosen)
+
+
+def choose_ridge(
+    problem: RidgeProblem,
+    config: PriorConfig,
+    measure: Callable[[PriorSettings], ListQuality] | None,
+    quality: dict[str, float],
+    title: str,
+) -> PriorSettings:
+    """Chooses a ridge's regularisation and the weight of each kind of channel.
+
+    Args:
+        problem: the ridge.
+        config: the default, and the values to try.
+        measure: judges settings, always on the same questions; None: the defaults stay.
+        quality: receives the objective of each setting.
+        title: prefix of the names in `quality`.
+    """
+    kinds = sorted(set(problem.kinds.tolist()))
+    chosen = PriorSettings(config.regularisation, dict.fromkeys(kinds, 1.0))
+    if measure is None or not kinds:
+        return chosen
     found = choose_setting(
-        chosen.regularisation, config.regularisations, partial(_measure_ridge, measure, chosen),
-        quality, "prior regularisation",
+        chosen.regularisation, config.regularisations, partial(_measure_ridge, measure, chosen), quality,
+        f"{title} regularisation",
     )  # fmt: skip
     chosen = replace(chosen, regularisation=found)
     for kind in kinds:
-        gate = choose_setting(
-            1.0, config.gates, partial(_measure_gate, measure, chosen, kind), quality, f"prior gate {kind}"
-        )
+        measured = partial(_measure_gate, measure, chosen, kind)
+        gate = choose_setting(1.0, config.gates, measured, quality, f"{title} gate {kind}")
         chosen = _with_gate(chosen, kind, gate)
-    if config.hidden:
-        chosen = replace(chosen, steps=config.steps)
-    return replace(settings, prior=chosen)
+    return chosen
 
 
 def _measure_ridge(
@@ -254,7 +281,8 @@ def finish_vectors(catalogue: Catalogue, drafted: Drafted, settings: VectorSetti
     else:
         encoder = drafted.network.to_encoder(catalogue.links, problem, prior)
     items, users = torch.from_numpy(drafted.items), torch.from_numpy(drafted.users)
-    return LearnedVectors(items, users, torch.from_numpy(placed), encoder, settings.alpha, settings.regularisation)
+    placed_items = torch.from_numpy(placed)
+    return LearnedVectors(items, users, placed_items, encoder, None, settings.alpha, settings.regularisation)
 
 
 def _fit_layer(catalogue: Catalogue, drafted: Drafted, settings: PriorSettings) -> HiddenLayer | None:

@@ -13,9 +13,16 @@ from scipy.sparse.csgraph import connected_components
 
 from graph_schema import GraphTables
 from graph_schema.rejects import Fault, RejectLog
+from kgrec.validate.attribute_findings import (
+    find_computed,
+    find_distinct,
+    find_future,
+    find_sensitive,
+    find_user_hubs,
+)
 from kgrec.validate.findings import AT_LOADING, CHECKS, Finding, Severity, Validation
 from kgrec.validate.indexed_graph import N_EXAMPLES, IndexedGraph, Rows, report_finding, to_date
-from kgrec.validate.leak_findings import find_co_leaks, find_leaks
+from kgrec.validate.leak_findings import find_co_leaks, find_leaks, find_named_items
 from kgrec.validate.queries import QueryDialect
 from kgrec.validate.rejected import find_rejected
 
@@ -256,6 +263,12 @@ _FINDERS = (
     _find_hubs,
     _find_orphans,
     _find_parts,
+    find_user_hubs,
+    find_distinct,
+    find_future,
+    find_sensitive,
     find_leaks,
+    find_named_items,
     find_co_leaks,
+    find_computed,
 )

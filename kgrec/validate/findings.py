@@ -56,7 +56,7 @@ CHECKS: Mapping[str, Check] = {
     ),
     "unfit_value": Check(
         "values that do not fit their declared type",
-        "The whole row is left out: a node with all its edges, an interaction with its like.",
+        "The value is left out and counts as missing. For a key, or an interaction's weight or time, so is its row.",
         "Correct the values, or declare the attribute's true type in the schema.",
         error_from=0.01,
         warning_from=0,
@@ -152,11 +152,33 @@ CHECKS: Mapping[str, Check] = {
         "Check whether links between them were lost. Train separate catalogues separately.",
         warning_from=0.05,
     ),
+    "user_hubs": Check(
+        "nodes with over 10,000 neighbours among the links of users",
+        "Sharing one says little about taste, so it weighs little.",
+        "If it is a default, a bot or a catch-all, delete it or split it. Otherwise leave it.",
+    ),
+    "distinct_features": Check(
+        "features whose values nearly all differ",
+        "They teach nothing: no two nodes are alike by them, and each value costs memory.",
+        "Take feature = true away, group the values, or name a free text under text.",
+        warning_from=0,
+    ),
+    "features_in_future": Check(
+        "features with times or years of the future",
+        "Most often a default or a typing error; the model reads them like any other.",
+        "Correct the values, or delete them. Leave them if they announce what is to come.",
+        warning_from=0,
+    ),
+    "sensitive_features": Check(
+        "sensitive attributes that are features",
+        "The schema asks for it: what people are recommended depends on them.",
+        "Nothing, if that is intended. Otherwise take feature = true away; reports still compare the groups.",
+    ),
     "label_leakage": Check(
-        "a relation between users and items that repeats the interaction",
+        "a relation between users and items, or a feature of users, that repeats the interaction",
         "It leaks the answer: likes held out for evaluation are still in the graph, so every figure is too good, "
         "and a new user lacks what the model learns from it.",
-        "Leave the relation out of the schema, or make it part of the interaction.",
+        "Leave it out of the schema (of a feature, take feature = true away), or make it part of the interaction.",
         error_from=0,
     ),
     "co_interaction_leakage": Check(
@@ -164,6 +186,13 @@ CHECKS: Mapping[str, Check] = {
         "It was most likely computed from the interactions (also bought, similar): likes held out for evaluation are "
         "in it, and new items have none.",
         "Leave it out of the schema, unless you know that it comes from elsewhere.",
+        warning_from=0,
+    ),
+    "feature_leakage": Check(
+        "a feature of items that repeats how many interactions they have, or their mean weight",
+        "It was most likely computed from the interactions: likes held out for evaluation are in it, and new items "
+        "have none.",
+        "Take feature = true away, unless you know that the values come from elsewhere.",
         warning_from=0,
     ),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Findings about relations that leak the held-out likes; `kgrec.graph.leakage` finds them."""
+"""Findings about relations and attributes of users that leak the held-out likes; `kgrec.graph.leakage` finds them."""
 
 from collections.abc import Iterator
 
@@ -7,14 +7,16 @@ import numpy as np
 from kgrec.graph.leakage import (
     LEAK_SHARE,
     count_co_links,
+    iter_named_items,
     iter_user_item_relations,
     link_readings,
     repeats_interaction,
     sample_linked,
     to_links,
 )
+from kgrec.validate.attribute_queries import list_named_items
 from kgrec.validate.findings import Example, Finding
-from kgrec.validate.indexed_graph import N_EXAMPLES, IndexedGraph, report_finding
+from kgrec.validate.indexed_graph import N_EXAMPLES, IndexedGraph, Rows, report_finding
 
 
 def find_leaks(graph: IndexedGraph) -> Iterator[Finding]:
@@ -22,26 +24,46 @@ def find_leaks(graph: IndexedGraph) -> Iterator[Finding]:
 
     A relation repeats it when they share at least half of the pairs of the smaller of the two, and at least ten.
     """
-    schema = graph.schema
-    n_items = graph.size(schema.item_type)
-    users, items = graph.ends(schema.interaction.edge)
-    known = np.unique(users * n_items + items)
-    for path, pairs in iter_user_item_relations(schema, graph.ends, graph.size, len(known)):
-        both = repeats_interaction(known, pairs)
-        if both is None:
-            continue
-        smaller = min(len(pairs), len(known))
-        examples = [
-            Example(
-                (graph.node(schema.user_type, int(pair // n_items)), graph.node(schema.item_type, int(pair % n_items)))
-            )
-            for pair in both[:N_EXAMPLES]
-        ]
+    known = _find_known(graph)
+    for path, pairs in iter_user_item_relations(graph.schema, graph.ends, graph.size, len(known)):
         relation = " with ".join(path)
-        message = f"pairs that both {schema.interaction.edge} and {relation} link"
-        of = f"{relation if len(pairs) < len(known) else schema.interaction.edge} pairs"
+        message = f"pairs that both {graph.schema.interaction.edge} and {relation} link"
         query = graph.dialect.list_leaks(path)
-        yield from report_finding("label_leakage", path[0], message, len(both), smaller, of, examples, query)
+        yield from _report_repeats(graph, known, pairs, path[0], message, f"{relation} pairs", query)
+
+
+def find_named_items(graph: IndexedGraph) -> Iterator[Finding]:
+    """Features of users that name items which the user interacts with, such as a favourite item."""
+    user_type = graph.schema.user_type
+    named = list(iter_named_items(graph.tables))
+    known = _find_known(graph) if named else np.zeros(0, np.int64)
+    for column, pairs in named:
+        message = f"pairs that {graph.schema.interaction.edge} links and whose item {user_type}.{column} names"
+        query = list_named_items(graph.dialect, column)
+        yield from _report_repeats(graph, known, pairs, user_type, message, f"{column} pairs", query)
+
+
+def _find_known(graph: IndexedGraph) -> Rows:
+    """The distinct pairs that interact, as in `iter_user_item_relations`."""
+    users, items = graph.ends(graph.schema.interaction.edge)
+    return np.unique(users * graph.size(graph.schema.item_type) + items)
+
+
+def _report_repeats(
+    graph: IndexedGraph, known: Rows, pairs: Rows, type_: str, message: str, of: str, query: str | None
+) -> Iterator[Finding]:
+    """A finding, if the pairs of a relation repeat those that interact."""
+    both = repeats_interaction(known, pairs)
+    if both is None:
+        return
+    schema, n_items = graph.schema, graph.size(graph.schema.item_type)
+    examples = [
+        Example((graph.node(schema.user_type, int(pair // n_items)), graph.node(schema.item_type, int(pair % n_items))))
+        for pair in both[:N_EXAMPLES]
+    ]
+    of = of if len(pairs) < len(known) else f"{schema.interaction.edge} pairs"
+    smaller = min(len(pairs), len(known))
+    yield from report_finding("label_leakage", type_, message, len(both), smaller, of, examples, query)
 
 
 def find_co_leaks(graph: IndexedGraph) -> Iterator[Finding]:

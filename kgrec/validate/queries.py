@@ -120,7 +120,7 @@ class QueryDialect:
         conditions = []
         for (starts, far), names in types.items():
             relationship = f"-[:{'|'.join(dict.fromkeys(names))}]-"
-            keyed = " AND ".join(self._has_key("other", far))
+            keyed = " AND ".join(self.has_key("other", far))
             end = f"({'other' if keyed else ''}:{self.labels[far]})"
             pattern = f"(n){relationship}>{end}" if starts else f"(n)<{relationship}{end}"
             conditions.append(f"NOT EXISTS {{ MATCH {pattern}{f' WHERE {keyed}' if keyed else ''} }}")
@@ -133,7 +133,8 @@ class QueryDialect:
             return f"size([] + {value}) < 2 AND all(part IN [] + {value} WHERE toStringOrNull(part) =~ {_BLANK})"
         return f"{value} =~ {_BLANK}"
 
-    def _has_key(self, variable: str, node_type: str) -> list[str]:
+    def has_key(self, variable: str, node_type: str) -> list[str]:
+        """The conditions under which a node has its key; none where all nodes have it."""
         if node_type not in self.keyless:
             return []
         return [f"NOT {_has_no(self.key(variable, node_type))}"]
@@ -152,20 +153,20 @@ class QueryDialect:
 
     def list_nodes(self, node_type: str, conditions: Sequence[str]) -> str:
         """The nodes `n` of a type for which the conditions hold, by their ids."""
-        return _join(
+        return join_clauses(
             f"MATCH (n:{self.labels[node_type]})",
-            _where([*self._has_key("n", node_type), *conditions]),
+            where([*self.has_key("n", node_type), *conditions]),
             f"RETURN {self.key('n', node_type)} AS id",
         )
 
     def list_nodes_by_value(self, node_type: str, column: str, condition: str) -> str:
         """The nodes of a type with a value for which a condition holds; see `bind_value` for its names."""
         bound, kept = self._bind("n", f"n.{self.node_columns[node_type][column]}", self.schema.nodes[node_type], column)
-        return _join(
+        return join_clauses(
             f"MATCH (n:{self.labels[node_type]})",
-            _where(self._has_key("n", node_type)),
+            where(self.has_key("n", node_type)),
             *bound,
-            _where([condition]),
+            where([condition]),
             f"RETURN {self.key('n', node_type)} AS id, {kept}",
         )
 
@@ -173,11 +174,11 @@ class QueryDialect:
         """The edges of a type with a value for which a condition holds, by the ids of their ends."""
         edge = self.schema.edges[edge_type]
         bound, kept = self._bind("a, b", f"r.{self.edge_columns[edge_type][column]}", edge, column)
-        return _join(
+        return join_clauses(
             f"MATCH {self.edge(edge_type, 'a', 'b', edge='r')}",
-            _where([*self._has_key("a", edge.source), *self._has_key("b", edge.target)]),
+            where([*self.has_key("a", edge.source), *self.has_key("b", edge.target)]),
             *bound,
-            _where([condition]),
+            where([condition]),
             f"RETURN {self.key('a', edge.source)} AS source, {self.key('b', edge.target)} AS target, {kept}",
         )
 
@@ -187,14 +188,14 @@ class QueryDialect:
     def list_keyless(self, node_type: str) -> str:
         """The nodes of a type without a key."""
         key = self.key("n", node_type)
-        return _join(f"MATCH (n:{self.labels[node_type]})", _where([_has_no(key)]), "RETURN n")
+        return join_clauses(f"MATCH (n:{self.labels[node_type]})", where([_has_no(key)]), "RETURN n")
 
     def list_repeated_keys(self, node_type: str) -> str:
         """The nodes of a type whose key another one has, but for one of each key."""
         key = self.key("n", node_type)
-        return _join(
+        return join_clauses(
             f"MATCH (n:{self.labels[node_type]})",
-            _where([f"NOT {_has_no(key)}"]),
+            where([f"NOT {_has_no(key)}"]),
             f"WITH toString({key}) AS id, collect(n) AS nodes",
             "WHERE size(nodes) > 1",
             "UNWIND nodes[1..] AS n",
@@ -207,14 +208,14 @@ class QueryDialect:
         source, target = self.key("a", edge.source), self.key("b", edge.target)
         # an edge that lacks both is counted with the sources
         missing = [_has_no(source)] if end == SOURCE else [f"NOT {_has_no(source)}", _has_no(target)]
-        return _join(f"MATCH {self.edge(edge_type, 'a', 'b', edge='r')}", _where(missing), "RETURN a, r, b")
+        return join_clauses(f"MATCH {self.edge(edge_type, 'a', 'b', edge='r')}", where(missing), "RETURN a, r, b")
 
     def list_self_loops(self, edge_type: str) -> str:
         """The nodes with an edge to themselves."""
         node_type = self.schema.edges[edge_type].source
-        return _join(
+        return join_clauses(
             f"MATCH (n:{self.labels[node_type]})-[:{self.types[edge_type]}]->(n)",
-            _where(self._has_key("n", node_type)),
+            where(self.has_key("n", node_type)),
             f"RETURN {self.key('n', node_type)} AS id",
         )
 
@@ -222,37 +223,39 @@ class QueryDialect:
         """The pairs with more than one edge of a type."""
         edge = self.schema.edges[edge_type]
         source, target = self.key("a", edge.source), self.key("b", edge.target)
-        return _join(
+        return join_clauses(
             f"MATCH {self.edge(edge_type, 'a', 'b', edge='r')}",
-            _where([*self._has_key("a", edge.source), *self._has_key("b", edge.target)]),
+            where([*self.has_key("a", edge.source), *self.has_key("b", edge.target)]),
             f"WITH {source} AS source, {target} AS target, count(r) AS times",
             "WHERE times > 1",
             "RETURN source, target, times",
         )
 
     def list_hubs(self, edge_type: str, *, hub_is_source: bool, least: int) -> str:
-        """The nodes that an edge type links to at least `least` items."""
-        declared, item_type = self.schema.edges[edge_type], self.schema.item_type
-        hub_type = declared.source if hub_is_source else declared.target
+        """The nodes that an edge type links to at least `least` others."""
+        declared = self.schema.edges[edge_type]
+        hub_type, far_type = declared.source, declared.target
+        if not hub_is_source:
+            hub_type, far_type = far_type, hub_type
         if declared.source == declared.target:
-            pattern = f"(hub:{self.labels[hub_type]})-[:{self.types[edge_type]}]-(item:{self.labels[item_type]})"
+            pattern = f"(hub:{self.labels[hub_type]})-[:{self.types[edge_type]}]-(other:{self.labels[far_type]})"
         else:
-            pattern = self.edge(edge_type, *(("hub", "item") if hub_is_source else ("item", "hub")))
-        return _join(
+            pattern = self.edge(edge_type, *(("hub", "other") if hub_is_source else ("other", "hub")))
+        return join_clauses(
             f"MATCH {pattern}",
-            _where([*self._has_key("hub", hub_type), *self._has_key("item", item_type)]),
-            "WITH hub, count(DISTINCT item) AS items",
-            f"WHERE items >= {least}",
-            f"RETURN {self.key('hub', hub_type)} AS id, items",
-            "ORDER BY items DESC",
+            where([*self.has_key("hub", hub_type), *self.has_key("other", far_type)]),
+            "WITH hub, count(DISTINCT other) AS others",
+            f"WHERE others >= {least}",
+            f"RETURN {self.key('hub', hub_type)} AS id, others",
+            "ORDER BY others DESC",
         )
 
     def show_surroundings(self, node: NodeRef, edge_types: Iterable[str], hops: int = 3) -> str:
         """The surroundings of a node."""
         types = "|".join(dict.fromkeys(self.types[name] for name in edge_types))
-        return _join(
+        return join_clauses(
             f"MATCH (n:{self.labels[node.type]})-[:{types}*1..{hops}]-(other)",
-            _where([self._is("n", node)]),
+            where([self._is("n", node)]),
             "RETURN DISTINCT labels(other) AS label, other",
             "LIMIT 100",
         )
@@ -267,12 +270,12 @@ class QueryDialect:
                 self._between(edge_types[0], "user", user_type, "x"),
                 self._between(edge_types[1], "x", None, "item", far_type=item_type),
             ]
-        return _join(
+        return join_clauses(
             f"MATCH {', '.join(patterns)}",
-            _where(
+            where(
                 [
-                    *self._has_key("user", user_type),
-                    *self._has_key("item", item_type),
+                    *self.has_key("user", user_type),
+                    *self.has_key("item", item_type),
                     f"EXISTS {{ MATCH {self.edge(chosen, 'user', 'item', labels=False)} }}",
                 ]
             ),
@@ -288,9 +291,9 @@ class QueryDialect:
         """The items that share most users with one item, and whether the relation links them to it."""
         chosen, key = self.schema.interaction.edge, self.key("b", item.type)
         linked = f"(a)-[:{self.types[edge_type]}]-(b)"
-        return _join(
+        return join_clauses(
             f"MATCH {self.edge(chosen, 'user', 'a')}, {self.edge(chosen, 'user', 'b')}",
-            _where([self._is("a", item), f"{self.key('a', item.type)} <> {key}"]),
+            where([self._is("a", item), f"{self.key('a', item.type)} <> {key}"]),
             "WITH a, b, count(*) AS users",
             f"RETURN {key} AS id, users, EXISTS {{ MATCH {linked} }} AS linked",
             "ORDER BY users DESC",
@@ -302,9 +305,11 @@ def _has_no(key: str) -> str:
     return f"({key} IS NULL OR {key} = '')"
 
 
-def _where(conditions: Sequence[str]) -> str | None:
+def where(conditions: Sequence[str]) -> str | None:
+    """A WHERE clause; None without conditions."""
     return "WHERE " + "\n  AND ".join(conditions) if conditions else None
 
 
-def _join(*clauses: str | None) -> str:
+def join_clauses(*clauses: str | None) -> str:
+    """A query of some clauses, without those that are None."""
     return "\n".join(clause for clause in clauses if clause is not None)

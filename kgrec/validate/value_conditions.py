@@ -6,6 +6,7 @@ They must read a value as `graph_schema.columns` does; staging reads the values 
 from graph_schema import EdgeType, NodeType
 from graph_schema.catalogue_schema import AttributeType
 from graph_schema.columns import FINER_THAN_SECONDS
+from graph_schema.number_texts import READABLE, READABLE_INT
 
 _BOOLS = "['true', 't', 'yes', 'y', '1', '1.0', 'false', 'f', 'no', 'n', '0', '0.0']"
 _MOST_SECONDS = 2.0**63  # a number from there on is not a time
@@ -74,6 +75,8 @@ def is_unfit(kind: AttributeType, problem: str, time_range: tuple[int, int]) -> 
         problem: the reason that staging gives.
         time_range: the epoch seconds that a time may have, from the first up to but not including the second.
     """
+    if kind in ("list", "point", "vector"):
+        return None
     if problem.endswith("is infinite"):
         return _IS_INFINITE
     if problem.endswith("has a NUL character"):
@@ -81,9 +84,16 @@ def is_unfit(kind: AttributeType, problem: str, time_range: tuple[int, int]) -> 
     if problem.endswith("is out of range"):
         return f"NOT {time_range[0]} <= at < {time_range[1]} AND abs(at) < {_MOST_SECONDS}"
     is_wrong = {
-        "float": f"number IS NULL AND NOT {_IS_INFINITE}",
-        "int": f"(number IS NULL OR number <> floor(number) OR abs(number) >= {2.0**63})",
+        "float": f"number IS NULL AND NOT {_IS_INFINITE} AND NOT {_matches(READABLE)}",
+        "int": f"(number IS NULL AND NOT {_matches(READABLE_INT)} "
+        f"OR number <> floor(number) OR abs(number) >= {2.0**63})",
         "bool": f"NOT toLower(text) IN {_BOOLS}",
         "time": f"(at IS NULL OR abs(at) >= {_MOST_SECONDS})",
     }
     return f"NOT {IS_MISSING}\n  AND {is_wrong[kind]}" if kind in is_wrong and " is not a" in problem else None
+
+
+def _matches(pattern: str) -> str:
+    """The condition that a text, without the spaces around it, matches a pattern that Python and Java read alike."""
+    escaped = pattern.replace("\\", "\\\\").replace("'", "\\'")
+    return f"trim(text) =~ '(?U){escaped}'"

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from ml1m import read_ml1m
+from ml_latest_small import read_part
 from numpy.typing import NDArray
 from published_splits import DATA_DIR, PublishedSplit, read_citeulike, read_kgrs, read_lastfm
 from scipy.sparse import csr_array
@@ -39,16 +40,6 @@ LATEST, COLD = 0.2, 0.1  # shares held out: of each user's interactions; of user
 LIKED = 4.0  # the least rating of a like
 SUPPORT_SIZES = (1, 3, 5, 10)
 LEAST_LIKES = 20  # of a new test user
-SMALL_RELATIONS = {
-    "starring": "person",
-    "writer": "person",
-    "producer": "person",
-    "director": "person",
-    "musicComposer": "person",
-    "cinematography": "person",
-    "editing": "person",
-    "distributor": "company",
-}  # ml-latest-small/kg.parquet: relation -> node type at its end
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -84,57 +75,23 @@ class _Question:
     candidates: Rows | None = None
 
 
-def read_small(part: str, data_dir: Path = DATA_DIR, *, texts: bool = True) -> PublishedSplit:
+def read_small(part: str, data_dir: Path = DATA_DIR, *, texts: bool = True, attributes: bool = False) -> PublishedSplit:
     """Reads one of the three parts of ml-latest-small.
-
-    Tags are left out: there are only some hundred, from a few users.
 
     Args:
         part: "temporal", "cold_users" or "cold_items".
         data_dir: the folder of the data sets.
         texts: whether to encode texts; without them, only baselines can be measured.
+        attributes: whether films have their year, their number of genres and their tags as features.
     """
     folder = data_dir / "ml-latest-small" / part
 
     def read(name: str) -> pa.Table:
         return pq.read_table(folder / f"{name}.parquet")
 
-    items, links, entities, ratings = read("items"), read("kg"), read("entities"), read("interactions")
-    names = dict(zip(entities["entity"].to_pylist(), entities["name"].to_pylist(), strict=True))
-    genres = [
-        (item, genre)
-        for item, found in zip(_text(items["item"]).to_pylist(), items["genres"].to_pylist(), strict=True)
-        for genre in (found or "").split("|")
-        if genre and not genre.startswith("(")
-    ]
-    edges = {
-        "rated": pa.table(
-            {
-                SOURCE: _text(ratings["user"]),
-                TARGET: _text(ratings["item"]),
-                "rating": ratings["rating"],
-                "rated_at": ratings["at"],
-            }
-        ),
-        "has_genre": _edges(*zip(*genres, strict=True)),
-    }
-    for relation in SMALL_RELATIONS:
-        found = links.filter(pc.field("relation") == relation)
-        edges[relation] = pa.table({SOURCE: _text(found["item"]), TARGET: _text(found["entity"])})
-    lines = _describe_links("movie", {"has_genre": "genre", **SMALL_RELATIONS}, ("genre", "person", "company"))
-    schema = _schema("ml-latest-small", "movie", "rated", lines, rated=True)
     asked = read("test")
     supports = {size: read(f"support_k{size}") for size in SUPPORT_SIZES} if part == "cold_users" else {}
-    users = pc.unique(pa.chunked_array([*_text(ratings["user"]).chunks, *_text(asked["user"]).chunks]))
-    nodes = {
-        "movie": pa.table({"id": _text(items["item"]), "name": items["title"].cast(pa.string())}),
-        "user": pa.table({"id": users}),
-        "genre": _nodes(edges["has_genre"][TARGET].to_pylist(), {}),
-    }
-    for node_type in ("person", "company"):
-        ends = [edges[name][TARGET].to_pylist() for name, end in SMALL_RELATIONS.items() if end == node_type]
-        nodes[node_type] = _nodes([one for end in ends for one in end], names)
-    graph = _build(build_tables(schema, nodes, edges), texts)
+    graph = _build(read_part(folder, attributes=attributes), texts)
     likes = read_likes(graph.data, graph.schema)
     seen, disliked = likes.to_matrix(), _read_disliked(graph, likes)
     relevant = _to_matrix(graph, _text(asked["user"]).to_pylist(), _text(asked["item"]).to_pylist())
@@ -208,7 +165,7 @@ def read_beauty(data_dir: Path = DATA_DIR, *, texts: bool = True, cold: bool = F
         "in_category": _edges(*zip(*categories, strict=True)),
     }
     lines = _describe_links("item", {"has_brand": "brand", "in_category": "category"}, ("brand", "category"))
-    schema = _schema("beauty", "item", "bought", lines, rated=False)
+    schema = _schema("beauty", "item", "bought", lines)
     leaves = {path: path.rsplit(" > ", 1)[-1] for _, path in categories}
     nodes = {
         "item": pa.table({"id": ids, "name": pa.array(items["title"].to_pylist(), pa.string())}),
@@ -375,12 +332,8 @@ def _build(tables: GraphTables, texts: bool) -> CatalogueGraph:
     return CatalogueGraph(ordered.schema, data, ids, read_names(ordered), "none", "none", {})
 
 
-def _schema(name: str, item: str, interaction: str, links: str, *, rated: bool) -> CatalogueSchema:
-    import tomllib
-
-    attributes = 'rating = "float", rated_at = "time"' if rated else 'at = "time"'
-    about = 'weight = "rating"\nat = "rated_at"\npositive = 4' if rated else 'at = "at"'
-    described = f"""
+def _schema(name: str, item: str, interaction: str, links: str) -> CatalogueSchema:
+    return CatalogueSchema.parse(f"""
 name = "{name}"
 [nodes.{item}]
 label = "{item.title()}"
@@ -394,13 +347,12 @@ key = "id"
 source = "user"
 type = "{interaction.upper()}"
 target = "{item}"
-attributes = {{ {attributes} }}
+attributes = {{ at = "time" }}
 {links}
 [interaction]
 edge = "{interaction}"
-{about}
-"""
-    return CatalogueSchema.model_validate(tomllib.loads(described))
+at = "at"
+""")
 
 
 def _describe_links(item: str, relations: Mapping[str, str], node_types: Sequence[str]) -> str:

@@ -37,7 +37,7 @@ from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
 from graph_schema.staging import build_tables, stage_tables
 from kgrec import cache_dir
 from kgrec.graph.hetero import sort_tables, to_hetero
-from kgrec.graph.propagation import ItemLinks, build_item_links, unit_idf_weights
+from kgrec.graph.propagation import NodeLinks, build_item_links, unit_idf_weights
 from kgrec.model.likeness import SOURCES, Likeness, fit_likeness
 from kgrec.text.cache import encode_cached
 from kgrec.text.encoder import load_encoder
@@ -66,8 +66,8 @@ class Judged:
     names: list[str]
     likes: csr_array
     text: NDArray[np.float32]
-    links: ItemLinks
-    asked: ItemLinks
+    links: NodeLinks
+    asked: NodeLinks
     truth: csr_array
     genres: NDArray[np.float32] | None
     seeds: NDArray[np.int64]
@@ -165,11 +165,11 @@ READERS: Mapping[str, Callable[[], Judged]] = {
 }
 
 
-def fit(judged: Judged, links: ItemLinks) -> Likeness:
+def fit(judged: Judged, links: NodeLinks) -> Likeness:
     return fit_likeness(judged.likes, judged.text, links)
 
 
-def rank(judged: Judged, links: ItemLinks) -> dict[str, NDArray[np.float32] | csr_array]:
+def rank(judged: Judged, links: NodeLinks) -> dict[str, NDArray[np.float32] | csr_array]:
     """Method -> vectors, dense or sparse; their inner products rank items."""
     likeness = fit(judged, links)
     popularity = np.maximum(judged.likes.sum(axis=0), 1)
@@ -315,7 +315,7 @@ def _read_split(split: PublishedSplit) -> tuple[Judged, csr_array]:
     return judged, split.slices[0].relevant
 
 
-def _leave_out(links: ItemLinks, hidden: tuple[str, ...]) -> ItemLinks:
+def _leave_out(links: NodeLinks, hidden: tuple[str, ...]) -> NodeLinks:
     left_out = [place for place, (edge_type, _, _) in enumerate(links.relations) if edge_type in hidden]
     kept = np.flatnonzero(~np.isin(links.relation, left_out))
     incidence = links.incidence[:, kept].tocsr()

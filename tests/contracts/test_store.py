@@ -42,7 +42,7 @@ SCHEMA = CatalogueSchema.parse(
     [nodes.shop]
     label = "order"
     key = "where"
-    attributes = { "front vector" = "vector" }
+    attributes = { "front vector" = "vector", "sold in" = "list", at = "point" }
     [edges.rated]
     source = "user"
     type = "RATED"
@@ -65,7 +65,7 @@ SCHEMA = CatalogueSchema.parse(
     source = "item"
     type = "ORDER"
     target = "item"
-    attributes = { match = "float" }
+    attributes = { match = "float", why = "list", between = "point" }
     [interaction]
     edge = "rated"
     weight = "rating"
@@ -111,6 +111,8 @@ VALUES = {
     "float": st.sampled_from([0.0, -0.0, 3.5, 4.0, 5.0, 1e308, -1e-308]),
     "bool": st.booleans(),
     "time": st.integers(0, 2**40),
+    "list": st.lists(st.sampled_from(HOSTILE[1:]) | st.text(st.characters(exclude_categories=["Cs"])), min_size=1),
+    "point": st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2),
     "vector": st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=3),
 }
 IDS = {
@@ -364,7 +366,7 @@ def small_reference() -> Reference:
         ],
     )
     reference.upsert_edges("made_by", [("", "a"), ("a", "a")])
-    reference.upsert_edges("like", [("", "", 1.0), ("a", "", None)])
+    reference.upsert_edges("like", [("", "", 1.0, ["a|b", "'"], [59.9, 10.7]), ("a", "", *[None] * 3)])
     return reference
 
 
@@ -546,6 +548,21 @@ def test_a_later_load_updates_and_adds(store: GraphStore, tmp_path: Path) -> Non
     reference.upsert_nodes("item", [("a", "a title", 1.5, False, 7, 8, "n", 9)])
     load_staged(store, stage(reference, tmp_path / "second"))
     assert_holds(store, reference)
+
+
+def test_the_smallest_change_of_a_list_or_a_point_is_written(store: GraphStore) -> None:
+    store.ensure_schema(SCHEMA)
+    schema = SCHEMA.nodes["shop"].arrow_schema
+    rows = [
+        ("a", [1.0, 0.5], ["x", "y"], [59.9, 10.7]),
+        ("a", [1.0, 0.5], ["x", "y"], [59.9, np.nextafter(10.7, 11)]),
+        ("a", [1.0, 0.5], ["x,", "y"], [59.9, 10.7]),
+        ("a", [1.0, 0.5], ["y", "x,"], [10.7, 59.9]),
+        ("a", [1.0, 0.25], None, None),
+    ]
+    for row in rows:
+        store.upsert_nodes("shop", to_table(schema, [row]))
+        assert to_rows(read_tables(store).nodes["shop"]) == [row]
 
 
 def test_closing_twice_is_fine_and_a_closed_store_raises(filled: GraphStore) -> None:

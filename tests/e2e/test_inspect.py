@@ -32,6 +32,38 @@ def test_a_folder_loads_by_its_unedited_draft(run: RunCommand, tmp_path) -> None
     assert "nothing is guessed" in held.err
 
 
+def test_a_bookshop_with_ages_towns_and_friends_loads_and_validates_by_its_draft(run: RunCommand, tmp_path) -> None:
+    shop, file, store = tmp_path / "bookshop", tmp_path / "draft.toml", f"ladybug:{tmp_path / 'x.db'}"
+    shop.mkdir()
+    towns, n_readers, n_books = ("Oslo", "Bergen", "Hamar"), 60, 55
+    bought = [(r, b) for r in range(n_readers) for b in range(n_books) if r <= b]  # the later a book, the more readers
+    tables = {
+        "readers": [("reader_id", "age", "language"),
+                    *((r, 20 + r % 40, ("no", "en")[r % 2]) for r in range(n_readers))],
+        "books": [("book_id", "title", "price", "copies", "times_sold"),
+                  *((f"b{b}", f"Book {b}", 5 + b * 31 % 55, 7 + 2 * b, b) for b in range(n_books))],
+        "lives_in": [("reader_id", "town_id"), *((r, towns[r % 3]) for r in range(n_readers))],
+        "friend": [("user", "friend"), (3, 3),
+                   *((r, (r + step) % n_readers) for r in range(n_readers) for step in (1, 5))],
+        "bought": [("reader_id", "book_id", "at"), *((r, f"b{b}", 1_600_000_000 + b) for r, b in bought)],
+    }  # fmt: skip
+    for name, rows in tables.items():
+        (shop / f"{name}.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+    ran = run("inspect", shop, "--out", file)
+    assert ran.code == 0, ran
+    schema = CatalogueSchema.from_toml(file)
+    readers, books = schema.nodes["readers"], schema.nodes["books"]
+    assert (readers.features, readers.sensitive, books.features) == (("language",), ("age",), ("price", "copies"))
+    assert (schema.edges["friend"].phrase, schema.edges["lives_in"].phrase) == ("friend", "in {}")
+    assert "times_sold" in file.read_text() and "looks computed from interactions" in file.read_text()
+    loaded = run("load", "tabular", "--path", shop, "--schema", file, "--to", store)
+    assert loaded.code == 0 and "rejected" not in loaded.err, loaded
+    ran = run("validate", store)
+    assert "books nodes whose copies repeats the number of bought edges: rank correlation +1.00" in ran.out
+    assert "friend edges from a node to itself" in ran.out
+    assert "times_sold repeats" not in ran.out  # it is no feature
+
+
 def test_a_draft_can_be_redirected_and_never_overwrites(run: RunCommand, tmp_path) -> None:
     shop, file = make_shop(tmp_path / "shop"), tmp_path / "draft.toml"
     ran = run("inspect", shop)

@@ -128,7 +128,7 @@ def loader(tmp_path: Path, frail: Server) -> Iterator[subprocess.Popen[str]]:
         "import sys; from pathlib import Path; from graph_schema import CatalogueSchema;"
         "from graph_schema.staged_tables import StagedTables; from kgrec.store import open_store, load_staged;"
         "import json; schema = CatalogueSchema.model_validate_json(sys.argv[2]);"
-        "staged = StagedTables(schema, Path(sys.argv[1]), {}, {}, 0, 0);"
+        "staged = StagedTables(schema, Path(sys.argv[1]), {}, {}, 0, 0, 0);"
         "load_staged(open_store(sys.argv[3], mode='write'), staged)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "staged"), SCHEMA.model_dump_json(), frail.url]

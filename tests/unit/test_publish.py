@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from shop import N_ITEMS, NEWCOMER, WordEncoder, kind_of, make_tables, train_shop
 
+from graph_schema import Attribute
 from kgrec.errors import RequestError, StoreError
 from kgrec.ids import IdMap
 from kgrec.model.component import Support

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import neo4j
 import neo4j.exceptions as neo4j_errors
 import pyarrow as pa
+from neo4j import spatial
 from neo4j import time as neo4j_time
 
 from kgrec.errors import StoreError
@@ -34,6 +35,7 @@ _CONNECT_S = 5.0
 _POLL_S = 0.5
 _UNCOMMITTED = 1  # how often a transaction that ran and could not be committed is tried again
 _TIMEOUTS = 2  # how often a transaction that took too long is tried again unchanged
+_ON_EARTH = (4326, 4979)  # WGS-84 in two dimensions and three: longitude, latitude, height
 _OUT_OF_TIME = ("TransactionTimedOut", "LockClientStopped", "Transaction.Terminated")  # parts of errors' codes
 _TOO_LARGE = ("MemoryPoolOutOfMemory", "TransactionMemoryLimit", "OutOfMemory", *_OUT_OF_TIME)
 # the driver itself retries transient errors, but not those that last until the server is back
@@ -372,6 +374,13 @@ def to_plain(value: object) -> object:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)
+
+
+def to_pair(value: object) -> object:
+    """The latitude and longitude of a point on Earth, the coordinates of any other point; other values unchanged."""
+    if not isinstance(value, spatial.Point):
+        return value
+    return [value[1], value[0]] if value.srid in _ON_EARTH else list(value)
 
 
 def _is_timeout(error: BaseException | None) -> bool:

@@ -1,8 +1,10 @@
 """A graph that kgrec did not load, as a source of raw rows: `graph_schema.staging` checks them like those of files.
 
-Its keys may be integers, its lists texts, its times dates, epoch seconds or finer, and any of them may be missing.
+Its keys may be integers, its lists texts, its points spatial, its times dates, epoch seconds or finer, and any of them
+may be missing.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
@@ -16,7 +18,7 @@ from graph_schema import CatalogueSchema
 from graph_schema.catalogue_schema import AttributeType
 from graph_schema.columns import FINER_THAN_SECONDS
 from graph_schema.sources import RawBatch
-from kgrec.store.neo4j.connection import Connection, to_plain
+from kgrec.store.neo4j.connection import Connection, to_pair, to_plain
 from kgrec.store.neo4j.export import Columns, iter_edge_columns, iter_node_columns
 from kgrec.store.neo4j.layout import Layout
 
@@ -62,17 +64,42 @@ def _to_batches(pieces: Iterator[Columns], kinds: Mapping[str, AttributeType], f
 def _to_array(values: Sequence[Any], kind: AttributeType) -> pa.Array:
     if kind == "time":
         values = [_to_seconds(value) for value in values]
-    if kind != "string":
+    if kind == "point":
+        values = [to_pair(value) for value in values]
+    if kind != "string" and not (kind == "list" and any(map(_has_no_text, values))):
         try:
             found = pa.array(values)
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
             pass
         else:
-            is_nested = pa.types.is_nested(found.type)  # points and durations are tuples
-            if kind == "vector" or (not is_nested and (kind == "bool" or not pa.types.is_boolean(found.type))):
+            if _is_readable(found.type, kind):
                 return found
     # of several types, or of one that no column has: as text, so that each value is checked by itself
     return pa.array([_to_text_of(value, kind) for value in values], pa.string())
+
+
+def _is_readable(found: pa.DataType, kind: AttributeType) -> bool:
+    """Whether staging can read values of a type of Arrow's each by itself."""
+    is_list = pa.types.is_list(found)
+    match kind:
+        case "vector":
+            return True
+        case "point":
+            return pa.types.is_string(found) or (is_list and _is_number(found.value_type))
+        case "list":
+            return True  # no list of lists, which the database does not keep
+        case "bool":
+            return not pa.types.is_nested(found)
+    return not pa.types.is_nested(found) and not pa.types.is_boolean(found)
+
+
+def _has_no_text(value: object) -> bool:
+    """Whether a value is a point or a duration, which are tuples, or a list of them."""
+    return isinstance(value, tuple) or (isinstance(value, list) and any(isinstance(one, tuple) for one in value))
+
+
+def _is_number(found: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(found) or pa.types.is_floating(found))
 
 
 def _to_seconds(value: object) -> object:
@@ -85,6 +112,11 @@ def _to_text_of(value: object, kind: AttributeType) -> str | None:
     """The text of a value in a column of some type, such that it is read as what it is and not as something else."""
     if kind == "time" and isinstance(value, int) and not isinstance(value, bool):
         return f"{value:+d}"  # eight digits without a sign are a date
+    if kind == "list" and _has_no_text(value):
+        return f"[{value}]"  # no list of texts, in JSON or otherwise
+    if kind == "list" and isinstance(value, list):
+        texts = [str(one).lower() if isinstance(one, bool) else _to_text(one) for one in value]
+        return json.dumps(texts, ensure_ascii=False)
     if kind not in ("string", "vector") and isinstance(value, list):
         return f"[{_to_text(value)}]"  # a list of one number is not a number
     return _to_text(value)

@@ -313,5 +313,6 @@ def _to_kind(value_type: str) -> Kind:
         "DATE": "time",
         "ZONED DATETIME": "time",
         "LOCAL DATETIME": "time",
+        "POINT": "point",
     }
     return known.get(first, "other")

@@ -45,7 +45,7 @@ def test_a_saved_model_answers_as_the_trained_one_to_the_bit(saved: Path) -> Non
     likes = bundle.liked
     np.testing.assert_array_equal(theirs.score(likes), ours.score(likes))
     sentences = WordEncoder().encode(["green tea", "a bell"])
-    scores = [model.score_sentence(model.with_sentence(likes[:2], sentences)) for model in (ours, theirs)]
+    scores = [model.score_support(model.with_sentence(likes[:2], sentences)) for model in (ours, theirs)]
     np.testing.assert_array_equal(*scores)
     one = Support(likes[[3]])
     for name, value in vars(ours.contributions(one)).items():

@@ -25,12 +25,13 @@ name = "library"
 [nodes.reader]
 label = "Reader"
 key = "reader_id"
+attributes = { favourite = { type = "string", feature = true } }
 [nodes.book]
 label = "Book"
 key = "book_id"
 name = "title"
 text = ["title", "blurb"]
-attributes = { updated_at = "time", year = "int" }
+attributes = { updated_at = "time", year = "int", shelf_no = { type = "float", feature = true } }
 [nodes.prize]
 label = "Prize"
 key = "prize_id"
@@ -80,6 +81,8 @@ class Library:
     similar: list[tuple[int, int]]
     viewed: list[tuple[int, int]]
     vectors: NDArray[np.float32]
+    favourites: list[str | None]
+    shelf_numbers: list[float]
 
     def to_tables(self) -> GraphTables:
         rng = np.random.default_rng(9)
@@ -91,8 +94,8 @@ class Library:
         }
         years = [2019] * N_BOOKS
         rows = {
-            "reader": [ids["reader"]],
-            "book": [ids["book"], self.titles, self.blurbs, self.updated_at, years],
+            "reader": [ids["reader"], self.favourites],
+            "book": [ids["book"], self.titles, self.blurbs, self.updated_at, years, self.shelf_numbers],
             "prize": [ids["prize"], self.prize_texts, self.prize_years],
         }
 
@@ -137,6 +140,8 @@ def make_library() -> Library:
         similar=[(row, (row + step) % N_BOOKS) for row in range(N_BOOKS) for step in (1, 2, 3)],
         viewed=[(row % N_READERS, row % N_BOOKS) for row in range(0, 900, 7)],
         vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
+        favourites=[None] * N_READERS,
+        shelf_numbers=[row * 37 % N_BOOKS for row in range(N_BOOKS)],
     )
 
 
@@ -241,6 +246,30 @@ def test_a_relation_that_repeats_the_likes_is_found() -> None:
     assert warm.n_leaked == pytest.approx(warm.n_relevant / 2, rel=0.2)
     assert warm.n_by_chance is not None
     assert warm.n_by_chance < warm.n_leaked / 2
+
+
+def test_a_feature_that_repeats_popularity_is_found() -> None:
+    library = make_library()
+    n_likes = library.read.sum(axis=0)
+    library.shelf_numbers = (-np.log(n_likes + 1.0)).tolist()
+    library.shelf_numbers[3] = None
+    finding = find(library, "features_from_likes")
+    assert (finding.count, finding.total, finding.of) == (N_BOOKS - 1, N_BOOKS, "book nodes")
+    assert finding.message == "book nodes whose shelf_no repeats the number of read edges; rank correlation -1.00"
+    counts = np.delete(n_likes, 3)
+    assert finding.examples[0].about == f"shelf_no {-np.log(counts.min() + 1):g}, {counts.min()} interactions"
+    warm = next(effect for effect in finding.effects if effect.slice_name == "warm")
+    assert 0 < warm.n_leaked <= warm.n_relevant
+
+
+def test_a_feature_of_users_that_names_what_they_like_is_found() -> None:
+    library = make_library()
+    library.favourites = [f"b{int(np.flatnonzero(row)[-1]):03}" for row in library.read]
+    finding = find(library, "relations_that_repeat")
+    assert (finding.count, finding.total, finding.of) == (N_READERS, N_READERS, "that favourite links")
+    assert finding.message == "pairs that read links and whose item reader.favourite names"
+    last = int(np.flatnonzero(library.read[0])[-1])
+    assert finding.examples[0].nodes == (NodeRef("reader", "r000"), NodeRef("book", f"b{last:03}"))
 
 
 def link_co_read(read: NDArray[np.bool_], n_links: int = 5) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from torch_geometric.data import HeteroData
 from kgrec.config import PriorConfig
 from kgrec.graph.propagation import (
     Channel,
-    ItemLinks,
+    NodeLinks,
     build_item_links,
     mean_idf_weights,
     mean_weights,
@@ -26,7 +26,7 @@ SIX = make_graph(
 
 def run(
     data: HeteroData, fitted: np.ndarray | None = None, vectors: np.ndarray | None = None, **config: int
-) -> tuple[ItemLinks, dict[str, Channel]]:
+) -> tuple[NodeLinks, dict[str, Channel]]:
     n_items = data["book"].num_nodes
     fitted = np.ones(n_items, bool) if fitted is None else fitted
     vectors = np.zeros((n_items, 2), np.float32) if vectors is None else vectors

@@ -28,7 +28,7 @@ def convert(values, kind, arrow_type=None):
         ("float", ["4", "4.5", "-1e3"], [4.0, 4.5, -1000.0]),
         ("float", ["4", "abc", " 5 ", "+2", "NaN", "", None], [4.0, "is not a float", 5.0, 2.0, None, None, None]),
         ("float", [1.0, float("nan"), float("-inf")], [1.0, None, "is infinite"]),
-        ("float", ["inf", "1_0", "4,5"], ["is infinite", "is not a float", "is not a float"]),
+        ("float", ["inf", "1_0", "4,5"], ["is infinite", "is not a float", 4.5]),
         ("float", [1, 2], [1.0, 2.0]),
         ("int", ["7", "007", "-3"], [7, 7, -3]),
         ("int", ["7", "7.0", "7.5", "x", "1e30", "nan"], [7, 7, *["is not an int"] * 3, None]),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph_schema import CatalogueError, CatalogueSchema, EdgeType, Interaction, NodeType
+from graph_schema import Attribute, CatalogueError, CatalogueSchema, EdgeType, Interaction, NodeType
 from graph_schema.catalogue_schema import is_name
 from graph_schema.draft import draft_schema
 from graph_schema.profile import GraphProfile, NodeProfile, PropertyProfile, RelationshipProfile, choose_labels
@@ -291,6 +291,102 @@ def test_any_draft_parses(sample, entity, column, place):
 def test_an_empty_graph_is_an_error_that_states_what_was_expected():
     with pytest.raises(CatalogueError, match="p has no nodes with labels"):
         draft_schema(GraphProfile("p", "n", {}, ()))
+
+
+# -- attributes, and links of users -----------------------------------------------------------------------------------
+
+SOCIAL = replace(
+    SHOP,
+    nodes={
+        **SHOP.nodes,
+        **dict(
+            [
+                label("Kunde", 100, prop("age", "int"), prop("country"), prop("nickname", unique=True)),
+                label("Artikel", 50, TITLE, prop("genres", "list"), prop("preis", "float"), prop("views", "int")),
+                label("Marke", 5, prop("name", unique=True), prop("country")),
+                label("City", 7, prop("name", unique=True)),
+                label("BookClub", 9, prop("name", unique=True)),
+                label("Topic", 9, prop("name", unique=True)),
+            ]
+        ),
+    },
+    relationships=(
+        *SHOP.relationships,
+        link("Kunde", "IS_FRIEND_OF", "Kunde"),
+        link("Kunde", "FOLLOWS", "Kunde"),
+        link("Kunde", "COMES_FROM", "City", per=(1, 9)),
+        link("BookClub", "HAS_MEMBER", "Kunde", per=(9, 2)),
+        link("Kunde", "INTERESTED_IN", "Topic"),
+        link("Artikel", "SEQUEL_OF", "Artikel", 9, per=(1, 1)),
+        link("Kunde", "WISHES", "Artikel", 30),
+    ),
+)
+
+
+def test_features_and_sensitive_attributes_are_drafted_with_remarks():
+    draft = draft_schema(SOCIAL)
+    schema = CatalogueSchema.parse(draft.toml)
+    item, user, maker = (schema.nodes[name] for name in ("artikel", "kunde", "marke"))
+    assert (item.features, item.attributes["views"]) == (("genres", "preis"), Attribute(type="int"))
+    assert item.attributes["genres"].type == "list" and item.text == ("title",)
+    assert (user.features, user.sensitive, maker.features) == (("country",), ("age",), ("country",))
+    lines = {line.split(" = ")[0]: line for line in draft.toml.splitlines()}
+    assert "feature = true" in lines["genres"] and "such as a b, c d" in lines["genres"]
+    assert lines["views"].endswith("0 to 9; looks computed from interactions: not a feature")
+    assert lines["age"].endswith("0 to 9; sensitive: not read by the model unless you add feature = true")
+    assert "public" not in draft.toml
+
+
+def test_links_of_users_have_phrases():
+    edges = draft_schema(SOCIAL).schema.edges
+    assert {name: edge.phrase for name, edge in edges.items() if edge.phrase} == {
+        "is_friend_of": "friend",
+        "follows": "followed user",
+        "comes_from": "in {}",
+        "has_member": "book club",
+        "interested_in": "topic",
+        "von": "marke",
+    }
+    assert (edges["is_friend_of"].source, edges["is_friend_of"].target) == ("kunde", "kunde")
+
+
+def test_a_short_list_of_subjects_or_a_text_about_gender_is_no_text():
+    texts = [prop("topics", samples=("war", "love")), prop("about", samples=("a b c d e f g h",), length=60)]
+    views = prop("political_views", samples=("I think that all of it is right",), length=60, unique=True)
+    nodes = {**SHOP.nodes, **dict([label("Artikel", 50, TITLE, *texts), label("Kunde", 100, views)])}
+    schema = draft_schema(replace(SHOP, nodes=nodes)).schema
+    assert schema.nodes["artikel"].text == ("title", "about") and schema.nodes["artikel"].features == ("topics",)
+    assert schema.nodes["kunde"].text == () and schema.nodes["kunde"].sensitive == ("political_views",)
+
+
+def test_users_under_several_columns_are_joined():
+    def named(name):
+        key = prop(f"{name}_id", unique=True, samples=("1", "2"))
+        return name, NodeProfile(name, 40, {key.name: key}, label=name.title(), key=key.name, from_edges=True)
+
+    bought = replace(SHOP.relationships[1], start_column="user", end_column="item", start="user")
+    friends = replace(link("user1", "friends", "user2"), start_column="user1", end_column="user2")
+    nodes = {"Artikel": SHOP.nodes["Artikel"], **dict([named("user"), named("user1"), named("user2")])}
+    draft = draft_schema(GraphProfile("p", "n", nodes, (bought, friends), is_tables=True))
+    edge = draft.schema.edges["friends"]
+    assert (edge.source, edge.target, edge.phrase) == ("user", "user", "friend")
+    assert (edge.source_column, edge.target_column) == ("user1", "user2")
+    assert set(draft.schema.nodes) == {"user", "Artikel"}
+    assert any(guess.choice == "links user to user" for guess in draft.guesses)
+
+
+def test_people_who_are_linked_to_items_too_are_not_joined():
+    sellers = replace(link("user2", "sold", "Artikel"), start_column="user2", end_column="item")
+    friends = replace(link("user", "friends", "user2"), start_column="user", end_column="user2")
+    key = prop("user_id", unique=True, samples=("1", "2"))
+    people = {
+        name: NodeProfile(name, 40, {"user_id": key}, label=name.title(), key="user_id", from_edges=True)
+        for name in ("user", "user2")
+    }
+    bought = replace(SHOP.relationships[1], start_column="user", end_column="item", start="user")
+    nodes = {"Artikel": SHOP.nodes["Artikel"], **people}
+    draft = draft_schema(GraphProfile("p", "n", nodes, (bought, friends, sellers), is_tables=True))
+    assert draft.schema.edges["friends"].target == "user2"
 
 
 # -- labels ------------------------------------------------------------------------------------------------------------

@@ -131,6 +131,7 @@ def test_dates_are_times() -> None:
     assert tables.interactions["at"].to_pylist() == [86_400]
 
 
+@pytest.mark.filterwarnings("ignore:the model does not read")
 def test_item_columns_of_text_are_texts_and_lists_of_numbers_are_vectors() -> None:
     items = pd.DataFrame(
         {
@@ -146,13 +147,13 @@ def test_item_columns_of_text_are_texts_and_lists_of_numbers_are_vectors() -> No
     )
     tables = build_frame_tables(RATINGS, items)
     node = tables.schema.nodes["item"]
-    assert (node.name, node.text) == ("title", ("title", "plot", "genres", "Mood _user_s_"))
-    assert node.vectors == ("picture",)
+    assert (node.name, node.text) == ("title", ("title", "plot", "Mood _user_s_"))
+    assert (node.vectors, node.features) == (("picture",), ("genres", "year"))
     by_id = {row["item"]: row for row in tables.nodes["item"].to_pylist()}
     assert sorted(by_id) == ["10", "11", "12"]  # 11 is only in the interactions, 12 only among the items
     assert by_id["10"] == {
-        "item": "10", "title": "Heat", "plot": "A thief.", "genres": "Crime, Drama", "Mood _user_s_": "dark",
-        "picture": [0.5, 1.0],
+        "item": "10", "title": "Heat", "plot": "A thief.", "genres": ["Crime", "Drama"], "year": 1995,
+        "Mood _user_s_": "dark", "picture": [0.5, 1.0],
     }  # fmt: skip
     assert by_id["11"]["title"] is by_id["11"]["picture"] is None
 
@@ -206,9 +207,191 @@ def test_a_relation_may_be_called_anything() -> None:
 
 
 def test_users_without_interactions_are_known() -> None:
-    tables = build_frame_tables(RATINGS, users=pd.DataFrame({"user": [3], "name": ["Ann"], "age": [40]}))
+    tables = build_frame_tables(RATINGS, users=pd.DataFrame({"user": [3], "name": ["Ann"]}))
     assert ids(tables, "user") == ["1", "2", "3"]
     assert {"user": "3", "name": "Ann"} in tables.nodes["user"].to_pylist()
+
+
+BOOKS = pd.DataFrame(
+    {
+        "item": ["a", "b", "c", "d"],
+        "title": ["Heat", "Ran", "Soil", "Rose"],
+        "year": [1995, None, 1985, 2001],  # pandas has these as floats
+        "price": [9.5, 12.25, np.nan, 7.0],
+        "in_print": [True, False, True, True],
+        "released": pd.to_datetime(["1995-01-02", "1970-01-02", None, "2001-01-01"]),
+        "binding": ["soft", "hard", "hard", "soft"],
+        "genres": [["Crime", "Drama"], ["Drama"], None, []],
+        "topics": ["garden|home", "war", "garden|soil", "garden|roses"],
+        "pages": ["120", "90", "", "300"],  # as read_csv(dtype=str) has them
+        "cost": ["$5", "$7.50", "$8", "$9"],
+        "plot": ["A thief and a cop meet.", "A king parts his land.", "How the soil is made.", "A rose is a rose."],
+    }
+)
+
+
+def test_what_items_say_of_themselves_are_attributes() -> None:
+    tables = build_frame_tables(RATINGS.astype({"item": str}), BOOKS)
+    node = tables.schema.nodes["item"]
+    assert node.text == ("title", "plot")
+    assert {name: attribute.type for name, attribute in node.attributes.items()} == {
+        "year": "int", "price": "float", "in_print": "bool", "released": "time", "binding": "string",
+        "genres": "list", "topics": "list", "pages": "int", "cost": "float",
+    }  # fmt: skip
+    assert node.features == (*node.attributes,)
+    assert {name: tables.nodes["item"][name].to_pylist()[:4] for name in node.features} == {
+        "year": [1995, None, 1985, 2001],
+        "price": [9.5, 12.25, None, 7.0],
+        "in_print": [True, False, True, True],
+        "released": [789_004_800, 86_400, None, 978_307_200],
+        "binding": ["soft", "hard", "hard", "soft"],
+        "genres": [["Crime", "Drama"], ["Drama"], None, None],
+        "topics": [["garden", "home"], ["war"], ["garden", "soil"], ["garden", "roses"]],
+        "pages": [120, 90, None, 300],
+        "cost": [5.0, 7.5, 8.0, 9.0],
+    }
+
+
+def test_ids_codes_and_results_of_interactions_are_not_read_and_a_warning_names_them() -> None:
+    books = BOOKS[["item", "title", "year"]].assign(
+        average_rating=[4.5, 3.0, 2.0, 5.0],
+        publisher_id=[1, 1, 2, 2],
+        shelf=["A/1", "A/2", "B/1", "B/2"],
+        size=[{"cm": 1}] * 4,
+        note=None,
+        phone=["1 22", "1 22", "3 44", "3 44"],
+    )
+    with pytest.warns(UserWarning) as caught:
+        tables = build_frame_tables(RATINGS, books)
+    assert [str(one.message) for one in caught] == [
+        "the model does not read these columns of items: average_rating (looks computed from interactions), "
+        "publisher_id (an id), shelf (codes), size (values of type struct<cm: int64>), note (no values), "
+        "phone (personal); features=[...] names columns to read all the same"
+    ]
+    node = tables.schema.nodes["item"]
+    assert (node.text, node.features) == (("title",), ("year",))
+    assert tables.nodes["item"]["average_rating"].to_pylist()[:4] == [4.5, 3.0, 2.0, 5.0]
+
+
+READERS = pd.DataFrame(
+    {
+        "user": [1, 2, 3, 4],
+        "name": ["Ann", "Bob", "Cy", "Di"],
+        "gender": ["f", "m", "m", "f"],
+        "age": [31, 40, 22, 67],
+        "town": ["Oslo", "Oslo", "Bergen", "Bergen"],
+        "joined": pd.to_datetime(["1970-01-02"] * 4),
+        "about": ["I like to read about roses.", None, "Give me a good murder!", "I read what I find."],
+        "motto": ["carpe diem", "veni", "per aspera", "sic"],
+    }
+)
+
+
+def test_users_have_attributes_and_texts_and_sensitive_ones_are_not_read() -> None:
+    with pytest.warns(UserWarning) as caught:
+        tables = build_frame_tables(RATINGS, users=READERS)
+    assert [str(one.message) for one in caught] == [
+        "the model does not read these columns of users: gender (sensitive), age (sensitive), "
+        "motto (neither sentences nor values that repeat); features=[...] names columns to read all the same"
+    ]
+    node = tables.schema.nodes["user"]
+    assert (node.name, node.text) == ("name", ("about",))
+    assert (node.features, node.sensitive) == (("town", "joined"), ("gender", "age"))
+    assert tables.nodes["user"].to_pylist()[0] == {
+        "user": "1", "name": "Ann", "about": "I like to read about roses.", "gender": "f", "age": 31, "town": "Oslo",
+        "joined": 86_400,
+    }  # fmt: skip
+
+
+def test_columns_that_features_names_are_read() -> None:
+    with pytest.warns(UserWarning, match=r"columns of users: gender \(sensitive\); features"):
+        tables = build_frame_tables(RATINGS, users=READERS, features=["age", "motto", "about"])
+    node = tables.schema.nodes["user"]
+    assert node.features == ("age", "town", "joined", "motto")
+    assert node.sensitive == ("gender", "age")
+    assert node.text == ("about",)  # sentences stay a text
+    assert tables.nodes["user"]["motto"].to_pylist() == ["carpe diem", "veni", "per aspera", "sic"]
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (
+            ["agee", "town"],
+            "features names 'agee'; expected columns of items or users other than their ids, which are: title, year, "
+            "picture, name, gender, age, town, joined, about, motto",
+        ),
+        (["item"], "features names 'item'; expected columns of items or users other than their ids"),
+        (
+            ["picture"],
+            r"features names 'picture', a column of items with values of type list<.*>; expected a column of",
+        ),
+    ],
+)
+def test_features_that_cannot_be_read_are_one_clear_error(features: list[str], message: str) -> None:
+    books = BOOKS[["item", "title", "year"]].assign(picture=[[1.0, 2.0]] * 4)
+    with pytest.raises(CatalogueError, match=message):
+        build_frame_tables(RATINGS, books, users=READERS, features=features)
+
+
+def test_a_bad_value_of_an_attribute_counts_as_missing_and_its_row_stays(tmp_path: Path) -> None:
+    books = BOOKS[["item", "title", "price"]].assign(price=[9.5, np.inf, np.nan, -np.inf])
+    with open_reject_log(tmp_path / "rejects.csv") as log:
+        tables = build_frame_tables(RATINGS.astype({"item": str}), books, log=log)
+    assert tables.nodes["item"]["price"].to_pylist()[:4] == [9.5, None, None, None]
+    assert (log.n_rejects, log.n_incomplete) == (0, 2)
+    found = pd.read_csv(tmp_path / "rejects.csv").to_dict("records")
+    assert [(one["file"], one["row"], one["table"]) for one in found] == [("items", 2, "item"), ("items", 4, "item")]
+    assert all(one["reason"].startswith("price is infinite") for one in found)
+
+
+def test_users_are_linked_to_users_items_and_anything_else() -> None:
+    links = pd.DataFrame({"item": [10], "relation": ["set_in"], "target": ["Oslo"], "target_type": ["city"]})
+    user_links = pd.DataFrame(
+        [
+            (1, "friend_of", "2", "user"),
+            (2, "friend_of", "9", "user"),  # only known by this link
+            (2, "friend_of", "2", "user"),
+            (1, "wishes", "11", "item"),
+            (2, "lives_in", "Oslo", "city"),
+            (2, "lives_in", "2", "city"),  # a city may be called like the user
+            (None, "lives_in", "Oslo", "city"),
+        ],
+        columns=["user", "relation", "target", "target_type"],
+    )
+    log = RejectLog()
+    tables = build_frame_tables(RATINGS, links=links, user_links=user_links, log=log)
+    edges = tables.schema.edges
+    assert {name: (edges[name].source, edges[name].target) for name in [*edges][1:]} == {
+        "set_in": ("item", "city"),
+        "friend_of": ("user", "user"),
+        "wishes": ("user", "item"),
+        "lives_in": ("user", "city"),
+    }
+    assert rows(tables, "friend_of") == [("1", "2"), ("2", "9")]
+    assert rows(tables, "wishes") == [("1", "11")]
+    assert rows(tables, "lives_in") == [("2", "Oslo"), ("2", "2")]
+    assert (ids(tables, "user"), ids(tables, "city")) == (["1", "2", "9"], ["2", "Oslo"])
+    assert tables.likes.num_rows == 3
+    assert log.n_rejects == 2
+    for reason in ("the user is linked to itself (first: user_links row 3)", "user is empty (first: user_links row 7)"):
+        assert f"1 in user_links: {reason}" in log.describe()
+
+
+def test_links_of_items_and_users_share_targets_and_their_names() -> None:
+    links = pd.DataFrame({"item": [10, 11], "relation": "tag", "target": [1, 2], "target_name": ["noir", None]})
+    user_links = pd.DataFrame(
+        {"user_id": [1, 1, 2], "relation": ["tag", "group", "tag"], "target": [2, 1, 3], "name": ["war", "club", "sea"]}
+    )
+    tables = build_frame_tables(RATINGS, links=links, user_links=user_links)
+    edges = tables.schema.edges
+    assert rows(tables, "tag") == [("10", "1"), ("11", "2")]
+    assert rows(tables, "user_tag") == [("1", "2"), ("2", "3")]
+    assert edges["tag"].target == edges["user_tag"].target != edges["group"].target
+    assert edges["user_tag"].phrase == "tag"
+    tags, groups = (tables.nodes[edges[name].target].to_pylist() for name in ("tag", "group"))
+    assert [tuple(row.values()) for row in tags] == [("1", "noir"), ("2", "war"), ("3", "sea")]
+    assert [tuple(row.values()) for row in groups] == [("1", "club")]
 
 
 def test_of_a_repeated_pair_the_last_is_kept() -> None:
@@ -259,6 +442,7 @@ def test_arrow_tables_are_read_as_frames() -> None:
         ),
         (lambda: {"links": pd.DataFrame({"item": [1], "target": [2]})}, "links has no column 'relation'"),
         (lambda: {"users": pd.Series([1])}, "users is of type Series"),
+        (lambda: {"user_links": pd.DataFrame({"user": [1], "target": [2]})}, "user_links has no column 'relation'"),
     ],
 )
 def test_unusable_frames_are_one_clear_error(arguments: Callable[[], dict[str, object]], message: str) -> None:

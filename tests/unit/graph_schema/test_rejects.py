@@ -38,7 +38,7 @@ def stage(folder: Path, log: RejectLog | None, **read: list[object]) -> None:
         "read": pa.table(
             {
                 "source": ["r1", "r1", "r1", "r2", "r2", "r2", None, "r2", "r2", "r1"],
-                "target": ["a", "a", "a", "b", "b", "a", "b", "c", "b", "b"],
+                "target": ["a", "a", "a", "b", "b", "a", "b", "d", "b", "b"],
                 "stars": ["1", "2", "3", "4", "5", None, "1", "1", "bad", "2"],
                 "at": [3, 1, 2, 5, 4, 1, 1, 1, 1, 10**10],
             }
@@ -63,7 +63,7 @@ def test_a_log_counts_each_reason_by_its_kind(tmp_path: Path) -> None:
         ("read", Fault.UNFIT_VALUE, "at"): 1,
     }
     assert log.n_rows == {"reader": 7, "book": 3, "read": 10}
-    assert log.n_rejects == 11
+    assert (log.n_rejects, log.n_incomplete) == (10, 1)
 
 
 def test_a_log_keeps_the_first_three_rows_of_a_reason(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_log_keeps_the_first_three_rows_of_a_reason(tmp_path: Path) -> None:
     stage(tmp_path, log)
     repeated = Reason(Fault.REPEATED_KEY, "id", "id is there twice; the first is kept")
     assert log.examples["reader", repeated] == [{"id": "r1"}] * 3
-    unfit = Reason(Fault.UNFIT_VALUE, "year", "year is not an int")
+    unfit = Reason(Fault.UNFIT_VALUE, "year", "year is not an int", keeps_row=True)
     assert log.examples["book", unfit] == [{"id": "c", "year": "long ago"}]
     assert max(map(len, log.examples.values())) == 3
 
@@ -89,7 +89,8 @@ def test_a_log_passed_by_the_caller_writes_its_file(tmp_path: Path) -> None:
     with open_reject_log(tmp_path / "rejects.csv") as log:
         stage(tmp_path / "staged", log)
     lines = (tmp_path / "rejects.csv").read_text().splitlines()
-    assert len(lines) == 1 + log.n_rejects
+    assert len(lines) == 1 + log.n_rejects + log.n_incomplete
+    assert """book,3,book,"year is not an int, left out of its row",""" in "\n".join(lines)
     assert lines[1] == 'reader,3,reader,id is empty,"{""id"": null}"'
 
 

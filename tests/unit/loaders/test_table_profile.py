@@ -56,11 +56,13 @@ def test_a_shop_with_unusual_names_loads_by_its_draft(tmp_path):
     assert schema.edges["purchases"].ignore == ("purchase_id",)
     product = schema.nodes["products"]
     assert (product.label, product.key, product.name, product.text) == (
-        "Product", "product_id", "title", ("title", "genres"),
+        "Product", "product_id", "title", ("title",),
     )  # fmt: skip
-    assert product.attributes == {
-        "brand": "string", "price": "float", "zip": "string", "active": "bool", "added": "time",
+    assert {name: one.type for name, one in product.attributes.items()} == {
+        "brand": "string", "genres": "list", "price": "float", "zip": "string", "active": "bool", "added": "time",
     }  # fmt: skip
+    assert product.features == ("brand", "genres", "price", "active", "added")  # no two have the same zip
+    assert schema.nodes["users"].features == ("country",)
     assert tables.nodes["products"]["zip"].to_pylist()[7] == "07"
     assert tables.interactions.num_rows == len({row[1:3] for row in PURCHASES[1:]})
 
@@ -151,6 +153,63 @@ def test_unnamed_keys_and_mixed_link_tables_are_drafted(tmp_path):
     kg = schema.edges["kg"]
     assert (kg.source, kg.target, kg.attributes) == ("movies", "entity", {"relation": "string"})
     assert tables.nodes["entity"].num_rows == 11
+
+
+READERS = [
+    ("reader_id", "town", "birth_year", "gender", "likes_tea"),
+    *((n, ("Oslo", "Bergen", "Hamar")[n % 3], 1950 + n % 50, "mf"[n % 2], "yes") for n in range(60)),
+]
+BOOKS = [
+    ("book_id", "title", "pages", "times_sold", "avg_rating", "subjects", "place"),
+    *(
+        (f"b{n}", f"Book {n}", 100 + n * 7, n * n, n % 5, "sea; war" if n % 3 else "love; war", f"59.{n}1 10.7{n}")
+        for n in range(40)
+    ),
+]
+BOUGHT = [
+    ("reader_id", "book_id", "at"),
+    *((n % 60, f"b{n * 7 % 40}", 1_600_000_000 + n) for n in range(600)),
+]
+FRIENDS = [(n % 60, (n * 7 + 1) % 60) for n in range(240)]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [("user", "friend"), ("user1", "user2"), ("reader_id", "friend_id"), ("follower_id", "followee_id")],
+)
+@pytest.mark.parametrize("has_table", [True, False])
+def test_friends_are_links_between_users(tmp_path, columns, has_table):
+    tables = {"readers": READERS} if has_table else {}
+    folder = write(tmp_path / "shop", books=BOOKS, bought=BOUGHT, friend=[columns, *FRIENDS], **tables)
+    draft, loaded = draft_and_load(folder, tmp_path)
+    schema = draft.schema
+    assert schema.interaction.edge == "bought" and schema.user_type == ("readers" if has_table else "reader")
+    friend = schema.edges["friend"]
+    assert (friend.source, friend.target, friend.phrase) == (schema.user_type, schema.user_type, "friend")
+    assert loaded.edges["friend"].num_rows == len({*FRIENDS})
+    assert set(schema.nodes) == {schema.user_type, "books"}
+    assert loaded.nodes[schema.user_type].num_rows == 60
+
+
+def test_what_users_and_items_say_of_themselves_is_drafted(tmp_path):
+    lives_in = [("reader_id", "town"), *((n, f"t{n % 7}") for n in range(60))]
+    groups = [("reader_id", "club_id"), *((n, f"c{n % 4}") for n in range(60))]
+    folder = write(
+        tmp_path / "shop", readers=READERS, books=BOOKS, bought=BOUGHT, lives_in=lives_in, member_of=groups
+    )  # fmt: skip
+    draft, loaded = draft_and_load(folder, tmp_path)
+    books, readers = draft.schema.nodes["books"], draft.schema.nodes["readers"]
+    assert books.features == ("pages", "subjects", "place")
+    assert {name: one.type for name, one in books.attributes.items()} == {
+        "pages": "int", "times_sold": "int", "avg_rating": "int", "subjects": "list", "place": "point",
+    }  # fmt: skip
+    assert (readers.features, readers.sensitive) == (("town", "likes_tea"), ("birth_year", "gender"))
+    assert draft.schema.edges["lives_in"].phrase == "in {}"
+    assert draft.schema.edges["member_of"].phrase == "club"
+    assert draft.toml.count("looks computed from interactions: not a feature") == 2
+    assert draft.toml.count("sensitive: not read by the model unless you add feature = true") == 2
+    assert "public" not in draft.toml
+    assert loaded.nodes["books"]["subjects"].to_pylist()[:2] == [["love", "war"], ["sea", "war"]]
 
 
 def test_users_that_the_table_lacks_are_added_from_edges(tmp_path):

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph_schema import CatalogueError, CatalogueSchema
+from graph_schema import CatalogueError, CatalogueSchema, NodeType
+from graph_schema.catalogue_schema import Attribute
 from graph_schema.staging import stage_tables
 from loaders import SOURCES, open_source, tabular
 
@@ -192,6 +193,34 @@ def test_a_type_may_have_several_files_and_formats(write):
     assert sorted(built.interactions.to_pylist(), key=str) == sorted(
         [*RATED, {"source": "r1", "target": "8", "stars": 1.0, "at": 0}], key=str
     )
+
+
+def test_lists_points_and_prices_are_read_from_csv_and_parquet(write):
+    book = SCHEMA.nodes["book"]
+    attributes = {name: Attribute(type=name) for name in ("list", "point", "float")}
+    book = NodeType(label=book.label, key=book.key, attributes=attributes)
+    schema = CatalogueSchema(
+        name="books", nodes={**SCHEMA.nodes, "book": book}, edges=SCHEMA.edges, interaction=SCHEMA.interaction
+    )
+    text = 'isbn,list,point,float\n007,"a|b","59.9, 10.7","$1,299.50"\n8,,POINT(2 1),$3\n9,a,7,3 €\n'
+    columns = {
+        "isbn": ["007", "8", "9"],
+        "list": [["a", "b"], [], ["a", "a"]],
+        "point": [[59.9, 10.7], [1.0, 2.0], [7.0]],
+        "float": ["$1,299.50", "$3", "3 €"],
+    }
+    folder = write(book__csv=text)
+    for kind in ("csv", "parquet"):
+        built, rejects = load(folder, schema=schema)
+        assert [tuple(row.values()) for row in built.nodes["book"].to_pylist()] == [
+            ("007", ["a", "b"], [59.9, 10.7], 1299.5), ("8", None, [1.0, 2.0], 3.0), ("9", ["a"], None, None),
+        ], kind  # fmt: skip
+        assert [(file, row, reason.split(" (")[0]) for file, row, reason, _ in rejects] == [
+            (f"book.{kind}", 3, "point is not a point"),
+            (f"book.{kind}", 3, "float has the unit '€': most rows have '$', left out of its row"),
+        ]
+        (folder / "book.csv").unlink(missing_ok=True)
+        pq.write_table(pa.table(columns), folder / "book.parquet")
 
 
 def test_parts_are_read_in_the_order_of_their_numbers(write):

@@ -7,7 +7,7 @@ from planted import BOOKS, draw_graph
 from scipy.sparse import csr_array
 
 from kgrec.config import ContentConfig, PriorConfig
-from kgrec.graph.propagation import LINKS, Channel, ItemLinks, build_item_links, propagate, unit_idf_weights
+from kgrec.graph.propagation import LINKS, Channel, NodeLinks, build_item_links, propagate, unit_idf_weights
 from kgrec.model.component import ItemChange, round_text
 from kgrec.model.content import Content, Expect, fit_content
 
@@ -18,7 +18,7 @@ NEAR = ContentConfig(regularisation=0.7, nearest=5, kept=8)
 
 def draw(
     config: ContentConfig = EXACT, expect: Expect | None = None
-) -> tuple[csr_array, NDArray[np.float32], ItemLinks, list[Channel], Content]:
+) -> tuple[csr_array, NDArray[np.float32], NodeLinks, list[Channel], Content]:
     """Books with texts and links, the last ten without likes, and the content model of all."""
     rng = np.random.default_rng(0)
     data = draw_graph(rng, n_books=N_ITEMS)
@@ -38,7 +38,7 @@ def score(content: Content, likes: csr_array) -> NDArray[np.float32]:
     return found
 
 
-def codes_of(links: ItemLinks, item: int) -> NDArray[np.int64]:
+def codes_of(links: NodeLinks, item: int) -> NDArray[np.int64]:
     start, end = links.incidence.indptr[item : item + 2]
     return links.incidence.indices[start:end].astype(np.int64)
 

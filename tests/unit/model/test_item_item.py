@@ -106,7 +106,8 @@ def test_knowledge_counts_more_for_similar_likes() -> None:
     supports = to_support([[0], [0, 1], [0, 2], [0, 1, 2], [3], []], n_items=4)
     # Mean cosines of two likes: none, .6, -.6, (.6 - .6 + .28) / 3, none, none.
     expected = [1, 1 + 3 * 0.6, 1, 1 + 0.28, 1, 1]
-    np.testing.assert_allclose(component.emphasis(Support(supports)), expected, rtol=1e-5)
+    found = component.emphasis(Support(supports), component.users(Support(supports)))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_a_constant_part_counts_nothing() -> None:

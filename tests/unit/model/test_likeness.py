@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from kgrec.graph.propagation import ItemLinks
+from kgrec.graph.propagation import NodeLinks
 from kgrec.model.likeness import SOURCES, draw_axes, fit_likeness, join_content, weigh_links
 
 N_TOPICS, PER_TOPIC, TEXT_DIM = 6, 20, 128
@@ -12,15 +12,16 @@ TOPIC = np.repeat(np.arange(N_TOPICS), PER_TOPIC)
 K = 10
 
 
-def to_links(incidence: csr_array, relation: NDArray[np.int64] | None = None) -> ItemLinks:
+def to_links(incidence: csr_array, relation: NDArray[np.int64] | None = None) -> NodeLinks:
     n_items, n_codes = incidence.shape
     shared = np.bincount(incidence.indices, minlength=n_codes)
     idf = np.where(shared > 1, np.log(n_items / np.maximum(shared, 1)), 0).astype(np.float32)
     relation = np.zeros(n_codes, np.int64) if relation is None else relation
-    return ItemLinks((("made_by", True, "maker"),), relation, np.arange(n_codes), incidence, idf)
+    nothing = np.zeros(n_codes, np.bool_)
+    return NodeLinks((("made_by", True, "maker"),), relation, np.arange(n_codes), incidence, idf, nothing)
 
 
-def no_links(n_items: int = N_ITEMS) -> ItemLinks:
+def no_links(n_items: int = N_ITEMS) -> NodeLinks:
     return to_links(csr_array((n_items, 0), dtype=np.float32))
 
 
@@ -50,14 +51,14 @@ def draw_text(topics: bool, seed: int = 2) -> NDArray[np.float32]:
     return (text / np.linalg.norm(text, axis=1, keepdims=True)).astype(np.float32)
 
 
-def draw_links(topics: bool, seed: int = 3) -> ItemLinks:
+def draw_links(topics: bool, seed: int = 3) -> NodeLinks:
     """12 links per item, to 20 nodes of its topic or to any of 120."""
     rng = np.random.default_rng(seed)
     nodes = rng.integers(0, 20, (N_ITEMS, 12)) + 20 * TOPIC[:, None] if topics else rng.integers(0, 120, (N_ITEMS, 12))
     return to_links(to_matrix(np.repeat(np.arange(N_ITEMS), 12), nodes.ravel(), (N_ITEMS, 120)))
 
 
-def codes_of(links: ItemLinks, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def codes_of(links: NodeLinks, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     starts = links.incidence.indptr
     return [links.incidence.indices[starts[row] : starts[row + 1]].astype(np.int64) for row in rows]
 

@@ -42,7 +42,7 @@ class Request:
     def score(self) -> NDArray[np.float32]:
         if self.sentence is None:
             return self.model.score(self.likes)[0]
-        return self.model.score_sentence(self.support)[0]
+        return self.model.score_support(self.support)[0]
 
 
 @st.composite
@@ -95,7 +95,9 @@ def standardise(model: Model, support: csr_array) -> NDArray[np.float64]:
             mean = float(scale.mean.double().numpy() @ user) + beside.mean()
             variance = float(user @ scale.covariance.double().numpy() @ user) + beside.var()
             scores = (factors + rows - mean) / np.sqrt(variance) if variance > 1e-12 else np.zeros(model.n_items)
-            emphasis = component.emphasis(Support(support)).item() if isinstance(component, Emphatic) else 1
+            emphasis = 1.0
+            if isinstance(component, Emphatic):
+                emphasis = component.emphasis(Support(support), component.users(Support(support))).item()
             found[chosen] = emphasis * scores[chosen]
         parts.append(found)
     return np.stack(parts)
@@ -182,11 +184,11 @@ def test_mixed_users_score_in_a_batch_as_alone(monkeypatch: pytest.MonkeyPatch) 
     assert model.score(support[np.zeros(0, np.int64)]).shape == (0, N_ITEMS)
     sentences = np.stack([draw_sentence(np.random.default_rng(row)) for row in range(len(liked))])
     with_sentence = model.with_sentence(support, sentences)
-    alone = np.concatenate([model.score_sentence(with_sentence.select(np.array([row]))) for row in range(len(liked))])
-    np.testing.assert_allclose(model.score_sentence(with_sentence), alone, rtol=1e-4, atol=1e-4)
+    alone = np.concatenate([model.score_support(with_sentence.select(np.array([row]))) for row in range(len(liked))])
+    np.testing.assert_allclose(model.score_support(with_sentence), alone, rtol=1e-4, atol=1e-4)
     monkeypatch.setattr("kgrec.model.model._LEAST_BLOCK", 2)
     monkeypatch.setattr("kgrec.model.model._BLOCK_SCORES", 1)
-    np.testing.assert_allclose(model.score_sentence(with_sentence), alone, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(model.score_support(with_sentence), alone, rtol=1e-4, atol=1e-4)
 
 
 def test_a_cold_item_is_penalised_by_the_number_of_dislikes() -> None:
@@ -272,10 +274,10 @@ def test_a_sentence_with_likes_has_its_own_weight_and_keeps_the_others() -> None
         sentence_cold=model.gate.sentence_cold * (np.arange(len(model.names)) == place), sentence_shift=99.0,
     )  # fmt: skip
     support = model.with_sentence(to_support([[1, 4]]), sentence[None])
-    expected = replace(model, gate=mute).score_sentence(support)
-    np.testing.assert_allclose(model.score_sentence(support), expected, atol=1e-5)
+    expected = replace(model, gate=mute).score_support(support)
+    np.testing.assert_allclose(model.score_support(support), expected, atol=1e-5)
     deaf = replace(mute, sentence_warm=0 * mute.sentence_warm, sentence_cold=0 * mute.sentence_cold)
-    moved = expected - replace(model, gate=deaf).score_sentence(support)
+    moved = expected - replace(model, gate=deaf).score_support(support)
     nearness = model.text.numpy() @ sentence
     warm = ~model.cold.numpy()
     direction = np.sign(model.gate.sentence_warm[place])
@@ -319,12 +321,12 @@ def test_a_batch_equals_its_users_one_by_one(seed: int, drawn: int, added: bool)
     users = [rng.permutation(model.n_items)[: rng.integers(0, 9)].tolist() for _ in range(12)]  # every bucket
     likes = to_support(users, model.n_items)
     sentences = np.stack([draw_sentence(rng) for _ in users])
-    together, with_sentence = model.score(likes), model.score_sentence(model.with_sentence(likes, sentences))
+    together, with_sentence = model.score(likes), model.score_support(model.with_sentence(likes, sentences))
     assert np.ptp(together) > 0
     for user, liked in enumerate(users):
         alone = to_support([liked], model.n_items)
         np.testing.assert_allclose(together[user], model.score(alone)[0], rtol=1e-3, atol=1e-3)
-        own = model.score_sentence(model.with_sentence(alone, sentences[[user]]))[0]
+        own = model.score_support(model.with_sentence(alone, sentences[[user]]))[0]
         np.testing.assert_allclose(with_sentence[user], own, rtol=1e-3, atol=1e-3)
 
 
@@ -356,7 +358,7 @@ def test_dropping_components_without_weights_changes_no_score() -> None:
         likes, np.stack([draw_sentence(np.random.default_rng(row)) for row in range(4)])
     )
     np.testing.assert_allclose(
-        weighed.score_sentence(with_sentence), quiet.score_sentence(with_sentence), rtol=1e-5, atol=1e-5
+        weighed.score_support(with_sentence), quiet.score_support(with_sentence), rtol=1e-5, atol=1e-5
     )
     assert not np.allclose(quiet.score(likes), model.score(likes))
     assert weighed.weighed() is weighed
@@ -393,7 +395,7 @@ def test_an_added_item_scores_as_a_cold_one_of_the_same_text_and_links(seed: int
         np.testing.assert_allclose(after[:-1], before, rtol=1e-3, atol=1e-3)  # no other item moves
         assert after[-1] == pytest.approx(before[item], rel=1e-2, abs=1e-2)
     sentence = draw_sentence(np.random.default_rng(seed))
-    whole = grown.score_sentence(grown.with_sentence(to_support([[]], N_ITEMS + 1), sentence[None]))[0]
+    whole = grown.score_support(grown.with_sentence(to_support([[]], N_ITEMS + 1), sentence[None]))[0]
     assert whole[-1] == pytest.approx(whole[item], rel=1e-2, abs=1e-2)
 
 

@@ -10,7 +10,7 @@ from planted import BOOKS, draw_graph
 
 from kgrec.config import PriorConfig
 from kgrec.graph.hetero import VECTOR
-from kgrec.graph.propagation import Channel, ItemLinks, build_item_links, join_vectors, propagate, read_item_vectors
+from kgrec.graph.propagation import Channel, NodeLinks, build_item_links, join_vectors, propagate, read_item_vectors
 from kgrec.model.prior import (
     HiddenLayer,
     Prior,
@@ -86,7 +86,7 @@ class Fitted:
         self.cold[[0, n_items - 1]] = False, True  # the last has no links
         weights = np.where(self.cold, 0, rng.uniform(0.2, 1, n_items)).astype(np.float32)
         placed = np.where(self.cold[:, None], 0, rng.normal(size=(n_items, dim))).astype(np.float32)
-        self.links: ItemLinks = build_item_links(self.data, BOOKS)
+        self.links: NodeLinks = build_item_links(self.data, BOOKS)
         self.channels = propagate(self.data, BOOKS, self.links, ~self.cold, placed, weights, PriorConfig(), seed=0)
         self.problem: RidgeProblem = build_ridge_problem(self.channels, placed, weights)
         self.settings = PriorSettings(0.5, dict.fromkeys(self.problem.kinds.tolist(), 1.0) | (gates or {}))

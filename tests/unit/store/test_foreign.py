@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from graph_schema import CatalogueSchema
+from graph_schema import CatalogueSchema, NodeType
+from graph_schema.catalogue_schema import Attribute
 from kgrec.errors import StoreError
 from kgrec.store import open_store, read_tables
 from kgrec.store.neo4j.connection import Connection
@@ -121,7 +122,10 @@ def test_a_date_in_a_column_of_another_type_is_rejected_and_the_rest_is_read(
         connection.write(f"MATCH (u:Fan), (f:Film {{id: 'f'}}) CREATE (u)-[:SEEN {{stars: {value}, at: 0}}]->(f)")
     with open_store(neo4j_url, mode="read", schema=SCHEMA) as store:
         tables = read_tables(store, rejects=tmp_path / "rejects.csv", max_rejects=1)
-    assert tables.ids("film").to_pylist() == ["f", "titled"]  # a title is any text
+    films = {film.pop("id"): film for film in tables.nodes["film"].to_pylist()}
+    assert list(films) == ["f", "on_sale", "price", "titled", "year"]
+    assert films["titled"]["title"]  # a title is any text
+    assert not any(any(films[name].values()) for name in ("on_sale", "price", "year"))
     assert tables.interactions.to_pylist() == [{"source": "u", "target": "f", "stars": 1.0, "at": 0}]
     reasons = read_reasons(tmp_path / "rejects.csv")
     assert set(reasons) == {"year", "price", "on_sale", "u"}
@@ -139,14 +143,91 @@ def test_a_value_is_read_independently_of_the_others(neo4j_url: str, tmp_path: P
     with open_store(neo4j_url, mode="read", schema=SCHEMA) as store:
         films = read_tables(store, rejects=tmp_path / "rejects.csv", max_rejects=1).nodes["film"].to_pylist()
     assert [(film["id"], film["on_sale"], film["year"], film["price"], film["shape"]) for film in films] == [
+        ("a", True, 7, None, None),
+        ("b", False, None, None, None),
         ("c", True, 7, 2.0, None),
+        ("d", None, None, None, None),
         ("e", None, None, 2.5, [1.0, 2.0]),
     ]
     assert read_reasons(tmp_path / "rejects.csv") == {
-        "a": "price is not a float",
-        "b": "year is not an int",
-        "d": "year is not an int",
+        "a": "price is not a float, left out of its row",
+        "b": "year is not an int, left out of its row",
+        "d": "year is not an int, left out of its row",
     }
+
+
+SHOPS = SCHEMA.model_copy(
+    update={
+        "nodes": {
+            **SCHEMA.nodes,
+            "film": NodeType(
+                label="Film",
+                key="id",
+                attributes={"tags": Attribute(type="list"), "place": Attribute(type="point")},
+            ),
+        }
+    }
+)
+NO_POINT = "place is not a point (two finite numbers: latitude and longitude, or x and y), left out of its row"
+NO_LIST = 'tags is not a list (such as "a|b", "a; b", "a, b" or JSON), left out of its row'
+LISTS: dict[str, list[str] | str | None] = {  # a value of tags in Cypher -> the list, or the reject reason
+    "['a', ' b ', 'a', '']": ["a", "b"],
+    "['a|b', 'c, d', '[e']": ["a|b", "c, d", "[e"],
+    "'a|b'": ["a", "b"],
+    "'a, b'": ["a", "b"],
+    "'alone'": ["alone"],
+    "[1, 2]": ["1", "2"],
+    "[true]": ["true"],
+    "[]": None,
+    "5": ["5"],
+    "date('2020-01-02')": ["2020-01-02"],
+    "[date('2020-01-02')]": ["2020-01-02"],
+    "duration('P1D')": NO_LIST,
+    "point({x: 1, y: 2})": NO_LIST,
+    "[point({x: 1, y: 2})]": NO_LIST,
+}
+POINTS: dict[str, list[float] | str | None] = {
+    "point({latitude: 59.9, longitude: 10.7})": [59.9, 10.7],
+    "point({latitude: 59.9, longitude: 10.7, height: 3})": [59.9, 10.7],
+    "point({x: 500.0, y: 2.0})": [500.0, 2.0],
+    "point({x: 5, y: 2, z: 1})": NO_POINT,
+    "[59.9, 10.7]": [59.9, 10.7],
+    "[59, 10]": [59.0, 10.0],
+    "'59.9, 10.7'": [59.9, 10.7],
+    "'POINT(10.7 59.9)'": [59.9, 10.7],
+    "[1.0]": NO_POINT,
+    "[0.0 / 0.0, 1.0]": NO_POINT,
+    "['1', '2']": [1.0, 2.0],
+    "['a', 'b']": NO_POINT,
+    "5": NO_POINT,
+    "true": NO_POINT,
+    "date('2020-01-02')": NO_POINT,
+    "duration('P1D')": NO_POINT,
+    "null": None,
+}
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_every_kind_of_list_and_point_is_read_or_left_out(
+    neo4j_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_by_one: bool
+) -> None:
+    """Reads all values in one batch and each in its own batch; both must agree."""
+    if one_by_one:
+        monkeypatch.setattr("kgrec.store.neo4j.export.PIECE_NODES", 1)
+    with Connection(neo4j_url, "write") as connection:
+        connection.write("CREATE (:Fan {id: 'u'})-[:SEEN {stars: 1, at: 0}]->(:Film {id: 'f'})")
+        for name, values in (("tags", LISTS), ("place", POINTS)):
+            for place, value in enumerate(values):
+                connection.write(f"CREATE (:Film {{id: $id, {name}: {value}}})", {"id": f"{name} {place}"})
+    with open_store(neo4j_url, mode="read", schema=SHOPS) as store:
+        tables = read_tables(store, rejects=tmp_path / "rejects.csv", max_rejects=1)
+    films = {film["id"]: film for film in tables.nodes["film"].to_pylist()}
+    reasons = read_reasons(tmp_path / "rejects.csv")
+    for name, values in (("tags", LISTS), ("place", POINTS)):
+        for place, (value, expected) in enumerate(values.items()):
+            id_ = f"{name} {place}"
+            assert reasons.get(id_, films[id_][name]) == expected, value
+            assert (id_ in reasons) == isinstance(expected, str), value
 
 
 def test_nan_is_a_missing_value(neo4j_url: str, tmp_path: Path) -> None:

@@ -49,11 +49,14 @@ def test_a_german_shop_is_drafted(build):
     assert (schema.user_type, schema.item_type) == ("kunde", "artikel")
     assert schema.nodes["kunde"].columns == {"kundennr": "string"}
     item = schema.nodes["artikel"]
-    assert (item.key, item.name, item.text) == ("nr", "bezeichnung", ("bezeichnung", "worte"))
-    assert item.attributes == {"preis": "float", "seit": "time"}
+    assert (item.key, item.name, item.text) == ("nr", "bezeichnung", ("bezeichnung",))
+    assert {name: one.type for name, one in item.attributes.items()} == {
+        "ort": "point", "preis": "float", "seit": "time", "worte": "list",
+    }  # fmt: skip
+    assert item.features == ("ort", "preis", "seit", "worte")
     assert schema.edges["in"].target == "warengruppe"
     left_out = "\n".join(draft.left_out)
-    for name in ("Artikel.bild", "Artikel.ort", "Artikel.bunt", "Kunde.email", ":Einzeln", "without a label (1)"):
+    for name in ("Artikel.bild", "Artikel.bunt", "Kunde.email", ":Einzeln", "without a label (1)"):
         assert name in left_out
     assert "kgrec_vector" not in draft.toml + left_out
     [kunde] = [guess for guess in draft.guesses if guess.about == "Kunde"]

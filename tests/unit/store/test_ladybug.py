@@ -329,7 +329,7 @@ def on_rows(name, n):
     if calls == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-staged = StagedTables(SCHEMA, Path(sys.argv[2]), {}, {}, 0, 0)
+staged = StagedTables(SCHEMA, Path(sys.argv[2]), {}, {}, 0, 0, 0)
 with open_store("ladybug:" + sys.argv[1], mode="write") as store:
     load_staged(store, staged, on_rows)
 """

@@ -302,11 +302,15 @@ def test_a_foreign_graph_is_read_by_its_schema(neo4j_url: str, tmp_path: Path) -
         make_foreign(connection)
     with open_store(neo4j_url, mode="read", schema=SCHEMA) as store:
         tables = read_tables(store, rejects=rejects, max_rejects=0.5)
-        assert tables.nodes["film"].to_pylist() == [{"id": "7", "title": "Heat, II", "year": 1995}]
+        assert tables.nodes["film"].to_pylist() == [
+            {"id": "7", "title": "Heat, II", "year": 1995},
+            {"id": "old", "title": None, "year": None},
+        ]
         assert tables.ids("fan").to_pylist() == ["1", "b"]
         assert tables.edges["seen"].to_pylist() == [
             {"source": "1", "target": "7", "stars": 2, "at": 1609459200},  # the later of two
             {"source": "b", "target": "7", "stars": 1, "at": 1577836800},
+            {"source": "b", "target": "old", "stars": 4, "at": 1577836800},
         ]
         assert store.counts().nodes == {"film": 3, "fan": 2}
     rejected = rejects.read_text()

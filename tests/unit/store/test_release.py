@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from graph_schema import CatalogueSchema
+from graph_schema import CatalogueSchema, NodeType
+from graph_schema.catalogue_schema import Attribute
 from kgrec.errors import StoreError
 from kgrec.store.neo4j import publish_lease
 from kgrec.store.neo4j.backend_queries import describe_queries
@@ -310,8 +311,11 @@ def test_newer_servers_get_the_search_clause() -> None:
 def test_the_filter_is_in_stock_where_the_schema_has_it_for_items(graph: Connection) -> None:
     version = publish(graph, 1)
     film = SCHEMA.nodes["film"]
-    for attributes in ({}, {"in_stock": "string"}):
-        nodes = {**SCHEMA.nodes, "film": film.model_copy(update={"attributes": attributes})}
+    for attributes in ({}, {"in_stock": Attribute(type="string")}):
+        nodes = {
+            **SCHEMA.nodes,
+            "film": NodeType(label=film.label, key=film.key, name=film.name, attributes=attributes),
+        }
         without = SCHEMA.model_copy(update={"nodes": nodes})
         by_lists, by_vectors = describe_queries(without, version, graph.version).items()
         assert by_lists[0] == "similar items"

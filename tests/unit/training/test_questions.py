@@ -88,7 +88,7 @@ def test_a_sentences_score_is_that_of_the_served_lists() -> None:
         question.blend(gate.sentence_warm.astype(float), gate.sentence_cold.astype(float), gate.sentence_shift, 0.7)
     )
     nothing = csr_array(slice_.support.shape, dtype=np.float32)
-    served = Fixed(model.score_sentence(model.with_sentence(nothing, sentences)))
+    served = Fixed(model.score_support(model.with_sentence(nothing, sentences)))
     assert_judged(judged, evaluate_slice(served, slice_, 5, popularity=model.n_likes.numpy()))
 
 

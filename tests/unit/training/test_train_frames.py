@@ -77,6 +77,21 @@ def test_frames_train_like_the_same_tables(
     assert len(both[0] & both[1]) >= 5
 
 
+def test_frames_of_users_and_their_links_reach_the_bundle(ratings: pd.DataFrame, items: pd.DataFrame) -> None:
+    known = ratings["user"].unique().tolist()
+    users = pd.DataFrame(
+        {"user": known, "age": range(20, 20 + len(known)), "club": [f"club {name[-1]}" for name in known]}
+    )
+    user_links = pd.DataFrame({"user": known[:-1], "relation": "friend_of", "target": known[1:], "target_type": "user"})
+    rec = kgrec.train(
+        ratings, items=items, users=users, user_links=user_links, features=["age"], positive=4, config=CONFIG
+    )
+    node = rec.bundle.schema.nodes["user"]
+    assert (node.features, node.sensitive) == (("age", "club"), ("age",))
+    assert rec.bundle.schema.edges["friend_of"].ends == ("user", "user")
+    assert {f"sku-{place:02}" for place in range(0, 30, 2)} >= set(rec.recommend("c00", k=5).ids)
+
+
 def test_the_first_positional_frame_is_the_interactions(ratings: pd.DataFrame) -> None:
     numbered = ratings.assign(user=ratings["user"].str[1:].replace("urker", "99").astype(int))
     rec = kgrec.train(numbered, positive=4, config=CONFIG)
@@ -106,7 +121,8 @@ def test_bad_rows_are_left_out_with_a_warning_and_the_log(
         ("nothing", r"got no interactions; expected GraphTables, or a DataFrame with the columns user and item"),
         ("twice", "got interactions twice"),
         ("schema", "got a schema with DataFrames"),
-        ("both", "items cannot be combined with GraphTables"),
+        ("both", "items, user_links, features cannot be combined with GraphTables"),
+        ("features", "expected features as a list of names of columns, got 'age'"),
         ("list", "interactions is of type list; expected a pandas DataFrame"),
         ("column", "interactions has no column 'item'"),
     ],
@@ -118,7 +134,8 @@ def test_wrong_arguments_are_one_clear_error(
         "nothing": {},
         "twice": {"tables": ratings, "interactions": ratings},
         "schema": {"interactions": ratings, "schema": tables.schema},
-        "both": {"tables": tables, "items": items},
+        "both": {"tables": tables, "items": items, "user_links": items, "features": ["age"]},
+        "features": {"tables": ratings, "features": "age"},
         "list": {"tables": [1]},
         "column": {"tables": ratings.drop(columns="item")},
     }

@@ -286,7 +286,7 @@ def check_serves(model: Model, likes: Likes) -> None:
     assert np.isfinite(model.likeness_vectors()).all()
     if model.text.shape[1]:
         sentence = np.eye(model.text.shape[1], dtype=np.float32)[:1]
-        assert np.isfinite(model.score_sentence(model.with_sentence(to_likes([[]], n_items), sentence))).all()
+        assert np.isfinite(model.score_support(model.with_sentence(to_likes([[]], n_items), sentence))).all()
 
 
 SMALL = {"user": 5, "book": 8, "author": 3, "country": 2}
@@ -540,7 +540,7 @@ def test_a_single_relation_places_cold_items() -> None:
 def test_a_sentence_finds_items_with_its_text() -> None:
     model, found = train("texts")[0], plant("texts")
     sentences = model.text.numpy()[:40]
-    scores = model.score_sentence(model.with_sentence(to_likes([[] for _ in sentences]), sentences))
+    scores = model.score_support(model.with_sentence(to_likes([[] for _ in sentences]), sentences))
     first = np.argsort(-scores, axis=1)[:, :10]
     assert (first % N_GROUPS == np.arange(40)[:, None] % N_GROUPS).mean() > 0.8
     assert found.cold[first].any()  # new books, too

@@ -1,0 +1,119 @@
+"""Which properties of nodes are drafted as features, which as sensitive, and which as computed."""
+
+import pytest
+
+from graph_schema import Attribute
+from graph_schema.attribute_draft import COMPUTED, SENSITIVE, draft_attributes
+from graph_schema.profile import PropertyProfile
+
+
+def prop(name, kind="string", samples=("red", "blue"), distinct=0.1, low=0.0, high=900.0, n=100):
+    is_number = kind in ("int", "float")
+    length = sum(map(len, samples)) / max(len(samples), 1)
+    return PropertyProfile(
+        name, {kind: n}, 1.0, distinct, mean_length=length, low=low if is_number else None,
+        high=high if is_number else None, samples=samples,
+    )  # fmt: skip
+
+
+def draft(one, *, is_user=False, n_nodes=100):
+    return draft_attributes([one], n_nodes=n_nodes, is_user=is_user)
+
+
+@pytest.mark.parametrize(
+    ("one", "kind"),
+    [
+        (prop("price", "float", distinct=1.0), "float"),
+        (prop("year", "int"), "int"),
+        (prop("published", "time", samples=()), "time"),
+        (prop("published", samples=("2020-01-02", "2021-03-04"), distinct=1.0), "time"),
+        (prop("vegan", "bool", samples=("true", "false")), "bool"),
+        (prop("colour"), "string"),
+        (prop("colour", distinct=0.5), "string"),
+        (prop("age_group", samples=("18-25", "25-35")), "string"),
+        (prop("brand_code", samples=("A1", "B2")), "string"),  # a code that many share is a category
+        (prop("tags", "list", samples=("sea | war", "love"), distinct=0.9), "list"),
+        (prop("tags", samples=("sea|war", "love|war|sea", "love"), distinct=0.9), "list"),
+        (prop("tags", samples=("sea; old war", "love; sea"), distinct=0.9), "list"),
+        (prop("tags", samples=('["sea", "war"]', '["love"]'), distinct=0.9), "list"),
+        (prop("tags", samples=("['sea', \"it's\"]", "[]", "['a']"), distinct=0.9), "list"),
+        (prop("place", "point", samples=("point({x: 1.0, y: 2.0, crs: 'cartesian'})",), distinct=1.0), "point"),
+        (prop("place", samples=("59.91, 10.75", "-60.39 5.32", "(1.5;2.5)"), distinct=1.0), "point"),
+        (prop("place", samples=("POINT(10.75 59.91)",), distinct=1.0), "point"),
+        (prop("pages", "int", distinct=1.0, low=1, high=60_000), "int"),  # distinct by chance
+        (prop("first published", "int", distinct=1.0, low=1900, high=1999), "int"),
+        (prop("age_rating", "int"), "int"),
+        (prop("sales_price", "float"), "float"),
+        (prop("rating", samples=("PG-13", "R")), "string"),
+        (prop("number of pages", "int"), "int"),
+        (prop("max players", "int"), "int"),
+        (prop("gender"), "string"),  # of an item, such as clothes
+    ],
+)
+def test_what_describes_a_node_is_a_feature(one, kind):
+    assert draft(one)[one.name].attribute == Attribute(type=kind, feature=True)
+    assert draft(one)[one.name].remark == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "kind"),
+    [
+        (prop("colour", distinct=0.51), "string"),
+        (prop("slug", distinct=1.0), "string"),
+        (prop("note", samples=("a text of five words", "another text of five words")), "string"),
+        (prop("imdbId", "int", distinct=1.0), "int"),
+        (prop("brand_id", "int", distinct=0.9), "int"),
+        (prop("ean", "int"), "int"),
+        (prop("position", "int", distinct=1.0, low=1, high=100), "int"),  # numbers the nodes
+        (prop("barcode2", "int", distinct=1.0, low=4_000_000_000_000, high=9_000_000_000_000), "int"),
+        (prop("preis", samples=("12,99", "5,49"), distinct=0.9), "string"),  # no point
+        (prop("sizes", samples=("1|2|3", "4|5"), distinct=0.9), "string"),  # numbers are no categories
+        (prop("plot", samples=("It rains; he goes home to sleep.", "A man; a very large dog."), distinct=1), "string"),
+    ],
+)
+def test_ids_and_texts_are_plain_attributes(one, kind):
+    assert draft(one)[one.name].attribute == Attribute(type=kind)
+    assert draft(one)[one.name].remark == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["average rating", "avgRating", "num_ratings", "ratings_count", "times sold", "popularity", "rank", "views",
+     "view_count", "downloads", "sales", "total_sales", "likes count", "score", "votes", "vote_average", "n_users",
+     "rating", "is_popular"],
+)  # fmt: skip
+def test_what_is_computed_from_interactions_is_no_feature(name):
+    for kind in ("int", "float"):
+        found = draft(prop(name, kind))[name]
+        assert (found.attribute, found.remark) == (Attribute(type=kind), COMPUTED)
+    as_text = draft(prop(name, samples=("12", "340", "n/a")))[name]
+    assert (as_text.attribute, as_text.remark) == (Attribute(type="string"), COMPUTED)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("gender", "string"), ("Sex", "bool"), ("age", "int"), ("ageGroup", "string"), ("birth_year", "int"),
+     ("dateOfBirth", "time"), ("ethnicity", "string"), ("race", "string"), ("religion", "string"),
+     ("nationality", "string"), ("disability", "bool"), ("marital status", "string"), ("income", "float"),
+     ("sexual_orientation", "string"), ("political_party", "string")],
+)  # fmt: skip
+def test_what_users_must_not_be_judged_by_is_sensitive(name, kind):
+    one = prop(name, kind)
+    found = draft(one, is_user=True)[name]
+    assert (found.attribute, found.remark) == (Attribute(type=kind, sensitive=True), SENSITIVE)
+    assert not draft(one)[name].attribute.sensitive
+
+
+@pytest.mark.parametrize("name", ["country", "city", "occupation", "language", "page", "sextant", "message"])
+def test_other_attributes_of_users_are_features(name):
+    assert draft(prop(name), is_user=True)[name].attribute == Attribute(type="string", feature=True)
+
+
+@pytest.mark.parametrize("name", ["occupation", "genre_id", "categoryCode"])
+def test_codes_of_categories_are_categories(name):
+    found = draft(prop(name, "int"), is_user=True)[name]
+    assert (found.attribute, found.remark) == (Attribute(type="string", feature=True), "codes of categories")
+
+
+def test_properties_without_a_type_are_left_out():
+    assert draft(prop("picture", "vector", samples=())) == draft(prop("span", "other")) == {}
