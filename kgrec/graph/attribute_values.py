@@ -264,9 +264,13 @@ def _cut(numbers: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[str, ..
     labels = []
     for place in range(len(cuts) + 1):
         inside = values[bins == place]
-        low, high = (f"{number:.6g}" for number in (inside[0], inside[-1])) if len(inside) else ("", "")
+        low, high = (_format_number(number) for number in (inside[0], inside[-1])) if len(inside) else ("", "")
         labels.append(low if low == high else f"{low} to {high}")
     return tuple(cuts.tolist()), tuple(labels)
+
+
+def _format_number(number: float) -> str:
+    return f"{number:.0f}" if number == int(number) else f"{number:.3g}"
 
 
 def _label_times(times: NDArray[np.float64], cuts: Sequence[float]) -> tuple[str, ...]:

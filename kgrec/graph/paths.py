@@ -265,6 +265,8 @@ def build_path_index(
             source, target = edges[name][:, source != target]  # an edge from a node to itself leads nowhere
         elif edge.derived:
             source, target = edges[name][:, _has_name(edge, name, names)[target]]
+        elif schema.user_type in (edge.source, edge.target) and not schema.nodes[schema.user_type].public:
+            continue  # a path through users would show who they are
         for backward, near_type, near, far_type, far in (
             (0, edge.source, source, edge.target, target),
             (1, edge.target, target, edge.source, source),

@@ -35,7 +35,7 @@ class UserPrior:
     name: ClassVar[str] = "user_prior"
     baseline: ClassVar[str] = ""
     weights: ClassVar[DefaultWeights] = DefaultWeights(
-        few=0.4, cold=0.3, none=0.8, none_cold=0.8, sentence=0.3, sentence_cold=0.3
+        few=1.0, cold=0.5, none=0.4, none_cold=0.4, sentence=0.3, sentence_cold=0.3
     )
     neighbours = None
     reference = None

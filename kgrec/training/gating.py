@@ -11,10 +11,12 @@ from torch import Tensor
 
 from kgrec.config import GateConfig
 from kgrec.metrics import find_popular
-from kgrec.model.component import Component, Support
+from kgrec.model.backbone import Backbone
+from kgrec.model.component import Component, Support, deviate
 from kgrec.model.few_shot import FewShot
 from kgrec.model.gate import Gate, bucket_starts
 from kgrec.model.model import Model
+from kgrec.model.popularity import Popularity
 from kgrec.model.sentence import find_fitting
 from kgrec.model.user_prior import UserPrior
 from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
@@ -31,6 +33,9 @@ _ROOM_FOR_COLD = 0.015  # share of the objective on other items that may be give
 _ENOUGH_USERS = 100
 _ENOUGH_FOR_CAP = 5  # users; with fewer their mean is noise, and popularity is left out
 _MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question, to measure the trust in texts and links
+_BESIDE_POPULARITY = 0.4  # of the discriminant's weight: wanted items are popular, and lists are short
+_MOST_PRIOR = 4.0
+_TINY = 1e-9
 _FULL_TRUST, _FULL_SHARE = 0.1, 0.4  # full trust: a gain in deviations, or relative to the gain by likes
 _LEAST_TRUST = 0.02  # texts and links still order items that tie by likes
 _ENOUGH_FOR_FEW, _ENOUGH_FOR_MANY = 40.0, 5.0  # likes of an item that weigh as much as its texts and links
@@ -141,7 +146,7 @@ def _measure_preference(
     order = rng.permutation(n_users)
     others = np.empty(n_users, np.int64)
     others[order] = np.roll(order, 1)  # neighbouring rows may be similar users
-    part = model.part(component, Support(slice_.support))
+    part = model.part(component, _to_support(slice_))
     mean, unit = part.warm
     wanted = slice_.relevant - slice_.relevant.multiply(slice_.support[others])
     wanted.eliminate_zeros()
@@ -154,6 +159,50 @@ def _measure_preference(
     counts = np.bincount(pairs.row, minlength=n_users)
     found: NDArray[np.float64] = sums[counts > 0] / counts[counts > 0]
     return found
+
+
+def _to_support(slice_: Slice) -> Support:
+    return Support(slice_.support, prior=None if slice_.prior is None else torch.from_numpy(slice_.prior))
+
+
+def _weigh_user_prior(model: Model, asked: Slice, rng: np.random.Generator) -> float | None:
+    """The weight of the users' prior beside the backbone's at 1, or beside popularity's for users without likes.
+
+    It is that of a linear discriminant of two independent parts: the ratio of their preferences for wanted items, each
+    divided by the variance of its scores. Two standard errors are taken off the prior's preference. Popularity is the
+    same for everybody, so it is measured against all items.
+
+    Returns:
+        The weight, 0 to 4; None: there are too few users to tell.
+    """
+    prior = model.component(UserPrior.name)
+    if prior is None:
+        return 0.0
+    found = _measure_preference(model, prior, asked, rng)
+    if len(found) < _LEAST_TRUSTED:
+        return None
+    assert isinstance(prior, UserPrior)
+    support = _to_support(asked)
+    variance = float(prior.emphasis(support, prior.users(support)).square().mean())
+    sure = float(found.mean()) - 2 * float(found.std()) / np.sqrt(len(found))
+    if asked.support.nnz:
+        other = float(_measure_preference(model, model.backbone, asked, rng).mean())
+        share = 1.0
+    else:
+        other, share = _measure_popularity(model, asked), _BESIDE_POPULARITY
+    weight = share * max(sure, 0.0) / max(variance, _TINY) / max(other, _TINY)
+    return min(weight, _MOST_PRIOR) if sure > 0 else 0.0
+
+
+def _measure_popularity(model: Model, asked: Slice) -> float:
+    """The mean score by popularity of wanted items, in deviations above the mean item."""
+    component = model.component(Popularity.name)
+    if component is None or component.warm_scale is None:
+        return 0.0
+    one = torch.ones((1, 1))
+    mean, variance = component.warm_scale.measure(one)
+    scores = (component.items[:, 0].numpy() - mean.item()) * deviate(mean, variance).item()
+    return float(scores[asked.relevant.indices].mean()) if asked.relevant.nnz else 0.0
 
 
 def _scarcity(model: Model, enough: float) -> float:
@@ -190,6 +239,7 @@ def _choose_bucket(
     verdicts: list[Verdict],
 ) -> _Bucket:
     names = model.names
+    share = 1.0
     if start == 0:
         warm, cold = default_weights(model, "none"), default_weights(model, "none_cold")
     else:
@@ -210,6 +260,13 @@ def _choose_bucket(
         warm = np.where([name == "popularity" for name in names], 0, warm)
     question = None
     if asked is not None:
+        weight = _weigh_user_prior(model, asked, rng)
+        if weight is not None:
+            is_prior, is_backbone = (np.array([name == of for name in names]) for of in (UserPrior.name, Backbone.name))
+            beside = (warm[is_backbone].sum(), cold[is_backbone].sum()) if start else (1.0, 1.0)
+            warm, cold = (
+                np.where(is_prior, share * weight * one, own) for one, own in zip(beside, (warm, cold), strict=True)
+            )
         usable = [c.name for c in model.components if c.warm_scale is not None and not c.weights.sentence >= 1]
         if start == 0:
             usable = ["popularity", *(name for name in usable if name in (FewShot.name, UserPrior.name))]

@@ -175,7 +175,7 @@ CHECKS: Mapping[str, Check] = {
         "Nothing, if that is intended. Otherwise take feature = true away; reports still compare the groups.",
     ),
     "label_leakage": Check(
-        "a relation between users and items, or a feature of users, that repeats the interaction",
+        "a relation or a feature of users that repeats the interaction",
         "It leaks the answer: likes held out for evaluation are still in the graph, so every figure is too good, "
         "and a new user lacks what the model learns from it.",
         "Leave it out of the schema (of a feature, take feature = true away), or make it part of the interaction.",
@@ -189,7 +189,7 @@ CHECKS: Mapping[str, Check] = {
         warning_from=0,
     ),
     "feature_leakage": Check(
-        "a feature of items that repeats how many interactions they have, or their mean weight",
+        "a feature of items that repeats their popularity or their mean weight",
         "It was most likely computed from the interactions: likes held out for evaluation are in it, and new items "
         "have none.",
         "Take feature = true away, unless you know that the values come from elsewhere.",

@@ -5,7 +5,7 @@
 
 The data set has no friends, so they are drawn. The taste t_u of user u has 16 numbers: u's row in the rank-16 SVD of
 the likes. Before, each like is divided by the square root of its item's likes, each user is scaled to length 1, and the
-mean user is subtracted. The low rank leaves out the noise of single likes. Users u and v are friends with probability
+mean user is subtracted. The low rank leaves out some noise of single likes. Users u and v are friends with probability
 
     min(1, c exp(b cos(t_u, t_v))),
 
@@ -20,7 +20,7 @@ Baselines, with settings chosen on a fifth of the training users, held out in th
     friends' mean likes    each friend weighs (number of its friends)^-p; w more friends like what everybody likes
     ridge on friends       predicts likes from the user's row of the friends' matrix, with 1 at the user itself
 
-They do not read the known likes of new users.
+None reads the known likes of new users.
 """
 
 import argparse

@@ -26,10 +26,10 @@ from scipy.sparse import csr_array
 
 from kgrec.config import TrainConfig
 from kgrec.questions.slice_results import OBJECTIVE, OBJECTIVE_METRICS, SliceResult, paired_difference
-from kgrec.questions.slices import Scorer, Slice, evaluate_slice
+from kgrec.questions.slices import Slice, evaluate_slice
 from kgrec.questions.splits import Likes
 from kgrec.training.dataset import CatalogueGraph
-from kgrec.training.pipeline import fit_model
+from kgrec.training.pipeline import fit_model, place_users
 
 WITH, WITHOUT = "kgrec with", "kgrec without"
 COLUMNS = {**dict(zip(OBJECTIVE_METRICS, ("R@20", "N@20", "S@20"), strict=True)), OBJECTIVE: OBJECTIVE}
@@ -81,10 +81,11 @@ def compare(
         graph = graphs[name]
         say(f"seed {seed}: training {name}")
         started, busy = time.perf_counter(), time.process_time()
-        model: Scorer = fit_model(graph.data, graph.schema, train, TrainConfig(seed=seed))[0]
+        model = fit_model(graph.data, graph.schema, train, TrainConfig(seed=seed))[0]
         costs["train_s"][name] = time.perf_counter() - started
         costs["processor_s"][name] = time.process_time() - busy
-        for slice_ in slices:
+        asked = place_users(model, graph.data, graph.schema, {slice_.name: slice_ for slice_ in slices})
+        for slice_ in asked.values():
             results[slice_.name][name] = evaluate_slice(model, slice_, block_users=block, popularity=train.counts)
     return results, costs
 

@@ -149,8 +149,8 @@ def named(shop: Shop) -> None:
 
 
 def barely_related(shop: Shop) -> None:
-    for b, row in enumerate(shop.books):  # rank correlation .86
-        row["price"] = float(b if b % 9 else 80 - b)
+    for b, row in enumerate(shop.books):  # rank correlation .87
+        row["price"] = float(b if b % 16 else 80 - b)
 
 
 def sold_but_no_feature(shop: Shop) -> None:
