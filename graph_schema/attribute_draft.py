@@ -1,9 +1,14 @@
 """Drafts the attributes of a node type: which the model reads, which describe people, which were computed."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+import pyarrow as pa
+
 from graph_schema.catalogue_schema import Attribute, AttributeType
+from graph_schema.columns import convert_column
 from graph_schema.name_words import (
     is_category_name,
     is_computed_name,
@@ -11,15 +16,18 @@ from graph_schema.name_words import (
     is_sensitive_name,
     split_id,
 )
+from graph_schema.number_texts import is_other_unit
 from graph_schema.profile import PropertyProfile
 from graph_schema.roles import MOST_DISTINCT, find_kind, find_type, is_category, is_list, is_point
 
 COMPUTED = "looks computed from interactions: not a feature"
 SENSITIVE = "sensitive: not read by the model unless you add feature = true"
+MIXED = "mostly numbers, the rest has other units or is no number; of type float these values are left out"
 _UNIQUE = 0.95  # distinct values per value of an id
 _LEAST_IDS = 50  # fewer distinct integers may be measures
 _DENSE = 1.5  # integers from 0 or 1 to less than this many times the number of nodes number the nodes
 _LONG_CODE = 10_000_000  # integers from there on are codes, such as an EAN
+_MOSTLY = 0.5  # of the values are numbers
 
 
 @dataclass(frozen=True)
@@ -58,25 +66,44 @@ def find_node_type(one: PropertyProfile) -> AttributeType | None:
 
 def _draft(one: PropertyProfile, kind: AttributeType, n_nodes: int, is_user: bool) -> DraftedAttribute:
     if is_user and is_sensitive_name(one.name):
-        return DraftedAttribute(Attribute(type=kind, sensitive=True), SENSITIVE)
+        return DraftedAttribute(Attribute(type=kind, sensitive=kind != "point"), SENSITIVE)
     n_numbers = sum(value[:1].isdecimal() for value in one.samples)  # of a text such as "120" or "n/a"
     is_number = kind in ("int", "float", "time") or (kind == "string" and n_numbers * 2 > len(one.samples))
     is_counted = is_number and is_computed_name(one.name)
     if is_counted or is_popularity_name(one.name):
         return DraftedAttribute(Attribute(type=kind), COMPUTED)
-    if kind == "int" and is_category_name(one.name) and one.distinct <= MOST_DISTINCT:
+    if kind == "int" and (is_category_name(one.name) or _is_code(one)) and one.distinct <= MOST_DISTINCT:
         return DraftedAttribute(Attribute(type="string", feature=True), "codes of categories")
     if kind == "string":
         is_feature = is_category(one)
     elif kind in ("int", "float"):
-        is_feature = not split_id(one.name)[1] and not _is_counter(one, n_nodes)
+        is_feature = not (split_id(one.name)[1] or _is_code(one) or _is_counter(one, n_nodes))
     else:
         is_feature = True
-    return DraftedAttribute(Attribute(type=kind, feature=is_feature))
+    remark = MIXED if kind == "string" and _is_mixed(one) else ""
+    return DraftedAttribute(Attribute(type=kind, feature=is_feature), remark)
+
+
+def _is_code(one: PropertyProfile) -> bool:
+    """Whether integers are codes, such as an EAN."""
+    return find_kind(one) == "int" and one.low is not None and one.low >= _LONG_CODE
 
 
 def _is_counter(one: PropertyProfile, n_nodes: int) -> bool:
-    """Whether integers number the nodes, or are codes."""
+    """Whether integers number the nodes."""
     if find_kind(one) != "int" or one.distinct < _UNIQUE or n_nodes < _LEAST_IDS or one.low is None or one.high is None:
         return False
-    return (one.low in (0, 1) and one.high < _DENSE * n_nodes) or one.low >= _LONG_CODE
+    return one.low in (0, 1) and one.high < _DENSE * n_nodes
+
+
+def _is_mixed(one: PropertyProfile) -> bool:
+    """Whether most texts are numbers, and some are none or have another unit than most."""
+    if not one.samples or any(re.match(r"[+-]?0\d", value.strip()) for value in one.samples):
+        return False
+    numbers, problems = convert_column(pa.array(one.samples), "float")
+    fits = np.isfinite(numbers.fill_null(np.nan).to_numpy())
+    is_number = fits.copy()
+    for bad, problem in problems:
+        fits &= ~bad
+        is_number = is_number | bad if is_other_unit(problem) else is_number & ~bad
+    return bool(is_number.mean() >= _MOSTLY and not fits.all())

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import tomllib
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +39,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 }
 SOURCE, TARGET = "source", "target"  # the two id columns of every edge table
 _END_COLUMNS = ("source_column", "target_column")
+_A_TEXT = 'expected columns of type "string" or "list"'
 CATALOGUES_DIR = Path(__file__).parent / "catalogues"
 _NAME = re.compile(r"[^\W\d][\w .-]*", re.UNICODE)
 
@@ -87,6 +89,8 @@ class Attribute(_Frozen):
     def _check_feature(self) -> Self:
         if self.type == "vector" and (self.feature or self.sensitive):
             raise ValueError("a vector is always read; expected neither feature nor sensitive")
+        if self.type == "point" and self.sensitive:
+            raise ValueError("a point is sensitive, but points have no groups to compare; expected another type")
         return self
 
     @model_serializer(mode="wrap")
@@ -102,7 +106,8 @@ class NodeType(_Frozen):
         label: its label in a graph database.
         key: the column that holds the catalogue's own id; ids are strings, kept as they are.
         name: the column shown to people (a title, a person's name).
-        text: the columns that the text encoder reads, in this order.
+        text: the columns that the text encoder reads, in this order. One may be an attribute, too, if its type is
+            "string" or "list".
         text_from: for a node with no text of its own: the edge types whose other ends describe it;
             empty means every edge type but the interaction.
         from_edges: the source has no table of these nodes; they are the distinct ends of its edges.
@@ -228,12 +233,32 @@ class CatalogueSchema(_Frozen):
 
     @model_validator(mode="after")
     def _check_references(self) -> Self:
+        self._check_nodes()
+        self._check_edges()
+        self._check_milliseconds()
+        self._check_unique("label", [node.label for node in self.nodes.values()])
+        self._check_unique("edge (type, source, target)", [(e.type, *e.ends) for e in self.edges.values()])
+        self._check_interaction()
+        return self
+
+    def _check_nodes(self) -> None:
         for node_type, node in self.nodes.items():
             if node.key in node.attributes or node.key in node.text:
                 raise ValueError(f"nodes.{node_type}: the key {node.key!r} may not be an attribute or a text too")
+            for name in node.text:
+                if node.columns[name] not in ("string", "list"):
+                    raise ValueError(f"nodes.{node_type}: text names {name!r}, a {node.columns[name]}; {_A_TEXT}")
+            if node.name is not None and node.columns[node.name] != "string":
+                raise ValueError(f"nodes.{node_type}: the name {node.name!r} is a {node.columns[node.name]}, no string")
+            for name in node.features:
+                other = self.nodes.get(f"{node_type}.{name}")
+                if other is not None and not other.derived:
+                    raise ValueError(f"nodes.{node_type}.{name}: the feature {name!r} of {node_type!r} needs that name")
             for name in node.text_from:
                 if name not in self.edges:
                     raise ValueError(f"nodes.{node_type}: text_from names no edge type {name!r}; {_one_of(self.edges)}")
+
+    def _check_edges(self) -> None:
         for edge_type, edge in self.edges.items():
             for end in (edge.source, edge.target):
                 if end not in self.nodes:
@@ -245,11 +270,6 @@ class CatalogueSchema(_Frozen):
                     raise ValueError(f"edges.{edge_type}: {name!r} is a vector; expected vectors of nodes only")
             if edge.source_column is not None and edge.source_column == edge.target_column:
                 raise ValueError(f"edges.{edge_type}: both ends are in the column {edge.source_column!r}")
-        self._check_milliseconds()
-        self._check_unique("label", [node.label for node in self.nodes.values()])
-        self._check_unique("edge (type, source, target)", [(e.type, *e.ends) for e in self.edges.values()])
-        self._check_interaction()
-        return self
 
     def _check_milliseconds(self) -> None:
         types: list[tuple[str, NodeType | EdgeType]] = [*self.nodes.items(), *self.edges.items()]
@@ -333,11 +353,19 @@ class CatalogueSchema(_Frozen):
             CatalogueError: the text is not TOML or does not describe a catalogue.
         """
         try:
-            return cls.model_validate(tomllib.loads(text))
+            schema = cls.model_validate(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
             raise CatalogueError(f"{origin} is not TOML: {error}") from error
         except ValidationError as error:
             raise CatalogueError(f"{origin} does not describe a catalogue: {_first_problems(error, cls)}") from error
+        types: list[tuple[str, Mapping[str, NodeType | EdgeType]]] = [("nodes", schema.nodes), ("edges", schema.edges)]
+        derived = [f"{kind}.{name}" for kind, declared in types for name, one in declared.items() if one.derived]
+        if derived:
+            raise CatalogueError(
+                f"{origin}: {', '.join(derived)}: `derived` marks what kgrec makes of attributes; expected it in no "
+                "file: remove it, and write feature = true on the attribute"
+            )
+        return schema
 
     @classmethod
     def known(cls, name: str) -> Self:

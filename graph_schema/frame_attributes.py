@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from graph_schema.attribute_draft import COMPUTED, SENSITIVE, DraftedAttribute, draft_attributes
+from graph_schema.attribute_draft import COMPUTED, MIXED, SENSITIVE, DraftedAttribute, draft_attributes
 from graph_schema.base_errors import CatalogueError
 from graph_schema.catalogue_schema import Attribute, AttributeType
 from graph_schema.column_texts import decode
@@ -36,7 +36,11 @@ _KINDS: tuple[tuple[Callable[[pa.DataType], bool], Kind], ...] = (
     (pa.types.is_floating, "float"),
     (pa.types.is_decimal, "float"),
 )
-_WHY_NOT = {COMPUTED: "looks computed from interactions", SENSITIVE: "sensitive"}
+_WHY_NOT = {
+    COMPUTED: "looks computed from interactions",
+    SENSITIVE: "sensitive",
+    MIXED: "numbers among other texts, or of several units",
+}
 
 
 @dataclass

@@ -116,7 +116,8 @@ def _find_reason_against(name: str, one: PropertyProfile, ends: Collection[str])
     hint = "" if ends else f': if they are vectors of one width, add {to_one_line(name)} = "vector" to its attributes'
     reasons = {
         "vector": f"it holds lists of numbers{hint}",
-        "other": "a schema has no type for points, durations, times of day and nested values",
+        "point": "kgrec reads points of nodes only" if ends else "",
+        "other": "a schema has no type for durations, times of day and nested values",
     }
     return reasons.get(kind, "")
 

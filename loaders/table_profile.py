@@ -175,7 +175,7 @@ class _Sorting:
             if name == table.name and column.name == key:
                 continue
             known = find_known_share(column, usable[name].columns[key])
-            same_name = column.name == key and bool(split_id(key)[0])
+            same_name = column.name == key and split_words(key) != ["id"]
             says_it = same_name or names_table(words, name)
             # small numbers occur in many columns: they prove nothing without a matching name
             is_telling = (column.kind == "string" and column.n_distinct >= 5 and known >= 0.95) or is_end  # noqa: PLR2004

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kgrec.ablate.comparison import METRICS, Comparison
+from kgrec.ablate.parts import Part
 from kgrec.ablate.variants import Variant
 from kgrec.ablate.verdicts import (
     Change,
@@ -81,8 +82,12 @@ class Row:
     """The effect of leaving something out.
 
     Attributes:
-        name: a relation; or "shuffled", "no_links", "no_texts", "neither"; or the relations left out together.
+        name: of a part (`kgrec.ablate.parts.Part`); or "shuffled", "no_links", "no_texts", "neither"; or the titles of
+            the parts left out together.
+        title: for people.
         n_links: the number of links left out (or shuffled).
+        unit: what is counted: "links", "values" or "texts".
+        of_users: whether the verdict is on cold users.
         changes: slice name -> metric -> the mean difference from the whole catalogue, negative for a loss.
         most_lost: the largest share that a slice may lose, among the slices that verdicts use.
         verdict: what to do with the relation, or with the part that a control leaves out.
@@ -90,7 +95,10 @@ class Row:
     """
 
     name: str
+    title: str
     n_links: int
+    unit: str
+    of_users: bool
     changes: Mapping[str, Mapping[str, Interval]]
     most_lost: float
     verdict: Verdict
@@ -104,7 +112,7 @@ class Ablation:
     Attributes:
         about: the description of the ablation.
         slices: in the order of an evaluation.
-        relations: in the catalogue's order.
+        relations: relations, attributes and texts of users, in the catalogue's order.
         controls: the links shuffled, texts alone, the graph alone, neither; only those that differ from each other.
         together: all droppable relations left out at once; None with fewer than two.
     """
@@ -121,7 +129,7 @@ class Ablation:
         controls = sorted(self.controls, key=lambda row: row.name != SHUFFLED)
         decided = [row for row in order_rows(self.relations) if row.verdict != Verdict.UNDECIDED]
         found = [row.finding for row in (*controls, *decided, *([self.together] if self.together else []))]
-        undecided = {row.name: row.most_lost for row in self.relations if row.verdict == Verdict.UNDECIDED}
+        undecided = {row.title: row.most_lost for row in self.relations if row.verdict == Verdict.UNDECIDED}
         return [*found, describe_undecided(undecided)] if undecided else found
 
 
@@ -132,7 +140,7 @@ def build_ablation(
     comparison: Comparison,
     controls: Mapping[str, Variant],
     relations: Mapping[str, Variant],
-    n_links: Mapping[str, int],
+    parts: Mapping[str, Part],
     together: tuple[Variant, Comparison] | None,
 ) -> Ablation:
     """Builds the result of an ablation.
@@ -143,36 +151,40 @@ def build_ablation(
         judged: slice name -> title, of the slices that verdicts use.
         comparison: the comparison of all controls and relations with the whole catalogue.
         controls: name of a control -> its variant.
-        relations: relation with links -> its variant.
-        n_links: every requested relation -> its number of links.
-        together: the variant without all droppable relations, and its comparison.
+        relations: name of a part that is not empty -> its variant.
+        parts: every requested part by name.
+        together: the variant without all droppable parts, and its comparison.
     """
 
     def build_row(name: str, variant: Variant, found: Comparison, count: int) -> Row:
-        changes = list_changes(found, variant, judged)
+        part = parts.get(name)
+        changes = list_changes(found, variant, judged if part is None else part.select_judged(judged))
         verdict, options = judge(changes, about.tolerance), (changes, about.tolerance, about.k)
         if name == SHUFFLED:
             without_links = list_changes(found, controls[NO_LINKS], judged)
             finding = describe_shuffled(changes, without_links, about.tolerance, about.k)
         elif name in _PARTS:
-            finding = describe_part(_PARTS[name], *options)
-        elif name in n_links:
-            finding = describe_relation(name, *options)
+            links = "links and attributes" if about.counts.get("attributes") else "links"
+            finding = describe_part(_PARTS[name].replace("links", links), *options)
+        elif part is not None:
+            finding = describe_relation(part.title, *options)
         else:
-            finding = describe_together(sorted(variant.left_out), *options)
+            finding = describe_together([parts[one].title for one in sorted(variant.left_out)], *options)
         by_slice = {
             slice_name: {metric: found.changes[slice_name, metric, variant] for metric in METRICS}
             for slice_name in titles
         }
-        return Row(name, count, by_slice, max(change.most_lost for change in changes), verdict, finding)
+        title, unit = (CONTROL_TITLES.get(name, name), "links") if part is None else (part.title, part.unit)
+        most_lost = max(change.most_lost for change in changes)
+        of_users = part is not None and part.of_users
+        return Row(name, title, count, unit, of_users, by_slice, most_lost, verdict, finding)
 
     total = about.counts["links"]
     joint = None
     if together is not None:
         variant, found = together
-        joint = build_row(
-            ", ".join(sorted(variant.left_out)), variant, found, sum(n_links[n] for n in variant.left_out)
-        )
+        gone = [parts[name] for name in sorted(variant.left_out)]
+        joint = build_row(", ".join(part.title for part in gone), variant, found, sum(part.size for part in gone))
     whole = Variant()
     return Ablation(
         about,
@@ -188,16 +200,19 @@ def build_ablation(
             for name, (title, n_users) in titles.items()
         ),
         tuple(
-            build_row(name, relations[name], comparison, count)
-            if name in relations
-            else Row(name, 0, {}, 0.0, Verdict.EMPTY, f"`{name}` has no links: nothing is lost without it")
-            for name, count in n_links.items()
+            build_row(name, relations[name], comparison, part.size) if name in relations else _to_empty_row(part)
+            for name, part in parts.items()
         ),
         tuple(
             build_row(name, variant, comparison, 0 if name == NO_TEXTS else total) for name, variant in controls.items()
         ),
         joint,
     )
+
+
+def _to_empty_row(part: Part) -> Row:
+    finding = f"`{part.title}` has no {part.unit}: nothing is lost without it"
+    return Row(part.name, part.title, 0, part.unit, part.of_users, {}, 0.0, Verdict.EMPTY, finding)
 
 
 def list_changes(comparison: Comparison, variant: Variant, titles: Mapping[str, str]) -> list[Change]:

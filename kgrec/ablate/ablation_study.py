@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,14 @@ from kgrec.ablate.ablation_report import (
     list_changes,
 )
 from kgrec.ablate.comparison import LEVEL, METRICS, Comparison, compare
+from kgrec.ablate.parts import Part, list_parts
 from kgrec.ablate.variant_training import OnTraining, VariantTrainings, fingerprint_study
 from kgrec.ablate.variants import Variant
 from kgrec.ablate.verdicts import LEAST_WHOLE, Verdict, judge
 from kgrec.config import SplitConfig, TrainConfig
 from kgrec.errors import RequestError
 from kgrec.evaluate.evaluation import count_catalogue, describe_split, report_slices
+from kgrec.evaluate.user_knowledge import name_user_knowledge, title_cold_users
 from kgrec.graph.hetero import sort_tables
 from kgrec.questions.splits import Split, read_likes, split_likes
 from kgrec.text.encoder import Encoder, OnTexts
@@ -53,22 +55,24 @@ def ablate_catalogue(
     on_stage: Callable[[str], None] | None = None,
     on_texts: OnTexts | None = None,
 ) -> Ablation:
-    """Measures what the relations, links and texts of a catalogue contribute, in every slice of an evaluation.
+    """Measures what the relations, attributes and texts of a catalogue contribute, in every slice of an evaluation.
 
-    For each split the model is trained on the whole catalogue, then without each relation, without links, without
-    texts, without either, and with the links shuffled; all with one seed, and compared over the same users. Repeated
-    trainings on the whole catalogue with other seeds measure the noise of training. The droppable relations are also
-    left out together: of two redundant relations, only one can be dropped.
+    For each split the model is trained on the whole catalogue, then without each relation, without each attribute,
+    without users' texts, without links and attributes, without texts, without either, and with the links and the values
+    of attributes shuffled; all with one seed, and compared over the same users. Verdicts on what describes only users
+    are on cold users with 0, 1 and 3 likes. Repeated trainings on the whole catalogue with other seeds measure the
+    noise of training. The droppable parts are also left out together: of two redundant ones, only one can be dropped.
 
     Args:
-        tables: the catalogue.
+        tables: the catalogue, without derived types.
         config: the settings of the trainings; its seed is also that of the first split.
         encoder: encodes the texts.
         cache_dir: where text vectors are cached.
         directory: keeps the figures of each training, as JSON. Trainings with the same catalogue, settings and version
             are not repeated.
         ablated_at: the time shown in the report, UTC seconds.
-        relations: the edge types to leave out; None: all but the interaction.
+        relations: the parts to leave out one by one: edge types, attributes as "<node type>.<attribute>", or
+            "<user type> texts"; None: all but the interaction.
         split: sets how likes are held out; None: the defaults.
         n_splits: the number of splits, each with its own seed; at least 1.
         tolerance: smaller losses do not count, as a share of a slice's value from 0 to 1.
@@ -87,9 +91,11 @@ def ablate_catalogue(
             f"got {n_splits}, {k} and {tolerance}"
         )
     tables, schema, split = sort_tables(tables), tables.schema, split or SplitConfig()
-    chosen = _check_relations(schema, relations)
-    linked = frozenset(name for name in schema.graph_edges if len(tables.edges[name]))
-    data = build_graph(tables, encoder, cache_dir, on_texts=on_texts).data
+    parts = list_parts(tables)
+    chosen = _select_parts(schema, parts, relations)
+    graph = build_graph(tables, encoder, cache_dir, on_texts=on_texts)
+    data = graph.data
+    linked = frozenset(part.name for part in parts.values() if part.size and part.unit != "texts")
     has_texts = any("x" in data[node_type] for node_type in data.node_types)
     controls = _list_controls(linked, has_texts=has_texts)
     if not controls:
@@ -99,7 +105,10 @@ def ablate_catalogue(
         )
     likes = read_likes(data, schema)
     seeds = [config.seed + number for number in range(n_splits)]
+    knowledge = name_user_knowledge(data, graph.schema)
     splits = [split_likes(likes, split, np.random.default_rng(seed)) for seed in seeds]
+    if knowledge is not None:
+        splits = [replace(one, slices=title_cold_users(one.slices, knowledge)) for one in splits]
     sizes = _list_sizes(splits)
     compared = {name: size for name, size in sizes.items() if size.n_users >= LEAST_USERS}
     if not compared:
@@ -107,8 +116,8 @@ def ablate_catalogue(
             f"too few likes to compare anything: no slice of {len(likes):,} likes has more than "
             f"{max((size.n_users for size in sizes.values()), default=0)} users; expected {LEAST_USERS} in one of them"
         )
-    without = {name: Variant(frozenset([name])) for name in chosen if name in linked}
-    variants = {variant: f"without {name}" for name, variant in without.items()}
+    without = {name: Variant(frozenset([name])) for name, part in chosen.items() if part.size}
+    variants = {variant: f"without {parts[name].title}" for name, variant in without.items()}
     variants |= {variant: CONTROL_TITLES[name] for name, variant in controls.items()}
     whole = {Variant(training=number): "the whole catalogue" for number in range(_N_AGAIN + 1)}
     directory.mkdir(parents=True, exist_ok=True)  # fails before the first training, not after it
@@ -126,17 +135,17 @@ def ablate_catalogue(
     can_go = frozenset(
         name
         for name, variant in without.items()
-        if judge(list_changes(comparison, variant, decisive), tolerance) == Verdict.DROP
+        if judge(list_changes(comparison, variant, parts[name].select_judged(decisive)), tolerance) == Verdict.DROP
     )
     together = None
     if len(can_go) > 1:
         all_gone = Variant(can_go)
-        planned |= {all_gone: f"without {len(can_go)} relations"}
+        planned |= {all_gone: f"without {len(can_go)} of these"}
         measured = trainings.measure_all(planned, splits, seeds)
         together = all_gone, compare(measured, list(compared), [all_gone], n_users, np.random.default_rng(rng_seed))
     about = About(
         catalogue=schema.name,
-        counts=count_catalogue(data, schema, likes),
+        counts=count_catalogue(data, graph.schema, likes),
         split=describe_split(split, splits[0]),
         seeds=tuple(seeds),
         ablated_at=int(ablated_at.timestamp()),
@@ -148,17 +157,18 @@ def ablate_catalogue(
         n_trainings=len(planned) * n_splits,
         too_small={size.title: size.n_users for name, size in sizes.items() if name not in compared},
     )
-    n_links = {name: len(tables.edges[name]) for name in chosen}
     shown = {name: (size.title, size.n_users) for name, size in compared.items()}
-    return build_ablation(about, shown, decisive, comparison, controls, without, n_links, together)
+    return build_ablation(about, shown, decisive, comparison, controls, without, chosen, together)
 
 
-def _check_relations(schema: CatalogueSchema, relations: Collection[str] | None) -> list[str]:
-    unknown = [name for name in relations or () if name not in schema.graph_edges]
+def _select_parts(
+    schema: CatalogueSchema, parts: Mapping[str, Part], relations: Collection[str] | None
+) -> dict[str, Part]:
+    unknown = [name for name in relations or () if name not in parts]
     if unknown:
-        known = ", ".join(schema.graph_edges) or "none besides the interaction"
+        known = ", ".join(parts) or "none besides the interaction"
         raise RequestError(f"no relation {unknown[0]!r} in {schema.name!r}; expected some of: {known}")
-    return [name for name in schema.graph_edges if relations is None or name in relations]
+    return {name: part for name, part in parts.items() if relations is None or name in relations}
 
 
 def _list_controls(linked: frozenset[str], *, has_texts: bool) -> dict[str, Variant]:

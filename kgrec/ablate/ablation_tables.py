@@ -14,7 +14,7 @@ _STYLES = {Verdict.KEEP: "bold", Verdict.DROP: "", Verdict.UNDECIDED: "dim", Ver
 
 
 def to_rich_tables(ablation: Ablation) -> list[Table]:
-    """The controls in every slice, then a row for each relation."""
+    """The controls in every slice, then a row for each relation, each attribute and the texts of users."""
     about, titles, first = ablation.about, {slice_.name: slice_.title for slice_ in ablation.slices}, METRICS[0]
     metric = f"{METRIC_TITLES[first]}@{about.k}"
     controls = Table(
@@ -35,17 +35,19 @@ def to_rich_tables(ablation: Ablation) -> list[Table]:
         controls.add_row(slice_.title, f"{slice_.n_users:,}", f"{slice_.whole[first]:.3f}", *cells)
     if not ablation.relations:
         return [controls]
+    has_links_only = all(row.unit == "links" for row in ablation.relations)
+    one = "a relation" if has_links_only else "one of these"
     relations = Table(
         box=box.SIMPLE_HEAD,
-        title=f"{metric} without a relation, in the slice with the clearest change",
+        title=f"{metric} without {one}, in the slice with the clearest change",
         title_justify="left",
         collapse_padding=True,
         pad_edge=False,
     )
-    for title in ("relation", "links", "change", "slice", "verdict"):
-        relations.add_column(
-            title, justify="right" if title in ("links", "change") else "left", no_wrap=title != "slice"
-        )
+    first_titles = ("relation", "links") if has_links_only else ("left out", "count")
+    for title in (*first_titles, "change", "slice", "verdict"):
+        is_number, is_long = title in ("links", "count", "change"), title in ("left out", "slice")
+        relations.add_column(title, justify="right" if is_number else "left", no_wrap=not is_long)
     for row in order_rows(ablation.relations):
         changed, where = Text(), ""
         if row.changes:
@@ -53,7 +55,7 @@ def to_rich_tables(ablation: Ablation) -> list[Table]:
             found, where = row.changes[name][first], titles[name]
             changed = Text(f"{found.mean:+.3f} ± {(found.high - found.low) / 2:.3f}", style=_style(found))
         verdict = Text(str(row.verdict), style=_STYLES[row.verdict])
-        relations.add_row(row.name, f"{row.n_links:,}", changed, where, verdict)
+        relations.add_row(row.title, f"{row.n_links:,}", changed, where, verdict)
     return [controls, relations]
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 from torch_geometric.data import HeteroData
 
-from graph_schema import GraphTables
+from graph_schema import CatalogueSchema, GraphTables
 from kgrec.ablate.comparison import METRICS, Figures
+from kgrec.ablate.parts import name_texts
 from kgrec.ablate.variants import Variant, leave_out, shuffle_links, without_texts
 from kgrec.config import SplitConfig, TrainConfig
 from kgrec.evaluate.evaluation import report_slices
@@ -21,7 +22,7 @@ from kgrec.questions.slices import evaluate_slice
 from kgrec.questions.splits import Split
 from kgrec.text.encoder import Encoder, OnTexts
 from kgrec.training.dataset import build_graph
-from kgrec.training.pipeline import fit_model
+from kgrec.training.pipeline import fit_model, place_users
 
 TRAININGS_DIR = "trainings"
 _SEED_STEP = 1_000_003  # between the seeds of repeated trainings
@@ -53,7 +54,7 @@ class VariantTrainings:
     """Trains on variants of one catalogue and keeps the figures of each training on disk.
 
     Attributes:
-        tables: the catalogue, sorted.
+        tables: the catalogue, sorted, without derived types.
         config: the settings of the trainings.
         encoder: encodes the texts.
         cache_dir: where text vectors are cached.
@@ -104,8 +105,9 @@ class VariantTrainings:
     def _measure(self, variant: Variant, title: str, split: Split, seed: int) -> list[Figures]:
         started = time.perf_counter()
         config = self.config.model_copy(update={"seed": seed + _SEED_STEP * variant.training})
-        data = self._build(variant, seed)
-        model, _ = fit_model(data, self.tables.schema, split.train, config, self.on_stage)
+        data, schema = self._build(variant, seed)
+        model, _ = fit_model(data, schema, split.train, config, self.on_stage)
+        split = replace(split, slices=place_users(model, data, schema, split.slices))
         block_users = min(max(_BLOCK_SCORES // split.train.shape[1], 1), 512)
         figures = []
         for slice_ in report_slices(split):
@@ -122,13 +124,14 @@ class VariantTrainings:
         self._write(variant, title, seed, figures, time.perf_counter() - started)
         return figures
 
-    def _build(self, variant: Variant, seed: int) -> HeteroData:
+    def _build(self, variant: Variant, seed: int) -> tuple[HeteroData, CatalogueSchema]:
         tables = leave_out(self.tables, variant.left_out)
         if variant.shuffled:
             tables = shuffle_links(tables, np.random.default_rng([seed, 3]))
         # build_graph makes the texts of neighbours from these tables, so they do not mention what is left out.
-        data = build_graph(tables, self.encoder, self.cache_dir, on_texts=self.on_texts).data
-        return data if variant.texts else without_texts(data)
+        graph = build_graph(tables, self.encoder, self.cache_dir, on_texts=self.on_texts)
+        silent = [one for one in tables.schema.nodes if not variant.texts or name_texts(one) in variant.left_out]
+        return without_texts(graph.data, silent), graph.schema
 
     def _path(self, variant: Variant, seed: int) -> Path:
         return self.directory / TRAININGS_DIR / f"split-{seed}" / f"{variant.file_stem}.json"

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from torch_geometric.data import HeteroData
 
-from graph_schema import SOURCE, TARGET, GraphTables
+from graph_schema import SOURCE, TARGET, Attribute, CatalogueSchema, GraphTables, NodeType
 
 _SWEEPS = 20  # swaps tried per link; 10 are enough to randomise a graph
 
@@ -20,9 +20,9 @@ class Variant:
     """The part of a catalogue that a training sees.
 
     Attributes:
-        left_out: the edge types whose links are left out.
+        left_out: the names of the parts that are left out; see `kgrec.ablate.parts.Part`.
         texts: whether it sees texts.
-        shuffled: whether the links are rewired at random.
+        shuffled: whether the links are rewired at random, and the values of attributes permuted.
         training: 0 for the first seed; others are repeated trainings with other seeds.
     """
 
@@ -45,20 +45,41 @@ class Variant:
         return "-".join(parts) or "whole"
 
 
-def leave_out(tables: GraphTables, edge_types: Collection[str]) -> GraphTables:
-    """The catalogue without the links of some edge types; all nodes stay.
+def leave_out(tables: GraphTables, parts: Collection[str]) -> GraphTables:
+    """The catalogue without the links of some edge types; some attributes are no features. All nodes stay.
 
-    Texts made from neighbours are not part of the tables: building a heterograph of the result makes them again,
-    without these links.
+    Texts made from neighbours and the values of attributes are not part of the tables: building a heterograph of the
+    result makes them again, without these links and attributes.
+
+    Args:
+        tables: the catalogue, without derived types.
+        parts: names of parts; those of texts change nothing.
     """
-    emptied = {name: table.slice(0, 0) if name in edge_types else table for name, table in tables.edges.items()}
-    return GraphTables(tables.schema, tables.nodes, emptied)
+    emptied = {name: table.slice(0, 0) if name in parts else table for name, table in tables.edges.items()}
+    schema = tables.schema
+    nodes = {
+        node_type: _without_features(node, {name for name in node.features if f"{node_type}.{name}" in parts})
+        for node_type, node in schema.nodes.items()
+    }
+    left = CatalogueSchema(name=schema.name, nodes=nodes, edges=schema.edges, interaction=schema.interaction)
+    return GraphTables(left, tables.nodes, emptied)
+
+
+def _without_features(node: NodeType, names: Collection[str]) -> NodeType:
+    if not names:
+        return node
+    attributes = {
+        name: Attribute(type=one.type, feature=one.feature and name not in names, sensitive=one.sensitive)
+        for name, one in node.attributes.items()
+    }
+    return NodeType.model_validate({**node.model_dump(), "attributes": attributes})
 
 
 def shuffle_links(tables: GraphTables, rng: np.random.Generator) -> GraphTables:
     """The catalogue with the links of each edge type but the interaction rewired at random.
 
-    Every node keeps its number of links of each edge type, in each direction; see `rewire`.
+    Every node keeps its number of links of each edge type, in each direction; see `rewire`. The values of each
+    attribute that is a feature are permuted among the nodes of its type.
     """
     edges = dict(tables.edges)
     for edge_type, edge in tables.schema.graph_edges.items():
@@ -73,7 +94,13 @@ def shuffle_links(tables: GraphTables, rng: np.random.Generator) -> GraphTables:
         rewired = rewire(sources, targets, rng, may_loop=edge.source != edge.target)
         column = pa.array(targets_of[rewired], pa.string())
         edges[edge_type] = table.set_column(table.schema.get_field_index(TARGET), table.schema.field(TARGET), column)
-    return GraphTables(tables.schema, tables.nodes, edges)
+    nodes = dict(tables.nodes)
+    for node_type, node in tables.schema.nodes.items():
+        for name in node.features:
+            table = nodes[node_type]
+            values = table[name].take(pa.array(rng.permutation(len(table))))
+            nodes[node_type] = table.set_column(table.schema.get_field_index(name), table.schema.field(name), values)
+    return GraphTables(tables.schema, nodes, edges)
 
 
 def rewire(
@@ -111,10 +138,10 @@ def rewire(
     return found
 
 
-def without_texts(data: HeteroData) -> HeteroData:
-    """The heterograph without text vectors; it shares links and interactions with `data`."""
+def without_texts(data: HeteroData, node_types: Collection[str]) -> HeteroData:
+    """The heterograph without the text vectors of some node types; it shares links and interactions with `data`."""
     bare = copy.copy(data)
-    for node_type in bare.node_types:
+    for node_type in node_types:
         for attribute in ("x", "has_text"):
             if attribute in bare[node_type]:
                 del bare[node_type][attribute]

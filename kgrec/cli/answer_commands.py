@@ -8,8 +8,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kgrec.cli.app import app
-from kgrec.cli.command_inputs import check_id, open_bundle, open_live_bundle, read_columns
-from kgrec.cli.options import WAIT_S, BundlePath, Format, K, LikenessBy, LiveStore, OutFile, OutFormat, Wait
+from kgrec.cli.command_inputs import (
+    check_id,
+    open_bundle,
+    open_live_bundle,
+    read_attributes,
+    read_columns,
+    read_pairs,
+    read_table,
+)
+from kgrec.cli.options import (
+    WAIT_S,
+    BundlePath,
+    Format,
+    K,
+    LikenessBy,
+    LiveStore,
+    OutFile,
+    OutFormat,
+    UserAttributes,
+    UserLinks,
+    Wait,
+)
 from kgrec.cli.results import choose_format, write_answer, write_table
 from kgrec.terminal import list_some, make_counter, say, show_progress
 
@@ -25,6 +45,8 @@ def recommend(
         list[str] | None, typer.Option("--like", metavar="ID", help="The id of a liked item; repeatable.")
     ] = None,
     text: Annotated[str | None, typer.Option("--text", help="What the user wants, in words.")] = None,
+    link: UserLinks = None,
+    attribute: UserAttributes = None,
     users: Annotated[
         Path | None,
         typer.Option("--users", metavar="FILE", help="CSV or Parquet with the column user: many known users."),
@@ -32,7 +54,10 @@ def recommend(
     likes: Annotated[
         Path | None,
         typer.Option(
-            "--likes", metavar="FILE", help="CSV or Parquet with the columns user, item: the likes of many users."
+            "--likes",
+            metavar="FILE",
+            help="CSV or Parquet with the columns user, item: the likes of many users. Further columns may be named as "
+            "their links and attributes.",
         ),
     ] = None,
     k: K = 10,
@@ -60,52 +85,54 @@ def recommend(
 ) -> None:
     """Recommends items to one user or many.
 
-    A user is given by id, by likes, by a sentence, or by these together; many users by a file.
+    A user is given by id, by likes, by a sentence, by links and attributes, or by these together; many users by a file.
     """
     from kgrec.errors import RequestError
 
-    single = user is not None or bool(like) or text is not None
+    single = user is not None or bool(like) or text is not None or bool(link) or bool(attribute)
     if (users is not None) + (likes is not None) + single > 1:
-        raise RequestError("expected one of --users, --likes, or --user, --like and --text, which combine; got several")
+        raise RequestError(
+            "expected one of --users, --likes, or --user, --like, --text, --link and --attribute, which combine; "
+            "got several"
+        )
+    links, attributes = read_pairs(link, "--link", "lives_in=Oslo"), read_attributes(attribute)
     if store is not None and not explain:
         raise RequestError("--store is where reasons are read from; add --explain, or leave --store out")
     allowed = None if candidates is None else read_columns(candidates, ("item",))["item"]
     left_out = None if exclude is None else read_columns(exclude, ("item",))["item"]
     with open_live_bundle(bundle, store, wait) as recommender:
         if users is not None or likes is not None:
-            support: dict[str, list[str]] | None = None
-            if likes is not None:
-                found = read_columns(likes, ("user", "item"))
-                support = {}
-                for key, item in zip(found["user"], found["item"], strict=True):
-                    support.setdefault(key, []).append(item)
+            given = None if likes is None else read_table(likes, ("user", "item"))
             wanted = None if users is None else read_columns(users, ("user",))["user"]
+            asked = set(wanted or ()) if given is None else set(map(str, given["user"].to_pylist()))
             with show_progress() as progress:
-                count = make_counter(progress, "recommending", total=len(wanted or support or ()))
+                count = make_counter(progress, "recommending", total=len(asked))
                 table = recommender.recommend_many(
-                    wanted, likes=support, k=k, candidates=allowed, exclude=left_out, tail=tail,
+                    wanted, likes=given, k=k, candidates=allowed, exclude=left_out, tail=tail,
                     explain=explain, on_users=lambda n: count("users", n),
                 )  # fmt: skip
             about = {key.decode(): json.loads(value) for key, value in (table.schema.metadata or {}).items()}
             for name, what in (
                 ("unknown_users", "unknown users, ignored"),
                 ("unknown_items", "unknown items, ignored"),
+                ("unknown_links", "unknown links and attributes, ignored"),
+                ("by_profile", "users without likes, who get what fits their links and attributes"),
                 ("without_likes", "users without likes, who get what is popular"),
             ):
                 if about.get(name):
                     say(f"{what}: {list_some(about[name])}")
-            nothing = sorted(
-                {*(wanted or support or ())} - set(table["user"].to_pylist()) - {*about.get("unknown_users", ())}
-            )
+            nothing = sorted(asked - set(table["user"].to_pylist()) - set(about.get("unknown_users", ())))
             if nothing:
                 say(f"users with no item left to recommend: {list_some(nothing)}")
             write_table(table, format_, out, "Recommendations")
             return
         _check_ids(recommender, user, like)
         answer = recommender.recommend(
-            user, like or None, text, k=k, candidates=allowed, exclude=left_out, tail=tail, explain=explain
-        )
-        write_answer(answer, format_, out, _describe(user, like, text), keep=explain)
+            user, like or None, text, links=links, attributes=attributes,
+            k=k, candidates=allowed, exclude=left_out, tail=tail, explain=explain,
+        )  # fmt: skip
+        title = _describe(user, like, text, [*(link or ()), *(attribute or ())])
+        write_answer(answer, format_, out, title, keep=explain)
 
 
 @app.command()
@@ -135,13 +162,15 @@ def explain(
         list[str] | None, typer.Option("--like", metavar="ID", help="The id of a liked item; repeatable.")
     ] = None,
     text: Annotated[str | None, typer.Option("--text", help="What the user wants, in words.")] = None,
+    link: UserLinks = None,
+    attribute: UserAttributes = None,
     k: Annotated[int, typer.Option("-k", help="How many shares a table shows; files have all.")] = 10,
     store: LiveStore = None,
     wait: Wait = WAIT_S,
     format_: OutFormat = None,
     out: OutFile = None,
 ) -> None:
-    """Explains a score: what each like adds to it.
+    """Explains a score: what each like adds to it, the sentence, and the user's links and attributes (profile).
 
     The paths are paths in the graph.
     """
@@ -149,12 +178,13 @@ def explain(
 
     from kgrec.errors import RequestError
 
-    if user is None and not like and text is None:
-        raise RequestError("got no user; expected --user, --like or --text")
+    if user is None and not like and text is None and not link and not attribute:
+        raise RequestError("got no user; expected --user, --like, --text, --link or --attribute")
+    links, attributes = read_pairs(link, "--link", "lives_in=Oslo"), read_attributes(attribute)
     with open_live_bundle(bundle, store, wait) as recommender:
         check_id(item, recommender.bundle.items, "--item")
         _check_ids(recommender, user, like)
-        found = recommender.explain(item, user=user, likes=like or None, text=text)
+        found = recommender.explain(item, user=user, likes=like or None, text=text, links=links, attributes=attributes)
     table = pa.table(
         {
             "source": [share.source for share in found.shares],
@@ -172,7 +202,7 @@ def explain(
     else:
         write_table(table, format_, out, title)
     if found.unknown:
-        say(f"unknown items, ignored: {', '.join(map(repr, found.unknown))}")
+        say(f"unknown ids, ignored: {', '.join(map(repr, found.unknown))}")
 
 
 def _check_ids(recommender: "Recommender", user: str | None, like: Sequence[str] | None) -> None:
@@ -182,10 +212,11 @@ def _check_ids(recommender: "Recommender", user: str | None, like: Sequence[str]
         check_id(item, recommender.bundle.items, "--like")
 
 
-def _describe(user: str | None, like: Sequence[str] | None, text: str | None) -> str:
+def _describe(user: str | None, like: Sequence[str] | None, text: str | None, about: Sequence[str]) -> str:
     parts = [f"user {user}"] if user is not None else []
     parts += [f"likes of {', '.join(like)}"] if like else []
     parts += [f'"{text}"'] if text is not None else []
+    parts += [", ".join(about)] if about else []
     return f"For {' and '.join(parts)}" if parts else "For a user without likes"
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from kgrec.terminal import make_counter, say, show_progress
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from graph_schema import CatalogueSchema
     from kgrec.config import TrainConfig
     from kgrec.ids import IdMap
@@ -154,8 +156,34 @@ def check_id(given: str, known: "IdMap", option: str) -> None:
     raise RequestError(f"got {option} {given!r}, which is no id; expected {expected}, an option for each id")
 
 
-def read_columns(file: Path, columns: Sequence[str]) -> dict[str, list[str]]:
-    """Reads columns of ids, as strings, from a CSV or Parquet file."""
+def read_pairs(given: Sequence[str] | None, option: str, example: str) -> list[tuple[str, str]]:
+    """Splits the values of a repeatable option, NAME=VALUE, at the first "=".
+
+    Raises:
+        RequestError: a value has no "=", or nothing on one side of it.
+    """
+    pairs = []
+    for text in given or ():
+        name, _, value = text.partition("=")
+        if not name.strip() or not value.strip():
+            from kgrec.errors import RequestError
+
+            raise RequestError(f"got {option} {text!r}; expected a name, '=' and a value, such as {option} {example}")
+        pairs.append((name.strip(), value.strip()))
+    return pairs
+
+
+def read_attributes(given: Sequence[str] | None) -> dict[str, str | list[str]]:
+    """Attribute -> value of the option --attribute; the values of a repeated attribute are a list."""
+    found: dict[str, str | list[str]] = {}
+    for name, value in read_pairs(given, "--attribute", "age=31"):
+        before = found.get(name)
+        found[name] = value if before is None else [*(before if isinstance(before, list) else [before]), value]
+    return found
+
+
+def read_table(file: Path, columns: Sequence[str]) -> "pa.Table":
+    """Reads a CSV file, as text, or a Parquet file that has some columns, perhaps among others."""
     import pyarrow as pa
     import pyarrow.csv as pa_csv
     import pyarrow.parquet as pq
@@ -181,6 +209,16 @@ def read_columns(file: Path, columns: Sequence[str]) -> dict[str, list[str]]:
         raise RequestError(
             f"{file} lacks the column {missing[0]!r}; expected {list(columns)}, got {table.column_names}"
         )
+    return table
+
+
+def read_columns(file: Path, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Reads columns of ids, as strings, from a CSV or Parquet file."""
+    import pyarrow as pa
+
+    from kgrec.errors import RequestError
+
+    table = read_table(file, columns)
     if any(table[name].null_count for name in columns):
         raise RequestError(f"{file} has rows with an empty field; expected {list(columns)} in every row")
     return {name: table[name].cast(pa.string()).to_pylist() for name in columns}

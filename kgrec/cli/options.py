@@ -71,6 +71,14 @@ Wait = Annotated[
     float,
     typer.Option("--wait", min=0, metavar="SECONDS", envvar="KGREC_WAIT", help="How long to wait for a server."),
 ]
+UserLinks = Annotated[
+    list[str] | None,
+    typer.Option("--link", metavar="TYPE=ID", help="A link of the user, such as lives_in=Oslo; repeatable."),
+]
+UserAttributes = Annotated[
+    list[str] | None,
+    typer.Option("--attribute", metavar="NAME=VALUE", help="An attribute of the user, such as age=31; repeatable."),
+]
 LiveStore = Annotated[
     str | None,
     typer.Option(

@@ -20,10 +20,12 @@ from kgrec.evaluate.baseline_tuning import (
     build_grids,
     tune,
 )
+from kgrec.evaluate.linked_users import LinkedUsers, tune_linked_users
 from kgrec.questions.slices import Scorer, Slice
 from kgrec.questions.splits import Likes, split_likes
 
 FEW = 3  # likes of a new user, up to which popularity is not a rival, because it shows everybody the same list
+LIKES_ALONE = "kgrec, likes alone"  # ours without the knowledge of users, to compare with; no rival
 PERSONAL = ("item kNN", "EASE", "iALS", "blend")  # the baselines whose lists differ between users
 _COLD_USERS = re.compile(r"cold_users(?:_cold_items)?_k(\d+)")
 _TUNING_USERS = 300  # drawn from each validation slice
@@ -48,7 +50,7 @@ def is_rival(slice_name: str, baseline: str) -> bool:
     the same list.
     """
     size = count_support(slice_name)
-    return baseline in PERSONAL or size is None or not 0 < size <= FEW
+    return baseline in PERSONAL or (baseline != LIKES_ALONE and (size is None or not 0 < size <= FEW))
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,21 @@ class Baselines:
         chosen: scorer name -> the settings that validation chose, in words.
         skipped: scorer name -> the reason why it is left out.
         refit: fits the scorers for known users to other likes, (n_users, n_items), with the same settings.
+        linked_users: scores users without likes by their links; None: users have none.
     """
 
     by_family: Mapping[str, tuple[Scorer, ...]]
     chosen: Mapping[str, str]
     skipped: Mapping[str, str]
     refit: Callable[[csr_array], tuple[Scorer, ...]]
+    linked_users: LinkedUsers | None = None
 
     def scorers(self, slice_name: str) -> tuple[Scorer, ...]:
         """The scorers for a slice."""
-        return self.by_family[family_of(slice_name)]
+        found = self.by_family[family_of(slice_name)]
+        if self.linked_users is None or count_support(slice_name) != 0:
+            return found
+        return found[0], self.linked_users, *found[1:]
 
 
 def fit_baselines(
@@ -135,6 +142,7 @@ def tune_baselines(
     *,
     text_vectors: NDArray[np.float32] | None = None,
     grids: Mapping[str, Grid] | None = None,
+    linked_users: LinkedUsers | None = None,
 ) -> Baselines:
     """Fits the baselines to training likes, with settings chosen on a part of them held out for validation.
 
@@ -144,6 +152,7 @@ def tune_baselines(
         seed: the seed of that split.
         text_vectors: (n_items, dim) text vectors of the items; None: text cosine is skipped.
         grids: scorer name -> its candidates; None: those of `build_grids`.
+        linked_users: from `link_users`, with the training likes; None: it is left out.
     """
     rng = np.random.default_rng([seed, 1])
     validation = split_likes(likes, split, rng)
@@ -152,9 +161,13 @@ def tune_baselines(
         *(f"cold_users_k{size}" for size in split.support_sizes if size),
     }
     slices = [_draw_users(slice_, rng) for name, slice_ in validation.slices.items() if name in usable]
-    return fit_baselines(
-        likes.to_matrix(), validation.train.to_matrix(), slices, text_vectors=text_vectors, grids=grids
-    )  # fmt: skip
+    held_in = validation.train.to_matrix()
+    found = fit_baselines(likes.to_matrix(), held_in, slices, text_vectors=text_vectors, grids=grids)
+    if linked_users is None:
+        return found
+    without_likes = [_draw_users(slice_, rng) for name, slice_ in validation.slices.items() if name == "cold_users_k0"]
+    tuned, choice = tune_linked_users(linked_users, held_in, without_likes)
+    return replace(found, linked_users=tuned, chosen={**found.chosen, tuned.name: choice})
 
 
 def _draw_users(slice_: Slice, rng: np.random.Generator) -> Slice:

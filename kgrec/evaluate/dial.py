@@ -99,7 +99,7 @@ def measure_dial(
     users = np.flatnonzero(n_relevant)
     if not users.size:
         return None
-    dial = TailDial(model, liked)
+    dial = TailDial(model, liked, slice_.prior)
     # Ties are broken in the random order of `evaluate_slice`: at 0 the figures equal those of its table.
     shuffled = np.random.default_rng(0).permutation(slice_.n_items)
 
@@ -123,7 +123,7 @@ def measure_dial(
         support = slice_.support[block]
         n_likes = np.diff(support.indptr)
         own_shares[at] = (support @ dial.tail.astype(np.float64)) / np.maximum(n_likes, 1)
-        scores = model.score(support)
+        scores = model.score(support, None if slice_.prior is None else slice_.prior[block])
         masked = np.tile(~candidates, (block.size, 1))
         masked[support.nonzero()] = True
         if slice_.left_out is not None:

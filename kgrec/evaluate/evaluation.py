@@ -15,11 +15,14 @@ from kgrec.config import SplitConfig, TrainConfig
 from kgrec.errors import RequestError
 from kgrec.evaluate import baselines as simple
 from kgrec.evaluate.audit import audit_split
-from kgrec.evaluate.baselines import Baselines
+from kgrec.evaluate.baselines import Baselines, count_support
 from kgrec.evaluate.dial import DialCurve, measure_dial
 from kgrec.evaluate.evaluation_report import About, Report, build_report
+from kgrec.evaluate.linked_users import link_users
 from kgrec.evaluate.user_groups import UserGroups, read_user_groups
+from kgrec.evaluate.user_knowledge import LikesAlone, name_user_knowledge, title_cold_users
 from kgrec.graph.hetero import sort_tables
+from kgrec.graph.propagation import build_user_links
 from kgrec.model.model import Model
 from kgrec.questions.few_items import FewItems, find_skipped, show_few
 from kgrec.questions.slice_results import SliceResult
@@ -56,7 +59,8 @@ def evaluate_catalogue(
         seed: the seed of both splits and of the intervals; `config` holds the seed of the training.
         evaluated_at: the time shown in the report, UTC seconds.
         k: list length of the tables, at least 1.
-        tables: the catalogue of the heterograph, for the leak audit and the groups of users; None: neither.
+        tables: the catalogue of the heterograph, without derived types, for the leak audit and the groups of users; the
+            audit names attributes, not the links to their values that are derived from them. None: neither.
         on_stage: called with a line for each stage.
 
     Raises:
@@ -74,11 +78,14 @@ def evaluate_catalogue(
             f"likes have; expected more likes, or larger shares to hold out than {split}"
         )
     model, choices = fit_model(data, schema, test.train, config, on_stage)
-    test = replace(test, slices=place_users(model, data, schema, test.slices))
+    few_items = show_few(likes, test, np.random.default_rng([seed, 5]))
+    placed = place_users(model, data, schema, test.slices | {few.slice.name: few.slice for few in few_items})
+    few_items = tuple(replace(few, slice=placed.pop(few.slice.name)) for few in few_items)
+    knowledge = None if model.user_prior is None else name_user_knowledge(data, schema)
+    test = replace(test, slices=placed if knowledge is None else title_cold_users(placed, knowledge))
     report("tuning the baselines")
     baselines = tune_baselines(data, schema, test.train, split, seed)
     report("ranking for the test users")
-    few_items = show_few(likes, test, np.random.default_rng([seed, 5]))
     results = evaluate_scorers(test, model, baselines, k, few_items)
     audit, groups = None, tuple[UserGroups, ...]()
     if tables is not None:
@@ -146,13 +153,20 @@ def tune_baselines(data: HeteroData, schema: CatalogueSchema, likes: Likes, spli
     """Fits the baselines to training likes, with settings chosen on a part of them held out for validation.
 
     Args:
-        data: the heterograph, read for the items' text vectors.
+        data: the heterograph, read for the items' text vectors and the users' links.
         schema: the catalogue's schema.
         likes: the training likes.
         split: how likes are held out for validation.
         seed: the seed of that split.
     """
-    return simple.tune_baselines(likes, split, seed, text_vectors=_text_vectors(data, schema))
+    links = build_user_links(data, schema)
+    return simple.tune_baselines(
+        likes,
+        split,
+        seed,
+        text_vectors=_text_vectors(data, schema),
+        linked_users=link_users(links, schema.user_type, likes.to_matrix()),
+    )
 
 
 def evaluate_scorers(
@@ -172,12 +186,18 @@ def evaluate_scorers(
     results = [
         evaluate_slice(scorer, slice_, k, **options)
         for slice_ in report_slices(split)
-        for scorer in (model, *baselines.scorers(slice_.name))
+        for scorer in (model, *_score_likes_alone(model, slice_), *baselines.scorers(slice_.name))
     ]
     for few in few_items:
         scorers = _show_likes(few, split.train.to_matrix(), model, baselines)
         results += [evaluate_slice(scorer, few.slice, k, **options) for scorer in scorers]
     return results
+
+
+def _score_likes_alone(model: Model, slice_: Slice) -> list[Scorer]:
+    """For cold users whom the model knows by more than likes: the model without that knowledge."""
+    is_known = slice_.prior is not None and count_support(slice_.name) is not None
+    return [LikesAlone(model)] if is_known else []
 
 
 def _show_likes(few: FewItems, likes: csr_array, model: Model, baselines: Baselines) -> tuple[Scorer, ...]:
@@ -202,11 +222,21 @@ def block_size(split: Split) -> int:
 
 
 def count_catalogue(data: HeteroData, schema: CatalogueSchema, likes: Likes) -> dict[str, int]:
-    """The numbers of users, items, likes, other nodes and links."""
+    """The numbers of users, items, likes, other nodes, links, and attributes that the model reads."""
     n_users, n_items = likes.shape
-    n_others = sum(data[name].num_nodes for name in schema.nodes if name not in (schema.user_type, schema.item_type))
-    n_links = sum(data[schema.edge_triple(name)].edge_index.shape[1] for name in schema.graph_edges)
-    return {"users": n_users, "items": n_items, "likes": len(likes), "other nodes": n_others, "links": n_links}
+    n_others = sum(
+        data[name].num_nodes
+        for name, node in schema.nodes.items()
+        if name not in (schema.user_type, schema.item_type) and not node.derived
+    )
+    n_links = sum(
+        data[schema.edge_triple(name)].edge_index.shape[1]
+        for name, edge in schema.graph_edges.items()
+        if not edge.derived
+    )
+    found = {"users": n_users, "items": n_items, "likes": len(likes), "other nodes": n_others, "links": n_links}
+    n_attributes = sum(node.derived for node in schema.nodes.values())
+    return {**found, "attributes": n_attributes} if n_attributes else found
 
 
 def describe_split(config: SplitConfig, split: Split) -> str:

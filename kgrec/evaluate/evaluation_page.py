@@ -6,12 +6,12 @@ from pydantic import TypeAdapter
 
 from kgrec.evaluate.audit import CHECKS
 from kgrec.evaluate.audited import format_example
-from kgrec.evaluate.baselines import FEW
+from kgrec.evaluate.baselines import FEW, LIKES_ALONE
 from kgrec.evaluate.dial import AFFORDABLE
 from kgrec.evaluate.evaluation_plots import COLD_USERS, DASHES, FEW_ITEMS, plot_dial, plot_sizes, plot_slice
 from kgrec.evaluate.evaluation_report import METRIC_TITLES, Report
 from kgrec.evaluate.fairness import FEWEST_USERS, GROUP_METRICS
-from kgrec.evaluate.html_page import format_time, render_page, write_page
+from kgrec.evaluate.html_page import SERIES, format_time, render_page, write_page
 from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS
 
 
@@ -40,10 +40,11 @@ def _render(report: Report) -> str:
         at=format_time(report.about.evaluated_at),
         metrics=METRIC_TITLES,
         few=FEW,
+        likes_alone=LIKES_ALONE,
         popular_items=POPULAR_ITEMS,
         first_places=FIRST_PLACES,
         scorers=scorers,
-        keys=[(number, " ".join(map(str, dashes))) for number, dashes in enumerate(DASHES)],
+        keys=[(number % len(SERIES), " ".join(map(str, dashes))) for number, dashes in enumerate(DASHES)],
         plots={slice_.name: plot_slice(report, slice_, scorers) for slice_ in report.slices if slice_.n_users},
         support_plots=plot_sizes(report, scorers, COLD_USERS, "known likes"),
         few_plots=plot_sizes(report, scorers, FEW_ITEMS, "known likes of each item"),

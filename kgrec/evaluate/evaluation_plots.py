@@ -13,7 +13,8 @@ from kgrec.evaluate.html_page import INK, SERIES, draw_svg
 from kgrec.questions.slice_results import OBJECTIVE_METRICS
 
 COLD_USERS, FEW_ITEMS = re.compile(r"cold_users_k(\d+)"), re.compile(r"few_items_n(\d+)")
-DASHES = ((), (4, 2), (8, 2), (2, 1), (6, 2, 1, 2), (3, 3), (6, 2, 1, 2, 1, 2), (10, 4))  # on, off, ... points
+# On, off, ... points; one more than there are colours, so that nine lines differ.
+DASHES = ((), (4, 2), (8, 2), (2, 1), (6, 2, 1, 2), (3, 3), (6, 2, 1, 2, 1, 2), (10, 4), (1, 2))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 Plots = list[tuple[str, Markup]]  # captions and SVG elements
@@ -146,9 +147,10 @@ def _others_first(rows: Sequence[Row], ours: str) -> list[Row]:
 
 
 def _style(scorer: str, scorers: Sequence[str], ours: str) -> dict[str, Any]:
-    series = scorers.index(scorer) % len(SERIES)
-    dashes = (0, DASHES[series]) if DASHES[series] else "-"
-    return {"color": SERIES[series], "linestyle": dashes, "linewidth": 2.4 if scorer == ours else 1.3}
+    place = scorers.index(scorer)
+    found = DASHES[place % len(DASHES)]
+    dashes = (0, found) if found else "-"
+    return {"color": SERIES[place % len(SERIES)], "linestyle": dashes, "linewidth": 2.4 if scorer == ours else 1.3}
 
 
 def _bucket_label(bucket: Bucket) -> str:

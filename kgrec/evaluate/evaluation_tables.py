@@ -9,14 +9,17 @@ from rich.text import Text
 
 from kgrec.evaluate.audit import CHECKS, Audit, Effect
 from kgrec.evaluate.audited import format_example
+from kgrec.evaluate.baselines import LIKES_ALONE
 from kgrec.evaluate.evaluation_report import METRIC_TITLES, METRICS, Report, SliceReport, value_of
 from kgrec.evaluate.fairness import Gap
 from kgrec.evaluate.intervals import Interval
+from kgrec.evaluate.linked_users import LinkedUsers
 from kgrec.questions.slice_results import OBJECTIVE, STRATIFIED
 
 _COLUMNS = (*METRICS, "coverage", "overlap")
 _SHORT_TITLES = {**METRIC_TITLES, STRATIFIED: "Strat."}
-_SHORT_NAMES = {"popularity": "popular", "text cosine": "text"}
+_SHORT_NAMES = {"popularity": "popular", "text cosine": "text", LinkedUsers.name: "linked"}
+_ROW_NAMES = {LIKES_ALONE: "likes alone", LinkedUsers.name: "linked users"}
 _NAME_WIDTH, _METRIC_WIDTH, _SHARE_WIDTH = 13, 9, 5
 _MOST_GAPS = 6  # lines of the table of gaps
 _NOTES = (
@@ -42,7 +45,9 @@ def to_rich_tables(report: Report) -> Group:
         parts += [table, Text()]
     if report.fairness:
         parts += [*_list_gaps(report), Text()]
-    notes = [*_NOTES, *(f"left out: {one.title}: {one.reason}" for one in report.skipped_slices)]
+    known = any(row.scorer == LIKES_ALONE for slice_ in report.slices for row in slice_.rows)
+    more = ["likes alone: ours without what the catalogue knows of users besides likes"] if known else []
+    notes = [*_NOTES, *more, *(f"left out: {one.title}: {one.reason}" for one in report.skipped_slices)]
     return Group(*parts, *(Text(note) for note in notes), Text())
 
 
@@ -66,7 +71,7 @@ def _to_slice_table(report: Report, slice_: SliceReport) -> Table:
             Text(f"{value_of(row, column):.3f}", style="bold" if row.scorer in slice_.best(column) else "")
             for column in _COLUMNS
         ]
-        name = Text(row.scorer, style="bold" if row.scorer == report.about.ours else "")
+        name = Text(_ROW_NAMES.get(row.scorer, row.scorer), style="bold" if row.scorer == report.about.ours else "")
         table.add_row(name, *cells, f"{row.popular_in_first:.1f}")
     if slice_.differences:
         found = [slice_.differences[metric] for metric in METRICS]
@@ -104,7 +109,7 @@ def _list_gaps(report: Report) -> list[Table | Text]:
     for name in ("gap", "chance", "other"):
         table.add_column(name, justify="right", width=max(_SHARE_WIDTH, len(name)))
     for attribute, title, (ours, *best) in kept:
-        where = (attribute, title.removesuffix(", known items"), ours.lowest, ours.highest)
+        where = (attribute, _shorten(title), ours.lowest, ours.highest)
         gap = Text(f"{ours.interval.mean:.3f}", "bold" if ours.beyond_noise else "")
         others = [f"{each.interval.mean:.3f}" for each in best]
         table.add_row(*map(Text, where), gap, f"{ours.by_chance:.3f}", *others)
@@ -112,6 +117,11 @@ def _list_gaps(report: Report) -> list[Table | Text]:
         return [table]
     n_beyond = sum(each[0].beyond_noise for _, _, each in gaps) - sum(each[0].beyond_noise for _, _, each in kept)
     return [table, Text(f"{len(gaps) - len(kept)} more are in the report, {n_beyond or 'none'} of them beyond chance")]
+
+
+def _shorten(title: str) -> str:
+    """The title of a slice without what its users are known by."""
+    return title.removesuffix(", known items").partition(" beside ")[0].partition(", known by ")[0]
 
 
 def _exceed(gap: Gap) -> float:

@@ -123,7 +123,8 @@ def find_repeating_relations(audited: Audited, slices: Sequence[Slice]) -> Itera
         message = f"pairs that both {schema.interaction.edge} and {relation} link"
         yield from _to_repeats(audited, known, pairs, message, relation)
     for column, pairs in iter_named_items(audited.tables):
-        message = f"pairs that {schema.interaction.edge} links and whose item {schema.user_type}.{column} names"
+        named = f"the attribute {column} of {schema.user_type}"
+        message = f"pairs that {schema.interaction.edge} links and whose item {named} names"
         yield from _to_repeats(audited, known, pairs, message, column)
 
 
@@ -149,7 +150,7 @@ def find_leaking_features(audited: Audited, slices: Sequence[Slice]) -> Iterator
     item_type = audited.tables.schema.item_type
     for found in find_computed_features(audited.tables):
         rank = "" if found.rank is None else f"; rank correlation {found.rank:+.2f}"
-        message = f"{item_type} nodes whose {found.column} repeats {found.repeats}{rank}"
+        message = f"{item_type} nodes whose attribute {found.column} repeats {found.repeats}{rank}"
         examples = tuple(
             Example((audited.item(row),), f"{found.column} {value:g}, {n:,} interactions")
             for row, value, n in zip(found.rows[:N_EXAMPLES], found.values, found.n_interactions, strict=False)

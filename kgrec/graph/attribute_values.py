@@ -2,8 +2,8 @@
 
 A number becomes a link to its bin and to the two pairs of neighbouring bins that hold it, so that near values share
 links; a category, a boolean and each entry of a list become links to themselves; a time also has a season; a point has
-the cells of two grids. A missing value is a value of its own. The values of an entity's attributes are linked to the
-items and users at its links, too.
+the cells of three shifted grids, so that near points share a cell of one at least. A missing value is a value of its
+own. The values of an entity's attributes are linked to the items and users at its links, too.
 """
 
 import re
@@ -27,12 +27,14 @@ _LEAST_WINDOWED = 4  # bins, for windows over two of them to say more than the b
 _LEAST_NODES = 2  # with a value; fewer link it to nothing
 _FIRST_YEAR, _LAST_YEAR, _DECADES = 1000, 2100, 30  # years over a longer span have bins of ten years
 _CELLS = 4  # to the middle half of the points
+_GRIDS = 3  # each shifted by a third of a cell: two near points lie in different cells of at most one for each axis
 _ONE_MONTH = 0.9  # share of times in one month; more are dates of which the year alone is known
 _SEASONS = ("December to February", "March to May", "June to August", "September to November")
 _YEAR = re.compile(r"year|jahr|ann[eé]e", re.IGNORECASE)
 
+_THREE_DIGITS, _MOST_PLAIN = 100, 1e15  # numbers between them have no decimals in a label
 _CHEAP, _DEAR = 0.3, 0.7  # of the bins of a price, from below
-_PRICE = re.compile(r"price|cost|fee|preis", re.IGNORECASE)
+_PRICE = re.compile(r"price|preis|(?<![a-z])(?:cost|fee)s?(?![a-z])", re.IGNORECASE)
 
 Kind = Literal["category", "flag", "number", "time", "point"]
 
@@ -67,7 +69,7 @@ class ValueCodes:
             return _encode_categories(column)
         if self.kind == "point":
             return self._encode_points(column)
-        numbers = column.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
+        numbers = _to_numbers(column)
         known = np.flatnonzero(np.isfinite(numbers))
         bins = np.searchsorted(self.cuts, numbers[known], side="right")
         rows, ids = [known], [str(place) for place in bins.tolist()]
@@ -91,7 +93,7 @@ class ValueCodes:
         if self.kind in ("category", "flag"):
             return id_ if self.kind == "category" else words if id_ == _YES else None
         if self.kind == "point":
-            return None if id_.startswith("~") else f"{words} around {id_}"
+            return f"{words} around {self._name_cell(id_)}" if id_.startswith("0:") else None
         if id_.startswith("season "):
             return f"{words} from {_SEASONS[int(id_.removeprefix('season '))]}"
         return self._name_bin(id_, attribute, words) if id_.isdigit() else None
@@ -106,12 +108,17 @@ class ValueCodes:
     def _encode_points(self, column: pa.Array) -> tuple[NDArray[np.int64], list[str]]:
         points, known = _to_points(column)
         rows, ids = [], list[str]()
-        for shift, mark in ((0.0, ""), (0.5, "~")):
-            corners = (np.floor(points / self.cell + shift) + 0.5 - shift) * self.cell
-            ids += [f"{mark}{first:.4g}, {second:.4g}" for first, second in corners.tolist()]
+        for grid in range(_GRIDS):
+            cells = np.floor(points / self.cell + grid / _GRIDS)
+            ids += [f"{grid}:{first:.0f}:{second:.0f}" for first, second in cells.tolist()]
             rows.append(known)
         missing = np.setdiff1d(np.arange(len(column)), known)
         return np.concatenate([*rows, missing]), [*ids, *[MISSING] * len(missing)]
+
+    def _name_cell(self, id_: str) -> str:
+        """The middle of a cell of the first grid, to a tenth of its width."""
+        digits = max(1 - int(np.floor(np.log10(self.cell))), 0)
+        return ", ".join(f"{(float(place) + 0.5) * self.cell:.{digits}f}" for place in id_.split(":")[1:])
 
 
 @dataclass(frozen=True)
@@ -139,11 +146,14 @@ class AttributeValues:
         for name, codes in self.codes.items():
             node_type, attribute = split_name(tables.schema, name)
             rows, ids = codes.encode(tables.nodes[node_type][attribute])
-            values, place, counts = np.unique(np.array(ids, object), return_inverse=True, return_counts=True)
-            kept = values[counts >= _LEAST_NODES].tolist() if known is None else list(known[name].ids)
-            stays = np.isin(values.astype(str), np.array(kept, str))[place] if len(values) else np.zeros(0, np.bool_)
-            owners = tables.ids(node_type).take(pa.array(rows[stays]))
-            edges[name] = _to_edges(owners, values[place[stays]])
+            links = _to_edges(tables.ids(node_type).take(pa.array(rows)), pa.array(ids, pa.string()))
+            if known is None:
+                counts = links[TARGET].value_counts()
+                often = pc.greater_equal(counts.field("counts"), _LEAST_NODES)
+                kept = sorted(counts.field("values").filter(often).to_pylist())
+            else:
+                kept = list(known[name].ids)
+            edges[name] = links.filter(pc.is_in(links[TARGET], pa.array(kept, pa.string())))
             nodes[name] = pa.table(
                 [pa.array(kept, pa.string()), pa.array([codes.name(id_, attribute) for id_ in kept], pa.string())],
                 schema.nodes[name].arrow_schema,
@@ -210,10 +220,9 @@ def _is_value(schema: CatalogueSchema, name: str, link: str) -> bool:
     )
 
 
-def _to_edges(owners: pa.Array | pa.ChunkedArray, values: NDArray[np.object_]) -> pa.Table:
-    if isinstance(owners, pa.ChunkedArray):
-        owners = owners.combine_chunks()
-    table = pa.table({SOURCE: owners.cast(pa.string()), TARGET: pa.array(values.tolist(), pa.string())})
+def _to_edges(owners: pa.Array | pa.ChunkedArray, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Links to values, each once."""
+    table = pa.table({SOURCE: owners, TARGET: values})
     distinct = table.group_by([SOURCE, TARGET]).aggregate([]).select([SOURCE, TARGET])
     ends = pa.schema([pa.field(end, pa.string(), nullable=False) for end in (SOURCE, TARGET)])
     return pa.table(distinct.columns, schema=ends)
@@ -224,7 +233,7 @@ def _join(links: pa.Table, values: pa.Table, *, forward: bool) -> pa.Table:
     near, far = (SOURCE, TARGET) if forward else (TARGET, SOURCE)
     ends = pa.table({"near": links[near], "far": links[far]})
     found = ends.join(values.rename_columns(["far", "value"]), "far", join_type="inner")
-    return _to_edges(found["near"], np.array(found["value"].to_pylist(), object))
+    return _to_edges(found["near"], found["value"])
 
 
 def _fit_codes(name: str, kind: AttributeType, column: pa.Array) -> ValueCodes:
@@ -234,7 +243,7 @@ def _fit_codes(name: str, kind: AttributeType, column: pa.Array) -> ValueCodes:
         points, _ = _to_points(column)
         spread = np.subtract(*np.quantile(points, [0.75, 0.25], axis=0)).max() if len(points) else 0.0
         return ValueCodes("point", cell=float(spread) / _CELLS or 1.0)
-    numbers = column.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
+    numbers = _to_numbers(column)
     numbers = numbers[np.isfinite(numbers)]
     if kind == "time":
         cuts, _ = _cut(numbers)
@@ -257,8 +266,9 @@ def _cut(numbers: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[str, ..
         cuts = (values[1:] + values[:-1]) / 2
     else:
         quantiles = np.quantile(numbers, np.arange(1, _BINS) / _BINS)
-        below = np.searchsorted(values, quantiles)  # a cut lies between two values
-        below = np.unique(below[(below > 0) & (below < len(values))])
+        heavy = quantiles[1:][np.diff(quantiles) == 0]  # values that fill more than a bin, such as 0: bins of their own
+        below = np.concatenate([np.searchsorted(values, quantiles), np.searchsorted(values, heavy, side="right")])
+        below = np.unique(below[(below > 0) & (below < len(values))])  # a cut lies between two values
         cuts = (values[below - 1] + values[below]) / 2
     bins = np.searchsorted(cuts, values, side="right")
     labels = []
@@ -270,13 +280,23 @@ def _cut(numbers: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[str, ..
 
 
 def _format_number(number: float) -> str:
-    return f"{number:.0f}" if number == int(number) else f"{number:.3g}"
+    is_plain = number == int(number) or abs(number) >= _THREE_DIGITS
+    return f"{number:.0f}" if is_plain and abs(number) < _MOST_PLAIN else f"{number:.3g}"
+
+
+def _to_numbers(column: pa.Array) -> NDArray[np.float64]:
+    """(n,) NaN for a missing number; large integers lose their last digits."""
+    found: NDArray[np.float64] = column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _label_times(times: NDArray[np.float64], cuts: Sequence[float]) -> tuple[str, ...]:
     bins, labels = np.searchsorted(cuts, times, side="right"), []
     for place in range(len(cuts) + 1):
         inside = times[bins == place]
+        if not len(inside):  # no time at all
+            labels.append("")
+            continue
         months = [str(np.datetime64(int(one), "s").astype("datetime64[M]")) for one in (inside.min(), inside.max())]
         labels.append(months[0] if months[0] == months[1] else f"{months[0]} to {months[1]}")
     return tuple(labels)

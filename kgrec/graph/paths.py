@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from heapq import nsmallest
 
 import numpy as np
@@ -133,8 +134,8 @@ class PathIndex:
     def shared_paths(self, item: str, other: str, k: int = 3) -> list[ReasonPath]:
         """Finds the most specific paths between two items: a direct edge, or two edges that meet in a node.
 
-        Direct edges come first, then paths through nodes that few items share. If both items reach a node by the same
-        relation, paths to it by two different relations are left out.
+        Direct edges come first, then paths through nodes that few items share; the values of attributes come last. If
+        both items reach a node by the same relation, paths to it by two different relations are left out.
 
         Args:
             item: the id of the recommended item, where the paths start.
@@ -155,7 +156,7 @@ class PathIndex:
         if not direct and other in self._added:  # an added item's edges are kept on its own side only
             direct = [code ^ 1 for code in self._direct_codes(other_links, item)]
         paths = [ReasonPath(start, (self._step(code, end),)) for code in direct[:k]]
-        for n_sharing, *_, node, code, other_code in nsmallest(k - len(paths), self._meetings(links, other_links)):
+        for _, n_sharing, *_, node, code, other_code in nsmallest(k - len(paths), self._meetings(links, other_links)):
             steps = (self._step(code, self._node(node)), self._step(other_code ^ 1, end))
             paths.append(ReasonPath(start, steps, n_sharing))
         return paths
@@ -167,7 +168,7 @@ class PathIndex:
             item: the new item's id.
             name: its name, if it has one.
             links: its edges, as (edge type, id of the node at the other end). Where both ends of an edge type are
-                items, the new one is the source.
+                items, the new one is the source. Edges that paths must not show are left out.
 
         Raises:
             RequestError: the item exists already, or a link names no edge type of items or an unknown node.
@@ -188,7 +189,9 @@ class PathIndex:
             row = self.ids[far_type].row(far_id)
             if row is None:
                 raise RequestError(f"link {relation!r}: no {far_type} has the id {far_id!r}; load it, or leave it out")
-            found.add((self._offsets[far_type] + row, 2 * relations.index(relation) + (not forward)))
+            unnamed = edge.derived and (relation != far_type or self.names[far_type][row] is None)
+            if not unnamed and not _shows_users(self.schema, edge):
+                found.add((self._offsets[far_type] + row, 2 * relations.index(relation) + (not forward)))
         nodes, codes = np.array(sorted(found), dtype=np.int64).reshape(-1, 2).T
         n_items = [
             np.count_nonzero((self._links.nodes == node) & (self._links.codes == code)) for node, code in sorted(found)
@@ -216,6 +219,11 @@ class PathIndex:
         phrase = relation.replace("_", " ") if phrase is None else phrase
         return PathStep(relation, phrase, code % 2 == 0, node)
 
+    @cached_property
+    def _is_value(self) -> list[bool]:
+        """For each relation, whether it leads to the values of an attribute."""
+        return [edge.derived for edge in self.schema.graph_edges.values()]
+
     def _direct_codes(self, links: _Links, other: str) -> list[int]:
         row = self.ids[self.schema.item_type].row(other)
         if row is None:
@@ -224,12 +232,12 @@ class PathIndex:
         first, last = np.searchsorted(links.nodes, [node, node + 1])
         return [int(code) for code in links.codes[first:last]]
 
-    def _meetings(self, links: _Links, other_links: _Links) -> list[tuple[int, bool, int, int, int, int, int]]:
+    def _meetings(self, links: _Links, other_links: _Links) -> list[tuple[bool, int, bool, int, int, int, int, int]]:
         """Each meeting of two items' edges.
 
         Returns:
-            (items that share it, whether the codes differ, the item's code, the node's rank, the node, the item's
-            code, the other's code); the most specific path sorts first.
+            (whether the node is a value, items that share it, whether the codes differ, the item's code, the node's
+            rank, the node, the item's code, the other's code); the most specific path sorts first.
         """
         shared = set(links.nodes.tolist()).intersection(other_links.nodes.tolist())
         ours, theirs = links.by_node(shared), other_links.by_node(shared)
@@ -239,7 +247,8 @@ class PathIndex:
             same = [(a, b) for a, b in pairs if a[0] == b[0]]
             for (code, n_items), (other_code, n_others) in same or pairs:
                 n_sharing = max(n_items, n_others) if same else n_items + n_others
-                meetings.append((n_sharing, not same, code, int(self._ranks[node]), node, code, other_code))
+                rank = int(self._ranks[node])
+                meetings.append((self._is_value[code >> 1], n_sharing, not same, code, rank, node, code, other_code))
         return meetings
 
 
@@ -265,8 +274,8 @@ def build_path_index(
             source, target = edges[name][:, source != target]  # an edge from a node to itself leads nowhere
         elif edge.derived:
             source, target = edges[name][:, _has_name(edge, name, names)[target]]
-        elif schema.user_type in (edge.source, edge.target) and not schema.nodes[schema.user_type].public:
-            continue  # a path through users would show who they are
+        elif _shows_users(schema, edge):
+            continue
         for backward, near_type, near, far_type, far in (
             (0, edge.source, source, edge.target, target),
             (1, edge.target, target, edge.source, source),
@@ -278,6 +287,11 @@ def build_path_index(
     node, code = np.concatenate(nodes), np.concatenate(codes)
     _, group, counts = np.unique(node * 2 * (len(schema.edges) + 1) + code, return_inverse=True, return_counts=True)
     return _index(schema, ids, names, np.concatenate(item_rows), _Links(node, code, counts[group]))
+
+
+def _shows_users(schema: CatalogueSchema, edge: EdgeType) -> bool:
+    """Whether a path over an edge would show who a user is, though users are not public."""
+    return schema.user_type in (edge.source, edge.target) and not schema.nodes[schema.user_type].public
 
 
 def _has_name(edge: EdgeType, name: str, names: Mapping[str, Sequence[str | None]]) -> NDArray[np.bool_]:
@@ -310,6 +324,7 @@ def build_path_index_around(
         for place, (relation, edge) in enumerate(schema.graph_edges.items())
         for reverse in (False, True)
     }
+    links = [link for link in links if not _shows_users(schema, schema.edges[link[1]])]
     rows = np.empty((3, len(links)), dtype=np.int64)
     for place, (_, relation, reverse, far_id, n_items) in enumerate(links):
         far, code = ways[relation, reverse]

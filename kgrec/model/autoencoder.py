@@ -42,7 +42,7 @@ class LikesAutoencoder(nn.Module):
         width = config.hidden
         self.dropout = config.dropout
         self.network = Network(graph, width, ELSA, config)
-        features = np.zeros((graph.n_nodes[graph.item_type], 1), np.float32) if text is None else text.features
+        features = np.zeros((graph.n_nodes[graph.placed], 1), np.float32) if text is None else text.features
         self.text: Any = nn.Buffer(torch.from_numpy(features), persistent=False)
         n_states = len(self.network.layers.layers) * width
         self.readout = nn.Linear(n_states + features.shape[1], width)
@@ -50,7 +50,7 @@ class LikesAutoencoder(nn.Module):
 
     def forward(self, graph: MessageGraph, sends: Tensor) -> Tensor:
         """The rows of A, (n_items, hidden) of length 1; (n_items,) bool `sends`: which items have their residuals."""
-        states = [state[graph.item_type] for state in self.network(graph, self.residual, sends)[1:]]
+        states = [state[graph.placed] for state in self.network(graph, self.residual, sends)[1:]]
         read = [nn.functional.dropout(_standardise(state), self.dropout, self.training) for state in states]
         rows = self.readout(torch.cat([*read, self.text], dim=1)) + self.residual * sends[:, None]
         return nn.functional.normalize(rows, dim=1)
@@ -102,11 +102,11 @@ def train_autoencoder(
     Returns:
         The trained network, whose states the prior's ridge reads, and the rows of A, (n_items, hidden) float32.
     """
-    graph = build_message_graph(data, schema, links, device)
+    graph = build_message_graph(data, schema, schema.item_type, links, device)
     known = np.bincount(likes.indices, minlength=likes.shape[1]) > 0
     rng = np.random.default_rng(seed)
     held = hold_out(known, rng) if graph.edges else np.zeros_like(known)
-    text = text_channel(data, schema.item_type, known) if graph.item_type in graph.text else None
+    text = text_channel(data, schema.item_type, known) if graph.placed in graph.text else None
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(seed)
         model = LikesAutoencoder(graph, text, config).to(device)

@@ -21,6 +21,7 @@ class Gate:
         sentence_warm, sentence_cold: (n_components,) float32: the weights for a sentence without likes. Beside likes
             a sentence counts as one more like, and only the component `sentence` has its weight from here.
         sentence_shift: the shift for a sentence without likes.
+        known: (n_buckets, n_components) float32: `warm` for users of whom the graph says something; None: the same.
     """
 
     least_likes: NDArray[np.int64]
@@ -31,12 +32,13 @@ class Gate:
     sentence_warm: NDArray[np.float32]
     sentence_cold: NDArray[np.float32]
     sentence_shift: float
+    known: NDArray[np.float32] | None = None
 
     def select(self, places: Sequence[int]) -> "Gate":
         """The gate of some of the components, given their places."""
         return replace(
             self, warm=self.warm[:, places], cold=self.cold[:, places], sentence_warm=self.sentence_warm[places],
-            sentence_cold=self.sentence_cold[places],
+            sentence_cold=self.sentence_cold[places], known=None if self.known is None else self.known[:, places],
         )  # fmt: skip
 
     def bucket(self, n_likes: NDArray[np.int64]) -> NDArray[np.int64]:

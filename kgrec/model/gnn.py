@@ -1,12 +1,13 @@
-"""Item encoders by message passing over the catalogue, trained end to end with PyG's layers.
+"""Encoders of items, or of users, by message passing over the catalogue, trained end to end with PyG's layers.
 
 GraphSAGE (Hamilton et al. 2017) and LightGCN (He et al. 2020) for each relation, or the heterogeneous graph transformer
-(Hu et al. 2020). A node's first state comes from its text and an embedding, an item's from its text and, if it is
-known, its backbone vector; messages pass along links in both directions. The prior's ridge reads the items' texts and
-states like the channels of `propagate`.
+(Hu et al. 2020). One node type is placed in the backbone's space. A node of it starts from its text and, if it is
+known, its backbone vector; other nodes from their texts and embeddings, but where users are placed, items start from
+their backbone vectors too. Messages pass along links in both directions, never along interactions. The prior's ridge
+reads the texts and states of the placed nodes like the channels of `propagate`.
 
-An item that is unknown, or hidden in training, sends no messages: so an unknown item of the training graph is placed
-like an item that is added later.
+A placed node that is unknown, or hidden in training, sends no messages: so an unknown node of the training graph is
+placed like one that is added later.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,70 +37,102 @@ EdgeType = tuple[str, str, str]
 States = dict[str, Tensor]  # node type -> (n_nodes, hidden)
 
 STATES = "states"
-_HELD_OUT = 0.1  # share of the known items, for early stopping
-_LEAST_HELD_OUT = 5  # items; fewer are too few for early stopping
+_HELD_OUT = 0.1  # share of the known nodes, for early stopping
+_LEAST_HELD_OUT = 5  # nodes; fewer are too few for early stopping
 _FOLDS = 5
-_EVERY = 20  # steps between validations on the held-out items
+_EVERY = 20  # steps between validations on the held-out nodes
 _PATIENCE = 2  # validations without a gain
 _EMBEDDING_SCALE = 0.02
+_BLOCK_LINKS = 2**16  # links whose messages are in memory at once
 
 
 @dataclass(frozen=True)
 class MessageGraph:
-    """The edges that carry messages; users and their links are left out.
+    """The edges that carry messages.
 
     Attributes:
-        item_type: the items' node type.
+        placed: the node type that is placed: items or users.
         n_nodes: node type -> its number of nodes.
         text: node type -> (n, text_dim) float32, zeros for a node without a text; types with texts only.
+        vectors: node type -> (n, dim) float32, vectors that nodes start from, besides those of the placed type.
         edges: edge type -> (2, n) int64, rows of sender and receiver; each relation in both directions.
-        relations: the edge type, towards the items, of each of `NodeLinks.relations`; None for one left out.
+        relations: the edge type, towards the placed type, of each of `NodeLinks.relations`; None for one left out.
     """
 
-    item_type: str
+    placed: str
     n_nodes: dict[str, int]
     text: dict[str, Tensor]
+    vectors: dict[str, Tensor]
     edges: dict[EdgeType, Tensor]
     relations: tuple[EdgeType | None, ...]
 
     def messages(self, sends: Tensor) -> tuple[dict[EdgeType, Tensor], dict[str, Tensor]]:
-        """The edges with messages if only the items in `sends`, (n_items,) bool, send, and each receiver's number."""
-        edges = {
-            name: ends[:, sends[ends[0]]] if name[0] == self.item_type else ends for name, ends in self.edges.items()
-        }
+        """The edges with messages if of the placed nodes only those in `sends` send, and each receiver's number.
+
+        Args:
+            sends: (n_placed,) bool.
+        """
+        edges = {name: ends[:, sends[ends[0]]] if name[0] == self.placed else ends for name, ends in self.edges.items()}
         degrees = {name: torch.zeros(size, device=sends.device) for name, size in self.n_nodes.items()}
         for name, ends in edges.items():
             degrees[name[2]] += torch.bincount(ends[1], minlength=self.n_nodes[name[2]])
         return edges, degrees
 
 
-def build_message_graph(data: HeteroData, schema: CatalogueSchema, links: NodeLinks, device: str) -> MessageGraph:
-    """Builds the graph of items, the nodes linked to them, and the nodes linked to those.
+def build_message_graph(
+    data: HeteroData,
+    schema: CatalogueSchema,
+    placed: str,
+    links: NodeLinks,
+    device: str,
+    vectors: Mapping[str, NDArray[np.float32]] | None = None,
+) -> MessageGraph:
+    """Builds the graph of the placed nodes and of all nodes that links lead to from them.
 
     Args:
         data: the heterograph, with text vectors as `x` and `has_text` masks.
         schema: the catalogue's schema.
-        links: from `build_item_links`.
+        placed: the node type that is placed.
+        links: its links, from `build_item_links` or `build_user_links`.
         device: the device that holds it.
+        vectors: see `MessageGraph`; types that no link leads to are left out.
     """
+    keys = {name: _to_key(name) for name in schema.nodes}
     edges: dict[EdgeType, Tensor] = {}
     for edge_type, edge in schema.graph_edges.items():
         ends = data[schema.edge_triple(edge_type)].edge_index.unique(dim=1).to(device)
-        if schema.user_type not in (edge.source, edge.target) and ends.shape[1]:
-            edges[edge.source, edge_type, edge.target] = ends
-            edges[edge.target, f"rev_{edge_type}", edge.source] = ends.flip(0)
-    item_type = schema.item_type
-    n_nodes = {name: int(data[name].num_nodes) for name in dict.fromkeys([item_type, *(name[0] for name in edges)])}
+        if edge.source == edge.target == schema.user_type:
+            ends = ends[:, ends[0] != ends[1]]
+        if ends.shape[1]:
+            edges[keys[edge.source], edge_type, keys[edge.target]] = ends
+            edges[keys[edge.target], f"rev_{edge_type}", keys[edge.source]] = ends.flip(0)
+    reached = [keys[placed]]
+    for near in reached:  # grows
+        reached += {name[2] for name in edges if name[0] == near}.difference(reached)
+    edges = {name: ends for name, ends in edges.items() if name[0] in reached}
+    order = dict.fromkeys([keys[placed], *(name[0] for name in edges)])
+    names = {key: name for name, key in keys.items()}
+    nodes = {key: data[names[key]] for key in order}
     text = {
-        name: torch.where(data[name].has_text[:, None], data[name].x, 0.0).to(device)
-        for name in n_nodes
-        if "x" in data[name] and data[name].x.shape[1]
+        key: torch.where(found.has_text[:, None], found.x, 0.0).to(device)
+        for key, found in nodes.items()
+        if "x" in found and found.x.shape[1]
     }
+    start = {keys[name]: torch.from_numpy(rows).to(device) for name, rows in (vectors or {}).items()}
     towards = [
-        (far, f"rev_{edge_type}" if is_source else edge_type, item_type)
+        (keys[far], f"rev_{edge_type}" if is_source else edge_type, keys[placed])
         for edge_type, is_source, far in links.relations
     ]
-    return MessageGraph(item_type, n_nodes, text, edges, tuple(name if name in edges else None for name in towards))
+    return MessageGraph(
+        keys[placed], {key: int(found.num_nodes) for key, found in nodes.items()}, text,
+        {key: rows for key, rows in start.items() if key in nodes}, edges,
+        tuple(name if name in edges else None for name in towards),
+    )  # fmt: skip
+
+
+def _to_key(node_type: str) -> str:
+    """The node type as torch's modules can have it: without dots, and not one of their own attributes."""
+    return f"{node_type}/" if hasattr(nn.ModuleDict(), node_type) else node_type.replace(".", "/")
 
 
 @dataclass(frozen=True)
@@ -108,14 +142,14 @@ class Architecture:
     Attributes:
         encoder: "sage", "hgt", "lightgcn" or "elsa", whose layers add means and whose last one has a weight for each
             relation.
-        item_type: the items' node type.
+        placed: the node type that is placed.
         node_types, edge_types: those of the graph.
         relations: see `MessageGraph`.
         layers, hidden, heads: see `NetworkConfig`.
     """
 
     encoder: str
-    item_type: str
+    placed: str
     node_types: tuple[str, ...]
     edge_types: tuple[EdgeType, ...]
     relations: tuple[EdgeType | None, ...]
@@ -186,46 +220,47 @@ class Network(nn.Module):
         super().__init__()
         self.dropout = config.dropout
         self.architecture = Architecture(
-            encoder, graph.item_type, tuple(graph.n_nodes), tuple(graph.edges), graph.relations,
+            encoder, graph.placed, tuple(graph.n_nodes), tuple(graph.edges), graph.relations,
             config.layers, config.hidden, config.heads,
         )  # fmt: skip
         self.text: Any = HeteroDictLinear({name: x.shape[1] for name, x in graph.text.items()}, config.hidden)
         self.vector = nn.Linear(dim, config.hidden, bias=False)
         self.embeddings: Any = nn.ParameterList(
             [
-                _EMBEDDING_SCALE * torch.randn((0 if name == graph.item_type else size, config.hidden))
+                _EMBEDDING_SCALE * torch.randn((0 if name in (graph.placed, *graph.vectors) else size, config.hidden))
                 for name, size in graph.n_nodes.items()
             ]
         )
         self.layers = Layers(self.architecture)
+        self.far_vector: Any = HeteroDictLinear({name: x.shape[1] for name, x in graph.vectors.items()}, config.hidden)
 
     def forward(self, graph: MessageGraph, vectors: Tensor, sends: Tensor) -> list[States]:
         """The states before each layer and after the last.
 
         Args:
             graph: the graph.
-            vectors: (n_items, dim), read where `sends`.
-            sends: (n_items,) bool, the items that are known.
+            vectors: (n_placed, dim), read where `sends`.
+            sends: (n_placed,) bool, the placed nodes that are known.
         """
         edges, degrees = graph.messages(sends)
-        states = self.text(graph.text)
+        states, far = self.text(graph.text), self.far_vector(graph.vectors)
         for name, embedding in zip(graph.n_nodes, self.embeddings, strict=True):
-            own = self.vector(vectors * sends[:, None]) if name == graph.item_type else embedding
+            own = self.vector(vectors * sends[:, None]) if name == graph.placed else far.get(name, embedding)
             states[name] = states[name] + own if name in states else own
         found = [states]
         for layer in range(len(self.layers.layers)):
             before = {
                 name: nn.functional.dropout(state, self.dropout, self.training) for name, state in found[-1].items()
             }
-            if layer == len(self.layers.layers) - 1:  # only item states are needed
-                edges = {name: ends for name, ends in edges.items() if name[2] == graph.item_type}
+            if layer == len(self.layers.layers) - 1:  # only the placed nodes' states are needed
+                edges = {name: ends for name, ends in edges.items() if name[2] == graph.placed}
             found.append(self.layers.pass_messages(layer, before, edges, degrees))
         return found
 
 
 @dataclass(frozen=True)
 class GnnEncoder:
-    """Places any item in the backbone's space: its text and the states of linked nodes go through the layers.
+    """Places any item, or any user, in the backbone's space: its text and linked nodes' states go through the layers.
 
     Attributes:
         architecture: the shape of the layers.
@@ -234,7 +269,7 @@ class GnnEncoder:
         sends: (n_codes,) bool: whether a link feature's node sends messages.
         degree: (n_codes,) float32: the number of messages that the node receives.
         tables: (n_layers, n_codes, hidden) float32: the states of the node before each layer.
-        input_weight: (text_dim, hidden) float32; input_bias: (hidden,): an item's first state.
+        input_weight: (text_dim, hidden) float32; input_bias: (hidden,): a placed node's first state.
         bias: (dim,) float32; text_mean: (text_dim,); text_weight: (text_dim, dim).
         state_weight: (n_layers, hidden, dim) float32.
     """
@@ -261,47 +296,53 @@ class GnnEncoder:
     def place(
         self, text: NDArray[np.float32] | None, codes: NDArray[np.int64], vectors: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """The vector of one item; see `ItemEncoder`. Messages come from texts: vector columns are not read."""
-        item = self.architecture.item_type
-        codes = codes[self.sends[codes]]
-        first, placed = self.input_bias, self.bias.copy()
+        """The vector of one node; see `ItemEncoder`. Messages come from texts: vector columns are not read."""
+        one = csr_array((np.ones(len(codes), np.float32), codes, [0, len(codes)]), shape=(1, len(self.relation)))
+        found: NDArray[np.float32] = self.place_all(None if text is None else text[None], one)[0]
+        return found
+
+    def place_all(self, text: NDArray[np.float32] | None, incidence: csr_array) -> NDArray[np.float32]:
+        """The vectors of many nodes; see `ItemEncoder`."""
+        n, found = incidence.shape[0], np.zeros((incidence.shape[0], len(self.bias)), np.float32)
+        starts = np.flatnonzero(np.diff(incidence.indptr[:-1] // _BLOCK_LINKS, prepend=-1))
+        for start, end in pairwise([*starts.tolist(), n]):
+            rows = slice(start, end)
+            found[rows] = self._place_block(None if text is None else text[rows], incidence[rows])
+        return found
+
+    def _place_block(self, text: NDArray[np.float32] | None, incidence: csr_array) -> NDArray[np.float32]:
+        placed_type, n = self.architecture.placed, incidence.shape[0]
+        owner, codes = np.repeat(np.arange(n), np.diff(incidence.indptr)), incidence.indices
+        owner, codes = owner[self.sends[codes]], codes[self.sends[codes]]
+        state, placed = np.tile(self.input_bias, (n, 1)), np.tile(self.bias, (n, 1))
         if text is not None and len(self.text_mean):
-            first = first + text @ self.input_weight
-            placed += (text - self.text_mean) @ self.text_weight
-        senders: dict[str, list[NDArray[np.int64]]] = {item: []}  # node type -> link features; row 0 is the item
+            state += text @ self.input_weight
+            placed += np.where(text.any(axis=1, keepdims=True), text - self.text_mean, 0) @ self.text_weight
+        senders: dict[str, list[NDArray[np.int64]]] = {placed_type: []}  # node type -> link features
         edges = {}
         for place, name in enumerate(self.architecture.relations):
             if name is None:
                 continue
-            own, before = codes[self.relation[codes] == place], senders.setdefault(name[0], [])
-            start = sum(map(len, before)) + (name[0] == item)
-            edges[name] = torch.stack([torch.arange(start, start + len(own)), torch.zeros(len(own), dtype=torch.long)])
+            mine, before = self.relation[codes] == place, senders.setdefault(name[0], [])
+            own, sender = np.unique(codes[mine], return_inverse=True)
+            first = sum(map(len, before)) + (n if name[0] == placed_type else 0)  # the placed nodes come first
+            edges[name] = torch.from_numpy(np.stack([first + sender, owner[mine]]))
             before.append(own)
         of_type = {name: np.concatenate([np.zeros(0, np.int64), *own]) for name, own in senders.items()}
 
         def gather(table: NDArray[np.float32], own: NDArray[np.float32]) -> dict[str, Tensor]:
             return {
-                name: torch.from_numpy(np.concatenate([own[None], table[rows]]) if name == item else table[rows])
+                name: torch.from_numpy(np.concatenate([own, table[rows]]) if name == placed_type else table[rows])
                 for name, rows in of_type.items()
             }
 
-        state = first.astype(np.float32)
         with torch.inference_mode():
-            degrees = gather(self.degree, np.float32(len(codes)))  # type: ignore[arg-type]
+            degrees = gather(self.degree, np.bincount(owner, minlength=n).astype(np.float32))
             for layer, table in enumerate(self.tables):
                 states = self._layers.pass_messages(layer, gather(table, state), edges, degrees)
-                state = states[item][0].numpy()
+                state = states[placed_type][:n].numpy()
                 placed += state @ self.state_weight[layer]
         return placed
-
-    def place_all(self, text: NDArray[np.float32] | None, incidence: csr_array) -> NDArray[np.float32]:
-        """The vectors of many nodes; see `ItemEncoder`."""
-        bounds = list(zip(incidence.indptr[:-1].tolist(), incidence.indptr[1:].tolist(), strict=True))
-        found = np.zeros((len(bounds), len(self.bias)), np.float32)
-        for row, (start, end) in enumerate(bounds):
-            own = text[row] if text is not None and text[row].any() else None
-            found[row] = self.place(own, incidence.indices[start:end].astype(np.int64))
-        return found
 
 
 @dataclass(frozen=True)
@@ -311,11 +352,11 @@ class TrainedNetwork:
     Attributes:
         network: the network.
         graph: the graph that it passes messages over.
-        vectors: (n_items, dim) float32, the backbone's vectors as the network reads them; for "elsa", the residuals.
-        known: (n_items,) bool, the items with a vector.
-        channels: the items' texts and states, a block for each layer; a known item's states are computed without its
-            own backbone vector.
-        steps: the number of gradient steps, chosen on held-out items.
+        vectors: (n_placed, dim) float32, the backbone's vectors as the network reads them; for "elsa", the residuals.
+        known: (n_placed,) bool, the placed nodes with a vector.
+        channels: the placed nodes' texts and states, a block for each layer; a known node's states are computed without
+            its own backbone vector.
+        steps: the number of gradient steps, chosen on held-out nodes.
         held_out_loss: the loss on these, relative to that of the mean vector (for "elsa", see `cosine_loss`); None:
             there were too few.
     """
@@ -335,7 +376,7 @@ class TrainedNetwork:
         with torch.inference_mode():
             states = network.eval()(graph, torch.from_numpy(self.vectors).to(sends.device), sends)
             _, degrees = graph.messages(sends)
-        n_codes, item, hidden = len(links.relation), graph.item_type, network.architecture.hidden
+        n_codes, placed, hidden = len(links.relation), graph.placed, network.architecture.hidden
         tables = np.zeros((len(states) - 1, n_codes, hidden), np.float32)
         degree, heard = np.zeros(n_codes, np.float32), np.zeros(n_codes, np.bool_)
         for place, name in enumerate(graph.relations):
@@ -343,14 +384,14 @@ class TrainedNetwork:
             if name is None:
                 continue
             rows = links.node[codes]
-            heard[codes] = self.known[rows] if name[0] == item else True
+            heard[codes] = self.known[rows] if name[0] == placed else True
             degree[codes] = degrees[name[0]].cpu().numpy()[rows]
             for layer, table in enumerate(tables):
                 table[codes] = states[layer][name[0]].detach().cpu().numpy()[rows]
         readout = _unfold(self.channels, problem, settings)
         input_weight, input_bias = np.zeros((0, hidden), np.float32), np.zeros(hidden, np.float32)
-        if item in graph.text:
-            linear = network.text.lins[item]
+        if placed in graph.text:
+            linear = network.text.lins[placed]
             input_weight, input_bias = (part.detach().cpu().numpy().copy() for part in (linear.weight.T, linear.bias))
         parameters = {name: value.detach().cpu().clone() for name, value in network.layers.state_dict().items()}
         bias = problem.mean - np.einsum("lh,lhd->d", readout.state_mean, readout.state_weight)
@@ -365,7 +406,7 @@ class _Readout:
     """The ridge as it reads raw texts and states: mean + (text - text_mean) text_weight + the same for each layer.
 
     Attributes:
-        of_text: (n_items, dim): the mean plus the contribution of the items' texts.
+        of_text: (n_placed, dim): the mean plus the contribution of the nodes' texts.
         text_mean: (text_dim,); text_weight: (text_dim, dim).
         state_mean: (n_layers, hidden); state_weight: (n_layers, hidden, dim).
     """
@@ -404,57 +445,63 @@ def train_network(
     data: HeteroData,
     schema: CatalogueSchema,
     links: NodeLinks,
-    item_vectors: NDArray[np.float32],
-    item_weights: NDArray[np.float32],
-    user_gram: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    gram: NDArray[np.float32],
     config: NetworkConfig,
     *,
     seed: int,
     device: str = "cpu",
+    far_vectors: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> TrainedNetwork:
-    """Trains message passing towards the backbone's item vectors.
+    """Trains message passing towards the backbone's vectors of items, or of users.
 
-    In each step a random part of the known items is hidden and predicted (masked label prediction, Shi et al. 2021).
-    The loss is the weighted mean of e' C e, e the error and C the users' Gram matrix: the squared error of the scores
-    that users would give. The readout is the ridge, solved again every twenty steps; the layers below it follow the
-    gradient. Held-out items decide at which step to stop.
+    In each step a random part of the known nodes is hidden and predicted (masked label prediction, Shi et al. 2021).
+    The loss is the weighted mean of e' C e, e the error and C the Gram matrix of the other side, users or items: the
+    squared error of the scores. The readout is the ridge, solved again every twenty steps; the layers below it follow
+    the gradient. Held-out nodes decide at which step to stop.
 
     Args:
         encoder: "sage", "hgt" or "lightgcn".
         data: the heterograph, with text vectors as `x` and `has_text` masks.
         schema: the catalogue's schema.
-        links: from `build_item_links`.
-        item_vectors: (n_items, dim) float32 backbone vectors.
-        item_weights: (n_items,) float32, the confidence in each vector; 0: the item is unknown.
-        user_gram: (dim, dim) float32, W'W / n_users.
+        links: from `build_item_links`, or of users from `build_user_links`.
+        vectors: (n_placed, dim) float32 backbone vectors.
+        weights: (n_placed,) float32, the confidence in each vector; 0: the node is unknown.
+        gram: (dim, dim) float32, W'W / n_users, or Z'Z / n_items for users.
         config: widths and settings.
         seed: the seed of all random draws.
         device: the device to compute on.
+        far_vectors: for users: node type -> (n_nodes, dim) float32 backbone vectors times their weights, from which
+            nodes of other types start. None: items are placed.
     """
-    graph, known = build_message_graph(data, schema, links, device), item_weights > 0
-    text = text_channel(data, schema.item_type, known) if graph.item_type in graph.text else None
-    mean = np.average(item_vectors, axis=0, weights=item_weights).astype(np.float32)
-    centred = np.where(known[:, None], item_vectors - mean, 0).astype(np.float32)
-    unit = _loss(centred, item_weights, user_gram)
-    scale = float(np.sqrt(np.average((centred**2).mean(axis=1), weights=item_weights))) or 1.0
-    messages = centred / np.float32(scale) * item_weights[:, None]  # items with little evidence send weak messages
+    placed, known = schema.item_type if far_vectors is None else schema.user_type, weights > 0
+    others = {
+        name: _to_messages(rows, np.asarray(rows.any(axis=1), np.float32))
+        for name, rows in (far_vectors or {}).items()
+        if name != placed
+    }
+    graph = build_message_graph(data, schema, placed, links, device, others)
+    text = text_channel(data, placed, known) if graph.placed in graph.text else None
+    mean = np.average(vectors, axis=0, weights=weights).astype(np.float32)
+    unit = _loss(np.where(known[:, None], vectors - mean, 0).astype(np.float32), weights, gram)
+    messages = _to_messages(vectors, weights)
     held = hold_out(known, np.random.default_rng(seed))
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(seed)
-        network = Network(graph, item_vectors.shape[1], encoder, config).to(device)
+        network = Network(graph, vectors.shape[1], encoder, config).to(device)
         optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-        inputs, targets, weights, gram = (
-            torch.from_numpy(part).to(device)
-            for part in (messages, item_vectors, item_weights, user_gram / max(unit, 1e-12))
+        inputs, targets, trust, metric = (
+            torch.from_numpy(part).to(device) for part in (messages, vectors, weights, gram / max(unit, 1e-12))
         )
         kept, readout = torch.from_numpy(known & ~held).to(device), PriorSettings(config.readout_regularisation, {})
         best, steps, least = copy.deepcopy(network.state_dict()), 0, np.inf
         for step in range(config.steps + 1 if held.any() and graph.edges else 0):
             if step % _EVERY == 0 or step == config.steps:
                 channels = read_channels(network, graph, messages, known & ~held, text)
-                problem = build_ridge_problem(channels, item_vectors, np.where(held, 0, item_weights))
-                errors = np.where(held[:, None], problem.predict(readout) - item_vectors, 0)
-                lost = _loss(errors, item_weights * held, user_gram) / max(unit, 1e-12)
+                problem = build_ridge_problem(channels, vectors, np.where(held, 0, weights))
+                errors = np.where(held[:, None], problem.predict(readout) - vectors, 0)
+                lost = _loss(errors, weights * held, gram) / max(unit, 1e-12)
                 if lost < least:
                     best, steps, least = copy.deepcopy(network.state_dict()), step, lost
                 if step == config.steps or step - steps >= _PATIENCE * _EVERY:
@@ -467,9 +514,9 @@ def train_network(
                 network.train()
             hidden = kept & (torch.rand(len(kept), device=device) < config.hide)
             states = network(graph, inputs, kept & ~hidden)[1:]
-            read = torch.cat([state[graph.item_type][hidden] for state in states], dim=1) - state_mean
+            read = torch.cat([state[graph.placed][hidden] for state in states], dim=1) - state_mean
             error = of_text[hidden] + nn.functional.dropout(read, config.dropout) @ state_weight - targets[hidden]
-            loss = (weights[hidden] * ((error @ gram) * error).sum(dim=1)).sum() / weights[hidden].sum().clamp(min=1e-9)
+            loss = (trust[hidden] * ((error @ metric) * error).sum(dim=1)).sum() / trust[hidden].sum().clamp(min=1e-9)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -478,8 +525,19 @@ def train_network(
     return TrainedNetwork(network, graph, messages, known, channels, steps, None if least == np.inf else float(least))
 
 
+def _to_messages(vectors: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Centred vectors of unit size times their weights: nodes with little evidence send weak messages."""
+    if not weights.any():
+        return np.zeros_like(vectors)
+    mean = np.average(vectors, axis=0, weights=weights).astype(np.float32)
+    centred = np.where(weights[:, None] > 0, vectors - mean, 0).astype(np.float32)
+    scale = float(np.sqrt(np.average((centred**2).mean(axis=1), weights=weights))) or 1.0
+    found: NDArray[np.float32] = centred / np.float32(scale) * weights[:, None]
+    return found
+
+
 def hold_out(known: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Draws the known items for early stopping, (n_items,) bool; none if there are too few."""
+    """Draws the known nodes for early stopping, (n,) bool; none if there are too few."""
     rows, held = np.flatnonzero(known), np.zeros(len(known), np.bool_)
     n_held = int(len(rows) * _HELD_OUT)
     if n_held >= _LEAST_HELD_OUT:
@@ -500,13 +558,13 @@ def read_channels(
     known: NDArray[np.bool_],
     text: Channel | None,
 ) -> list[Channel]:
-    """The items' texts and their states after each layer; a known item's own fold sends no messages."""
+    """The placed nodes' texts and their states after each layer; a known node's own fold sends no messages."""
     device = network.vector.weight.device
     network.eval()
 
     def read(sends: NDArray[np.bool_]) -> NDArray[np.float32]:
         states = network(graph, torch.from_numpy(vectors).to(device), torch.from_numpy(sends).to(device))[1:]
-        found = [state[graph.item_type].cpu().numpy() for state in states]
+        found = [state[graph.placed].cpu().numpy() for state in states]
         return np.stack(found) if found else np.zeros((0, len(known), 0), np.float32)
 
     blocks, rows = read(known), np.flatnonzero(known)

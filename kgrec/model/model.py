@@ -140,7 +140,8 @@ class Model:
     def weighed(self) -> "Model":
         """The model without components that have no weight and that nothing else reads; it scores the same."""
         gate = self.gate
-        weights = np.concatenate([gate.warm, gate.cold, gate.sentence_warm[None], gate.sentence_cold[None]])
+        known = gate.warm if gate.known is None else gate.known
+        weights = np.concatenate([gate.warm, known, gate.cold, gate.sentence_warm[None], gate.sentence_cold[None]])
         kept = [place for place, name in enumerate(self.names) if weights[:, place].any() or name in _READ]
         if len(kept) == len(self.names):
             return self
@@ -259,8 +260,10 @@ class Model:
         return scores
 
     def _kinds(self, support: Support) -> NDArray[np.int64]:
-        """(n_users,): the bucket of the gate that has a user's weights, or one of the kinds below 0."""
-        kinds = self.gate.bucket(support.n_likes)
+        """(n_users,): twice the bucket of a user's weights, one more with a prior, or one of the kinds below 0."""
+        kinds = 2 * self.gate.bucket(support.n_likes)
+        if support.prior is not None and self.gate.known is not None:
+            kinds += support.prior.any(dim=1).numpy()
         kinds[self._likes_unmet(support.likes)] = _LIKES_UNMET
         if support.text is not None:
             kinds[support.n_likes == 0] = _SENTENCE_ALONE
@@ -279,7 +282,9 @@ class Model:
         if kind == _LIKES_UNMET:
             warm, cold, shift = self._knowledge_alone.copy(), self._knowledge_alone.copy(), 0.0
         else:
-            warm, cold, shift = gate.warm[kind].copy(), gate.cold[kind].copy(), float(gate.shift[kind])
+            bucket, has_prior = divmod(kind, 2)
+            of_warm = gate.known if has_prior and gate.known is not None else gate.warm
+            warm, cold, shift = of_warm[bucket].copy(), gate.cold[bucket].copy(), float(gate.shift[bucket])
         if support.text is not None and "sentence" in self.names:
             place = self.names.index("sentence")
             warm[place], cold[place] = gate.sentence_warm[place], gate.sentence_cold[place]

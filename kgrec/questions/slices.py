@@ -49,6 +49,15 @@ class KnowsUsers(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsRows(Protocol):
+    """A scorer that looks users up by their rows, to use what a catalogue knows of them besides likes."""
+
+    def score_users(self, users: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Scores all items for some users, (n_users,) rows in the catalogue: (n_users, n_items)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Slice:
     """One question to every scorer: from the support, find the relevant items among the candidates.
@@ -161,9 +170,7 @@ def evaluate_slice(
     shuffled = np.random.default_rng(0).permutation(n_items)
     for start in range(0, users.size, block_users):
         block = users[start : start + block_users]
-        left_out = None if slice_.left_out is None else slice_.left_out[block]
-        prior = None if slice_.prior is None else slice_.prior[block]
-        top = _rank(scorer, slice_.support[block], prior, left_out, candidates, shuffled, depth)
+        top = _rank(scorer, slice_, block, candidates, shuffled, depth)
         found = metrics.find_hits(top, slice_.relevant[block])
         at = slice(start, start + block.size)
         hits[at], hit_weights[at] = found, found * weights[top]
@@ -198,20 +205,25 @@ def _sum_rows(matrix: csr_array, weights: NDArray[np.float64]) -> NDArray[np.flo
 
 def _rank(
     scorer: Scorer,
-    support: csr_array,
-    prior: NDArray[np.float32] | None,
-    left_out: csr_array | None,
+    slice_: Slice,
+    users: NDArray[np.int64],
     candidates: NDArray[np.bool_],
     order: NDArray[np.int64],
     k: int,
 ) -> NDArray[np.int64]:
-    scores = scorer.score(support, prior) if isinstance(scorer, KnowsUsers) else scorer.score(support)
+    support = slice_.support[users]
+    if isinstance(scorer, KnowsUsers):
+        scores = scorer.score(support, None if slice_.prior is None else slice_.prior[users])
+    elif isinstance(scorer, KnowsRows):
+        scores = scorer.score_users(users)
+    else:
+        scores = scorer.score(support)
     if scores.shape != support.shape:
         raise KgrecError(f"{scorer.name}: expected scores of shape {support.shape}, got {scores.shape}")
     scores = np.where(candidates, scores, np.float32(-np.inf))  # (n_users, n_items): a copy, the answer may be a view
     scores[support.nonzero()] = -np.inf
-    if left_out is not None:
-        scores[left_out.nonzero()] = -np.inf
+    if slice_.left_out is not None:
+        scores[slice_.left_out[users].nonzero()] = -np.inf
     top = metrics.top_k(scores[:, order], k)  # (n_users, k) places in `order`
     return np.where(top >= 0, order[top], -1)
 

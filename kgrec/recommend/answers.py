@@ -108,7 +108,7 @@ class Share:
             and the average user).
         value: what it adds to the score; negative where it lowers the score.
         item: the liked item's id, for a like.
-        title: its name.
+        title: its name; for the profile, what is known of the user: "friends and town".
         paths: paths in the graph from the recommended item to the liked item, the most specific first.
     """
 

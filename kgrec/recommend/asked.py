@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from kgrec.errors import RequestError
 from kgrec.recommend.argument_ids import to_id, to_ids
 from kgrec.recommend.links import read_links
@@ -54,8 +56,27 @@ def read_asked(
         to_ids(likes, "likes"),
         text,
         tuple(read_links(links or ())),
-        tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in checked.items()),
+        freeze_values(checked),
     )
+
+
+def freeze_values(attributes: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
+    """Attributes as `Asked.values`.
+
+    Raises:
+        RequestError: a value is neither a single value nor a list of them.
+    """
+    found = []
+    for name, value in attributes.items():
+        frozen = tuple(value) if isinstance(value, list | set | np.ndarray) else value
+        try:
+            hash(frozen)
+        except TypeError as error:
+            raise RequestError(
+                f"the attribute {name!r} is {value!r}; expected one value, or a list of values"
+            ) from error
+        found.append((name, frozen))
+    return tuple(found)
 
 
 def check_attributes(attributes: Mapping[str, object] | None) -> Mapping[str, object]:

@@ -1,18 +1,22 @@
 """Reads interactions from tables and DataFrames, by the rules of the catalogue's files."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema
+from graph_schema.catalogue_schema import AttributeType
 from graph_schema.column_texts import Problem
 from graph_schema.columns import convert_column, convert_ids
 from graph_schema.frame_columns import read_columns, to_whole
 from kgrec.errors import CatalogueError, RequestError
+from kgrec.recommend.asked import Asked, freeze_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,17 +58,62 @@ def read_interactions(interactions: "pa.Table | pd.DataFrame", schema: Catalogue
     return Interactions([users[row] for row in rows], [items[row] for row in rows], positive[rows])
 
 
-def read_likes(likes: "pa.Table | pd.DataFrame") -> dict[str, list[str]]:
-    """The likes of each user, from a table with the columns user and item, or source and target.
+def read_many(likes: "pa.Table | pd.DataFrame", schema: CatalogueSchema) -> dict[str, Asked]:
+    """Who asks, from a table with the columns user and item, or source and target.
+
+    Further columns are named as edge types of users, with ids of linked nodes, or as features of users. The rows of a
+    user belong together; an empty field says nothing. The interaction's own attributes are not read.
+
+    Returns:
+        User -> who asks; `Asked.user` is None, so that only the table counts.
 
     Raises:
-        RequestError: the argument is neither a table nor a DataFrame, or a column or an id is missing.
+        RequestError: the argument is neither a table nor a DataFrame, a column or an id is missing, the model does not
+            read a column, a value cannot be read, or a user has two values of an attribute that is no list.
     """
-    table = _read(likes)
-    by_user: dict[str, list[str]] = {}
-    for user, item in zip(*(_read_ids(table, column) for column in _find_columns(table)), strict=True):
-        by_user.setdefault(user, []).append(item)
-    return by_user
+    table, node = _read(likes), schema.nodes[schema.user_type]
+    own, liked = _find_columns(table)
+    known = (own, liked, *schema.edges[schema.interaction.edge].attributes)
+    edge_types = {
+        name for name, edge in schema.graph_edges.items() if schema.user_type in edge.ends and not edge.derived
+    }
+    links = [name for name in table if name in edge_types and name not in known]
+    values = [name for name in table if name in node.features and name not in (*known, *links)]
+    _refuse_unknown([name for name in table if name not in (*known, *links, *values)], [*edge_types, *node.features])
+    users = _read_ids(table, own)
+    likes_of, links_of = defaultdict[str, dict[str, None]](dict), defaultdict[str, dict[tuple[str, str], None]](dict)
+    values_of = defaultdict[str, dict[str, Any]](dict)
+    for user, item in zip(users, _read_ids(table, liked, optional=bool(links or values)), strict=True):
+        if item is not None:
+            likes_of[user][item] = None
+    for name in links:
+        for user, id_ in zip(users, _read_ids(table, name, optional=True), strict=True):
+            if id_ is not None:
+                links_of[user][name, id_] = None
+    for name in values:
+        for user, value in zip(users, _read_values(table, name, node.columns[name]), strict=True):
+            before = values_of[user].get(name)
+            if value is not None and before is not None and node.columns[name] == "list":
+                before.extend(value)
+            elif value is not None and before not in (None, value):
+                raise RequestError(f"user {user!r} has {name} {before!r} and {value!r}; expected one value for a user")
+            elif value is not None:
+                values_of[user][name] = value
+    return {
+        user: Asked(likes=tuple(likes_of[user]), links=tuple(links_of[user]), values=freeze_values(values_of[user]))
+        for user in dict.fromkeys(users)
+    }
+
+
+def _refuse_unknown(columns: Sequence[str], expected: Sequence[str]) -> None:
+    """Raises for a column that is neither a link nor a feature of users."""
+    if columns:
+        near = get_close_matches(columns[0], expected, n=1)
+        raise RequestError(
+            f"the likes have a column {columns[0]!r}, which the model does not read; "
+            + (f"did you mean {near[0]!r}? " if near else "")
+            + f"Expected user, item, and links or features of users: {sorted(expected)}"
+        )
 
 
 def _find_columns(table: Mapping[str, pa.Array], *more: str) -> list[str]:
@@ -95,30 +144,41 @@ def _refuse(interactions: Mapping[str, pa.Array], column: str, problems: list[Pr
             )
 
 
-def _read_ids(interactions: Mapping[str, pa.Array], column: str) -> list[str]:
-    """The ids in a column, text or integers, read as in the catalogue's files."""
+def _read_ids(interactions: Mapping[str, pa.Array], column: str, *, optional: bool = False) -> list[Any]:
+    """The ids in a column, text or integers, read as in the catalogue's files; None where `optional` ones are empty."""
     try:
         ids, problems = convert_ids(to_whole(interactions[column]))
     except CatalogueError as error:
         raise RequestError(f"interactions: {column}: {error}") from error
     _refuse(interactions, column, problems)
-    if ids.null_count:
+    if ids.null_count and not optional:
         raise RequestError(f"interactions have rows without {column!r}; expected an id in every row")
-    found: list[str] = ids.to_pylist()
+    found: list[Any] = ids.to_pylist()
     return found
+
+
+def _read_values(interactions: Mapping[str, pa.Array], column: str, kind: AttributeType) -> list[Any]:
+    """The values of an attribute, read as in the catalogue's files; None where there is none."""
+    found: list[Any] = _convert(interactions, column, kind).to_pylist()
+    return [None if value == "" else value for value in found]
 
 
 def _read_numbers(
     interactions: Mapping[str, pa.Array], column: str, kind: Literal["float", "time"]
 ) -> NDArray[np.float64]:
     """A column's weights or times (UTC seconds), (n,), read as in the catalogue's files."""
-    try:
-        values, problems = convert_column(interactions[column], kind)
-    except CatalogueError as error:
-        raise RequestError(f"interactions: {column}: {error}") from error
-    _refuse(interactions, column, problems)
+    values = _convert(interactions, column, kind)
     if values.null_count:
         row = values.is_null().to_numpy(zero_copy_only=False).argmax() + 1
         raise RequestError(f"interactions: row {row} has no {column}; expected one in every row")
     found: NDArray[np.float64] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return found
+
+
+def _convert(interactions: Mapping[str, pa.Array], column: str, kind: AttributeType) -> pa.Array:
+    try:
+        values, problems = convert_column(interactions[column], kind)
+    except CatalogueError as error:
+        raise RequestError(f"interactions: {column}: {error}") from error
+    _refuse(interactions, column, problems)
+    return values

@@ -65,12 +65,15 @@ def _read_codes(
             keys.append(relation * width + far[owner >= 0])
     codes = np.flatnonzero(link_node >= 0)
     known = encoder.relation[codes] * width + link_node[codes]
-    order = np.argsort(known)
-    found = _find_places(known[order], np.concatenate(keys))
-    owner, code = np.concatenate(owners)[found >= 0], codes[order][found[found >= 0]]
-    pairs = np.unique(np.stack([owner, code]), axis=1)
-    indptr = np.searchsorted(pairs[0], np.arange(len(rows) + 1))
-    return csr_array((np.ones(pairs.shape[1], np.float32), pairs[1], indptr), shape=shape)
+    if not (known[1:] >= known[:-1]).all():  # they are ascending in training, and sorting takes long
+        order = np.argsort(known)
+        codes, known = codes[order], known[order]
+    found = _find_places(known, np.concatenate(keys))
+    owner, code = np.concatenate(owners)[found >= 0], codes[found[found >= 0]]
+    features = csr_array((np.ones(len(owner), np.float32), (owner, code)), shape=shape)
+    features.sum_duplicates()
+    features.data[:] = 1
+    return features
 
 
 def _find_places(ordered: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -7,11 +7,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graph_schema import CatalogueSchema
-from graph_schema.catalogue_schema import AttributeType
+from graph_schema.catalogue_schema import ARROW_TYPES, AttributeType
 from graph_schema.columns import convert_column
 from kgrec.bundle import Bundle
 from kgrec.errors import CatalogueError, RequestError
-from kgrec.graph.attribute_values import split_path
+from kgrec.graph.attribute_values import MISSING, split_path
 from kgrec.recommend.argument_ids import is_id, to_id
 
 
@@ -132,18 +132,23 @@ def read_attributes(
     links, unknown = [], []
     for name in node.features:
         edge_type, kind = f"{node_type}.{name}", node.columns[name]
-        column = _to_column(name, given.get(name), kind)
-        known = bundle.ids[edge_type]
-        _, ids = bundle.values.codes[edge_type].encode(column)
+        codes, known = bundle.values.codes[edge_type], bundle.ids[edge_type]
+        _, ids = codes.encode(_to_column(name, given.get(name), kind))
         found = [id_ for id_ in ids if id_ in known]
         links += [(edge_type, id_) for id_ in found]
-        if not found and given.get(name) is not None:
+        if codes.kind == "category":
+            unknown += [f"{name}={id_}" for id_ in ids if id_ not in known and id_ != MISSING]
+        elif not found and ids != [MISSING]:
             unknown.append(f"{name}={given[name]}")
     return links, unknown
 
 
 def _to_column(name: str, value: object, kind: AttributeType) -> pa.Array:
     """A value as a column of one row, of the attribute's type."""
+    if value is None:
+        return pa.nulls(1, ARROW_TYPES[kind])
+    if isinstance(value, list) and kind not in ("list", "point"):
+        raise RequestError(f"the attribute {name!r} has the values {value!r}; expected one value of type {kind!r}")
     try:
         column, problems = convert_column(pa.array([value]), kind)
     except (CatalogueError, pa.ArrowException, TypeError, ValueError) as error:

@@ -15,19 +15,17 @@ from kgrec.errors import RequestError
 from kgrec.model.component import Support
 from kgrec.model.knowledge import Knowledge
 from kgrec.recommend.answers import Recommendation, Recommendations
-from kgrec.recommend.argument_ids import to_id, to_ids
+from kgrec.recommend.argument_ids import to_ids
 from kgrec.recommend.asked import Asked
+from kgrec.recommend.batches import Batch, find_known_users, read_batch
 from kgrec.recommend.blocks import to_blocks
-from kgrec.recommend.interactions import read_likes
 from kgrec.recommend.reasons import find_reasons
 from kgrec.recommend.requests import (
     Request,
     check_k,
-    find_user,
     mask_items,
     read_request,
     select_row,
-    to_matrix,
     to_support,
 )
 from kgrec.recommend.state import State, one_thread
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
 
 _TIE = 1e-7  # scores that differ by less are equal
 _ITEMS_COMPARED = 64  # first; they nearly always show a difference
+_ABOUT = ("unknown_users", "unknown_items", "unknown_links", "by_profile", "without_likes")
 _FEW_LIKES = 500  # in training; with fewer, answers carry a note
 
 
@@ -56,7 +55,6 @@ def recommend(
     """Recommends items to one user; see `Recommender.recommend`."""
     unknown: list[str] = []
     notes: list[str] = []
-    user, user_row = asked.user, None if asked.user is None else find_user(state, asked.user)
     if asked.text is not None and not state.bundle.model.has_texts:
         notes.append("no item has a text to compare your words with: they have no effect")
         asked = replace(asked, text=None)
@@ -64,23 +62,13 @@ def recommend(
     support = request.likes
     masked = mask_items(state, candidates, exclude, unknown)
     if filter_seen:
-        known = np.concatenate([support, select_row(state.bundle.seen, user_row)])
+        known = np.concatenate([support, select_row(state.bundle.seen, request.user)])
         masked[known] = True
         masked[state.editions[known].indices] = True
     if request.fits is not None and not request.fits.any():
         notes.append("no item's text is close to your words: expect weak matches")
-    if not len(support) and request.prior is not None and counts_prior(state):
-        notes.append(
-            ("no likes are given" if user is None else f"user {user!r} has no likes")
-            + f": this rests on {describe_prior(state, request)}"
-        )
-    elif not len(support) and asked.text is None:
-        notes.append(
-            "no likes are given: these are the most liked items"
-            if user is None
-            else f"user {user!r} has no likes: these are the most liked items"
-            + (", without those the user has seen" if filter_seen else "")
-        )
+    if not len(support):
+        notes += _note_no_likes(state, asked, request, filter_seen=filter_seen)
     known_by = to_support(state, request)
     scored = _score(state, known_by)  # (1, n_items)
     rests_on = _break_ties(state, scored, masked[None, :], known_by.likes)[0]
@@ -120,49 +108,23 @@ def recommend_many(
     unknown_items: list[str] = []
     allowed = None if candidates is None else to_ids(candidates, "candidates")
     masked = mask_items(state, allowed, to_ids(exclude, "exclude"), unknown_items)
-    if likes is not None:
-        by_user = likes if isinstance(likes, Mapping) else read_likes(likes)
-        keys, unknown_users = [to_id(key, "each key of likes") for key in by_user], []
-        given = [to_ids(ids, "likes") for ids in by_user.values()]
-        wanted = [state.bundle.items.rows(ids) for ids in given]
-        for ids, rows in zip(given, wanted, strict=True):
-            unknown_items += [id_ for id_, row in zip(ids, rows, strict=True) if row < 0]
-        found = [np.unique(rows[rows >= 0]) for rows in wanted]
-        support = seen = to_matrix(found, len(state.bundle.items))
-        links, prior = csr_array((len(keys), 0), dtype=np.float32), None
+    about: dict[str, list[str]] = {"unknown_users": [], "unknown_items": unknown_items, "unknown_links": []}
+    if likes is None:
+        batch, seen = find_known_users(state, to_ids(users, "users"), about)
     else:
-        asked = list(dict.fromkeys(to_ids(users, "users")))
-        rows = state.bundle.users.rows(asked)
-        unknown_users = [id_ for id_, row in zip(asked, rows, strict=True) if row < 0]
-        keys = [id_ for id_, row in zip(asked, rows, strict=True) if row >= 0]
-        known = rows[rows >= 0]
-        support, seen, links = state.bundle.liked[known], state.bundle.seen[known], state.user_links[known]
-        prior = None if state.user_priors is None else state.user_priors[known]
+        batch = read_batch(state, likes, about)
+        seen = batch.support
     left_out = csr_array(seen + seen @ state.editions) if filter_seen else csr_array(seen.shape, dtype=np.float32)
     parts = []
-    for block in to_blocks(len(keys), len(state.bundle.items)):
-        parts.append(
-            _answer_block(
-                state,
-                keys[block],
-                support[block],
-                links[block],
-                None if prior is None else prior[block],
-                left_out[block],
-                masked,
-                k,
-                tail,
-                explain=explain,
-            )
-        )
+    for block in to_blocks(len(batch.keys), len(state.bundle.items)):
+        parts.append(_answer_block(state, batch.select(block), left_out[block], masked, k, tail, explain=explain))
         if on_users is not None:
             on_users(block.stop - block.start)
-    without = [key for key, size in zip(keys, np.diff(support.indptr), strict=True) if not size]
-    about = {
-        "unknown_users": unknown_users,
-        "unknown_items": list(dict.fromkeys(unknown_items)),
-        "without_likes": without,
-    }
+    has_prior = counts_prior(state)
+    for place in np.flatnonzero(np.diff(batch.support.indptr) == 0).tolist():
+        rests_on = "by_profile" if has_prior and batch.to_request(place).prior is not None else "without_likes"
+        about.setdefault(rests_on, []).append(batch.keys[place])
+    about = {name: list(dict.fromkeys(about.get(name, []))) for name in _ABOUT}
     empty = _to_table(state, [], np.zeros((0, k), np.int64), np.zeros((0, k), np.float32), [] if explain else None)
     table = pa.concat_tables(parts) if parts else empty
     return table.replace_schema_metadata({key: json.dumps(value) for key, value in about.items()})
@@ -193,10 +155,7 @@ def _score(state: State, known_by: Support) -> NDArray[np.float32]:
 
 def _answer_block(
     state: State,
-    keys: Sequence[str],
-    support: csr_array,
-    links: csr_array,
-    prior: NDArray[np.float32] | None,
+    batch: Batch,
     left_out: csr_array,
     masked: NDArray[np.bool_],
     k: int,
@@ -204,24 +163,17 @@ def _answer_block(
     *,
     explain: bool,
 ) -> pa.Table:
-    barred = np.tile(masked, (len(keys), 1))
+    barred = np.tile(masked, (len(batch.keys), 1))
     barred[left_out.nonzero()] = True
-    scored = state.bundle.model.score(support, prior)  # (n_users, n_items)
-    _break_ties(state, scored, barred, support)
-    rows, scores = _rank(state, scored, barred, support, k, tail)  # (n_users, k)
+    scored = state.bundle.model.score(batch.support, batch.prior)  # (n_users, n_items)
+    _break_ties(state, scored, barred, batch.support)
+    rows, scores = _rank(state, scored, barred, batch.support, k, tail)  # (n_users, k)
     reasons: list[str] | None = None
     if explain:
-        requests = [
-            Request(
-                select_row(support, place),
-                links=select_row(links, place),
-                prior=None if prior is None or not prior[place].any() else prior[place],
-            )
-            for place in range(len(keys))
-        ]
+        requests = [batch.to_request(place) for place in range(len(batch.keys))]
         found = find_reasons(state, requests, [user_rows[user_rows >= 0] for user_rows in rows])
         reasons = [reason for of_one in found for reason in of_one]
-    return _to_table(state, keys, rows, scores, reasons)
+    return _to_table(state, batch.keys, rows, scores, reasons)
 
 
 def _to_table(
@@ -285,6 +237,20 @@ def _break_ties(
             scores[user] = np.log1p(model.n_likes.numpy())
             notes[user] = "nothing tells these items apart for this user: the most liked come first"
     return notes
+
+
+def _note_no_likes(state: State, asked: Asked, request: Request, *, filter_seen: bool) -> list[str]:
+    """A note on what a list rests on without likes; none where a sentence says it."""
+    who = "no likes are given" if asked.user is None else f"user {asked.user!r} has no likes"
+    profile = describe_prior(state, request) if request.prior is not None and counts_prior(state) else ""
+    if profile:
+        return [f"{who}: this rests on {'your words and ' if asked.text is not None else ''}the user's {profile}"]
+    if asked.text is not None:
+        return []
+    if asked.links or asked.values:
+        who += ", and the links and attributes have no effect"
+    seen = ", without those the user has seen" if asked.user is not None and filter_seen else ""
+    return [f"{who}: these are the most liked items{seen}"]
 
 
 def _note_basis(state: State, support: NDArray[np.int64]) -> list[str]:

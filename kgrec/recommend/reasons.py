@@ -14,7 +14,7 @@ from kgrec.recommend.asked import Asked
 from kgrec.recommend.live import read_path_index
 from kgrec.recommend.requests import Request, find_item, read_request, to_support
 from kgrec.recommend.state import State, one_thread
-from kgrec.recommend.user_reasons import find_user_reasons
+from kgrec.recommend.user_reasons import LEAST_COUNT, describe_prior, find_user_reasons
 
 _REASON_LIKES = 5  # paths are searched for this many of the likes that add most
 _PATHS_PER_LIKE = 3
@@ -31,6 +31,7 @@ class _Weighed:
         known: row of a like -> the share of its contribution that comes from texts and links, 0 to 1.
         sentence: the sentence's contribution; None without a sentence.
         prior: the contribution of the user's own links, attributes and text; None: they say nothing.
+        prior_words: what is known of the user: "friends and town".
         user_reason: why people like the user like it; None where `prior` is not the largest contribution.
         rest: everybody else's contribution.
         searched: the likes for which paths are searched.
@@ -42,6 +43,7 @@ class _Weighed:
     known: Mapping[int, float]
     sentence: float | None
     prior: float | None
+    prior_words: str
     user_reason: str | None
     rest: float
     searched: Sequence[int]
@@ -95,7 +97,7 @@ def find_likeness_reasons(state: State, row: int, rows: NDArray[np.int64], by: s
         most = max(1e-9, *by_source.values())
         parts = []
         shared = paths[ids[found], ids[row]]
-        if shared and by_source["links"] > 0:
+        if shared and by_source["links"] > (_NOTABLE * most if _is_value(state, shared[0]) else 0):
             parts.append(shared[0].sentence())
         if by_source["likes"] > _NOTABLE * most / 2 and by_them[found]:
             parts.append("liked by the same people")
@@ -115,6 +117,7 @@ def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: 
     by_prior = found.prior > np.maximum(found.likes.max(axis=0, initial=0), np.where(fits, found.sentence, 0))
     by_prior &= request.prior is not None
     user_reasons = dict(zip(rows[by_prior].tolist(), find_user_reasons(state, request, rows[by_prior]), strict=True))
+    words = "" if request.prior is None else describe_prior(state, request)
     weighed = []
     for place, row in enumerate(rows.tolist()):
         shares = found.likes[:, place]
@@ -130,7 +133,7 @@ def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: 
         sentence = None if request.sentence is None else float(found.sentence[place])
         prior = None if request.prior is None else float(found.prior[place])
         reason, rest = user_reasons.get(row), float(found.rest[place])
-        weighed.append(_Weighed(row, likes, known, sentence, prior, reason, rest, searched, bool(fits[place])))
+        weighed.append(_Weighed(row, likes, known, sentence, prior, words, reason, rest, searched, bool(fits[place])))
     return weighed
 
 
@@ -160,7 +163,7 @@ def _explain_one(
     if weighed.sentence is not None:
         shares.append(Share("sentence", weighed.sentence))
     if weighed.prior is not None:
-        shares.append(Share("profile", weighed.prior))
+        shares.append(Share("profile", weighed.prior, title=weighed.prior_words))
     shares.append(Share("everybody", weighed.rest))
     shares.sort(key=lambda share: -share.value)
     score = float(sum(share.value for share in shares))
@@ -175,18 +178,31 @@ def _format_reason(state: State, weighed: _Weighed, shares: Sequence[Share]) -> 
     sentence = next((share for share in shares if share.source == "sentence" and weighed.fits), None)
     if sentence is not None and sentence.value > max((share.value for share in likes), default=0.0):
         return "fits your words"
-    # Among likes with similar shares, the one that shares the rarest node makes the best reason.
-    notable = [share for share in likes if share.paths]
+    known = {state.bundle.items.ids[like] for like, share in weighed.known.items() if share > _NOTABLE}
+    # Among likes with similar shares, the one that shares the rarest node makes the best reason. Many items share the
+    # value of an attribute: it is a reason only where likes count by what the graph says.
+    notable = [
+        share for share in likes if share.paths and (share.item in known or not _is_value(state, share.paths[0]))
+    ]
     if notable:
-        best = min(notable, key=lambda share: share.paths[0].n_sharing)
+        best = min(notable, key=lambda share: (_is_value(state, share.paths[0]), share.paths[0].n_sharing))
         return f"{best.paths[0].sentence()}, which you liked"
     if likes:
         like = f"{likes[0].title or likes[0].item}, which you liked"
-        row = state.bundle.items.row(likes[0].item or "")
-        if weighed.known.get(-1 if row is None else row, 0.0) > _NOTABLE:
-            return f"near {like}, by its text and links"
-        return f"liked by people who like {like}"
+        by_graph = likes[0].item in known
+        return f"near {like}, by its text and links" if by_graph else f"liked by people who like {like}"
     if sentence is not None and sentence.value > 0:
         return "fits your words"
-    n_likes = int(state.bundle.model.n_likes[weighed.row])
-    return f"liked by {n_likes:,} {'person' if n_likes == 1 else 'people'}" if n_likes else "new in the catalogue"
+    return _count_likes(state, weighed.row)
+
+
+def _count_likes(state: State, row: int) -> str:
+    n_likes = int(state.bundle.model.n_likes[row])
+    if not n_likes:
+        return "new in the catalogue"
+    return f"liked by {n_likes:,} people" if n_likes >= LEAST_COUNT else "liked by few people"
+
+
+def _is_value(state: State, path: ReasonPath) -> bool:
+    """Whether a path leads over the value of an attribute."""
+    return state.bundle.schema.edges[path.steps[0].relation].derived

@@ -181,7 +181,9 @@ class Recommender:
         Args:
             users: ids of known users.
             likes: instead of `users`: a mapping from users to the items that they like, or a table or DataFrame with
-                the columns user and item. Users need not be known. Only these likes count, not those in the bundle.
+                the columns user and item. Further columns may be named as edge types of users ("friend_of", ids of
+                linked nodes) and as features of users ("age"); then item may be empty. The rows of a user belong
+                together. Users need not be known: only what is given counts, not what the bundle has of them.
             k: the number of items for each user.
             candidates: item ids that may be recommended to anybody; None: all.
             exclude: ids of items to leave out.
@@ -192,12 +194,14 @@ class Recommender:
 
         Returns:
             A pyarrow Table with the columns user, item, rank, score, title and, with `explain`, reason;
-            `to_pandas()` makes it a DataFrame. The metadata of its schema has three lists as JSON: `unknown_users`
-            (they get no rows), `unknown_items` and `without_likes` (users who got popular items).
+            `to_pandas()` makes it a DataFrame. The metadata of its schema has lists as JSON: `unknown_users` (they get
+            no rows), `unknown_items`, `unknown_links` (unknown ids of linked nodes, and values that no user had in
+            training), `by_profile` (users without likes, whose rows rest on their links, attributes and texts) and
+            `without_likes` (users who got popular items).
 
         Raises:
-            RequestError: neither or both of `users` and `likes` are given; none of the candidates is known; `tail` is
-                not between -1 and 1; k is less than 1.
+            RequestError: neither or both of `users` and `likes` are given; the model reads no such column, or not such
+                a value; none of the candidates is known; `tail` is not between -1 and 1; k is less than 1.
         """
         return ranking.recommend_many(
             self._state,

@@ -1,7 +1,7 @@
 """Turns a request's ids into rows, and masks the items that may not be recommended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from kgrec.errors import RequestError
-from kgrec.graph.attribute_values import split_name
+from kgrec.graph.attribute_values import MISSING, split_name
 from kgrec.model.component import Support
 from kgrec.model.sentence import find_fitting
 from kgrec.recommend.argument_ids import to_id
 from kgrec.recommend.asked import Asked
 from kgrec.recommend.link_features import read_user_features
-from kgrec.recommend.links import add_paths_to_values, group_edges, read_attributes, resolve_links
+from kgrec.recommend.linked_nodes import collect_links
+from kgrec.recommend.links import add_paths_to_values, find_far_end, group_edges, read_attributes, resolve_links
 from kgrec.recommend.state import State
 
 # Gibberish reaches .22 to .41 in catalogues of films, of books and of a toy shop, sentences that fit .50 to .83.
@@ -31,15 +32,18 @@ class Request:
         likes: (n,) int64, the items that the user likes.
         sentence: (text_dim,) float32, the vector of the sentence; None without one.
         fits: (n_items,) bool, the items whose texts fit the sentence; None without one.
-        links: (n,) int64, the link features of the user.
         prior: (dim,) float32, what the user's links, attributes and text say; None: nothing.
+        user: the row of the user; None: nobody of the bundle.
+        linked: (2, n) int64, the nodes that the user is linked to, as from `LinkedNodes.find`; None: those that the
+            bundle has.
     """
 
     likes: NDArray[np.int64]
     sentence: NDArray[np.float32] | None = None
     fits: NDArray[np.bool_] | None = None
-    links: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     prior: NDArray[np.float32] | None = None
+    user: int | None = None
+    linked: NDArray[np.int64] | None = None
 
 
 def check_k(k: int) -> None:
@@ -139,45 +143,94 @@ def read_request(state: State, asked: Asked, unknown: list[str]) -> Request:
         sentence = state.sentences.encode(asked.text, state.bundle)
         fits = _find_fitting(state, sentence)
     row = None if asked.user is None else find_user(state, asked.user)
-    if row is not None and not asked.links and not asked.attributes:
-        links = select_row(state.user_links, row)
+    linked = prior = None
+    if asked.links or asked.values:
+        (linked,), codes = find_links(state, [asked], unknown)
+        prior = state.bundle.model.place_users(_find_text(state, row, sentence), codes)[0]
+    elif row is not None:
         prior = None if state.user_priors is None else state.user_priors[row]
-    else:
-        links = _find_user_links(state, row, asked, unknown)
-        prior = _place_user(state, row, links, sentence)
-    return Request(likes, sentence, fits, links, prior if prior is not None and prior.any() else None)
+    elif sentence is not None:
+        no_codes = csr_array((1, len(state.bundle.user_link_node)), dtype=np.float32)
+        prior = state.bundle.model.place_users(_find_text(state, row, sentence), no_codes)[0]
+    return Request(likes, sentence, fits, prior if prior is not None and prior.any() else None, row, linked)
 
 
-def _find_user_links(state: State, row: int | None, asked: Asked, unknown: list[str]) -> NDArray[np.int64]:
-    """The link features of a user and those that a request adds; a new user's other attributes are missing."""
-    own = select_row(state.user_links, row)
-    if not asked.links and not asked.attributes:
-        return own
-    bundle, user_type, new_row = state.bundle, state.bundle.schema.user_type, len(state.bundle.users)
-    values, no_values = read_attributes(bundle, user_type, asked.attributes)
-    if row is not None:
-        values = [
-            (edge_type, id_) for edge_type, id_ in values if split_name(bundle.schema, edge_type)[1] in asked.attributes
+def find_links(state: State, asked: Sequence[Asked], unknown: list[str]) -> tuple[list[NDArray[np.int64]], csr_array]:
+    """The links and attributes of several people who ask: those given and, of known users, those of the bundle.
+
+    Attributes of new users that are not given are missing, unless nothing that is given is known. A given attribute of
+    a known user replaces the bundle's; values of a list are added.
+
+    Args:
+        state: the current state.
+        asked: who asks.
+        unknown: gets the ids that the catalogue does not have, and the values that no user had in training.
+
+    Returns:
+        For each of them the linked nodes, (2, n), as from `LinkedNodes.find`; and the link features of all, (n_asked,
+        n_codes) of 1s.
+    """
+    bundle, first = state.bundle, len(state.bundle.users)
+    user_type = bundle.schema.user_type
+    resolved: list[tuple[str, str, tuple[int, int]]] = []
+    read: dict[tuple[tuple[str, object], ...], tuple[list[tuple[str, str]], list[str]]] = {}  # many have the same
+    for row, each in enumerate(asked, first):
+        if not (each.links or each.values):
+            continue
+        if each.values not in read:
+            read[each.values] = read_attributes(bundle, user_type, each.attributes)
+        values, no_values = read[each.values]
+        given = [
+            (edge_type, id_)
+            for edge_type, id_ in values
+            if id_ != MISSING and split_name(bundle.schema, edge_type)[1] in each.attributes
         ]
-    found, not_found = resolve_links(bundle, user_type, new_row, [*asked.links, *values], {})
-    unknown += [*not_found, *no_values]
-    edges = add_paths_to_values(bundle, group_edges(found))
-    added = read_user_features(bundle, edges, np.array([new_row]))
-    return np.union1d(own, added.indices).astype(np.int64)
+        found, not_found = resolve_links(bundle, user_type, row, _leave_out_self(state, each), {})
+        unknown += [*not_found, *no_values]
+        if each.user is not None:
+            resolved += [*found, *_find_own_links(state, each, row)]
+            values = given
+        if found or given:
+            resolved += [*found, *resolve_links(bundle, user_type, row, values, {})[0]]
+    edges = add_paths_to_values(bundle, group_edges(resolved))
+    codes = read_user_features(bundle, edges, np.arange(first, first + len(asked)))
+    links = np.unique(collect_links(bundle, edges), axis=1)  # sorted by row
+    links = links[:, links[0] >= first]  # without the links of friends to those who ask
+    ends = np.searchsorted(links[0], np.arange(first + 1, first + len(asked)))
+    return np.split(links[1:], ends, axis=1), codes
 
 
-def _place_user(
-    state: State, row: int | None, links: NDArray[np.int64], sentence: NDArray[np.float32] | None
-) -> NDArray[np.float32] | None:
-    """What links and a text say of one user, (dim,); a sentence of somebody unknown counts as the user's text."""
-    bundle = state.bundle
-    if bundle.model.user_prior is None:
-        return None
-    text = np.zeros((1, bundle.user_text.shape[1]), np.float32)
-    if text.shape[1] and (row is not None or sentence is not None):
-        text[0] = bundle.user_text[row].numpy() if row is not None else sentence
-    placed: NDArray[np.float32] = bundle.model.place_users(text, to_matrix([links], len(bundle.user_link_node)))[0]
-    return placed
+def _leave_out_self(state: State, asked: Asked) -> list[tuple[str, str]]:
+    """The links of a request without those of a user to the same user."""
+    schema = state.bundle.schema
+    return [
+        (edge_type, id_)
+        for edge_type, id_ in asked.links
+        if id_ != asked.user or find_far_end(schema, edge_type, schema.user_type)[1] != schema.user_type
+    ]
+
+
+def _find_own_links(state: State, asked: Asked, row: int) -> list[tuple[str, str, tuple[int, int]]]:
+    """The links of a known user in the bundle as those of another row, without attributes that are given anew."""
+    bundle, user = state.bundle, find_user(state, asked.user or "")
+    columns = bundle.schema.nodes[bundle.schema.user_type].columns
+    replaced = {f"{bundle.schema.user_type}.{name}" for name in asked.attributes if columns[name] != "list"}
+    links = []
+    for place, node in state.linked_nodes.find(user).T.tolist():
+        edge_type, is_source, far_type = bundle.user_relations[place]
+        if edge_type not in replaced:
+            links.append((edge_type, bundle.ids[far_type].ids[node], (row, node) if is_source else (node, row)))
+    return links
+
+
+def _find_text(state: State, row: int | None, sentence: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """The text vector of a user, (1, text_dim); a sentence of somebody unknown counts as the user's text."""
+    text = np.zeros((1, state.bundle.user_text.shape[1]), np.float32)
+    if text.shape[1] and row is not None:
+        text[0] = state.bundle.user_text[row].numpy()
+    elif text.shape[1] and sentence is not None:
+        text[0] = sentence
+    return text
 
 
 def _find_fitting(state: State, sentence: NDArray[np.float32]) -> NDArray[np.bool_]:

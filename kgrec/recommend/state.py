@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 from threadpoolctl import ThreadpoolController
 
 from kgrec.bundle import Bundle, load_bundle_encoder
@@ -18,6 +18,7 @@ from kgrec.metrics import top_k
 from kgrec.model.backbone import user_vectors
 from kgrec.recommend.editions import find_editions
 from kgrec.recommend.link_features import read_user_features
+from kgrec.recommend.linked_nodes import LinkedNodes, link_users
 from kgrec.recommend.recent import RecentAnswers
 from kgrec.recommend.tail import TailDial
 from kgrec.store.contract import GraphStore
@@ -113,9 +114,9 @@ class State:
         return read_user_features(bundle, bundle.edges, np.arange(len(bundle.users)))
 
     @cached_property
-    def users_by_link(self) -> csr_array:
-        """(n_codes, n_users) of 1s: the users with each link feature."""
-        return csr_array(self.user_links.T.tocsr())
+    def linked_nodes(self) -> LinkedNodes:
+        """The nodes that users are linked to."""
+        return link_users(self.bundle)
 
     @cached_property
     def liked_by_item(self) -> csr_array:
@@ -138,7 +139,7 @@ class State:
     @cached_property
     def dial(self) -> TailDial:
         """The tail dial."""
-        return TailDial(self.bundle.model, self.bundle.liked)
+        return TailDial(self.bundle.model, self.bundle.liked, self.user_priors)
 
     def top_rows(self, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """The rows of the k best items, or of all if there are fewer: (n_users, min(k, n_items)), -1 for none.
@@ -165,12 +166,30 @@ class State:
         if bundle.items is self.bundle.items:  # users changed, or their likes
             found |= {name: vars(self)[name] for name in ("by_id", "editions") if name in vars(self)}
         before = self.bundle
-        if bundle.edges is before.edges and bundle.users is before.users and bundle.user_text is before.user_text:
-            kept = ("user_links", "users_by_link", "user_priors")
+        if bundle.edges is before.edges and bundle.users.ids == before.users.ids:
+            kept = ("user_links", "linked_nodes", "user_priors")
             found |= {name: vars(self)[name] for name in kept if name in vars(self)}
-        if "dial" in vars(self) and self.dial.is_of(bundle.model, bundle.liked):
+        elif bundle.users.ids[: len(before.users)] == before.users.ids:
+            found |= self._place_added_users(bundle)
+        if bundle.liked is before.liked and "liked_by_item" in vars(self):
+            found["liked_by_item"] = self.liked_by_item
+        same_priors = bundle.model.user_prior is None or "user_priors" in found
+        if "dial" in vars(self) and same_priors and self.dial.is_of(bundle.model, bundle.liked):
             found["dial"] = self.dial
         return state
+
+    def _place_added_users(self, bundle: Bundle) -> dict[str, Any]:
+        """The values of the users so far, which links to added nodes do not change, with those of added users."""
+        if vars(self).get("user_priors") is None:
+            return {}
+        before, first = self.bundle, len(self.bundle.users)
+        added = {name: ends[:, before.edges[name].shape[1] :] for name, ends in bundle.edges.items()}
+        links = read_user_features(bundle, added, np.arange(first, len(bundle.users)))
+        priors = bundle.model.place_users(bundle.user_text[first:].numpy(), links)
+        return {
+            "user_links": vstack([self.user_links, links], format="csr"),
+            "user_priors": np.concatenate([vars(self)["user_priors"], priors]),
+        }
 
     @property
     def known_paths(self) -> PathIndex | None:

@@ -49,16 +49,19 @@ class TailDial:
     to a tail item anyway, the most personal one takes it.
     """
 
-    def __init__(self, model: Model, liked: csr_array) -> None:
+    def __init__(self, model: Model, liked: csr_array, prior: NDArray[np.float32] | None = None) -> None:
         """Makes a dial; usual scores are measured at first use.
 
         Args:
             model: the model that scores.
             liked: (n_users, n_items) likes: usual scores are measured on an evenly spaced part of these users.
+            prior: (n_users, dim) float32: what the graph says of these users; None: nothing.
         """
         self._model = model
         self.tail = tail_items(model.n_likes.numpy())
-        self._likes = draw_reference(liked)
+        users = draw_reference(liked)
+        self._likes = liked[users]
+        self._prior = None if prior is None else prior[users]
         n_likes = self._likes.nnz
         self._tail_share = float(self.tail[self._likes.indices].mean()) if n_likes else float(self.tail.mean())
         self._usual: dict[int | None, Usual] = {}
@@ -67,7 +70,7 @@ class TailDial:
         """Whether a new dial of this model and these likes would be the same."""
         if model is not self._model:
             return False
-        drawn = draw_reference(liked)
+        drawn = liked[draw_reference(liked)]
         return np.array_equal(drawn.indptr, self._likes.indptr) and np.array_equal(drawn.indices, self._likes.indices)
 
     def rank(
@@ -146,9 +149,9 @@ class TailDial:
         return self._usual[size]
 
     def _score_likes(self, likes: csr_array) -> Iterator[NDArray[np.float32]]:
-        """Scores for users with these likes, in blocks."""
+        """Scores for the reference users with these likes, in blocks."""
         for block in to_blocks(likes.shape[0], self._model.n_items):
-            yield self._model.score(likes[block])
+            yield self._model.score(likes[block], None if self._prior is None else self._prior[block])
 
     def _score_texts(self) -> Iterator[NDArray[np.float32]]:
         """Scores for the texts of some items, each as a sentence, in blocks."""
@@ -172,10 +175,11 @@ def check_dial(tail: float) -> None:
         )
 
 
-def draw_reference(liked: csr_array) -> csr_array:
-    """The reference users: evenly spaced rows, so that one more user rarely changes the selection."""
+def draw_reference(liked: csr_array) -> NDArray[np.int64]:
+    """The rows of the reference users: evenly spaced, so that one more user rarely changes the selection."""
     rows = np.arange(0, liked.shape[0], _stride(liked.shape[0]))
-    return liked[rows[np.diff(liked.indptr)[rows] > 0]]
+    drawn: NDArray[np.int64] = rows[np.diff(liked.indptr)[rows] > 0]
+    return drawn
 
 
 def measure_usual(blocks: Iterable[NDArray[np.float32]], n_items: int) -> Usual:

@@ -1,23 +1,43 @@
 """Reasons from what the graph says of a user: what people who like an item share with the user.
 
-Nobody is named unless the schema says that users are `public`, and counts below three are not told.
+Nobody is named and no count below three is given, unless the schema says that users are `public`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kgrec.graph.attribute_values import MISSING
 from kgrec.model.user_prior import UserPrior
 from kgrec.recommend.requests import Request
 from kgrec.recommend.state import State
 
-LEAST_TOLD = 3  # people; fewer could be recognised
+LEAST_COUNT = 3  # people; of fewer, each could be recognised
 _MOST_NAMED = 2
+_MOST_WORDS = 4
+_MOST_GROUPS = 12  # the smallest are compared
+_FRIENDS_FIRST = 0.5  # of the largest lift; friends with as much are the reason
 _LINKING_WORDS = ("of", "with", "by", "to")
 _PLACING_WORDS = ("in", "at", "from", "near", "on")
-_MOST_WORDS = 3
+
+
+@dataclass(frozen=True)
+class _Links:
+    """The nodes that a user is linked to by one relation.
+
+    Attributes:
+        place: its place in `Bundle.user_relations`.
+        edge_type, is_source, far_type: the relation.
+        nodes: (n,) rows.
+    """
+
+    place: int
+    edge_type: str
+    is_source: bool
+    far_type: str
+    nodes: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -25,115 +45,221 @@ class _Group:
     """People whom a user is linked to, or who share a link with the user.
 
     Attributes:
-        people: (n,) rows of users, ascending.
-        friends: what they are to the user: "friend"; None: they share a node.
-        place: the words for the node that they share: "in Oslo", "age 25 to 34"; None for friends.
+        members: (n_users,) bool, without the user.
+        size: how many they are.
+        friends: what they are to the user, "friend"; "" where the schema has no noun for it; None: they share a node.
+        words: what they share: "in Oslo"; the edge type's words for people whom the user is linked to.
     """
 
-    people: NDArray[np.int64]
+    members: NDArray[np.bool_]
+    size: int
     friends: str | None
-    place: str | None
+    words: str
+
+
+@dataclass(frozen=True)
+class _Liking:
+    """How much a group likes an item.
+
+    Attributes:
+        lift: the share of the group that likes it, minus the share of everybody.
+        group: the group.
+        fans: (n,) rows of those in the group who like it.
+    """
+
+    lift: float
+    group: _Group
+    fans: NDArray[np.int64]
 
 
 def counts_prior(state: State) -> bool:
     """Whether the links, attributes and texts of users without likes count."""
-    model = state.bundle.model
-    return UserPrior.name in model.names and bool(model.gate.warm[0][model.names.index(UserPrior.name)])
+    model, gate = state.bundle.model, state.bundle.model.gate
+    weights = gate.warm if gate.known is None else gate.known
+    return UserPrior.name in model.names and bool(weights[0][model.names.index(UserPrior.name)])
 
 
 def describe_prior(state: State, request: Request) -> str:
-    """What is known of a user, in words: "the user's friends, town and age"."""
-    relations = dict.fromkeys(_relations(state)[request.links].tolist())
-    words = [_name_relation(state, place) for place in relations]
-    found = list(dict.fromkeys(words))[:_MOST_WORDS] or ["text"]
-    return "the user's " + (found[0] if len(found) == 1 else f"{', '.join(found[:-1])} and {found[-1]}")
+    """What is known of a user, in words: "friends, town and age"; empty: nothing."""
+    bundle, schema = state.bundle, state.bundle.schema
+    words: dict[str, None] = {}
+    for link in _find_linked(state, request):
+        edge = schema.edges[link.edge_type]
+        ids = bundle.ids[link.far_type].ids
+        is_missing = edge.derived and all(ids[node] == MISSING for node in link.nodes.tolist())
+        if edge.derived and (is_missing or link.edge_type != link.far_type):
+            continue  # a value of a linked node goes with the node
+        noun = _noun(state, link.edge_type)
+        of_many = link.far_type == schema.user_type or (link.far_type == schema.item_type and not link.is_source)
+        words[_plural(noun) if noun and of_many else noun or "links"] = None
+    if request.user is not None and bundle.user_text.shape[1] and bool(bundle.user_text[request.user].any()):
+        words["text"] = None
+    listed = list(words)
+    if len(listed) > _MOST_WORDS:
+        listed = [*listed[: _MOST_WORDS - 1], "more"]
+    return " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
 
 
 def find_user_reasons(state: State, request: Request, rows: NDArray[np.int64]) -> list[str]:
     """For each of some items, what a user shares with the people who like it, where that stands out most."""
-    groups, liked, n_users = list(_find_groups(state, request)), state.liked_by_item, max(len(state.bundle.users), 1)
-    least = 1 if state.bundle.schema.nodes[state.bundle.schema.user_type].public else LEAST_TOLD
+    if not len(rows):
+        return []
+    wished = _find_wished(state, request)
+    friends, others = _find_friends(state, request), _find_sharing(state, request)
+    n_others = max(len(state.bundle.users) - (request.user is not None), 1)
     reasons = []
     for row in rows.tolist():
-        fans = liked.indices[liked.indptr[row] : liked.indptr[row + 1]]
-        best, reason = 0.0, "liked by people like you" if len(fans) else "near what people like you like"
-        for group in groups:
-            theirs = np.intersect1d(group.people, fans, assume_unique=True)
-            lift = len(theirs) / len(group.people) - len(fans) / n_users
-            if len(theirs) >= least and lift > best:
-                best, reason = lift, _say(state, group, theirs)
-        reasons.append(reason)
+        fans = state.liked_by_item.indices[slice(*state.liked_by_item.indptr[row : row + 2])]
+        fans = fans[fans != request.user]
+        usual = len(fans) / n_others
+        best = _find_best(state, friends, fans, usual)
+        sharing = _find_best(state, others, fans, usual)
+        if best is None or (sharing is not None and best.lift < _FRIENDS_FIRST * sharing.lift):
+            best = sharing
+        if row in wished:
+            reasons.append(f"on your {wished[row]}")
+        elif best is not None:
+            reasons.append(_say(state, best.group, best.fans))
+        else:
+            reasons.append("liked by people like you" if len(fans) else "similar to what people like you like")
     return reasons
 
 
-def _find_groups(state: State, request: Request) -> Iterator[_Group]:
-    """The people whom a user's links lead to; those of one relation to users are one group."""
-    bundle = state.bundle
-    relations, nodes = _relations(state), bundle.user_link_node
-    friends: dict[str, list[int]] = {}
-    for code in request.links.tolist():
-        edge_type, _, far_type = bundle.user_relations[relations[code]]
-        if far_type == bundle.schema.user_type:
-            friends.setdefault(_name_relation(state, int(relations[code])), []).append(int(nodes[code]))
-        elif far_type != bundle.schema.item_type:
-            name, edge = bundle.names[far_type][nodes[code]], bundle.schema.edges[edge_type]
-            holders = state.users_by_link.indices[slice(*state.users_by_link.indptr[code : code + 2])]
-            if name is not None and len(holders) and (not edge.derived or edge_type == far_type):
-                yield _Group(holders.astype(np.int64), None, _place(state, edge_type, name))
-    for word, people in friends.items():
-        yield _Group(np.unique(people), word, None)
+def _find_best(state: State, groups: Sequence[_Group], fans: NDArray[np.int64], usual: float) -> _Liking | None:
+    """The group that likes an item most, compared with the share of everybody; None: no group does.
+
+    Args:
+        state: the current state.
+        groups: the groups.
+        fans: (n,) rows of the users who like the item.
+        usual: their share of everybody.
+    """
+    schema = state.bundle.schema
+    least = 1 if schema.nodes[schema.user_type].public else LEAST_COUNT
+    best = None
+    for group in groups:
+        theirs = fans[group.members[fans]]
+        lift = len(theirs) / group.size - usual
+        if len(theirs) >= least and lift > (best.lift if best else 0):
+            best = _Liking(lift, group, theirs)
+    return best
+
+
+def _find_linked(state: State, request: Request) -> list[_Links]:
+    """The nodes that a user is linked to, by relation."""
+    linked = request.linked
+    if linked is None:
+        linked = np.zeros((2, 0), np.int64) if request.user is None else state.linked_nodes.find(request.user)
+    places, starts = np.unique(linked[0], return_index=True)
+    found = []
+    for place, nodes in zip(places.tolist(), np.split(linked[1], starts[1:]), strict=False):  # one part without places
+        edge_type, is_source, far_type = state.bundle.user_relations[place]
+        found.append(_Links(place, edge_type, is_source, far_type, nodes))
+    return found
+
+
+def _to_group(state: State, request: Request, people: NDArray[np.int64], friends: str | None, words: str) -> _Group:
+    members = np.zeros(len(state.bundle.users), np.bool_)
+    members[people[people != request.user]] = True
+    return _Group(members, int(members.sum()), friends, words)
+
+
+def _find_wished(state: State, request: Request) -> dict[int, str]:
+    """The items that a user is linked to, such as those on a wish list -> the noun of the link."""
+    wished: dict[int, str] = {}
+    for link in _find_linked(state, request):
+        if link.is_source and link.far_type == state.bundle.schema.item_type:
+            wished |= dict.fromkeys(link.nodes.tolist(), _noun(state, link.edge_type))
+    return wished
+
+
+def _find_friends(state: State, request: Request) -> list[_Group]:
+    """The people whom a user is linked to; those of one kind are one group."""
+    friends: dict[tuple[str, str], list[NDArray[np.int64]]] = {}
+    for link in _find_linked(state, request):
+        if link.far_type == state.bundle.schema.user_type:
+            noun = _noun(state, link.edge_type)
+            friends.setdefault((noun, "" if noun else link.edge_type.replace("_", " ")), []).append(link.nodes)
+    return [_to_group(state, request, np.concatenate(people), *names) for names, people in friends.items()]
+
+
+def _find_sharing(state: State, request: Request) -> list[_Group]:
+    """The people who share a link or a value with a user, and those who like what is on a wish list."""
+    bundle, schema, found = state.bundle, state.bundle.schema, list[tuple[NDArray[np.int64], str]]()
+    for link in _find_linked(state, request):
+        of_items = link.far_type == schema.item_type
+        is_derived = schema.edges[link.edge_type].derived
+        if link.far_type == schema.user_type or (of_items and not link.is_source):
+            continue
+        for node in link.nodes.tolist():
+            name = bundle.names[link.far_type][node]
+            if of_items:
+                people = state.liked_by_item.indices[slice(*state.liked_by_item.indptr[node : node + 2])]
+                words = f"who like {name or bundle.items.ids[node]}, on your {_noun(state, link.edge_type)}"
+                found.append((people.astype(np.int64), words))
+            elif not is_derived or (link.edge_type == link.far_type and name):  # values that reasons name
+                words = _describe_shared(state, link.edge_type, name)
+                found.append((state.linked_nodes.find_users(link.place, node), words))
+    found.sort(key=lambda each: len(each[0]))
+    groups = (_to_group(state, request, people, None, words) for people, words in found[:_MOST_GROUPS])
+    return [group for group in groups if group.size]
 
 
 def _say(state: State, group: _Group, people: NDArray[np.int64]) -> str:
     """The reason in words, given the people of a group who like the item."""
-    bundle = state.bundle
-    user_type = bundle.schema.user_type
+    schema, n_people = state.bundle.schema, len(people)
     if group.friends is None:
-        return f"liked by {len(people):,} {'person' if len(people) == 1 else 'people'} {group.place}"
-    if not bundle.schema.nodes[user_type].public:
-        return f"{len(people):,} of your {len(group.people):,} {group.friends} like it"
-    named = [bundle.names[user_type][row] or bundle.users.ids[row] for row in people[:_MOST_NAMED].tolist()]
-    if len(people) > len(named):
-        return f"{', '.join(named)} and {len(people) - len(named):,} more of your {group.friends} like it"
-    return f"{' and '.join(named)}, your {group.friends}, like{'s' if len(named) == 1 else ''} it"
+        return f"liked by {n_people:,} {'person' if n_people == 1 else 'people'} {group.words}"
+    if schema.nodes[schema.user_type].public:
+        return _name_friends(state, group, people)
+    if not group.friends:
+        return f"{n_people:,} of the {group.size:,} people linked to you ({group.words}) like it"
+    some = f"{n_people:,} of your {group.size:,}" if n_people < group.size else f"all {n_people:,} of your"
+    return f"{some} {_plural(group.friends)} like it"
 
 
-def _place(state: State, edge_type: str, name: str) -> str:
-    """The words for a node that people share: "in Oslo", "with the same club (Chess)"."""
+def _name_friends(state: State, group: _Group, people: NDArray[np.int64]) -> str:
+    """The reason with names of friends who like the item."""
+    bundle, friend = state.bundle, group.friends or "link"
+    names = [bundle.names[bundle.schema.user_type][row] or bundle.users.ids[row] for row in people[:_MOST_NAMED]]
+    if len(people) > len(names):
+        return f"{', '.join(names)} and {len(people) - len(names):,} more of your {_plural(friend)} like it"
+    if len(names) == 1:
+        return f"{names[0]}, your {friend}, likes it"
+    return f"{' and '.join(names)}, your {_plural(friend)}, like it"
+
+
+def _describe_shared(state: State, edge_type: str, name: str | None) -> str:
+    """The words for a node that people share: "in Oslo", "who share your club (Chess)", "like you (age 70 to 78)"."""
     edge = state.bundle.schema.edges[edge_type]
     phrase = edge.phrase if edge.phrase is not None else edge_type.replace("_", " ")
-    if "{}" in phrase:
-        return phrase.format(name)
-    if not phrase:  # a bin of numbers says what it is
+    if not phrase:  # the name of a number's bin says what it is
         return f"like you ({name})"
-    last = phrase.split(" ")[-1]
-    return f"{last} {name}" if last in _PLACING_WORDS else f"with the same {_noun(state, edge_type)} ({name})"
-
-
-def _relations(state: State) -> NDArray[np.int64]:
-    """(n_codes,) the place in `user_relations` of each link feature of users."""
-    encoder = state.bundle.model.user_prior
-    return np.zeros(0, np.int64) if encoder is None else encoder.relation
-
-
-def _name_relation(state: State, place: int) -> str:
-    """The plural of what a relation leads to for users and items ("friends"), else the word for the node ("town")."""
-    edge_type, _, far_type = state.bundle.user_relations[place]
-    noun = _noun(state, edge_type)
-    if far_type in (state.bundle.schema.user_type, state.bundle.schema.item_type):
-        return noun if noun.endswith("s") else f"{noun}s"
-    return noun
+    if "{}" in phrase and name:
+        return phrase.format(name)
+    noun, last = _noun(state, edge_type), phrase.split(" ")[-1]
+    if last in _PLACING_WORDS:
+        return f"{last} {name}" if name else f"{last} the same {noun}"
+    return f"who share your {noun} ({name})" if name else f"who share your {noun}"
 
 
 def _noun(state: State, edge_type: str) -> str:
-    """The schema's phrase, or the words of the edge type or of the node type at its end."""
-    edge = state.bundle.schema.edges[edge_type]
+    """What a relation leads to, in the singular: "friend", "town"; empty where an edge between users has no noun."""
+    schema = state.bundle.schema
+    edge = schema.edges[edge_type]
     if edge.derived:
         return edge_type.rsplit(".", 1)[-1].replace("_", " ")
     words = (edge.phrase or edge_type.replace("_", " ")).split(" ")
-    if edge.source == edge.target:
-        return " ".join(words[:-1] if words[-1] in _LINKING_WORDS and len(words) > 1 else words)
     if edge.phrase and not {"{}", *_PLACING_WORDS, *_LINKING_WORDS} & set(words):
         return edge.phrase
-    far_type = edge.target if edge.source == state.bundle.schema.user_type else edge.source
-    return far_type.replace("_", " ")
+    if edge.source == edge.target:
+        return " ".join(words[:-1]) if words[-1] in _LINKING_WORDS else ""
+    if edge.source == schema.user_type and edge.target == schema.item_type:
+        return edge_type.replace("_", " ")
+    return (edge.target if edge.source == schema.user_type else edge.source).replace("_", " ")
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith("s"):
+        return noun
+    return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"

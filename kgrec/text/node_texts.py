@@ -17,9 +17,10 @@ LABEL_LENGTH = 100  # characters of a neighbour without a name that are quoted
 def build_node_texts(tables: GraphTables) -> dict[str, list[str | None]]:
     """Builds the text that the encoder reads for each node.
 
-    A node's own text is its text columns joined ("Heat. Crime. A thief ..."), or else its name. A node without one is
-    described by its neighbours over the schema's `text_from` edges ("director of: Heat; Thief"): by their names, or
-    the start of their own texts.
+    A node's own text is its text columns joined ("Heat. Crime, Drama. A thief ..."), or else its name. A node without
+    one is described by its neighbours over the schema's `text_from` edges ("director of: Heat; Thief"): by their names,
+    or the start of their own texts. Users are described by their own text columns alone: a name says nothing of a
+    taste, and friends' texts are no words of theirs.
 
     Args:
         tables: the catalogue.
@@ -30,7 +31,7 @@ def build_node_texts(tables: GraphTables) -> dict[str, list[str | None]]:
         attributes.
     """
     schema = tables.schema
-    own = {node_type: _own_texts(tables, node_type) for node_type in schema.nodes}
+    own = {node_type: read_own_texts(tables, node_type) for node_type in schema.nodes}
     labels = {node_type: _labels(tables, node_type, own[node_type]) for node_type in schema.nodes}
     texts: dict[str, list[str | None]] = {}
     for node_type, node in schema.nodes.items():
@@ -39,7 +40,7 @@ def build_node_texts(tables: GraphTables) -> dict[str, list[str | None]]:
         described: list[str | None] = own[node_type].to_pylist()
         missing = np.flatnonzero(own[node_type].is_null().to_numpy(zero_copy_only=False))
         parts: dict[int, list[str]] = {int(row): [] for row in missing}
-        for edge_type in (node.text_from or _links(schema)) if parts else ():
+        for edge_type in (node.text_from or _links(schema)) if parts and node_type != schema.user_type else ():
             edge = schema.edges[edge_type]
             for this, near_type, far_type in ((SOURCE, edge.source, edge.target), (TARGET, edge.target, edge.source)):
                 if near_type == node_type:
@@ -78,7 +79,8 @@ def _links(schema: CatalogueSchema) -> list[str]:
     return [name for name, edge in schema.graph_edges.items() if not edge.derived]
 
 
-def _own_texts(tables: GraphTables, node_type: str) -> pa.Array:
+def read_own_texts(tables: GraphTables, node_type: str) -> pa.Array:
+    """The text columns of each node of a type, joined, or else its name unless it is a user; null where blank."""
     node, table = tables.schema.nodes[node_type], tables.nodes[node_type]
     text = pa.nulls(table.num_rows, pa.string())
     for column in node.text:
@@ -86,7 +88,9 @@ def _own_texts(tables: GraphTables, node_type: str) -> pa.Array:
         # One full stop between two parts, also after a part that ends with its own.
         head = pc.replace_substring_regex(text, r"[.\s]+$", "")
         text = pc.coalesce(pc.binary_join_element_wise(head, part, ". "), text, part)
-    return pc.coalesce(text, _stripped(table, node.name)) if node.name else text
+    if node.name is None or node_type == tables.schema.user_type:
+        return text
+    return pc.coalesce(text, _stripped(table, node.name))
 
 
 def _labels(tables: GraphTables, node_type: str, own: pa.Array) -> pa.Array:
@@ -97,13 +101,19 @@ def _labels(tables: GraphTables, node_type: str, own: pa.Array) -> pa.Array:
 
 
 def _stripped(table: pa.Table, column: str) -> pa.Array:
-    values = pc.utf8_trim_whitespace(table[column].combine_chunks())
+    values = table[column].combine_chunks()
+    if pa.types.is_list(values.type):
+        values = pc.binary_join(values, ", ")
+    values = pc.utf8_trim_whitespace(values)
     return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
 
 
 def _name_neighbours(edge_type: str, edge: EdgeType, names: Sequence[str], *, forward: bool) -> str:
-    words = edge.phrase or edge_type.replace("_", " ")
-    lead = words if forward or not edge.phrase else f"{words} of"
+    phrase, words = edge.phrase or "", edge_type.replace("_", " ")
+    if "{}" in phrase:  # "in {}" has a place for the target's name
+        lead = " ".join(phrase.replace("{}", "").split()) if forward else words
+    else:
+        lead = (phrase if forward else f"{phrase} of") if phrase else words
     return f"{lead}: {'; '.join(names[:NEIGHBOURS_PER_EDGE])}"
 
 

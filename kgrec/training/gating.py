@@ -4,15 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
 from kgrec.config import GateConfig
 from kgrec.metrics import find_popular
-from kgrec.model.backbone import Backbone
-from kgrec.model.component import Component, Support, deviate
 from kgrec.model.few_shot import FewShot
 from kgrec.model.gate import Gate, bucket_starts
 from kgrec.model.model import Model
@@ -20,8 +17,18 @@ from kgrec.model.popularity import Popularity
 from kgrec.model.sentence import find_fitting
 from kgrec.model.user_prior import UserPrior
 from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
-from kgrec.training.questions import MOST_USERS, ListQuality, Question, ask, compare, draw_users, join, select_users
+from kgrec.training.questions import (
+    MOST_USERS,
+    ListQuality,
+    Question,
+    ask,
+    compare,
+    draw_users,
+    join,
+    select_users,
+)
 from kgrec.training.selection import Verdict, Weights, choose_weights, is_clear, race
+from kgrec.training.trust import trust_in_knowledge, weigh_user_prior
 
 _MANY = 21  # likes from which the last bucket begins
 _OUT_OF_SIGHT = 10.0  # deviations below the others: cold items are not shown to users without likes
@@ -32,12 +39,8 @@ _NEW_ITEMS = 0.1  # the largest share of held-out items in a question over all i
 _ROOM_FOR_COLD = 0.015  # share of the objective on other items that may be given up to show cold items
 _ENOUGH_USERS = 100
 _ENOUGH_FOR_CAP = 5  # users; with fewer their mean is noise, and popularity is left out
-_MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question, to measure the trust in texts and links
-_BESIDE_POPULARITY = 0.4  # of the discriminant's weight: wanted items are popular, and lists are short
-_MOST_PRIOR = 4.0
-_TINY = 1e-9
-_FULL_TRUST, _FULL_SHARE = 0.1, 0.4  # full trust: a gain in deviations, or relative to the gain by likes
-_LEAST_TRUST = 0.02  # texts and links still order items that tie by likes
+_POPULARITY_BESIDE = 1.2  # added to popularity's weight for each deviation of the users' prior, which lacks it
+_OF_COLD = 4.0  # weight of the users' prior from which it has its default weight for new items
 _ENOUGH_FOR_FEW, _ENOUGH_FOR_MANY = 40.0, 5.0  # likes of an item that weigh as much as its texts and links
 _ENOUGH_IN_ALL = 1000.0  # likes; with fewer, texts and links are more reliable
 
@@ -48,6 +51,12 @@ class _Bucket:
     cold: Weights
     shift: float
     spread: float = 1.0  # deviation of the cold items' scores
+    known: Weights | None = None  # for users of whom the graph says something
+
+    @property
+    def asked(self) -> Weights:
+        """The weights, for items with likes, of most of the users that questions ask."""
+        return self.warm if self.known is None else self.known
 
 
 def default_weights(model: Model, kind: str) -> Weights:
@@ -80,7 +89,7 @@ def choose_gate(
     """
     starts = bucket_starts(sizes, _MANY)
     shown = [*sorted({0, *sizes}), None]
-    trust = _trust_in_knowledge(model, slices, rng)
+    trust = trust_in_knowledge(model, slices, rng)
     # Held-out items compete in a list of all items, so the most liked items are counted over all likes.
     popular = find_popular(n_likes, POPULAR_ITEMS)
     overall = _thin_held_out(slices.get("overall"), model, n_likes, rng)
@@ -96,6 +105,7 @@ def choose_gate(
     ]
     buckets[0] = replace(buckets[0], shift=-_OUT_OF_SIGHT)
     sentence = _choose_sentence(model, slices, k, rng, verdicts)
+    has_prior = any(bucket.known is not None for bucket in buckets)
     gate = Gate(
         np.array(starts, np.int64),
         np.stack([bucket.warm for bucket in buckets]).astype(np.float32),
@@ -105,104 +115,9 @@ def choose_gate(
         sentence.warm.astype(np.float32),
         sentence.cold.astype(np.float32),
         float(sentence.shift),
+        np.stack([bucket.asked for bucket in buckets]).astype(np.float32) if has_prior else None,
     )
     return gate, verdicts
-
-
-def _trust_in_knowledge(model: Model, slices: Mapping[str, Slice], rng: np.random.Generator) -> float:
-    """The trust in texts and links, up to 1: by how much they prefer the items that users like.
-
-    The measure is the difference, in deviations, between the scores of the wanted items by the user's own support and
-    by another user's: the mean over users minus two standard errors, relative to the same measure for the backbone,
-    which uses likes alone. It needs far fewer users than the quality of lists does. Without questions, texts and links
-    are trusted fully: there is little else.
-    """
-    asked = [
-        draw_users(slice_, rng, _MOST_TRUSTED)
-        for name, slice_ in slices.items()
-        if name == "warm" or (name.startswith("cold_users_k") and name != "cold_users_k0")
-    ]
-    of_knowledge = [component for component in model.components if component.weights.knows]
-    known = np.concatenate(
-        [np.zeros(0), *(_measure_preference(model, one, slice_, rng) for one in of_knowledge for slice_ in asked)]
-    )
-    if len(known) < _LEAST_TRUSTED:
-        return 1.0
-    by_likes = np.concatenate([_measure_preference(model, model.backbone, slice_, rng) for slice_ in asked])
-    sure = float(known.mean()) - 2 * float(known.std()) / np.sqrt(len(known))
-    return float(np.clip(sure / max(_FULL_TRUST, _FULL_SHARE * float(by_likes.mean())), _LEAST_TRUST, 1))
-
-
-def _measure_preference(
-    model: Model, component: Component, slice_: Slice, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Each user's mean score of wanted items by their own support, minus that by another user's support, (n,).
-
-    Items that the other user likes are left out: they would score high by themselves.
-    """
-    n_users = slice_.support.shape[0]
-    if n_users < 2:  # noqa: PLR2004
-        return np.zeros(0)
-    order = rng.permutation(n_users)
-    others = np.empty(n_users, np.int64)
-    others[order] = np.roll(order, 1)  # neighbouring rows may be similar users
-    part = model.part(component, _to_support(slice_))
-    mean, unit = part.warm
-    wanted = slice_.relevant - slice_.relevant.multiply(slice_.support[others])
-    wanted.eliminate_zeros()
-    pairs = csr_array(wanted).tocoo()
-    owner, item = (torch.from_numpy(np.asarray(side, np.int64)) for side in (pairs.row, pairs.col))
-    scaled = part.users * unit[:, None]
-    whose = torch.from_numpy(others)[owner]
-    own, other = ((scaled[who] * component.items[item]).sum(dim=1) - (mean * unit)[who] for who in (owner, whose))
-    sums = np.bincount(pairs.row, (own - other).double().numpy(), n_users)
-    counts = np.bincount(pairs.row, minlength=n_users)
-    found: NDArray[np.float64] = sums[counts > 0] / counts[counts > 0]
-    return found
-
-
-def _to_support(slice_: Slice) -> Support:
-    return Support(slice_.support, prior=None if slice_.prior is None else torch.from_numpy(slice_.prior))
-
-
-def _weigh_user_prior(model: Model, asked: Slice, rng: np.random.Generator) -> float | None:
-    """The weight of the users' prior beside the backbone's at 1, or beside popularity's for users without likes.
-
-    It is that of a linear discriminant of two independent parts: the ratio of their preferences for wanted items, each
-    divided by the variance of its scores. Two standard errors are taken off the prior's preference. Popularity is the
-    same for everybody, so it is measured against all items.
-
-    Returns:
-        The weight, 0 to 4; None: there are too few users to tell.
-    """
-    prior = model.component(UserPrior.name)
-    if prior is None:
-        return 0.0
-    found = _measure_preference(model, prior, asked, rng)
-    if len(found) < _LEAST_TRUSTED:
-        return None
-    assert isinstance(prior, UserPrior)
-    support = _to_support(asked)
-    variance = float(prior.emphasis(support, prior.users(support)).square().mean())
-    sure = float(found.mean()) - 2 * float(found.std()) / np.sqrt(len(found))
-    if asked.support.nnz:
-        other = float(_measure_preference(model, model.backbone, asked, rng).mean())
-        share = 1.0
-    else:
-        other, share = _measure_popularity(model, asked), _BESIDE_POPULARITY
-    weight = share * max(sure, 0.0) / max(variance, _TINY) / max(other, _TINY)
-    return min(weight, _MOST_PRIOR) if sure > 0 else 0.0
-
-
-def _measure_popularity(model: Model, asked: Slice) -> float:
-    """The mean score by popularity of wanted items, in deviations above the mean item."""
-    component = model.component(Popularity.name)
-    if component is None or component.warm_scale is None:
-        return 0.0
-    one = torch.ones((1, 1))
-    mean, variance = component.warm_scale.measure(one)
-    scores = (component.items[:, 0].numpy() - mean.item()) * deviate(mean, variance).item()
-    return float(scores[asked.relevant.indices].mean()) if asked.relevant.nnz else 0.0
 
 
 def _scarcity(model: Model, enough: float) -> float:
@@ -239,18 +154,8 @@ def _choose_bucket(
     verdicts: list[Verdict],
 ) -> _Bucket:
     names = model.names
-    share = 1.0
-    if start == 0:
-        warm, cold = default_weights(model, "none"), default_weights(model, "none_cold")
-    else:
-        share = 1 - (np.log(start) / np.log(_MANY)) ** 2  # of the weights for few likes
-        knows = default_weights(model, "knows")
-        trusted = np.where(knows > 0, trust, 1.0)
-        few, many = (trusted * default_weights(model, kind) for kind in ("few", "many"))
-        scarcity = share * _scarcity(model, _ENOUGH_FOR_FEW) + (1 - share) * _scarcity(model, _ENOUGH_FOR_MANY)
-        knowledge = trust * scarcity * knows
-        warm = share * few + (1 - share) * many + knowledge
-        cold = trusted * default_weights(model, "cold") + trust * _scarcity(model, _ENOUGH_FOR_MANY) * knows
+    share = 1 - (np.log(max(start, 1)) / np.log(_MANY)) ** 2  # of the weights for few likes
+    warm, cold = _default_blend(model, start, share, trust)
     title = _title(start, end)
     asked = _asked(slices, "warm", f"cold_users_k{size}", start, end, rng)
     cap = most_popular_for(config, size, int((model.n_likes > 0).sum()))
@@ -258,39 +163,89 @@ def _choose_bucket(
     if cap is not None and n_asked < _ENOUGH_FOR_CAP:
         cap = None
         warm = np.where([name == "popularity" for name in names], 0, warm)
-    question = None
-    if asked is not None:
-        weight = _weigh_user_prior(model, asked, rng)
-        if weight is not None:
-            is_prior, is_backbone = (np.array([name == of for name in names]) for of in (UserPrior.name, Backbone.name))
-            beside = (warm[is_backbone].sum(), cold[is_backbone].sum()) if start else (1.0, 1.0)
-            warm, cold = (
-                np.where(is_prior, share * weight * one, own) for one, own in zip(beside, (warm, cold), strict=True)
-            )
+    known = None
+    if asked is None:
+        warm = _normalise(warm, _usually_together(len(names)))
+    else:
         usable = [c.name for c in model.components if c.warm_scale is not None and not c.weights.sentence >= 1]
         if start == 0:
             usable = ["popularity", *(name for name in usable if name in (FewShot.name, UserPrior.name))]
         question = ask(model, asked, k, usable=usable, popular=popular)
-        less = default_weights(model, "less_popular")
-        warm, judged = choose_weights(question, names, warm, usable=usable, less_popular=less, most_popular=cap)
-        alone = {c.baseline: place for place, c in enumerate(model.components) if c.baseline and c.name in usable}
-        rivals = {name: question.parts[place] for name, place in alone.items()}
-        better, rival, rival_judged, error = race(question, judged, rivals, cap)
-        if better is not None:
-            warm, judged = np.eye(len(names))[alone[better]], question.judge(rivals[better])
-        verdicts.append(_to_verdict(title, question, judged, rival, rival_judged, error))
+        with_prior = _add_user_prior(model, asked, warm, share, rng)
+        others = [name for name in usable if name != UserPrior.name]
+        warm, verdict = _choose_blend(model, question, warm, others, cap, title)
+        if with_prior is not None:
+            known, verdict = _choose_blend(model, question, with_prior, usable, cap, title)
+        verdicts.append(verdict)
     asked = _asked(slices, "cold_items", f"cold_users_cold_items_k{size}", start, end, rng)
     if asked is not None and start:
         usable = [c.name for c in model.components if c.cold_scale is not None and not c.weights.sentence >= 1]
+        if known is None:  # then nothing is known of users, or it says nothing
+            cold = np.where([name == UserPrior.name for name in names], 0, cold)
         cold_question = ask(model, asked, k, usable=usable)
         cold, judged = choose_weights(cold_question, names, cold, usable=usable, cold=True)
         verdicts.append(_to_verdict(f"{title}, cold items", cold_question, judged))
         cold = _normalise(cold, cold_question.cold_together)
     else:
         cold = _normalise(cold, _usually_together(len(names)))
-    warm = _normalise(warm, _usually_together(len(names)) if question is None else question.together)
     lack = _lack_of_likes(model)
-    return _Bucket(warm, cold, (1 - lack) * _SHIFT, lack + (1 - lack) * _SPREAD)
+    return _Bucket(warm, cold, (1 - lack) * _SHIFT, lack + (1 - lack) * _SPREAD, known)
+
+
+def _default_blend(model: Model, start: int, share: float, trust: float) -> tuple[Weights, Weights]:
+    """The default weights of a bucket, for items with likes and for the others.
+
+    Args:
+        model: the model.
+        start: the least likes in the bucket.
+        share: of the weights for few likes.
+        trust: in texts and links.
+    """
+    if start == 0:
+        return default_weights(model, "none"), default_weights(model, "none_cold")
+    knows = default_weights(model, "knows")
+    trusted = np.where(knows > 0, trust, 1.0)
+    few, many = (trusted * default_weights(model, kind) for kind in ("few", "many"))
+    scarcity = share * _scarcity(model, _ENOUGH_FOR_FEW) + (1 - share) * _scarcity(model, _ENOUGH_FOR_MANY)
+    warm = share * few + (1 - share) * many + trust * scarcity * knows
+    cold = trusted * default_weights(model, "cold") + trust * _scarcity(model, _ENOUGH_FOR_MANY) * knows
+    return warm, cold
+
+
+def _add_user_prior(
+    model: Model, asked: Slice, warm: Weights, share: float, rng: np.random.Generator
+) -> Weights | None:
+    """The default weights with those of the users' prior, times a share; None: it says nothing.
+
+    The prior lacks the mean user, so for users with likes popularity's weight grows with it.
+    """
+    weighed = weigh_user_prior(model, asked, warm, rng)
+    if weighed is None:
+        return warm
+    weight, deviation = weighed
+    if not weight * share:
+        return None
+    is_prior, is_popularity = (
+        np.array([name == of for name in model.names]) for of in (UserPrior.name, Popularity.name)
+    )
+    beside = _POPULARITY_BESIDE * share * weight * deviation if asked.support.nnz else 0.0
+    return np.where(is_prior, share * weight, warm + beside * is_popularity)
+
+
+def _choose_blend(
+    model: Model, question: Question, default: Weights, usable: Sequence[str], cap: float | None, title: str
+) -> tuple[Weights, Verdict]:
+    """Chooses the weights of a question from a default, or those of a baseline that is clearly better."""
+    names, less = model.names, default_weights(model, "less_popular")
+    default = np.where([name == UserPrior.name and name not in usable for name in names], 0, default)
+    weights, judged = choose_weights(question, names, default, usable=usable, less_popular=less, most_popular=cap)
+    alone = {c.baseline: place for place, c in enumerate(model.components) if c.baseline and c.name in usable}
+    rivals = {name: question.parts[place] for name, place in alone.items()}
+    better, rival, rival_judged, error = race(question, judged, rivals, cap)
+    if better is not None:
+        weights, judged = np.eye(len(names))[alone[better]], question.judge(rivals[better])
+    verdict = _to_verdict(title, question, judged, rival, rival_judged, error)
+    return _normalise(weights, question.together), verdict
 
 
 def _asked(
@@ -333,7 +288,7 @@ def _thin_held_out(
 
 def _weighing(model: Model, bucket: _Bucket) -> list[str]:
     """The names of the components with a weight."""
-    used = (bucket.warm != 0) | (bucket.cold != 0)
+    used = (bucket.asked != 0) | (bucket.cold != 0)
     return [name for name, is_used in zip(model.names, used, strict=True) if is_used]
 
 
@@ -372,7 +327,7 @@ def _level(
     )
 
     def rank(spread: float, shift: float) -> Tensor:
-        return question.blend(bucket.warm, spread * bucket.cold, shift, dislike)
+        return question.blend(bucket.asked, spread * bucket.cold, shift, dislike)
 
     ranked = {(spread, shift): rank(spread, shift) for shift in _SHIFTS for spread in _SPREADS}
     least = (1 - _ROOM_FOR_COLD) * of_known.judge(rank(bucket.spread, -_OUT_OF_SIGHT)).objective
@@ -404,7 +359,7 @@ def _choose_dislike(
     bucket = buckets[-1]
     question = ask(model, asked, k, usable=_weighing(model, bucket))
     cold = bucket.spread * bucket.cold
-    judged = {value: question.judge(question.blend(bucket.warm, cold, bucket.shift, value)) for value in _DISLIKES}
+    judged = {value: question.judge(question.blend(bucket.asked, cold, bucket.shift, value)) for value in _DISLIKES}
     best = max(judged, key=lambda value: judged[value].objective)
     chosen = best if is_clear(compare(judged[best], judged[_DISLIKE])) else _DISLIKE
     verdicts.append(_to_verdict("items met but not liked", question, judged[chosen]))

@@ -10,6 +10,7 @@ from torch import Tensor
 from kgrec.training.questions import ListQuality, Question, compare
 
 _STEPS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # weights, in deviations of a part
+_LOWER = (0.85, 0.7, 0.5, 0.35)  # of a large default weight of popularity
 _SHARES = (0.0, 0.35, 0.7, 1.0, 1.4, 2.0)  # of a default weight
 _FIRST_STEPS = (0.0, 0.2, 0.5)  # of a weight that is 0 by default
 _AGAINST = (-0.1, -0.2, -0.3, -0.4, -0.5, -0.6, -0.8, -1.0)  # for popularity, which may lower a score
@@ -127,7 +128,8 @@ def _less_popular(default: Weights, added: Weights | None, popularity: int | Non
     if popularity is None:
         return
     without = default.copy()
-    for step in reversed(_STEPS):
+    above = [share * default[popularity] for share in _LOWER if share * default[popularity] > _STEPS[-1]]
+    for step in (*above, *reversed(_STEPS)):
         if step < default[popularity]:
             without = default.copy()
             without[popularity] = step

@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 
 from kgrec.config import PriorConfig
 from kgrec.graph.propagation import Channel, propagate
+from kgrec.model.autoencoder import ELSA
+from kgrec.model.gnn import GnnEncoder, TrainedNetwork, train_network
 from kgrec.model.prior import (
     ItemEncoder,
+    Prior,
     PriorSettings,
     RidgeProblem,
     build_prior,
@@ -27,11 +30,14 @@ class DraftedUsers:
     """The inputs of the ridge that places users."""
 
     channels: list[Channel]
+    network: TrainedNetwork | None
     problem: RidgeProblem
 
 
 def draft_users(catalogue: Catalogue, likes: Likes, drafted: Drafted) -> DraftedUsers | None:
-    """Propagates the links, attributes and texts of users; None: the catalogue has none.
+    """Propagates the links, attributes and texts of users, or trains message passing; None: the catalogue has none.
+
+    "elsa" learns from the likes of items; users are then placed in closed form, as with "paths".
 
     Args:
         catalogue: texts, links and settings.
@@ -47,14 +53,23 @@ def draft_users(catalogue: Catalogue, likes: Likes, drafted: Drafted) -> Drafted
         catalogue.schema.user_type: drafted.users * weights[:, None],
         catalogue.schema.item_type: drafted.items * drafted.weights[:, None],
     }
-    channels = propagate(
-        catalogue.data, catalogue.schema, links, n_likes > 0, drafted.users, weights, config, catalogue.config.seed,
-        far_vectors,
-    )  # fmt: skip
+    network = None
+    if config.encoder in ("paths", ELSA):
+        channels = propagate(
+            catalogue.data, catalogue.schema, links, n_likes > 0, drafted.users, weights, config, catalogue.config.seed,
+            far_vectors,
+        )  # fmt: skip
+    else:
+        item_gram = (drafted.items.T @ drafted.items / max(len(drafted.items), 1)).astype(np.float32)
+        network = train_network(
+            config.encoder, catalogue.data, catalogue.schema, links, drafted.users, weights, item_gram, config.network,
+            seed=catalogue.config.seed, device=catalogue.device, far_vectors=far_vectors,
+        )  # fmt: skip
+        channels = network.channels
     if not channels:
         return None
     problem = build_ridge_problem(channels, drafted.users, weights)
-    return DraftedUsers(channels, start_from_means(problem, channels))
+    return DraftedUsers(channels, network, start_from_means(problem, channels))
 
 
 def choose_user_prior(
@@ -91,5 +106,10 @@ def choose_user_prior(
 
 def fit_user_prior(catalogue: Catalogue, users: DraftedUsers, settings: PriorSettings) -> ItemEncoder:
     """Fits the users' prior: it places a user relative to the mean user."""
-    found = build_prior(users.channels, catalogue.user_links, users.problem, settings, None)
-    return replace(found, bias=found.bias - users.problem.mean)
+    links, problem = catalogue.user_links, users.problem
+    found: Prior | GnnEncoder
+    if users.network is None:
+        found = build_prior(users.channels, links, problem, settings, None)
+    else:
+        found = users.network.to_encoder(links, problem, settings)
+    return replace(found, bias=found.bias - problem.mean)

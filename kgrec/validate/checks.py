@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import numpy as np
-import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from graph_schema import GraphTables
 from graph_schema.rejects import Fault, RejectLog
+from kgrec.text.node_texts import read_own_texts
 from kgrec.validate.attribute_findings import (
     find_computed,
     find_distinct,
@@ -68,12 +68,9 @@ def validate_tables(
 
 def _find_without_text(graph: IndexedGraph) -> Iterator[Finding]:
     item_type = graph.schema.item_type
-    node, table = graph.schema.nodes[item_type], graph.tables.nodes[item_type]
+    node = graph.schema.nodes[item_type]
     columns = dict.fromkeys([*node.text, *([node.name] if node.name else [])])  # an item without text has its name's
-    is_blank = np.ones(table.num_rows, dtype=bool)
-    for column in columns:
-        text = pc.utf8_trim_whitespace(pc.fill_null(table[column], ""))
-        is_blank &= pc.equal(text, "").to_numpy()
+    is_blank = read_own_texts(graph.tables, item_type).is_null().to_numpy(zero_copy_only=False)
     query = graph.dialect.list_nodes(item_type, [graph.dialect.is_blank(item_type, column) for column in columns])
     message = f"{item_type} nodes without text" + ("" if columns else ": the schema names no text column")
     yield from graph.find_nodes("items_without_text", item_type, np.flatnonzero(is_blank), query, message)
@@ -86,10 +83,19 @@ def _find_without_links(graph: IndexedGraph) -> Iterator[Finding]:
         for name, edge in graph.schema.graph_edges.items()
         if item_type in (edge.source, edge.target) and graph.schema.user_type not in (edge.source, edge.target)
     ]
-    rows = np.flatnonzero(~graph.touched(item_type, relations))
-    query = graph.dialect.list_nodes(item_type, graph.dialect.is_without(item_type, relations))
-    message = f"{item_type} nodes without links" + ("" if relations else ": the schema has no relation of them")
-    yield from graph.find_nodes("items_without_links", item_type, rows, query, message)
+    features, table = graph.schema.nodes[item_type].features, graph.tables.nodes[item_type]
+    is_bare = ~graph.touched(item_type, relations)
+    for column in features:
+        is_bare &= table[column].is_null().to_numpy()
+    conditions = [
+        *graph.dialect.is_without(item_type, relations),
+        *(graph.dialect.is_missing(item_type, column) for column in features),
+    ]
+    query = graph.dialect.list_nodes(item_type, conditions)
+    message = f"{item_type} nodes without links{' and features' if features else ''}" + (
+        "" if relations or features else ": the schema has no relation of them"
+    )
+    yield from graph.find_nodes("items_without_links", item_type, np.flatnonzero(is_bare), query, message)
 
 
 def _find_without_interactions(graph: IndexedGraph) -> Iterator[Finding]:

@@ -88,22 +88,23 @@ CHECKS: Mapping[str, Check] = {
         warning_from=0.05,
     ),
     "items_without_links": Check(
-        "items without links to entities",
+        "items without links to entities and without attributes that are features",
         "The graph says nothing about them. With few interactions they rest on their text alone, and reasons for them "
         "can name only likes.",
-        "Link them to what they have in common with others (makers, people, categories).",
+        "Link them to what they have in common with others (makers, people, categories), or give them attributes.",
         warning_from=0.05,
     ),
     "users_without_interactions": Check(
         "users without interactions",
-        "They get popular items until they have a first like, and do no other harm.",
+        "Until they have a first like, they are known by their links, attributes and texts; with none of these they "
+        "get popular items.",
         "Nothing, if they are new. If they should have some, look for interactions on another label or key.",
         warning_from=0.5,
     ),
     "items_without_interactions": Check(
         "items without interactions",
-        "They are recommended by their text and links alone; with neither they are never recommended.",
-        "Nothing, if they are new and have text or links. Delete items that are no longer offered.",
+        "They are recommended by their text, links and attributes alone; with none they are never recommended.",
+        "Nothing, if they are new and have any of these. Delete items that are no longer offered.",
         warning_from=0.5,
     ),
     "interactions_in_future": Check(

@@ -128,10 +128,20 @@ class QueryDialect:
 
     def is_blank(self, node_type: str, column: str) -> str:
         """The condition under which a text column of the node `n` is missing or blank."""
-        value = f"coalesce(n.{self.node_columns[node_type][column]}, '')"
+        value = f"n.{self.node_columns[node_type][column]}"
+        is_list = self.schema.nodes[node_type].columns[column] == "list"
+        if is_list and not self.is_foreign:
+            return f"{value} IS NULL"
+        value = f"coalesce({value}, '')"
+        if is_list:
+            return f"all(part IN [] + {value} WHERE toStringOrNull(part) =~ {_BLANK})"
         if self.is_foreign:  # it may be a list of texts
             return f"size([] + {value}) < 2 AND all(part IN [] + {value} WHERE toStringOrNull(part) =~ {_BLANK})"
         return f"{value} =~ {_BLANK}"
+
+    def is_missing(self, node_type: str, column: str) -> str:
+        """The condition under which a column of the node `n` has no value."""
+        return f"n.{self.node_columns[node_type][column]} IS NULL"
 
     def has_key(self, variable: str, node_type: str) -> list[str]:
         """The conditions under which a node has its key; none where all nodes have it."""

@@ -53,5 +53,5 @@ def _validate_neo4j(
     with tempfile.TemporaryDirectory(prefix="kgrec-") as folder, open_reject_log(rejects) as log:
         rows = ForeignGraph(store.connection, schema)
         tables = stage_tables(rows, Path(folder), rejects=log, max_rejects=1.0, on_rows=on_rows).to_tables()
-    dialect = QueryDialect.of_neo4j(schema, is_foreign=is_foreign or bool(log.n_rejects))
+    dialect = QueryDialect.of_neo4j(schema, is_foreign=is_foreign or bool(log.counts))
     return validate_tables(tables, dialect, now=now, rejects=log)

@@ -1,6 +1,7 @@
-"""Compares item encoders on MovieLens 1M: quality on cold items, and cost.
+"""Compares encoders: of items on cold items of MovieLens 1M, of users on new users with friends; quality and cost.
 
     python scripts/benchmarks/encoders.py --seed 0
+    python scripts/benchmarks/encoders.py --seed 1 --users    # of ml-latest-small, with the friends of friends.py
 
 The seed draws the split. All encoders end in the same ridge towards the same backbone vectors, with default settings
 and all gates open; nothing is tuned. The likes autoencoder that trains the encoder "elsa" can rank by itself: a second
@@ -11,29 +12,36 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from catalogues import DATA_DIR
+from friends import SPLIT, add_friends, draw_friends, score_popularity
 from ml1m import DEFAULT_DIR, build_ml1m
+from ml_latest_small import read_whole
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from scipy.sparse import csr_array
+from with_and_without import evaluate_scores
 
 from kgrec.config import PriorConfig, SplitConfig, TrainConfig
-from kgrec.graph.propagation import build_item_links, propagate
+from kgrec.graph.hetero import sort_tables, to_hetero
+from kgrec.graph.propagation import build_item_links, build_user_links, propagate
 from kgrec.model.autoencoder import ELSA, train_autoencoder
 from kgrec.model.gnn import train_network
 from kgrec.model.ials import fit_ials, ials_ridge, solve_supports
 from kgrec.model.prior import ItemEncoder, PriorSettings, build_prior, build_ridge_problem
-from kgrec.questions.slices import evaluate_slice
+from kgrec.questions.slices import Slice, evaluate_slice
 from kgrec.questions.splits import Split, read_likes, split_likes
 from kgrec.training.dataset import CatalogueGraph
+from kgrec.training.user_vectors import draft_users
+from kgrec.training.vectors import Catalogue, default_settings, draft_vectors
 
 ENCODERS: dict[str, dict[str, Any]] = {
     "paths": {"encoder": "paths"},
@@ -43,6 +51,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "ELSA": {"encoder": ELSA},
 }  # name -> settings of the prior
 N_PLACED = 200
+FRIENDSHIP = 8.0  # b in friends.py
 
 
 SLICES = {"warm": "known users", "cold_items": "cold items", "cold_items_all": "cold items, among all"}
@@ -140,6 +149,51 @@ def measure_encoder(name: str, task: Task) -> dict[str, Any]:
     }
 
 
+def measure_users(seed: int, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Ranks items for new users, who have friends and no likes, by each encoder of users; texts are left out."""
+    tables = sort_tables(read_whole(DATA_DIR / "ml-latest-small"))
+    likes = read_likes(to_hetero(tables)[0], tables.schema)
+    friends = draw_friends(likes, FRIENDSHIP, np.random.default_rng([seed, 0]))
+    split = split_likes(likes, SPLIT, np.random.default_rng(seed))
+    train, asked = split.train, split.slices["cold_users_k0"]
+    with_friends = add_friends(tables, friends)
+    data, schema = to_hetero(with_friends)[0], with_friends.schema
+    links, user_links = build_item_links(data, schema), build_user_links(data, schema)
+    catalogue = Catalogue(data, schema, links, user_links, TrainConfig(), "cpu")
+    drafted = draft_vectors(catalogue, train, default_settings(catalogue.config))
+    measured = {"popularity": _judge(score_popularity(friends, train), asked, train.counts, 0.0, "")}
+    for name in names:
+        prior, start = PriorConfig.model_validate(ENCODERS[name]), time.process_time()
+        config = catalogue.config.model_copy(update={"prior": prior})
+        users = draft_users(replace(catalogue, config=config), train, drafted)
+        assert users is not None
+        fit_s, steps = time.process_time() - start, "closed form" if users.network is None else str(users.network.steps)
+        scores = users.problem.predict(PriorSettings(prior.regularisation, {})) @ drafted.items.T
+        measured[name] = _judge(scores, asked, train.counts, fit_s, steps)
+        say(f"{name}: {json.dumps(measured[name])}")
+    return measured
+
+
+def _judge(
+    scores: NDArray[np.floating], asked: Slice, counts: NDArray[np.int64], fit_s: float, steps: str
+) -> dict[str, Any]:
+    result = evaluate_scores("", scores, asked, counts)
+    quality = {metric: float(result.per_user(metric).mean()) for metric in ("recall", "ndcg")}
+    return {**quality, "objective": result.objective, "fit_s": fit_s, "steps": steps}
+
+
+def to_user_table(measured: dict[str, dict[str, Any]]) -> Table:
+    """A row for popularity and each encoder of users."""
+    table = Table(title="New users, by friends alone", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("user encoder", no_wrap=True)
+    for heading in ("Recall@20", "NDCG@20", "objective", "gradient steps kept", "fit, s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, found in measured.items():
+        cells = [f"{found[metric]:.3f}" for metric in ("recall", "ndcg", "objective")]
+        table.add_row(name, *cells, found["steps"], f"{found['fit_s']:.1f}")
+    return table
+
+
 def rank_by_rows(rows: NDArray[np.float32]) -> Vectors:
     """The likes autoencoder's own scores x A A', for the (n_items, width) `rows` of A."""
     items = torch.from_numpy(rows)
@@ -191,19 +245,29 @@ def main() -> None:
     parser.add_argument("--path", type=Path, default=DEFAULT_DIR, help="the folder of ml-1m")
     parser.add_argument("--encoders", nargs="*", choices=ENCODERS, default=list(ENCODERS), metavar="NAME")
     parser.add_argument("--out", type=Path, help="JSON file to write everything to")
+    parser.add_argument("--users", action="store_true", help="compare encoders of users")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    if options.users:
+        measured = measure_users(options.seed, [name for name in options.encoders if name != "ELSA"])
+        console.print(to_user_table(measured))
+        write(measured, options.seed, options.out)
+        return
     say("backbone")
     task = set_task(options.seed, options.path)
-    measured: dict[str, dict[str, Any]] = {}
+    measured = {}
     for name in options.encoders:
         measured[name] = measure_encoder(name, task)
         say(f"{name}: {json.dumps(measured[name])}")
-    console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(to_encoder_table(measured), to_own_table(measured))
-    if options.out is not None:
-        found = {"seed": options.seed, "encoders": measured}
-        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write(measured, options.seed, options.out)
+
+
+def write(measured: dict[str, dict[str, Any]], seed: int, path: Path | None) -> None:
+    """Writes the figures to a JSON file, if there is a path."""
+    if path is not None:
+        path.write_text(json.dumps({"seed": seed, "encoders": measured}, indent=1) + "\n", encoding="utf-8")
 
 
 def say(stage: str) -> None:

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
-from unit.shop import CONFIG, N_ITEMS, WordEncoder, make_tables
+from unit.shop import CONFIG, N_ITEMS, N_USERS, SCHEMA, WordEncoder, make_tables
 
+from graph_schema import CatalogueSchema, GraphTables
+from graph_schema.schema_toml import to_toml
 from kgrec.bundle import Bundle, load_bundle, save_bundle, serialisation
 from kgrec.bundle.arrays import from_arrays, round_stored, to_arrays
 from kgrec.errors import BundleError
@@ -40,6 +43,17 @@ NEW, DROPPED = 29, 4  # nobody has bought the first; the second is removed
 # Users with 0 to 8 likes, of new and of bought products, each like with a weight.
 LIKED = ([], [7], [0, 2, 29], [1, 3, 5, 6, 8, 11, 20, 28])
 IMPERSONAL = ("popularity", "sentence")  # they do not depend on likes
+WITH_FRIENDS = CatalogueSchema.parse(
+    to_toml(SCHEMA) + '[edges.follows]\nsource = "customer"\ntype = "FOLLOWS"\ntarget = "customer"'
+)
+
+
+def make_linked_tables() -> GraphTables:
+    """The shop, whose customers follow others who buy the same kind of products."""
+    tables, users = make_tables(), [f"c{place:02}" for place in range(N_USERS)]
+    ends = [users, users[2:] + users[:2]]
+    follows = pa.table(ends, WITH_FRIENDS.edges["follows"].arrow_schema)
+    return GraphTables(WITH_FRIENDS, tables.nodes, {**tables.edges, "follows": follows})
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,7 @@ def register(patch: pytest.MonkeyPatch) -> None:
 def train_with_toy() -> Bundle:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         register(patch)
-        return train_bundle(make_tables(), CONFIG, WordEncoder(), Path(folder), trained_at=1_700_000_000)
+        return train_bundle(make_linked_tables(), CONFIG, WordEncoder(), Path(folder), trained_at=1_700_000_000)
 
 
 def trained() -> Model:
@@ -109,9 +123,15 @@ def to_likes(users: tuple[list[int], ...], weights: float | None = None, n_items
     return csr_array((data, columns, np.cumsum([0, *map(len, users)])), shape=(len(users), n_items))
 
 
+def known(likes: csr_array) -> Support:
+    """Users of whom the graph says something, beside their likes."""
+    prior = np.random.default_rng(3).normal(size=(likes.shape[0], CONFIG.embedding_dim)).astype(np.float32)
+    return Support(likes, prior=torch.from_numpy(prior))
+
+
 def add_sentences(likes: csr_array) -> Support:
     sentences = WordEncoder().encode(["green tea", "a saddle", "herbal", "chain and bell"])[: likes.shape[0]]
-    return trained().with_sentence(likes, sentences)
+    return trained().with_sentence(likes, sentences, known(likes).prior)
 
 
 def part_of_score(component: Component, support: Support) -> NDArray[np.float32]:
@@ -134,7 +154,7 @@ def test_names_and_types(component: Component) -> None:
         assert component.neighbours.dtype == np.float32
         assert not component.neighbours.diagonal().any()
     assert trained().names.count(component.name) == 1
-    users = component.users(Support(to_likes(LIKED)))
+    users = component.users(known(to_likes(LIKED)))
     assert (users.dtype, users.shape) == (torch.float32, (len(LIKED), component.items.shape[1]))
     assert component.warm_scale is not None or component.cold_scale is not None
 
@@ -149,44 +169,44 @@ def test_components_and_baselines_have_unique_names() -> None:
 @pytest.mark.parametrize("sentence", [False, True], ids=["likes", "sentence"])
 def test_shares_add_up_to_the_users_factors(component: Component, sentence: bool) -> None:
     likes = to_likes(LIKED)
-    support = add_sentences(likes) if sentence else Support(likes)
+    support = add_sentences(likes) if sentence else known(likes)
     together = component.users(support)
     for row, liked in enumerate(LIKED):
-        text, placed = (None if part is None else part[[row]] for part in (support.text, support.placed))
-        alone = Support(likes[[row]], text, placed)
+        alone = support.select(np.array([row]))
         shares = component.shares(alone)
         assert shares.likes.shape == (len(liked), component.items.shape[1])
-        whole = shares.likes.sum(dim=0) + shares.sentence + shares.rest
-        np.testing.assert_allclose(whole, together[row], rtol=1e-3, atol=1e-4 * scale_of(together.numpy()))
+        np.testing.assert_allclose(shares.total, together[row], rtol=1e-3, atol=1e-4 * scale_of(together.numpy()))
         np.testing.assert_allclose(component.users(alone)[0], together[row], rtol=1e-3, atol=1e-5)
         assert sentence or not shares.sentence.any()
+        assert component.name == "user_prior" or shares.prior is None
 
 
 def test_contributions_of_likes_add_up_to_the_part(component: Component) -> None:
-    likes = to_likes(LIKED)
-    expected = part_of_score(component, Support(likes))
+    support = known(to_likes(LIKED))
+    expected = part_of_score(component, support)
     for row in range(len(LIKED)):
-        alone = Support(likes[[row]])
+        alone = support.select(np.array([row]))
         shares = component.shares(alone)
         added = (shares.likes @ component.items.T).numpy()
         if component.neighbours is not None:
             weights = alone.likes.data[:, None]
             added = added + weights * component.neighbours[alone.likes.indices].toarray()
-        whole = added.sum(axis=0) + (shares.rest @ component.items.T).numpy()
+        others = shares.rest if shares.prior is None else shares.rest + shares.prior
+        whole = added.sum(axis=0) + (others @ component.items.T).numpy()
         np.testing.assert_allclose(whole, expected[row], rtol=1e-3, atol=1e-4 * scale_of(expected))
 
 
 def test_the_weight_of_a_like_counts(component: Component) -> None:
     liked = ([7, 3],)
-    once, twice = (part_of_score(component, Support(to_likes(liked, weight))) for weight in (1.0, 2.0))
+    once, twice = (part_of_score(component, known(to_likes(liked, weight))) for weight in (1.0, 2.0))
     heavier = to_likes(liked)
     heavier.data[:] = 1, 3
-    uneven = part_of_score(component, Support(heavier))
+    uneven = part_of_score(component, known(heavier))
     if component.name in IMPERSONAL:
         np.testing.assert_array_equal(once, twice)
         np.testing.assert_array_equal(once, uneven)
     elif component.warm_scale is not None:
-        least = 1e-2 * scale_of(once)
+        least = 1e-2 * scale_of(once - part_of_score(component, known(to_likes(([],)))))
         assert np.abs(twice - once).max() > least
         assert np.abs(uneven - once).max() > least
     else:  # only of items without likes
@@ -200,11 +220,12 @@ def test_a_like_has_weight_one_by_default(component: Component) -> None:
     bought = train_with_toy().liked[:5]
     assert (bought.data == 1).all()
     ones = csr_array((np.ones(bought.nnz, np.float32), bought.indices, bought.indptr), shape=bought.shape)
-    np.testing.assert_array_equal(part_of_score(component, Support(bought)), part_of_score(component, Support(ones)))
+    np.testing.assert_array_equal(part_of_score(component, known(bought)), part_of_score(component, known(ones)))
 
 
 def test_empty_and_unknown_input_gives_finite_scores(component: Component) -> None:
-    for support in (Support(to_likes(([], []))), add_sentences(to_likes(([], []))), Support(to_likes(()))):
+    nobody, silent = to_likes(()), to_likes(([], []))
+    for support in (Support(silent), known(silent), add_sentences(silent), Support(nobody), known(nobody)):
         found = part_of_score(component, support)
         assert found.shape == (support.likes.shape[0], N_ITEMS)
         assert np.isfinite(found).all()
@@ -228,12 +249,12 @@ def test_a_component_survives_storing(component: Component) -> None:
             assert torch.equal(ours.covariance, theirs.covariance)
         else:
             assert ours == theirs, field.name
-    for support in (Support(to_likes(LIKED)), add_sentences(to_likes(LIKED))):
+    for support in (known(to_likes(LIKED)), add_sentences(to_likes(LIKED))):
         np.testing.assert_array_equal(part_of_score(component, support), part_of_score(again, support))
 
 
 def test_a_scale_covers_liked_items_or_all_items_with_features(component: Component) -> None:
-    support = Support(to_likes(LIKED))
+    support = known(to_likes(LIKED))
     reference = ~trained().cold.numpy()
     if component.name == "knowledge":  # it does not learn from likes, so all items share one scale
         assert component.warm_scale is component.cold_scale
@@ -262,7 +283,7 @@ def change_items() -> tuple[Model, NDArray[np.int64]]:
 def _links() -> csr_array:
     """(n_items, n_codes): the links as training has them."""
     with tempfile.TemporaryDirectory() as folder:
-        graph = build_graph(make_tables(), WordEncoder(), Path(folder))
+        graph = build_graph(make_linked_tables(), WordEncoder(), Path(folder))
     return build_item_links(graph.data, graph.schema).incidence
 
 
@@ -279,7 +300,7 @@ def test_adding_and_removing_items_changes_no_other_score(component: Component) 
     # The same users with the items reordered: nobody likes the removed or the new item.
     before, place = to_likes(LIKED), np.searchsorted(kept, np.arange(N_ITEMS))
     after = to_likes(tuple([int(place[item]) for item in liked] for liked in LIKED))
-    ours, theirs = (part_of_score(one, Support(likes)) for one, likes in ((component, before), (changed, after)))
+    ours, theirs = (part_of_score(one, known(likes)) for one, likes in ((component, before), (changed, after)))
     # When a liked item is removed, solutions on the nearest liked items are recomputed with rounded neighbours.
     tolerance = 1e-5 if component.reference is None else 4e-3
     np.testing.assert_allclose(theirs[:, :-1], ours[:, kept], rtol=1e-4, atol=tolerance * scale_of(ours))
@@ -291,9 +312,19 @@ def test_adding_and_removing_items_changes_no_other_score(component: Component) 
 def test_a_changed_component_survives_storing(component: Component) -> None:
     changed = change_items()[0].component(component.name)
     assert changed is not None
-    support = Support(to_likes(LIKED))
+    support = known(to_likes(LIKED))
     ours = part_of_score(changed, support)
     np.testing.assert_allclose(part_of_score(round_stored(changed), support), ours, atol=2e-3 * scale_of(ours))
+
+
+def test_what_the_graph_says_counts_in_one_component(component: Component) -> None:
+    likes = to_likes(LIKED)
+    with_graph, without = (part_of_score(component, support) for support in (known(likes), Support(likes)))
+    if component.name == "user_prior":
+        assert not without.any()
+        assert with_graph.any(axis=1).all()
+    else:
+        np.testing.assert_array_equal(with_graph, without)
 
 
 def test_items_move_in_the_space_of_the_backbone(component: Component) -> None:

@@ -563,7 +563,7 @@ def test_invalid_request_files_are_errors(run: RunCommand, shop: Shop, tmp_path:
     assert_fails(run("recommend", shop.bundle, "--users", missing), "cannot read", "none.csv", "expected a CSV")
     assert_fails(run("recommend", shop.bundle, "--users", tmp_path / "empty.csv"), "cannot read", "empty.csv")
     assert_fails(run("recommend", shop.bundle, "--candidates", wrong), "lacks the column 'item'", "got ['sku']")
-    assert_fails(run("recommend", shop.bundle, "--likes", holes), "empty field", "in every row")
+    assert_fails(run("recommend", shop.bundle, "--likes", holes), "have rows without 'item'", "in every row")
 
 
 def test_contradictory_options_are_errors(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
@@ -573,7 +573,7 @@ def test_contradictory_options_are_errors(run: RunCommand, shop: Shop, tmp_path:
     assert_fails(run("recommend", shop.bundle, "--user", "c-000", "--format", "parquet"), "expected --out FILE")
     assert_fails(run("recommend", shop.bundle, "--user", "c-000", "--out", tmp_path / "x.xls"), "x.xls", "--format")
     assert_fails(run("recommend", shop.bundle, "--text", "  "), "a text with words in it")
-    assert_fails(run("explain", shop.bundle, "--item", "sku-00"), "--user, --like or --text")
+    assert_fails(run("explain", shop.bundle, "--item", "sku-00"), "--user, --like, --text, --link or --attribute")
 
 
 @pytest.mark.parametrize(

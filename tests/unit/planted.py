@@ -1,4 +1,4 @@
-"""Small graphs of books, authors and countries, with texts and links drawn or planted."""
+"""Small graphs of books, authors and countries, and of users in a club, with texts and links drawn or planted."""
 
 from collections.abc import Mapping
 
@@ -51,22 +51,57 @@ target = "book"
 edge = "read"
 """)
 
+CLUB = CatalogueSchema.parse("""
+name = "club"
+[nodes.user]
+label = "User"
+key = "user_id"
+text = ["about"]
+[nodes.item]
+label = "Item"
+key = "item_id"
+[nodes.group]
+label = "Group"
+key = "group_id"
+[edges.friend_of]
+source = "user"
+type = "FRIEND_OF"
+target = "user"
+[edges.invited]
+source = "group"
+type = "INVITED"
+target = "user"
+[edges.wishes]
+source = "user"
+type = "WISHES"
+target = "item"
+[edges.bought]
+source = "user"
+type = "BOUGHT"
+target = "item"
+[interaction]
+edge = "bought"
+""")
+
 Pairs = list[tuple[int, int]]
 
 
 def make_graph(
-    sizes: Mapping[str, int], edges: Mapping[str, Pairs | NDArray[np.int64]], x: Mapping[str, NDArray[np.float32]]
+    sizes: Mapping[str, int],
+    edges: Mapping[str, Pairs | NDArray[np.int64]],
+    x: Mapping[str, NDArray[np.float32]],
+    schema: CatalogueSchema = BOOKS,
 ) -> HeteroData:
-    """A heterograph of BOOKS; a row of `x` that is all zeros is a node without a text."""
+    """A heterograph of a schema; a row of `x` that is all zeros is a node without a text."""
     data = HeteroData()
-    for node_type in BOOKS.nodes:
+    for node_type in schema.nodes:
         data[node_type].num_nodes = sizes.get(node_type, 0)
         if node_type in x:
             data[node_type].x = torch.from_numpy(np.asarray(x[node_type], np.float32))
             data[node_type].has_text = data[node_type].x.any(dim=1)
-    for edge_type in BOOKS.edges:
+    for edge_type in schema.edges:
         pairs = np.asarray(edges.get(edge_type, []), np.int64).reshape(-1, 2)
-        data[BOOKS.edge_triple(edge_type)].edge_index = torch.from_numpy(np.ascontiguousarray(pairs.T))
+        data[schema.edge_triple(edge_type)].edge_index = torch.from_numpy(np.ascontiguousarray(pairs.T))
     return data
 
 
@@ -90,6 +125,23 @@ def draw_graph(rng: np.random.Generator, *, n_books: int = 30, dim: int = 5, tex
     for name, rows in x.items():
         rows[rng.random(sizes[name]) < 0.2] = 0
     return make_graph(sizes, edges, x)
+
+
+def draw_club(rng: np.random.Generator, *, n_users: int = 30, dim: int = 5, texts: bool = True) -> HeteroData:
+    """Users with friends, groups and wishes at random; some have no text, the last one has no links."""
+    sizes = {"user": n_users, "item": 6, "group": 5}
+    edges = {}
+    for edge_type, share in (("friend_of", 0.06), ("invited", 0.15), ("wishes", 0.1)):
+        source, _, target = CLUB.edge_triple(edge_type)
+        pairs = np.argwhere(rng.random((sizes[source], sizes[target])) < share)
+        last = np.zeros(len(pairs), bool)
+        for side, end in ((0, source), (1, target)):
+            last |= (pairs[:, side] == n_users - 1) & (end == "user")
+        edges[edge_type] = pairs[~last]
+    x = {"user": draw_unit_rows(rng, n_users, dim)} if texts else {}
+    for rows in x.values():
+        rows[rng.random(n_users) < 0.2] = 0
+    return make_graph(sizes, edges, x, CLUB)
 
 
 def draw_likes(rng: np.random.Generator, shape: tuple[int, int], share: float, *, timed: bool = False) -> Likes:

@@ -94,7 +94,7 @@ class PlantedUsers:
         return float(metrics.recall(hits, np.diff(relevant.indptr))[:, -1].mean())
 
 
-def plant_users(knowledge: Knowledge, *, noise: bool = False, seed: int = 0) -> PlantedUsers:
+def plant_users(knowledge: Knowledge | None, *, noise: bool = False, seed: int = 0) -> PlantedUsers:
     """Draws users of six tastes with 8 to 12 likes each, and one kind of knowledge that tells the taste of a user.
 
     Items have no texts and no links; each is of one taste, and some are more popular than others. A fifth of the users
@@ -103,7 +103,8 @@ def plant_users(knowledge: Knowledge, *, noise: bool = False, seed: int = 0) -> 
     Args:
         knowledge: "friends": users have about eight friends of their taste and one of any. "group": each user is in one
             group, and each taste has three groups. "age": a taste is a band of ten years. "text": users write ten
-            words, eight of them words of their taste.
+            words, eight of them words of their taste. None: nothing is known of users but their likes, which are those
+            of the same seed with any knowledge.
         noise: permutes the knowledge between users, so that it tells nothing and keeps its shape.
         seed: of all draws.
     """
@@ -126,9 +127,10 @@ def plant_users(knowledge: Knowledge, *, noise: bool = False, seed: int = 0) -> 
 
 
 def _to_tables(
-    knowledge: Knowledge, told: NDArray[np.int64], likes: NDArray[np.bool_], rng: np.random.Generator
+    knowledge: Knowledge | None, told: NDArray[np.int64], likes: NDArray[np.bool_], rng: np.random.Generator
 ) -> GraphTables:
-    schema = CatalogueSchema.parse(_SCHEMA.format(user=_USER.get(knowledge, ""), links=_LINKS.get(knowledge, "")))
+    named = knowledge or ""
+    schema = CatalogueSchema.parse(_SCHEMA.format(user=_USER.get(named, ""), links=_LINKS.get(named, "")))
     items, users = (np.array([f"{kind}{row:03}" for row in range(n)]) for kind, n in (("i", N_ITEMS), ("u", N_USERS)))
     liking, liked = np.nonzero(likes)
     about: list[Sequence[object]] = []  # the columns of users besides their ids
@@ -146,7 +148,7 @@ def _to_tables(
         edges["member_of"] = [users, groups[told * GROUPS_OF_TASTE + rng.integers(0, GROUPS_OF_TASTE, N_USERS)]]
     elif knowledge == "age":
         about = [YOUNGEST + BAND * told + rng.integers(0, BAND, N_USERS)]
-    else:
+    elif knowledge == "text":
         about = [[_write(one, rng) for one in told]]
 
     def to_table(declared: pa.Schema, columns: list[Sequence[object]]) -> pa.Table:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from book_club import CONFIG as CLUB_CONFIG
+from book_club import SPLIT as CLUB_SPLIT
+from book_club import make_club
 from pydantic import TypeAdapter
 from rich.console import Console
 from shop import WordEncoder
@@ -176,3 +179,37 @@ def test_wrong_numbers_are_refused(options: dict[str, float], got: str, tmp_path
     with pytest.raises(RequestError, match=re.escape(expected)):
         ablate(make_signal(), tmp_path, **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_relations_and_attributes_of_users_are_worth(tmp_path: Path):
+    names = ["friend_of", "reader.age", "book.genre"]
+    found = ablate_catalogue(
+        make_club(age_tells=False), CLUB_CONFIG, WordEncoder(), tmp_path / "cache", directory=tmp_path, ablated_at=AT,
+        relations=names, split=CLUB_SPLIT, tolerance=0.5,
+    )  # fmt: skip
+    friends, age, genre = found.relations
+    assert [row.title for row in found.relations] == ["reader -friend_of-> reader", "readers' age", "books' genre"]
+    assert [row.of_users for row in found.relations] == [True, True, False]
+    worth = {row.name: row.changes["cold_users_k0"]["ndcg"] for row in found.relations}
+    assert worth["friend_of"].high < 0
+    assert worth["friend_of"].mean < 5 * worth["reader.age"].mean
+    assert friends.verdict == "keep"
+    assert age.verdict != "keep"
+    assert genre.changes["cold_items"]["ndcg"].high < 0
+    carries = "`reader -friend_of-> reader` carries “Cold users, "
+    assert re.match(rf"{carries}(known by|\d like).*”: without it \w+@20 falls by 0\.\d+ \[0\.", friends.finding)
+    shuffled = next(row for row in found.controls if row.name == "shuffled")
+    assert shuffled.changes["cold_users_k0"]["ndcg"].high < 0
+    page = write_ablation(found, tmp_path).read_text(encoding="utf-8")
+    assert "<th>readers&#39; age<small>240 values</small></th>" in page
+    assert "Verdicts on what describes only users count the cold users with 0, 1 and 3 likes." in page
+    console = Console(width=80, record=True, file=io.StringIO())
+    for table in to_rich_tables(found):
+        console.print(table)
+    assert re.search(r"reader -friend_of-> +\d+ +-0\.\d+ ± 0\.\d+ .* keep", console.export_text())
+
+
+def test_an_attribute_may_be_named_and_an_unknown_one_is_refused(tmp_path: Path):
+    expected = "no relation 'reader.size' in 'book club'; expected some of: friend_of, lives_in, reader.age, "
+    with pytest.raises(RequestError, match=re.escape(expected)):
+        ablate(make_club(), tmp_path, relations=["reader.size"])

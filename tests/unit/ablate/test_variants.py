@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+from book_club import N_TOWNS, make_club
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shop import WordEncoder
@@ -78,7 +79,7 @@ def test_a_relation_left_out_is_in_no_text_either():
 
 def test_without_texts_keeps_the_links_and_the_original_graph(tmp_path: Path):
     data = build_graph(make_library(), WordEncoder(), tmp_path).data
-    bare = without_texts(data)
+    bare = without_texts(data, data.node_types)
     assert not any("x" in bare[node_type] or "has_text" in bare[node_type] for node_type in bare.node_types)
     assert "x" in data["book"]
     assert bare["book"].num_nodes == 200
@@ -91,3 +92,32 @@ def test_every_variant_has_a_file_of_its_own():
         Variant(frozenset({"a"}), texts=False), Variant(frozenset({"a", "b"})), Variant(frozenset({"a", "c"})),
     ]  # fmt: skip
     assert len({variant.file_stem for variant in variants}) == len(variants)
+
+
+def test_an_attribute_left_out_is_no_feature_and_its_values_stay(tmp_path: Path):
+    club = make_club()
+    left = leave_out(club, {"town.area", "reader.age", "reader texts"})
+    graph = build_graph(left, WordEncoder(), tmp_path)
+    derived = [name for name, edge in graph.schema.edges.items() if edge.derived]
+    # The towns' area at readers' links goes with it.
+    assert derived == ["reader.shoe_size", "book.genre", "book.price"]
+    assert left.nodes["reader"].equals(club.nodes["reader"])
+    assert left.schema.nodes["reader"].sensitive == ("age",)
+    without_towns = build_graph(leave_out(club, {"lives_in"}), WordEncoder(), tmp_path)
+    assert without_towns.data["reader", "lives_in.town.area", "town.area"].num_edges == 0
+    assert without_towns.data["town", "town.area", "town.area"].num_edges > N_TOWNS
+
+
+def test_shuffled_attributes_are_permuted_among_nodes():
+    club = make_club()
+    shuffled = shuffle_links(club, np.random.default_rng(0))
+    for node_type, names in (("reader", ("age", "shoe_size")), ("book", ("genre", "price"))):
+        for name in names:
+            before, after = (tables.nodes[node_type][name].to_pylist() for tables in (club, shuffled))
+            assert before != after
+            assert sorted(before) == sorted(after)
+    assert shuffled.nodes["reader"]["reader_id"].equals(club.nodes["reader"]["reader_id"])
+    ages, sizes = (shuffled.nodes["reader"][name].to_pylist() for name in ("age", "shoe_size"))
+    own = (club.nodes["reader"][name].to_pylist() for name in ("age", "shoe_size"))
+    pairs = set(zip(*own, strict=True))
+    assert not set(zip(ages, sizes, strict=True)) <= pairs  # each attribute has an order of its own

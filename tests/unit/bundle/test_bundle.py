@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from bundle_files import assert_equal, change_json, change_tensors, names_in, read_tensors, saved_of, tensors_of
+from linked_shop import LINKED, train_linked
 from scipy.sparse import csr_array
-from shop import SCHEMA, WordEncoder, train_shop
+from shop import CONFIG, SCHEMA, WordEncoder, train_shop
 
 from graph_schema import CatalogueSchema
 from kgrec.bundle import load_bundle, round_model, save_bundle
@@ -37,6 +38,27 @@ def change_catalogue(path: Path, change: Callable[[dict[str, Any]], object]) -> 
 
 def test_a_bundle_reads_back_as_written(saved: Path) -> None:
     assert_equal(load_bundle(saved, SCHEMA), saved_of(train_shop()))
+
+
+def test_what_is_known_of_users_and_their_attributes_reads_back_as_written(tmp_path: Path) -> None:
+    bundle = train_linked()
+    assert bundle.model.user_prior is not None
+    assert bundle.values.codes["customer.age"].labels
+    save_bundle(bundle, tmp_path / "bundle")
+    found = load_bundle(tmp_path / "bundle", LINKED)
+    assert_equal(found, saved_of(bundle))
+    prior = np.random.default_rng(0).normal(size=(3, CONFIG.embedding_dim)).astype(np.float32)
+    np.testing.assert_array_equal(
+        found.model.score(bundle.liked[:3], prior), bundle.model.score(bundle.liked[:3], prior)
+    )
+
+
+@pytest.mark.parametrize("name", ["user_text", "user_link_node", "user_prior.path_table", "user_prior.is_value"])
+def test_a_bundle_without_a_part_of_what_is_known_of_users_is_refused(name: str, tmp_path: Path) -> None:
+    save_bundle(train_linked(), tmp_path / "bundle")
+    change_tensors(tmp_path / "bundle", lambda tensors: tensors.pop(name))
+    with pytest.raises(BundleError, match=name):
+        load_bundle(tmp_path / "bundle")
 
 
 def test_a_saved_model_answers_as_the_trained_one_to_the_bit(saved: Path) -> None:

@@ -255,7 +255,10 @@ def test_a_feature_that_repeats_popularity_is_found() -> None:
     library.shelf_numbers[3] = None
     finding = find(library, "features_from_likes")
     assert (finding.count, finding.total, finding.of) == (N_BOOKS - 1, N_BOOKS, "book nodes")
-    assert finding.message == "book nodes whose shelf_no repeats the number of read edges; rank correlation -1.00"
+    assert (
+        finding.message
+        == "book nodes whose attribute shelf_no repeats the number of read edges; rank correlation -1.00"
+    )
     counts = np.delete(n_likes, 3)
     assert finding.examples[0].about == f"shelf_no {-np.log(counts.min() + 1):g}, {counts.min()} interactions"
     warm = next(effect for effect in finding.effects if effect.slice_name == "warm")
@@ -267,7 +270,7 @@ def test_a_feature_of_users_that_names_what_they_like_is_found() -> None:
     library.favourites = [f"b{int(np.flatnonzero(row)[-1]):03}" for row in library.read]
     finding = find(library, "relations_that_repeat")
     assert (finding.count, finding.total, finding.of) == (N_READERS, N_READERS, "that favourite links")
-    assert finding.message == "pairs that read links and whose item reader.favourite names"
+    assert finding.message == "pairs that read links and whose item the attribute favourite of reader names"
     last = int(np.flatnonzero(library.read[0])[-1])
     assert finding.examples[0].nodes == (NodeRef("reader", "r000"), NodeRef("book", f"b{last:03}"))
 

@@ -9,6 +9,7 @@ from shop import train_shop
 
 from kgrec.evaluate.dial import DialCurve, DialPoint, measure_dial
 from kgrec.evaluate.intervals import Interval
+from kgrec.model.user_prior import UserPrior
 from kgrec.questions.slices import Slice, evaluate_slice, tail_items
 from kgrec.recommend import Recommender
 
@@ -74,6 +75,27 @@ def test_each_point_matches_the_recommenders_answers(curve: DialCurve, asked: Sl
         assert point.tail_share == pytest.approx(tail[shown].mean())
         own = [tail[asked.support[[user]].indices].mean() for user in users]
         assert point.off_own_share == pytest.approx(np.mean(np.abs(tail[shown].mean(axis=1) - own)))
+
+
+def test_the_curve_has_what_the_graph_says_of_users(asked: Slice) -> None:
+    model = train_shop().model
+    rng = np.random.default_rng(1)
+    prior = rng.normal(size=(asked.support.shape[0], model.backbone.items.shape[1])).astype(np.float32)
+    # The shop's users have no links, so its model is given a component that reads what the graph says of users.
+    assert model.user_prior is None
+    reader = UserPrior(model.backbone.items, 1.0, 0.1, 1.0, model.backbone.warm_scale, model.backbone.cold_scale)
+    kinds = ("warm", "cold", "sentence_warm", "sentence_cold")
+    weights = {kind: np.insert(getattr(model.gate, kind), len(model.components), 2.0, axis=-1) for kind in kinds}
+    gate = replace(model.gate, **weights)
+    knows = replace(model, components=(*model.components, reader), gate=gate)
+    known = replace(asked, prior=prior)
+    curve = measure_dial(knows, asked.support, known, np.random.default_rng(0), k=K, settings=SETTINGS)
+    assert curve is not None
+    recall = evaluate_slice(knows, known, K).per_user("recall").mean()
+    assert curve.points[0].means["recall"] == pytest.approx(recall)
+    without = measure_dial(knows, asked.support, asked, np.random.default_rng(0), k=K, settings=SETTINGS)
+    assert without is not None
+    assert all(one.means != other.means for one, other in zip(without.points, curve.points, strict=True))
 
 
 def test_without_relevant_items_there_is_no_curve(asked: Slice) -> None:

@@ -123,6 +123,21 @@ def test_the_largest_of_many_gaps_between_equal_groups_is_rarely_beyond_chance()
     assert apart > 30  # the interval of the two groups alone would call most of these gaps real
 
 
+def test_many_users_have_the_same_chance_and_intervals_as_the_formula():
+    rng = np.random.default_rng(0)
+    hits = (rng.random(30_050) < 0.3).astype(int)
+    gap = (
+        compare(group({"f": 10_050, "m": 20_000}), rank(hits.tolist()), n_resamples=2000)
+        .slices[0]
+        .scorers[0]
+        .gaps["recall"]
+    )
+    error = hits.std() * np.sqrt(1 / 10_050 + 1 / 20_000)
+    assert gap.by_chance == pytest.approx(1.96 * error, rel=0.15)
+    assert gap.interval.high - gap.interval.low == pytest.approx(2 * 1.96 * error, rel=0.15)
+    assert gap.interval.mean == pytest.approx(abs(hits[:10_050].mean() - hits[10_050:].mean()))
+
+
 def test_results_of_two_scorers_use_the_same_draws():
     hits = [1, 0, 1, 1, 0] * 20
     groups = group({"f": 30, "m": 70})

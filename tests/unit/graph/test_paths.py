@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from graph_schema import CatalogueSchema, GraphTables
 from kgrec.errors import RequestError
+from kgrec.graph.attribute_values import derive_schema
 from kgrec.graph.hetero import to_hetero
-from kgrec.graph.paths import PathIndex, ReasonPath, build_path_index
+from kgrec.graph.paths import PathIndex, ReasonPath, build_path_index, build_path_index_around
+from kgrec.ids import IdMap
 
 NODES = {
     "user": ["u1"],
@@ -104,6 +106,59 @@ def test_paths_do_not_lead_through_users(index: PathIndex) -> None:
     assert sentences(index.shared_paths("heat", "room")) == ["Quentin Tarantino: actor here, director in Four Rooms"]
     assert index.shared_paths("heat", "heat") == []
     assert build(make_tables(NODES, {"rated": EDGES["rated"]})).shared_paths("heat", "room") == []
+
+
+def with_values(*, public: bool = False) -> PathIndex:
+    """Films by their colour, an attribute, and by the user who reviewed them."""
+    schema = derive_schema(
+        CatalogueSchema.model_validate(
+            {
+                "name": "films",
+                "nodes": {
+                    "user": {"label": "U", "key": "id", "public": public},
+                    "film": {
+                        "label": "F", "key": "id", "attributes": {"colour": {"type": "string", "feature": True}},
+                    },
+                    "studio": {"label": "S", "key": "id"},
+                },
+                "edges": {
+                    "made_by": {"source": "film", "type": "M", "target": "studio", "phrase": "studio"},
+                    "reviewed_by": {"source": "film", "type": "V", "target": "user", "phrase": "reviewer"},
+                    "rated": {"source": "user", "type": "R", "target": "film"},
+                },
+                "interaction": {"edge": "rated"},
+            }
+        )
+    )  # fmt: skip
+    ids = {"user": ["u1"], "film": list("abcd"), "studio": ["s"], "film.colour": ["red", "missing"]}
+    edges = {
+        "made_by": np.array([[0, 1, 2], [0, 0, 0]]),
+        "reviewed_by": np.array([[0, 3], [0, 0]]),
+        "film.colour": np.array([[0, 1, 2, 3], [0, 0, 1, 1]]),
+    }
+    names = {"user": ["Ann"], "film": list("ABCD"), "studio": ["S"], "film.colour": ["red", None]}
+    return build_path_index(schema, {name: IdMap(tuple(one)) for name, one in ids.items()}, edges, names)
+
+
+def test_values_come_after_links_and_only_those_with_a_name() -> None:
+    index = with_values()
+    assert sentences(index.shared_paths("a", "b")) == ["same studio (S) as B", "same colour (red) as B"]
+    assert sentences(index.shared_paths("a", "b", k=1)) == ["same studio (S) as B"]  # though fewer films are red
+    assert index.shared_paths("c", "d") == []
+    grown = index.with_item("e", "E", [("film.colour", "red"), ("made_by", "s"), ("reviewed_by", "u1")])
+    assert sentences(grown.shared_paths("e", "b")) == ["same studio (S) as B", "same colour (red) as B"]
+    assert index.with_item("e", "E", [("film.colour", "missing")]).shared_paths("e", "c") == []
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_users_are_on_paths_where_they_are_public(public: bool) -> None:
+    index, expected = with_values(public=public), ["same reviewer (Ann) as D"] if public else []
+    assert sentences(index.shared_paths("a", "d")) == expected
+    assert sentences(index.with_item("e", "E", [("reviewed_by", "u1")]).shared_paths("e", "d")) == expected
+    names = {"user": {"u1": "Ann"}, "film": {"a": "A", "d": "D"}, "studio": {}, "film.colour": {}}
+    links = [("a", "reviewed_by", False, "u1", 2), ("d", "reviewed_by", False, "u1", 2)]
+    around = build_path_index_around(index.schema, names, links)
+    assert sentences(around.shared_paths("a", "d")) == expected
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import BOOKS, draw_graph, draw_unit_rows, make_graph
+from planted import BOOKS, CLUB, draw_club, draw_graph, draw_unit_rows, make_graph
 from torch_geometric.data import HeteroData
 
 from kgrec.config import PriorConfig
@@ -10,6 +10,7 @@ from kgrec.graph.propagation import (
     Channel,
     NodeLinks,
     build_item_links,
+    build_user_links,
     mean_idf_weights,
     mean_weights,
     propagate,
@@ -229,3 +230,124 @@ def test_equal_seeds_give_equal_channels() -> None:
     first, again = (run(draw_graph(np.random.default_rng(0)), links_dim=4)[1] for _ in range(2))
     for name, channel in first.items():
         np.testing.assert_array_equal(channel.features, again[name].features)
+
+
+def run_users(
+    data: HeteroData, users: np.ndarray, items: np.ndarray, fitted: np.ndarray | None = None
+) -> tuple[NodeLinks, dict[str, Channel]]:
+    """The channels of the users of a club, whose backbone vectors all weigh 1."""
+    fitted = np.ones(len(users), bool) if fitted is None else fitted
+    weights = fitted.astype(np.float32)
+    links = build_user_links(data, CLUB)
+    far = {"user": (users * weights[:, None]).astype(np.float32), "item": items.astype(np.float32)}
+    channels = propagate(data, CLUB, links, fitted, users.astype(np.float32), weights, PriorConfig(), 0, far)
+    return links, {channel.name: channel for channel in channels}
+
+
+def test_links_of_users_go_in_both_directions_and_never_to_themselves() -> None:
+    data = make_graph(
+        {"user": 4, "item": 2, "group": 2},
+        {
+            "friend_of": [(0, 1), (1, 0), (2, 2), (0, 3), (0, 1)], "invited": [(1, 0), (0, 2)], "wishes": [(2, 1)],
+            "bought": [(0, 0), (3, 1)],
+        },
+        {},
+        CLUB,
+    )  # fmt: skip
+    links = build_user_links(data, CLUB)
+    assert links.relations == (
+        ("friend_of", True, "user"), ("friend_of", False, "user"), ("invited", False, "group"),
+        ("wishes", True, "item"),
+    )  # fmt: skip
+    found = {
+        (user, links.relations[links.relation[code]][:2], int(links.node[code]))
+        for user, code in zip(*links.incidence.nonzero(), strict=True)
+    }
+    forward, back = ("friend_of", True), ("friend_of", False)
+    assert found == {
+        (0, forward, 1), (1, forward, 0), (0, forward, 3), (1, back, 0), (0, back, 1), (3, back, 0),
+        (0, ("invited", False), 1), (2, ("invited", False), 0), (2, ("wishes", True), 1),
+    }  # fmt: skip
+    assert links.incidence.shape[0] == 4
+    assert links.incidence.max() == 1
+
+
+def test_neighbours_worked_by_hand() -> None:
+    # Of four users everybody wishes item 0, two wish item 1, one wishes item 2; user 3 is a friend of 0 and of 1.
+    data = make_graph(
+        {"user": 4, "item": 3, "group": 0},
+        {"friend_of": [(0, 3), (1, 3), (1, 2)], "wishes": [(0, 0), (1, 0), (2, 0), (3, 0), (0, 1), (1, 1), (0, 2)]},
+        {},
+        CLUB,
+    )
+    users = np.array([[1, 0], [0, 1], [4, 8], [2, 6]])
+    items = np.array([[9, 9], [6, 0], [0, 12]])
+    _, channels = run_users(data, users, items)
+    # The factors of an item are log(4 / wishes) / log(4): 0, 1/2 and 1.
+    wishes = channels["neighbours:wishes"]
+    np.testing.assert_allclose(wishes.vectors, [[0, 0], [3, 0], [0, 12]], atol=1e-6)
+    np.testing.assert_allclose(raw_of(wishes), [[1, 4], [1.5, 0], [0, 0], [0, 0]], atol=1e-5)
+    friends = channels["neighbours:friend_of"]
+    np.testing.assert_allclose(friends.vectors, [[4, 8], [1, 3]], atol=1e-6)
+    np.testing.assert_allclose(raw_of(friends)[:2], [[1, 3], [2.5, 5.5]], atol=1e-5)
+    np.testing.assert_array_equal(friends.features[2:], 0)  # nobody is a friend of theirs
+    back = channels["neighbours:rev_friend_of"]
+    np.testing.assert_allclose(back.vectors, [[1, 0], [0, 1 / 2]], atol=1e-6)  # user 1 names two friends
+    assert "neighbours:invited" not in channels
+
+
+def test_a_friend_who_is_not_fitted_counts_as_nothing_known() -> None:
+    data = make_graph({"user": 4, "item": 0, "group": 0}, {"friend_of": [(0, 2), (0, 3), (1, 3)]}, {}, CLUB)
+    users, fitted = np.array([[1, 0], [0, 1], [99, 99], [2, 6]]), np.array([True, True, False, True])
+    friends = run_users(data, users, np.zeros((0, 2)), fitted)[1]["neighbours:friend_of"]
+    np.testing.assert_allclose(raw_of(friends)[:2], [[0.5, 1.5], [1, 3]], atol=1e-5)
+
+
+@given(st.integers(0, 2**32), st.integers(0, 29))
+@settings(deadline=None, max_examples=25)
+def test_the_features_of_a_user_do_not_come_from_their_own_vector(seed: int, user: int) -> None:
+    rng = np.random.default_rng(seed)
+    data, fitted = draw_club(rng), rng.random(30) < 0.7
+    fitted[user] = True
+    users, items = rng.normal(size=(30, 2)), rng.normal(size=(6, 2))
+    changed = users.copy()
+    changed[user] += 5
+    links, before = run_users(data, users, items, fitted)
+    after = run_users(data, changed, items, fitted)[1]
+    assert before.keys() == after.keys()
+    moved = set()
+    for name, channel in before.items():
+        if not name.startswith(("profiles:", "neighbours:")):
+            np.testing.assert_array_equal(channel.features, after[name].features)
+            continue
+        if not (channel.basis.any() and after[name].basis.any()):
+            continue  # all users have the same vector
+        changes = np.abs(raw_of(channel) - raw_of(after[name])).max(axis=1) * channel.features.any(axis=1)
+        assert changes[user] < 1e-4
+        moved |= set(np.flatnonzero(changes > 1e-3).tolist())
+    # Those who share a link with the user, and those who are linked to the user, see it.
+    to_user = np.array([far == "user" for _, _, far in links.relations])[links.relation] & (links.node == user)
+    sharing = (links.incidence @ links.incidence[[user]].T).toarray().any(axis=1)
+    assert moved <= set(np.flatnonzero(sharing | links.incidence[:, np.flatnonzero(to_user)].toarray().any(axis=1)))
+    assert moved or not links.incidence[:, np.flatnonzero(to_user)].nnz
+
+
+@given(st.integers(0, 2**32))
+@settings(deadline=None, max_examples=15)
+def test_channels_of_users_are_zero_where_empty(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    _, channels = run_users(draw_club(rng), rng.normal(size=(30, 2)), rng.normal(size=(6, 2)))
+    assert {"text", "links", "neighbours:friend_of", "neighbours:rev_friend_of", "neighbours:wishes"} <= set(channels)
+    for name, channel in channels.items():
+        assert np.isfinite(channel.features).all()
+        assert name == "text" or not channel.features[-1].any()  # no links
+
+
+def test_a_hub_is_a_neighbour_of_little_weight() -> None:
+    n_users = 2000
+    pairs = [(user, 0) for user in range(1, n_users)] + [(1, 2)]
+    data = make_graph({"user": n_users, "item": 0, "group": 0}, {"friend_of": pairs}, {}, CLUB)
+    _, channels = run_users(data, np.ones((n_users, 2)), np.zeros((0, 2)))
+    hub, other = channels["neighbours:friend_of"].vectors
+    np.testing.assert_allclose(other, 1)
+    assert (np.abs(hub) < 1e-4).all()

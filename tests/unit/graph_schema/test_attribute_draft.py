@@ -3,7 +3,7 @@
 import pytest
 
 from graph_schema import Attribute
-from graph_schema.attribute_draft import COMPUTED, SENSITIVE, draft_attributes
+from graph_schema.attribute_draft import COMPUTED, MIXED, SENSITIVE, draft_attributes
 from graph_schema.profile import PropertyProfile
 
 
@@ -117,3 +117,33 @@ def test_codes_of_categories_are_categories(name):
 
 def test_properties_without_a_type_are_left_out():
     assert draft(prop("picture", "vector", samples=())) == draft(prop("span", "other")) == {}
+
+
+def test_a_sensitive_point_is_not_read_and_has_no_groups() -> None:
+    found = draft(prop("birth_place", "point", samples=("59.91, 10.75",)), is_user=True)["birth_place"]
+    assert (found.attribute, found.remark) == (Attribute(type="point"), SENSITIVE)
+
+
+@pytest.mark.parametrize(
+    ("samples", "is_mixed"),
+    [
+        (("200 g", "150 g", "0.2 kg"), True),
+        (("200 g", "7 oz", "0.2 kg"), True),
+        (("1958", "2007", "abc"), True),
+        (("12.5", "inf", "7"), True),
+        (("small", "1958", "large"), False),
+        (("0150", "1204", "x"), False),  # postcodes
+        (("18-25", "25-35"), False),
+    ],
+)
+def test_numbers_in_a_column_of_texts_are_remarked_on(samples, is_mixed) -> None:
+    found = draft(prop("measure", samples=samples, distinct=0.9))["measure"]
+    assert (found.attribute, found.remark) == (Attribute(type="string"), MIXED if is_mixed else "")
+
+
+@pytest.mark.parametrize(
+    ("distinct", "attribute"), [(0.3, Attribute(type="string", feature=True)), (0.9, Attribute(type="int"))]
+)
+def test_long_integers_are_codes_and_never_measures(distinct, attribute) -> None:
+    found = draft(prop("favourite book", "int", low=9_780_000_000_000, high=9_790_000_000_000, distinct=distinct))
+    assert found["favourite book"].attribute == attribute

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
-from graph_schema import CatalogueError, CatalogueSchema
+from graph_schema import Attribute, CatalogueError, CatalogueSchema, NodeType
 from graph_schema.staging import build_tables
 
 SCHEMA = """
@@ -65,6 +66,40 @@ def test_two_edge_types_may_not_be_the_same_relationships():
 def test_contradictory_schemas_are_errors(more, message):
     with pytest.raises(CatalogueError, match=message):
         parse(more)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ('text = ["n"]\nattributes = { n = "int" }', "nodes.item: text names 'n', a int; expected columns of type"),
+        ('name = "n"\nattributes = { n = "list" }', "nodes.item: the name 'n' is a list"),
+        ('attributes = { n = { type = "point", sensitive = true } }', "points have no groups to compare"),
+        ("derived = true", "nodes.item: `derived` marks what kgrec makes of attributes"),
+    ],
+)
+def test_columns_that_cannot_be_read_so_are_errors(more, message):
+    with pytest.raises(CatalogueError, match=message):
+        CatalogueSchema.parse((SCHEMA % "").replace("[nodes.item]", f"[nodes.item]\n{more}"))
+
+
+def test_a_list_may_be_a_text_and_an_attribute():
+    more = 'text = ["about", "tags"]\nattributes = { tags = { type = "list", feature = true } }'
+    item = CatalogueSchema.parse((SCHEMA % "").replace("[nodes.item]", f"[nodes.item]\n{more}")).nodes["item"]
+    assert list(item.columns.items())[1:] == [("about", "string"), ("tags", "list")]
+    assert (item.text, item.features) == (("about", "tags"), ("tags",))
+
+
+def test_what_is_derived_survives_json_and_a_feature_keeps_its_name():
+    schema = parse()
+    value = NodeType(label="item.year", key="id", derived=True)
+    item = schema.nodes["item"].model_copy(update={"attributes": {"year": Attribute(type="int", feature=True)}})
+    data = schema.model_copy(update={"nodes": {**schema.nodes, "item": item, "item.year": value}}).model_dump(
+        mode="json"
+    )
+    assert CatalogueSchema.model_validate(data).nodes["item.year"].derived
+    data["nodes"]["item.year"]["derived"] = False
+    with pytest.raises(ValidationError, match="the feature 'year' of 'item' needs that name"):
+        CatalogueSchema.model_validate(data)
 
 
 def build(schema: CatalogueSchema, **columns) -> list[dict]:

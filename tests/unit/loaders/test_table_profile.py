@@ -212,6 +212,28 @@ def test_what_users_and_items_say_of_themselves_is_drafted(tmp_path):
     assert loaded.nodes["books"]["subjects"].to_pylist()[:2] == [["love", "war"], ["sea", "war"]]
 
 
+@pytest.mark.parametrize("key", ["isbn", "sku", "ean"])
+def test_a_key_of_numbers_with_a_name_of_its_own_links_the_tables(tmp_path, key):
+    books = [(key, "title", "pages"), *((9_780_000_000_000 + 7 * n, f"A Book {n}", 90 + n * 7 % 40) for n in range(40))]
+    bought = [("user_id", key), *((f"u{n % 30}", books[1 + n * 7 % 40][0]) for n in range(300))]
+    draft, tables = draft_and_load(write(tmp_path / "shop", users=USERS, books=books, purchases=bought), tmp_path)
+    chosen = draft.schema.edges["purchases"]
+    assert (chosen.source, chosen.target, draft.schema.nodes["books"].key) == ("users", "books", key)
+    assert draft.schema.interaction.edge == "purchases"
+    assert tables.interactions.num_rows == len(set(bought[1:]))
+
+
+def test_a_number_called_id_in_two_tables_does_not_link_them(tmp_path):
+    notes = [("id", "user_id", "words"), *((n, f"u{n % 30}", f"Some words {n}") for n in range(40))]
+    books = [("id", "title"), *((n, f"A Book {n}") for n in range(40))]
+    bought = [("user_id", "book_id"), *((f"u{n % 30}", n * 7 % 40) for n in range(300))]
+    folder = write(tmp_path / "shop", users=USERS, books=books, purchases=bought, notes=notes)
+    draft, _ = draft_and_load(folder, tmp_path)
+    assert {
+        (edge.source, edge.target) for edge in draft.schema.edges.values() if "notes" in (edge.source, edge.target)
+    } == set()
+
+
 def test_users_that_the_table_lacks_are_added_from_edges(tmp_path):
     folder = write(tmp_path / "shop", users=USERS[:21], products=PRODUCTS, purchases=PURCHASES)
     draft, tables = draft_and_load(folder, tmp_path)

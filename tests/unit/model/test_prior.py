@@ -20,6 +20,7 @@ from kgrec.model.prior import (
     build_ridge_problem,
     channel_kind,
     fit_hidden_layer,
+    start_from_means,
 )
 
 KINDS = ("text", "paths", "links", "profiles")
@@ -58,8 +59,45 @@ def test_ridge_equals_the_closed_form_with_the_gates_as_scales_of_the_features()
 
 
 def test_channel_kinds() -> None:
-    kinds = [channel_kind(channel([[1]], *a)) for a in (("text",), ("text:by", 3), ("text:by", 0), ("links",))]
-    assert kinds == ["text", "paths", "paths", "links"]
+    named = (("text",), ("text:by", 3), ("text:by", 0), ("links",), ("attributes",), ("attributes:user.age", 1),
+             ("profiles:by", 0), ("neighbours:rev_friend_of", 2))  # fmt: skip
+    assert [channel_kind(channel([[1]], *a)) for a in named] == [
+        "text", "paths", "paths", "links", "attributes", "attributes", "profiles", "neighbours",
+    ]  # fmt: skip
+
+
+def test_the_ridge_starts_from_a_multiple_of_the_neighbours_mean() -> None:
+    # z = 2 f over neighbours: F'F = 4, F'Z = 8, and the factor is 8 / (4 + .001 * 4).
+    friends, text = [[1.0], [-1.0], [1.0], [-1.0]], [[1.0], [1.0], [-1.0], [-1.0]]
+    channels = [channel(text), channel(friends, "neighbours:friend_of", relation=0)]
+    vectors = np.array([[2.0], [-2.0], [2.0], [-2.0]], np.float32) + 5
+    problem = build_ridge_problem(channels, vectors, np.ones(4, np.float32))
+    started = start_from_means(problem, channels)
+    factor = 8 / 4.004
+    np.testing.assert_allclose(started.start, [[0], [factor]], rtol=1e-5)
+    # However large the ridge, friends still count; a gate of 0 leaves them out.
+    np.testing.assert_allclose(started.predict(PriorSettings(1e9, {})), 5 + factor * np.array(friends), rtol=1e-4)
+    np.testing.assert_allclose(started.predict(PriorSettings(1e9, {"neighbours": 0.0})), 5, atol=1e-4)
+    np.testing.assert_allclose(problem.predict(PriorSettings(1e9, {})), 5, atol=1e-4)
+    # Without a ridge both solve the same equations.
+    exact = PriorSettings(1e-6, {})
+    np.testing.assert_allclose(started.predict(exact), problem.predict(exact), atol=1e-4)
+
+
+def test_one_factor_serves_all_directions_of_a_mean_and_noise_gets_none() -> None:
+    rng = np.random.default_rng(0)
+    friends, group = (rng.normal(size=(4000, 3)).astype(np.float32) for _ in range(2))
+    channels = [channel(friends, "profiles:friend_of", relation=0), channel(group, "attributes:user.age", relation=1)]
+    vectors = (0.7 * friends + 0.3 * rng.normal(size=(4000, 3))).astype(np.float32)
+    start = start_from_means(build_ridge_problem(channels, vectors, np.ones(4000, np.float32)), channels).start
+    np.testing.assert_allclose(start[:3], 0.7 * np.eye(3), atol=0.02)
+    np.testing.assert_allclose(start[3:], 0, atol=0.02)
+
+
+def test_without_means_the_ridge_starts_at_zero() -> None:
+    channels = [channel([[1], [-1]]), channel([[1], [2]], "links")]
+    problem = build_ridge_problem(channels, np.array([[1], [-1]], np.float32), np.ones(2, np.float32))
+    assert start_from_means(problem, channels) is problem
 
 
 class Fitted:
@@ -73,6 +111,7 @@ class Fitted:
         gates: dict[str, float] | None = None,
         hidden: int = 0,
         vectors: bool = False,
+        values: bool = False,
     ) -> None:
         self.rng = rng = np.random.default_rng(seed)
         self.data = draw_graph(rng, texts=texts)
@@ -87,6 +126,8 @@ class Fitted:
         weights = np.where(self.cold, 0, rng.uniform(0.2, 1, n_items)).astype(np.float32)
         placed = np.where(self.cold[:, None], 0, rng.normal(size=(n_items, dim))).astype(np.float32)
         self.links: NodeLinks = build_item_links(self.data, BOOKS)
+        if values:  # as if the authors were values of an attribute
+            self.links = replace(self.links, is_value=self.links.relation == 0)
         self.channels = propagate(self.data, BOOKS, self.links, ~self.cold, placed, weights, PriorConfig(), seed=0)
         self.problem: RidgeProblem = build_ridge_problem(self.channels, placed, weights)
         self.settings = PriorSettings(0.5, dict.fromkeys(self.problem.kinds.tolist(), 1.0) | (gates or {}))
@@ -125,14 +166,31 @@ class Fitted:
     st.dictionaries(st.sampled_from(KINDS), st.sampled_from((0.0, 0.5, 2.0))),
     st.sampled_from((0, 6)),
     st.booleans(),
+    st.booleans(),
 )
 @settings(deadline=None, max_examples=20)
 def test_a_new_item_is_placed_where_training_places_a_cold_one(
-    seed: int, texts: bool, gates: dict[str, float], hidden: int, vectors: bool
+    seed: int, texts: bool, gates: dict[str, float], hidden: int, vectors: bool, values: bool
 ) -> None:
-    fitted = Fitted(seed, texts=texts, gates=gates, hidden=hidden, vectors=vectors)
+    fitted = Fitted(seed, texts=texts, gates=gates, hidden=hidden, vectors=vectors, values=values)
+    assert ("attributes" in fitted.problem.kinds) == values
     for item in np.flatnonzero(fitted.cold):
         np.testing.assert_allclose(fitted.place(item), fitted.expected[item], rtol=1e-3, atol=1e-4)
+
+
+@given(st.integers(0, 2**32), st.booleans(), st.sampled_from((0, 6)), st.booleans())
+@settings(deadline=None, max_examples=20)
+def test_many_nodes_are_placed_as_each_alone(seed: int, texts: bool, hidden: int, values: bool) -> None:
+    fitted = Fitted(seed, texts=texts, hidden=hidden, values=values)
+    n_items = len(fitted.cold)
+    alone = np.stack([fitted.prior.place(fitted.text(item), fitted.codes(item)) for item in range(n_items)])
+    text = np.zeros((n_items, 5), np.float32)
+    for item in range(n_items):
+        text[item] = 0 if fitted.text(item) is None else fitted.text(item)
+    np.testing.assert_allclose(fitted.prior.place_all(text, fitted.links.incidence), alone, rtol=1e-3, atol=1e-5)
+    without = np.stack([fitted.prior.place(None, fitted.codes(item)) for item in range(n_items)])
+    np.testing.assert_allclose(fitted.prior.place_all(None, fitted.links.incidence), without, rtol=1e-3, atol=1e-5)
+    assert fitted.prior.place_all(None, fitted.links.incidence[:0]).shape == (0, 4)
 
 
 def test_vector_columns_are_channels_with_gates_of_their_own_and_neighbours_vectors_are_paths() -> None:

@@ -2,10 +2,12 @@
 
 import pyarrow as pa
 import pytest
+from bookshop import SCHEMA as BOOKS
 from films import SCHEMA
 
 from kgrec.errors import RequestError
-from kgrec.recommend.interactions import Interactions, read_interactions, read_likes
+from kgrec.recommend.asked import Asked
+from kgrec.recommend.interactions import Interactions, read_interactions, read_many
 
 POSITIVE = SCHEMA.model_copy(update={"interaction": SCHEMA.interaction.model_copy(update={"positive": 4.0})})
 TABLE = pa.table({"user": ["u", "v", "u", "u"], "item": ["a", "a", "b", "a"], "rating": [4.0, 3.5, 5.0, 1.0]})
@@ -39,6 +41,28 @@ def test_no_rows_are_no_interactions() -> None:
 
 
 def test_the_likes_of_each_user_in_the_order_of_the_rows() -> None:
-    assert read_likes(TABLE) == {"u": ["a", "b", "a"], "v": ["a"]}
-    renamed = TABLE.rename_columns({"user": "source", "item": "target", "rating": "user"})
-    assert read_likes(renamed) == {"u": ["a", "b", "a"], "v": ["a"]}
+    expected = {"u": Asked(likes=("a", "b")), "v": Asked(likes=("a",))}
+    assert read_many(TABLE, SCHEMA) == expected  # the interaction's own rating is not read
+    renamed = TABLE.rename_columns({"user": "source", "item": "target"})
+    assert read_many(renamed, SCHEMA) == expected
+
+
+def test_further_columns_are_links_and_features_of_users() -> None:
+    table = pa.table(
+        {
+            "user": ["b", "a", "b", "c"],
+            "item": [None, "i1", "i2", ""],
+            "friend_of": ["a", "", "c", None],
+            "age": ["31", None, "31", "44"],
+            "interests": ["crime, war", None, "space", None],
+        }
+    )
+    assert read_many(table, BOOKS) == {
+        "b": Asked(
+            likes=("i2",),
+            links=(("friend_of", "a"), ("friend_of", "c")),
+            values=(("age", 31), ("interests", ("crime", "war", "space"))),
+        ),
+        "a": Asked(likes=("i1",)),
+        "c": Asked(values=(("age", 44),)),
+    }

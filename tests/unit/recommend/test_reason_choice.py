@@ -4,9 +4,11 @@ sku-02, sku-08 and sku-14 have the same maker, as have sku-01 and sku-07. sku-01
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from bookshop import train_bookshop
 from shop import WordEncoder, train_shop
 
 from kgrec.model.model import Contributions, Model
@@ -34,7 +36,7 @@ def reason_for(
     shares = np.array([list(likes.values())], np.float32).reshape(-1, 1)
     known_parts = np.zeros_like(shares) if known is None else np.array(known, np.float32)[:, None]
     said = np.array([sentence or 0.0], np.float32)
-    found = Contributions(shares, said, np.array([0.125], np.float32), known_parts, {})
+    found = Contributions(shares, said, np.zeros(1, np.float32), np.array([0.125], np.float32), known_parts, {})
     monkeypatch.setattr(Model, "contributions", lambda model, support, rows: found)
     rows, asked = ITEMS.rows(list(likes)), ITEMS.rows([item])
     fitting = np.zeros(len(ITEMS), bool)
@@ -89,6 +91,51 @@ def test_a_sentence_is_the_reason_where_it_fits_and_adds_more_than_each_like(mon
     assert reason_for(monkeypatch, "sku-08", {"sku-02": -1.0}, sentence=-0.5, fits=True) == N_LIKES
     assert reason_for(monkeypatch, "sku-08", {}, sentence=0.5) == N_LIKES
     assert reason_for(monkeypatch, "sku-29", {}) == "new in the catalogue"
+
+
+@pytest.mark.parametrize(
+    ("known", "likes", "expected"),
+    [
+        (0.5, ("book-03",), "liked by people who like Title book-03, which you liked"),
+        (0.51, ("book-03",), "from the 1970s, like Title book-03, which you liked"),
+        # a real link comes before a value, though fewer books share the value
+        (0.51, ("book-03", "book-09"), "same author (Author 0) as Title book-09, which you liked"),
+        (0.0, ("book-03", "book-09"), "same author (Author 0) as Title book-09, which you liked"),
+    ],
+)
+def test_the_value_of_an_attribute_is_a_reason_where_likes_count_by_the_graph(
+    monkeypatch: pytest.MonkeyPatch, known: float, likes: Sequence[str], expected: str
+) -> None:
+    bundle = train_bookshop()
+    decade = bundle.edges["book.year"][1]
+    years = decade.copy()
+    years[np.isin(bundle.edges["book.year"][0], bundle.items.rows(["book-00", "book-03"]))] = -1
+    value = bundle.names["book.year"].index("from the 1970s")
+    own = np.array([bundle.items.rows(["book-00", "book-03"]), [value, value]])
+    kept = bundle.edges["book.year"][:, years >= 0]
+    kept = kept[:, kept[1] != value]  # no other book is of that decade
+    state = State(
+        replace(bundle, edges={**bundle.edges, "book.year": np.hstack([kept, own])}), SentenceEncoder(WordEncoder())
+    )
+    shares = np.ones((len(likes), 1), np.float32)
+    none = np.zeros(1, np.float32)
+    found = Contributions(shares, none, none, none, np.full_like(shares, known), {})
+    monkeypatch.setattr(Model, "contributions", lambda model, support, rows: found)
+    request = Request(bundle.items.rows(likes))
+    ((whole,),) = explain_items(state, [request], [bundle.items.rows(["book-00"])])
+    assert whole.reason == expected
+    assert find_reasons(state, [request], [bundle.items.rows(["book-00"])]) == [[expected]]
+
+
+@pytest.mark.parametrize(
+    ("n_likes", "expected"), [(0, "new in the catalogue"), (2, "liked by few people"), (3, "liked by 3 people")]
+)
+def test_a_count_below_three_is_not_given(n_likes: int, expected: str) -> None:
+    bundle = train_shop()
+    counted = bundle.model.n_likes.clone()
+    counted[8] = n_likes
+    state = State(replace(bundle, model=replace(bundle.model, n_likes=counted)), SentenceEncoder(WordEncoder()))
+    assert find_reasons(state, [Request(np.zeros(0, np.int64))], [np.array([8])]) == [[expected]]
 
 
 def likeness_reasons(

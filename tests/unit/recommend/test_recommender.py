@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from bookshop import N_BOOKS, N_READERS, book, reader, train_bookshop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -126,7 +127,13 @@ def test_batches_of_likes_are_answered_as_alone(shop: Recommender) -> None:
         rows = [row for row in table.to_pylist() if row["user"] == user]
         assert [(row["item"], row["reason"]) for row in rows] == [(each.item, each.reason) for each in alone]
     about = {key.decode(): json.loads(value) for key, value in table.schema.metadata.items()}
-    assert about == {"unknown_users": [], "unknown_items": ["sku-??"], "without_likes": ["c"]}
+    assert about == {
+        "unknown_users": [],
+        "unknown_items": ["sku-??"],
+        "unknown_links": [],
+        "by_profile": [],
+        "without_likes": ["c"],
+    }
 
 
 def test_batches_go_by_blocks(shop: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,6 +352,32 @@ def test_shares_add_up_to_the_score(shop: Recommender, request_: dict[str, objec
         assert found.score == pytest.approx(each.score, abs=1e-4)
         values = [share.value for share in found.shares]
         assert values == sorted(values, reverse=True)
+
+
+@SETTINGS
+@given(
+    user=st.none() | st.sampled_from([reader(place) for place in range(N_READERS)]),
+    likes=st.lists(st.sampled_from([book(place) for place in range(N_BOOKS)]), unique=True, max_size=5),
+    text=st.none() | st.sampled_from(["Title", "book-03 gardens"]),
+    links=st.lists(
+        st.sampled_from([("friend_of", reader(4)), ("lives_in", "rome"), ("member_of", "chess"), ("lives_in", "?")])
+    ),
+    age=st.none() | st.integers(0, 100),
+)
+def test_shares_with_links_and_attributes_add_up_to_the_score(
+    user: str | None, likes: list[str], text: str | None, links: list[tuple[str, str]], age: int | None
+) -> None:
+    shop = Recommender(train_bookshop(), WordEncoder())
+    asked: dict[str, Any] = {"user": user, "likes": likes, "text": text, "links": links, "attributes": {"age": age}}
+    recommended = shop.recommend(**asked, k=5, filter_seen=False)
+    for each in recommended:
+        found = shop.explain(each.item, **asked)
+        assert sum(share.value for share in found.shares) == pytest.approx(each.score, abs=1e-3)
+        profile = [share for share in found.shares if share.source == "profile"]
+        assert len(profile) <= 1
+        if user is not None:
+            assert profile[0].title
+    assert len(recommended) == 5
 
 
 def test_every_like_has_its_share(shop: Recommender) -> None:

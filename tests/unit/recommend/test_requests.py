@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from shop import WordEncoder, train_shop
 
-from kgrec.recommend.requests import to_request
+from kgrec.recommend.asked import Asked
+from kgrec.recommend.requests import read_request
 from kgrec.recommend.state import SentenceEncoder, State
 from kgrec.text.encoder import OnTexts
 
@@ -33,7 +34,7 @@ def fitting(texts: Sequence[Sequence[float]], *sentence: float) -> list[int]:
     mean = text[: len(texts)].mean(axis=0) if texts else text[0]
     likeness = replace(bundle.model.likeness, text_mean=mean)
     bundle = replace(bundle, model=replace(bundle.model, text=torch.from_numpy(text), likeness=likeness))
-    request = to_request(State(bundle, SentenceEncoder(FixedEncoder(*sentence))), np.zeros(0, np.int64), "words")
+    request = read_request(State(bundle, SentenceEncoder(FixedEncoder(*sentence))), Asked(text="words"), [])
     assert request.fits is not None
     return np.flatnonzero(request.fits).tolist()
 

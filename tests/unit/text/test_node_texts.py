@@ -123,6 +123,15 @@ def test_users_with_texts_are_encoded() -> None:
     assert texts["user"] == ["likes noir"]
 
 
+def test_a_user_without_a_text_is_described_neither_by_a_name_nor_by_others() -> None:
+    described = SCHEMA.replace('key = "user_id"', 'key = "user_id"\nname = "nick"\ntext = ["about"]').replace(
+        "[edges.part_of]", '[edges.knows]\nsource="user"\ntype="KNOWS"\ntarget="user"\n[edges.part_of]'
+    )
+    users = [{"user_id": "u1", "about": "likes noir", "nick": "Ann"}, {"user_id": "u2", "about": " ", "nick": "Bo"}]
+    tables = make_tables(CatalogueSchema.parse(described), {**NODES, "user": users}, {"knows": "u2>u1 u1>u2"})
+    assert build_node_texts(tables)["user"] == ["likes noir", None]
+
+
 @pytest.mark.parametrize("turn", [1, -1])
 def test_five_neighbours_by_id_whatever_the_order_of_the_tables(turn: int) -> None:
     movies = [{"movie_id": f"m{i}", "title": f"Film {i}"} for i in range(8)][::turn]
@@ -150,3 +159,28 @@ def test_an_empty_catalogue_has_empty_lists() -> None:
         "person": [],
         "saga": [],
     }
+
+
+def test_lists_and_categories_are_read_with_the_other_text_columns() -> None:
+    schema = CatalogueSchema.parse(
+        SCHEMA.replace(
+            "[nodes.person]",
+            '[nodes.movie.attributes]\ngenres = {type = "list", feature = true}\nplot = "string"\n[nodes.person]',
+        )
+    )
+    movies = [
+        {"movie_id": "a", "title": "Heat", "genres": ["Crime", "Drama"], "plot": "A thief."},
+        {"movie_id": "b", "title": None, "genres": ["Drama"], "plot": None},
+        {"movie_id": "c", "title": "Speed", "genres": None, "plot": " "},
+        {"movie_id": "d", "title": None, "genres": None, "plot": None},
+    ]
+    texts = build_node_texts(make_tables(schema, {"movie": movies}, {}))
+    assert texts["movie"] == ["Heat. Crime, Drama. A thief.", "Drama", "Speed", None]
+
+
+def test_the_place_for_a_name_in_a_phrase_is_not_part_of_a_text() -> None:
+    schema = CatalogueSchema.parse(SCHEMA.replace('phrase = "director"', 'phrase = "made by {}"'))
+    nodes = {"movie": [{"movie_id": "a"}, {"movie_id": "b", "title": "Ran"}], "person": [{"person_id": "p"}]}
+    nodes["person"].append({"person_id": "q", "full_name": "Mann"})
+    texts = build_node_texts(make_tables(schema, nodes, {"directed_by": "a>q b>p"}))
+    assert (texts["movie"], texts["person"]) == (["made by: Mann", "Ran"], ["directed by: Ran", "Mann"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from checkerboard import to_csr
-from fitted import COLD, MET, N_ITEMS, draw_model
+from fitted import COLD, DIM, MET, N_ITEMS, draw_model
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -15,9 +15,10 @@ from kgrec.model.component import Support
 from kgrec.model.gate import Gate
 from kgrec.model.model import Model
 from kgrec.questions.slices import Slice
-from kgrec.training.gating import _trust_in_knowledge, choose_gate, default_weights, most_popular_for
+from kgrec.training.gating import choose_gate, default_weights, most_popular_for
 from kgrec.training.questions import score_components
 from kgrec.training.selection import Verdict
+from kgrec.training.trust import trust_in_knowledge
 
 SIZES, K, N_USERS = (0, 1, 3), 5, 150
 FREE = GateConfig(most_popular={})
@@ -61,6 +62,11 @@ def choose(model: Model, *slices: Slice, config: GateConfig = FREE, seed: int = 
     return gate, {verdict.title: verdict for verdict in verdicts}
 
 
+def weights_of_known(gate: Gate) -> NDArray[np.float32]:
+    """(n_buckets, n_components): the weights for users of whom the graph says something."""
+    return gate.warm if gate.known is None else gate.known
+
+
 def test_without_questions_every_bucket_has_its_default() -> None:
     model = draw_model()
     gate, verdicts = choose(model)
@@ -96,7 +102,7 @@ def test_the_choice_matches_the_right_baseline(name: str) -> None:
     default, knows = choose(model)[0].warm[1], default_weights(model, "knows") > 0
     share = gate.warm[1, ~knows].sum() / default[~knows].sum()
     np.testing.assert_allclose(gate.warm[1, ~knows], share * default[~knows], rtol=1e-5)
-    trust = _trust_in_knowledge(model, {asked.name: asked}, np.random.default_rng(0))
+    trust = trust_in_knowledge(model, {asked.name: asked}, np.random.default_rng(0))
     np.testing.assert_allclose(gate.warm[1, knows], trust * share * default[knows], rtol=1e-5)
 
 
@@ -104,7 +110,7 @@ def test_texts_and_links_are_trusted_where_they_predict_the_likes() -> None:
     model = draw_model()
     support = csr_array(np.repeat(draw_support(3, 60).toarray(), 2, axis=0))
     asked = plant(model, "knowledge", support, WARM, "cold_users_k3")
-    assert _trust_in_knowledge(model, {asked.name: asked}, np.random.default_rng(0)) == 1
+    assert trust_in_knowledge(model, {asked.name: asked}, np.random.default_rng(0)) == 1
 
 
 def test_a_component_of_noise_gets_no_weight() -> None:
@@ -143,8 +149,11 @@ def test_one_user_leaves_the_defaults_and_gives_no_error_estimate() -> None:
     gate, verdicts = choose(model, plant(model, "co_likes", draw_support(3, 1), WARM, "cold_users_k3"))
     assert verdicts["2 to 20 likes"].n_users == 1
     assert verdicts["2 to 20 likes"].error is None
-    kept, default = gate.warm[2] / gate.warm[2].max(), choose(model)[0].warm[2]
-    np.testing.assert_allclose(kept, default / default.max(), rtol=1e-5)
+    default = choose(model)[0].warm[2]
+    kept, known = (weights[2] / weights[2].max() for weights in (gate.warm, weights_of_known(gate)))
+    np.testing.assert_allclose(known, default / default.max(), rtol=1e-5)
+    is_prior = np.array([name == "user_prior" for name in model.names])
+    np.testing.assert_allclose(kept, np.where(is_prior, 0, default / default.max()), rtol=1e-5)
 
 
 def popular_model() -> tuple[Model, NDArray[np.float32]]:
@@ -277,3 +286,58 @@ def test_sentence_weights_are_chosen_on_texts_of_likes() -> None:
     assert np.isfinite(verdict.worth)
     mute = replace(model, text=torch.zeros((N_ITEMS, 0)))
     assert "sentence" not in choose(mute, asked)[1]
+
+
+def plant_by_graph(model: Model, n_likes: int, n_users: int = N_USERS) -> Slice:
+    """New users whose relevant items are those that the graph ranks first for them."""
+    component = model.component("user_prior")
+    assert component is not None
+    support = draw_support(n_likes, n_users)
+    prior = np.random.default_rng(1).normal(size=(n_users, DIM)).astype(np.float32)
+    scores = (component.users(Support(support, prior=torch.from_numpy(prior))) @ component.items.T).numpy()
+    scores[:, COLD] = -np.inf
+    scores[support.toarray() > 0] = -np.inf
+    relevant = scores > -np.sort(-scores, axis=1)[:, 3, None]
+    candidates = np.zeros(N_ITEMS, bool)
+    candidates[WARM] = True
+    name = f"cold_users_k{n_likes}"
+    return Slice(name, name, support, to_csr(relevant), candidates, prior=prior)
+
+
+@pytest.mark.parametrize("n_likes", [0, 1])
+def test_users_known_by_the_graph_are_answered_from_it(n_likes: int) -> None:
+    model = draw_model()
+    asked, place = plant_by_graph(model, n_likes), model.names.index("user_prior")
+    gate, verdicts = choose(model, asked)
+    unknown, without = choose(model, replace(asked, prior=None))
+    title = ("0 likes", "1 like")[n_likes]
+    assert weights_of_known(gate)[n_likes, place] > 0.3
+    assert verdicts[title].worth > max(0.8, 2 * without[title].worth)
+    assert unknown.warm[n_likes, place] == weights_of_known(unknown)[n_likes, place] == 0
+
+
+@pytest.mark.parametrize("n_likes", [0, 1])
+@pytest.mark.parametrize("noise", ["of others", "opposite", "nothing"])
+def test_noise_of_the_graph_gets_no_weight_and_loses_nothing(n_likes: int, noise: str) -> None:
+    model = draw_model()
+    asked, place = plant_by_graph(model, n_likes), model.names.index("user_prior")
+    prior = {
+        "of others": np.random.default_rng(2).permutation(asked.prior), "opposite": -asked.prior,
+        "nothing": 0 * asked.prior,
+    }[noise]  # fmt: skip
+    gate, verdicts = choose(model, replace(asked, prior=prior))
+    unknown, without = choose(model, replace(asked, prior=None))
+    assert weights_of_known(gate)[n_likes, place] == 0
+    np.testing.assert_array_equal(weights_of_known(gate)[n_likes], unknown.warm[n_likes])
+    title = ("0 likes", "1 like")[n_likes]
+    assert verdicts[title].worth == without[title].worth
+
+
+def test_too_few_users_leave_the_default_weight_of_the_graph() -> None:
+    model = draw_model()
+    asked, place = plant_by_graph(model, 0, n_users=6), model.names.index("user_prior")
+    noise = replace(asked, prior=-asked.prior)
+    gate, _ = choose(model, noise)
+    none = default_weights(model, "none")
+    known = weights_of_known(gate)[0]
+    assert known[place] == pytest.approx(known.max() * none[place] / none.max(), rel=1e-4)

@@ -105,7 +105,7 @@ def test_an_added_product_is_placed_by_its_vector_as_sync_would(bundle: Bundle, 
         ({"photo": [1.0, float("nan"), 3.0]}, "not finite; expected 3 finite numbers"),
         ({"photo": [[1.0, 2.0, 3.0]]}, r"shape \(1, 3\)"),
         ({"photo": "abc"}, "not a list of numbers"),
-        ({}, "expected a text, a name, links to nodes of the catalogue, or vectors"),
+        ({}, "expected a text, a name, attributes, links to nodes of the catalogue, or vectors"),
     ],
 )
 def test_an_added_vector_that_does_not_fit_is_an_error(bundle: Bundle, vectors: dict[str, Any], message: str) -> None:
@@ -176,9 +176,10 @@ def test_vectors_survive_files_and_stores(tmp_path: Path) -> None:
     with open_store(f"ladybug:{tmp_path}/shop.db", mode="write", schema=WITH_PHOTOS) as store:
         load_staged(store, staged)
         found = read_tables(store).nodes["product"].sort_by("sku")
-    assert found.column("photo").to_pylist() == [[1.0, 0.5], None, [0.25, 3.0]]
-    assert found["sku"].to_pylist() == ["a", "b", "d"]
-    assert "photo is a vector of another width than most, 2" in (tmp_path / "rejects.csv").read_text()
+    assert found.column("photo").to_pylist() == [[1.0, 0.5], None, None, [0.25, 3.0]]
+    assert found["sku"].to_pylist() == ["a", "b", "c", "d"]
+    rejects = (tmp_path / "rejects.csv").read_text()
+    assert "photo is a vector of another width than most, 2, left out of its row" in rejects
 
 
 def test_edges_have_no_vectors() -> None:

@@ -155,7 +155,7 @@ def test_the_format_follows_the_file_ending(
 
 
 def show(found: Validation, width: int = 80) -> str:
-    console = Console(file=io.StringIO(), width=width, highlight=False)
+    console = Console(file=io.StringIO(), width=width, highlight=False, color_system=None)  # even with FORCE_COLOR set
     print_validation(found, console, store="ladybug:x.db")
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()

@@ -1,0 +1,148 @@
+"""How far validation users bear out a part: the trust in texts and links, and the weight of the users' prior."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from kgrec.model.component import Component, Support, deviate
+from kgrec.model.model import Model
+from kgrec.model.popularity import Popularity
+from kgrec.model.user_prior import UserPrior
+from kgrec.questions.slices import Slice
+from kgrec.training.questions import draw_users, score_components
+from kgrec.training.selection import Weights
+
+_MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question, to measure the trust in texts and links
+_BESIDE_POPULARITY = 0.4  # of the discriminant's weight: wanted items are popular, and lists are short
+_MOST_PRIOR = 16.0
+_MOST_BLENDED, _BLOCK_BLENDED = 200, 16  # users
+_TINY = 1e-9
+_FULL_TRUST, _FULL_SHARE = 0.1, 0.4  # full trust: a gain in deviations, or relative to the gain by likes
+_LEAST_TRUST = 0.02  # texts and links still order items that tie by likes
+
+
+def trust_in_knowledge(model: Model, slices: Mapping[str, Slice], rng: np.random.Generator) -> float:
+    """The trust in texts and links, up to 1: by how much they prefer the items that users like.
+
+    The measure is the difference, in deviations, between the scores of the wanted items by the user's own support and
+    by another user's: the mean over users minus two standard errors, relative to the same measure for the backbone,
+    which uses likes alone. It needs far fewer users than the quality of lists does. Without questions, texts and links
+    are trusted fully: there is little else.
+    """
+    asked = [
+        draw_users(slice_, rng, _MOST_TRUSTED)
+        for name, slice_ in slices.items()
+        if name == "warm" or (name.startswith("cold_users_k") and name != "cold_users_k0")
+    ]
+    of_knowledge = [component for component in model.components if component.weights.knows]
+    known = np.concatenate(
+        [np.zeros(0), *(_measure_preference(model, one, slice_, rng) for one in of_knowledge for slice_ in asked)]
+    )
+    if len(known) < _LEAST_TRUSTED:
+        return 1.0
+    by_likes = np.concatenate([_measure_preference(model, model.backbone, slice_, rng) for slice_ in asked])
+    sure = float(known.mean()) - 2 * float(known.std()) / np.sqrt(len(known))
+    return float(np.clip(sure / max(_FULL_TRUST, _FULL_SHARE * float(by_likes.mean())), _LEAST_TRUST, 1))
+
+
+def _measure_preference(
+    model: Model, component: Component, slice_: Slice, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Each user's mean score of wanted items by their own support, minus that by another user's support, (n,).
+
+    Items that the other user likes are left out: they would score high by themselves.
+    """
+    n_users = slice_.support.shape[0]
+    if n_users < 2:  # noqa: PLR2004
+        return np.zeros(0)
+    order = rng.permutation(n_users)
+    others = np.empty(n_users, np.int64)
+    others[order] = np.roll(order, 1)  # neighbouring rows may be similar users
+    part = model.part(component, _to_support(slice_))
+    mean, unit = part.warm
+    wanted = slice_.relevant - slice_.relevant.multiply(slice_.support[others])
+    wanted.eliminate_zeros()
+    pairs = csr_array(wanted).tocoo()
+    owner, item = (torch.from_numpy(np.asarray(side, np.int64)) for side in (pairs.row, pairs.col))
+    scaled = part.users * unit[:, None]
+    whose = torch.from_numpy(others)[owner]
+    own, other = ((scaled[who] * component.items[item]).sum(dim=1) - (mean * unit)[who] for who in (owner, whose))
+    sums = np.bincount(pairs.row, (own - other).double().numpy(), n_users)
+    counts = np.bincount(pairs.row, minlength=n_users)
+    found: NDArray[np.float64] = sums[counts > 0] / counts[counts > 0]
+    return found
+
+
+def _to_support(slice_: Slice) -> Support:
+    return Support(slice_.support, prior=None if slice_.prior is None else torch.from_numpy(slice_.prior))
+
+
+def weigh_user_prior(
+    model: Model, asked: Slice, weights: Weights, rng: np.random.Generator
+) -> tuple[float, float] | None:
+    """The weight of the users' prior beside the weights of the other components, 0 to 16, and its scores' deviation.
+
+    It is that of a linear discriminant of two independent parts, the prior and the blend of the others: the ratio of
+    their preferences for wanted items, each divided by the variance of its scores. Two standard errors are taken off
+    the prior's preference. Popularity is the same for everybody, so it is measured against all items.
+
+    Args:
+        model: the model.
+        asked: the users.
+        weights: (n_components,) of the other components.
+        rng: draws the users to compare with.
+
+    Returns:
+        None: there are too few users to tell.
+    """
+    prior = model.component(UserPrior.name)
+    if not isinstance(prior, UserPrior):
+        return 0.0, 0.0
+    found = _measure_preference(model, prior, asked, rng)
+    if len(found) < _LEAST_TRUSTED:
+        return None
+    support = _to_support(asked)
+    variance = float(prior.emphasis(support, prior.users(support)).square().mean())
+    sure = float(found.mean()) - 2 * float(found.std()) / np.sqrt(len(found))
+    if sure <= 0:
+        return 0.0, 0.0
+    if asked.support.nnz:
+        others = np.where([name in (UserPrior.name, Popularity.name) for name in model.names], 0, weights)
+        preference, other_variance = _measure_blend(model, draw_users(asked, rng, _MOST_BLENDED), others, rng)
+    else:
+        preference, other_variance = _measure_popularity(model, asked) / _BESIDE_POPULARITY, 1.0
+    weight = sure / max(variance, _TINY) * other_variance / max(preference, _TINY)
+    return min(weight, _MOST_PRIOR), float(np.sqrt(variance))
+
+
+def _measure_blend(model: Model, asked: Slice, weights: Weights, rng: np.random.Generator) -> tuple[float, float]:
+    """The preference for wanted items, as `_measure_preference` has it, and the variance of a blend's scores."""
+    columns = np.flatnonzero(~model.cold.numpy())
+    usable = [name for name, weight in zip(model.names, weights, strict=True) if weight]
+    n_users = asked.support.shape[0]
+    scores = np.zeros((n_users, model.n_items), np.float32)
+    for start in range(0, n_users, _BLOCK_BLENDED):
+        block = asked.support[start : start + _BLOCK_BLENDED]
+        parts = score_components(model, Support(block), usable, columns)
+        of_parts = torch.tensor([weight for weight in weights if weight], dtype=torch.float32)
+        scores[start : start + _BLOCK_BLENDED, columns] = torch.einsum("c,cui->ui", of_parts, parts).numpy()
+    others = np.roll(rng.permutation(n_users), 1)
+    wanted = csr_array(asked.relevant).tocoo()
+    own = scores[wanted.row, wanted.col] - scores[others[wanted.row], wanted.col]
+    counts = np.bincount(wanted.row, minlength=n_users)
+    preference = (np.bincount(wanted.row, own, n_users) / np.maximum(counts, 1))[counts > 0]
+    return float(preference.mean()), float(scores[:, columns].var(axis=1).mean())
+
+
+def _measure_popularity(model: Model, asked: Slice) -> float:
+    """The mean score by popularity of wanted items, in deviations above the mean item."""
+    component = model.component(Popularity.name)
+    if component is None or component.warm_scale is None:
+        return 0.0
+    one = torch.ones((1, 1))
+    mean, variance = component.warm_scale.measure(one)
+    scores = (component.items[:, 0].numpy() - mean.item()) * deviate(mean, variance).item()
+    return float(scores[asked.relevant.indices].mean()) if asked.relevant.nnz else 0.0
