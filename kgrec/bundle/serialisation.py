@@ -98,7 +98,7 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-_PRIOR, _USER_PRIOR, _PARAMETERS = "prior", "user_prior", "parameters"
+_PRIOR, _USER_PRIOR, _PARAMETERS = "prior", "prior_of_users", "parameters"
 _KINDS: dict[str, type] = {kind.name: kind for kind in COMPONENTS}
 
 

@@ -36,7 +36,7 @@ def make_bookshop(folder: Path) -> Path:
     tables: dict[str, list[list[object]]] = {
         "books": [["isbn", "title", "about", "price", "year", "genres", "signed"]],
         "readers": [["reader_id", "name", "age", "gender", "town"]],
-        "friends": [["user", "friend"], *(["lonely", f"r{r}"] for r in (0, 3, 6, 9))],
+        "friends": [["user", "friend"]],
         "ratings": [["reader_id", "isbn", "rating", "at"]],
     }
     for b, isbn in enumerate(isbns):
@@ -51,6 +51,7 @@ def make_bookshop(folder: Path) -> Path:
         for place, isbn in enumerate([*draw.sample(isbns[r % 3 :: 3], 6), *draw.sample(isbns[(r + 1) % 3 :: 3], 2)]):
             rating = 5 if place < 6 else 2
             tables["ratings"].append([f"r{r}", isbn, rating, 1_600_000_000 + draw.randrange(10**7)])
+    tables["friends"] += [["lonely", f"r{r}"] for r in (0, 3, 6, 9)]
     tables["readers"].append(["lonely", "New Reader", 33, "f", ""])
     for name, rows in tables.items():
         write_csv(folder / f"{name}.csv", [list(map(str, row)) for row in rows])
