@@ -214,7 +214,8 @@ def _say(state: State, group: _Group, people: NDArray[np.int64]) -> str:
         return _name_friends(state, group, people)
     if not group.friends:
         return f"{n_people:,} of the {group.size:,} people linked to you ({group.words}) like it"
-    some = f"{n_people:,} of your {group.size:,}" if n_people < group.size else f"all {n_people:,} of your"
+    # "all of your friends" would tell what each of them likes
+    some = f"{n_people:,} of your {group.size:,}" if n_people < group.size else "most of your"
     return f"{some} {_plural(group.friends)} like it"
 
 
