@@ -90,6 +90,8 @@ def load(
         say(f"{count_of(report.n_repeats, 'edge')} repeated another; the latest of each is kept")
     if report.n_rejects:
         say(f"{count_of(report.n_rejects, 'row')} rejected: see {reject_file}")
+    if report.n_incomplete:
+        say(f"{count_of(report.n_incomplete, 'row')} kept without values that do not fit: see {reject_file}")
 
 
 @app.command()

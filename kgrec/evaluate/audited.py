@@ -14,6 +14,7 @@ from graph_schema import GraphTables
 from kgrec.questions.slices import Slice
 from kgrec.questions.splits import Likes, Split
 from kgrec.store.contract import NodeRef
+from kgrec.text.node_texts import read_own_texts
 
 N_EXAMPLES = 3
 
@@ -116,14 +117,8 @@ class Audited:
 
     def texts(self, node_type: str) -> list[str]:
         """The text of each node, without its neighbours' texts; '' without one."""
-        node, table = self.tables.schema.nodes[node_type], self.tables.nodes[node_type]
-        columns = node.text or ((node.name,) if node.name else ())
-        if not columns:
-            return [""] * table.num_rows
-        return [
-            ". ".join(part for part in parts if part)
-            for parts in zip(*(table[c].to_pylist() for c in columns), strict=True)
-        ]
+        found: list[str] = read_own_texts(self.tables, node_type).fill_null("").to_pylist()
+        return found
 
     def items_near(self, node_type: str, rows: Rows) -> Mask:
         """Marks the given items, or the items linked to the given nodes of another type: (n_items,) bool."""
