@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from kgrec.adapt.text_graph import TextGraph
 from kgrec.config import ContentConfig, SplitConfig
-from kgrec.graph.propagation import NodeLinks
+from kgrec.graph.node_links import NodeLinks
 from kgrec.model.content import Content, fit_content
 from kgrec.questions.slice_results import SliceResult
 from kgrec.questions.slices import Slice, evaluate_slice

@@ -27,7 +27,8 @@ from kgrec.bundle.arrays import (
 )
 from kgrec.bundle.bundle import Bundle, Lineage
 from kgrec.config import TrainConfig
-from kgrec.graph.attribute_values import AttributeValues, ValueCodes
+from kgrec.graph.attribute_values import AttributeValues
+from kgrec.graph.value_codes import ValueCodes
 from kgrec.ids import IdMap
 from kgrec.model.backbone import ItemHead
 from kgrec.model.component import Component, round_text

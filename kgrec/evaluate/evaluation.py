@@ -22,7 +22,7 @@ from kgrec.evaluate.linked_users import link_users
 from kgrec.evaluate.user_groups import UserGroups, read_user_groups
 from kgrec.evaluate.user_knowledge import LikesAlone, name_user_knowledge, title_cold_users
 from kgrec.graph.hetero import sort_tables
-from kgrec.graph.propagation import build_user_links
+from kgrec.graph.node_links import build_user_links
 from kgrec.model.model import Model
 from kgrec.questions.few_items import FewItems, find_skipped, show_few
 from kgrec.questions.slice_results import SliceResult

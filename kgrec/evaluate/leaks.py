@@ -20,7 +20,7 @@ from kgrec.graph.leakage import (
     sample_linked,
     to_links,
 )
-from kgrec.graph.propagation import build_item_links
+from kgrec.graph.node_links import build_item_links
 from kgrec.questions.slices import Slice
 
 _BLOCK_PAIRS = 8192

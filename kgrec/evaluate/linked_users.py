@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from kgrec.evaluate.baseline_scorers import LEAST_WEIGHT, count_likes
 from kgrec.evaluate.baseline_tuning import Settings, combine, tune
-from kgrec.graph.propagation import NodeLinks
+from kgrec.graph.node_links import NodeLinks
 from kgrec.questions.slices import Slice
 
 CANDIDATES = combine({"damping": (0.5, 1.0), "direct_weight": (1.0, 10.0)})

@@ -20,7 +20,8 @@ from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
 from kgrec.config import NetworkConfig
-from kgrec.graph.propagation import Channel, NodeLinks, text_channel
+from kgrec.graph.node_links import NodeLinks
+from kgrec.graph.propagation import Channel, text_channel
 from kgrec.model.gnn import MessageGraph, Network, TrainedNetwork, build_message_graph, hold_out, read_channels
 
 ELSA = "elsa"  # the value of `PriorConfig.encoder`

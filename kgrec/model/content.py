@@ -11,7 +11,8 @@ from scipy.sparse import csc_array, csr_array, diags_array, hstack
 from torch import Tensor
 
 from kgrec.config import ContentConfig
-from kgrec.graph.propagation import LINKS, Channel, NodeLinks, unit_idf_weights
+from kgrec.graph.node_links import NodeLinks, unit_idf_weights
+from kgrec.graph.propagation import LINKS, Channel
 from kgrec.model.component import (
     HALF,
     INT8,

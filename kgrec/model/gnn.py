@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 from graph_schema import CatalogueSchema
 from kgrec.config import NetworkConfig
-from kgrec.graph.propagation import TEXT, Channel, NodeLinks, standardise, text_channel
+from kgrec.graph.node_links import NodeLinks
+from kgrec.graph.propagation import TEXT, Channel, standardise, text_channel
 from kgrec.model.prior import PriorSettings, RidgeProblem, build_ridge_problem
 
 if TYPE_CHECKING:

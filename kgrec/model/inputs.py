@@ -11,7 +11,8 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from kgrec.config import ItemItemConfig, TrainConfig
-from kgrec.graph.propagation import Channel, NodeLinks, unit_idf_weights
+from kgrec.graph.node_links import NodeLinks, unit_idf_weights
+from kgrec.graph.propagation import Channel
 from kgrec.model.component import Component
 from kgrec.model.likeness import Likeness
 from kgrec.model.nearest import NeighbourMatrix

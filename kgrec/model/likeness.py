@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 
-from kgrec.graph.propagation import NodeLinks
+from kgrec.graph.node_links import NodeLinks
 from kgrec.model.component import HALF, INT8, round_int8
 
 LIKES, TEXT, LINKS = "likes", "text", "links"

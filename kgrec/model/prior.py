@@ -12,16 +12,8 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from kgrec.graph.hetero import VECTOR
-from kgrec.graph.propagation import (
-    ATTRIBUTES,
-    LINKS,
-    NEIGHBOURS,
-    PROFILES,
-    TEXT,
-    Channel,
-    NodeLinks,
-    unit_idf_weights,
-)
+from kgrec.graph.node_links import NodeLinks, unit_idf_weights
+from kgrec.graph.propagation import ATTRIBUTES, LINKS, NEIGHBOURS, PROFILES, TEXT, Channel
 from kgrec.model.component import HALF, INT8
 
 _BATCH = 512

@@ -12,7 +12,7 @@ from kgrec.bundle import Bundle
 def read_link_features(
     bundle: Bundle, edges: Mapping[str, NDArray[np.int64]], items: NDArray[np.int64]
 ) -> list[NDArray[np.int64]]:
-    """The link features of items, numbered as `kgrec.graph.propagation.build_item_links` numbers them in training.
+    """The link features of items, numbered as `kgrec.graph.node_links.build_item_links` numbers them in training.
 
     Args:
         bundle: the bundle with the model.

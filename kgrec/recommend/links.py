@@ -11,7 +11,8 @@ from graph_schema.catalogue_schema import ARROW_TYPES, AttributeType
 from graph_schema.columns import convert_column
 from kgrec.bundle import Bundle
 from kgrec.errors import CatalogueError, RequestError
-from kgrec.graph.attribute_values import MISSING, split_path
+from kgrec.graph.attribute_values import split_path
+from kgrec.graph.value_codes import MISSING
 from kgrec.recommend.argument_ids import is_id, to_id
 
 

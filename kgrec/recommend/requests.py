@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from kgrec.errors import RequestError
-from kgrec.graph.attribute_values import MISSING, split_name
+from kgrec.graph.attribute_values import split_name
+from kgrec.graph.value_codes import MISSING
 from kgrec.model.component import Support
 from kgrec.model.sentence import find_fitting
 from kgrec.recommend.argument_ids import to_id

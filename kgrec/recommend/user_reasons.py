@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec.graph.attribute_values import MISSING
+from kgrec.graph.value_codes import MISSING
 from kgrec.model.user_prior import UserPrior
 from kgrec.recommend.requests import Request
 from kgrec.recommend.state import State

@@ -11,7 +11,8 @@ from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
 from kgrec.config import SplitConfig, TrainConfig
-from kgrec.graph.propagation import Channel, build_item_links, build_user_links, read_text
+from kgrec.graph.node_links import build_item_links, build_user_links
+from kgrec.graph.propagation import Channel, read_text
 from kgrec.model.backbone import ItemHead
 from kgrec.model.component import Component
 from kgrec.model.few_shot import FewShot

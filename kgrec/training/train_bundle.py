@@ -10,7 +10,8 @@ from scipy.sparse import csr_array
 from graph_schema import GraphTables
 from kgrec.bundle import Bundle, Lineage, round_model
 from kgrec.config import TrainConfig
-from kgrec.graph.propagation import build_item_links, build_user_links, read_item_vectors, read_text
+from kgrec.graph.node_links import build_item_links, build_user_links
+from kgrec.graph.propagation import read_item_vectors, read_text
 from kgrec.model.component import round_text
 from kgrec.questions.splits import read_likes
 from kgrec.text.adapter import load_adapter

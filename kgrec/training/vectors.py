@@ -12,7 +12,8 @@ from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
 from kgrec.config import PriorConfig, TrainConfig
-from kgrec.graph.propagation import Channel, NodeLinks, propagate, read_item_vectors, read_text
+from kgrec.graph.node_links import NodeLinks
+from kgrec.graph.propagation import Channel, propagate, read_item_vectors, read_text
 from kgrec.model.autoencoder import ELSA, train_autoencoder
 from kgrec.model.gnn import TrainedNetwork, train_network
 from kgrec.model.ials import fit_ials, ials_ridge, solve_supports

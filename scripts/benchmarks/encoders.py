@@ -32,7 +32,8 @@ from with_and_without import evaluate_scores
 
 from kgrec.config import PriorConfig, SplitConfig, TrainConfig
 from kgrec.graph.hetero import sort_tables, to_hetero
-from kgrec.graph.propagation import build_item_links, build_user_links, propagate
+from kgrec.graph.node_links import build_item_links, build_user_links
+from kgrec.graph.propagation import propagate
 from kgrec.model.autoencoder import ELSA, train_autoencoder
 from kgrec.model.gnn import train_network
 from kgrec.model.ials import fit_ials, ials_ridge, solve_supports

@@ -37,7 +37,7 @@ from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
 from graph_schema.staging import build_tables, stage_tables
 from kgrec import cache_dir
 from kgrec.graph.hetero import sort_tables, to_hetero
-from kgrec.graph.propagation import NodeLinks, build_item_links, unit_idf_weights
+from kgrec.graph.node_links import NodeLinks, build_item_links, unit_idf_weights
 from kgrec.model.likeness import SOURCES, Likeness, fit_likeness
 from kgrec.text.cache import encode_cached
 from kgrec.text.encoder import load_encoder

@@ -20,7 +20,7 @@ from graph_schema.schema_toml import to_toml
 from kgrec.bundle import Bundle, load_bundle, save_bundle, serialisation
 from kgrec.bundle.arrays import from_arrays, round_stored, to_arrays
 from kgrec.errors import BundleError
-from kgrec.graph.propagation import build_item_links
+from kgrec.graph.node_links import build_item_links
 from kgrec.model.component import (
     Component,
     DefaultWeights,

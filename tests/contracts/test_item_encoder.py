@@ -13,7 +13,8 @@ from unit.planted import BOOKS, draw_graph, draw_unit_rows, make_graph
 
 from graph_schema import CatalogueSchema
 from kgrec.config import NetworkConfig, PriorConfig
-from kgrec.graph.propagation import NodeLinks, build_item_links, build_user_links, propagate
+from kgrec.graph.node_links import NodeLinks, build_item_links, build_user_links
+from kgrec.graph.propagation import propagate
 from kgrec.model.autoencoder import train_autoencoder
 from kgrec.model.gnn import train_network
 from kgrec.model.prior import ItemEncoder, PriorSettings, build_prior, build_ridge_problem, start_from_means

@@ -10,7 +10,8 @@ from planted import BOOKS, draw_graph
 from scipy.sparse import csr_array
 
 from kgrec.config import HeadConfig, ItemItemConfig, PriorConfig, TrainConfig
-from kgrec.graph.propagation import build_item_links, propagate
+from kgrec.graph.node_links import build_item_links
+from kgrec.graph.propagation import propagate
 from kgrec.model.backbone import ItemHead
 from kgrec.model.component import Component
 from kgrec.model.gate import Gate

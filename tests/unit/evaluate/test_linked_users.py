@@ -11,7 +11,7 @@ from torch_geometric.data import HeteroData
 
 from kgrec.evaluate import linked_users
 from kgrec.evaluate.linked_users import LinkedUsers, link_users, tune_linked_users
-from kgrec.graph.propagation import build_user_links
+from kgrec.graph.node_links import build_user_links
 from kgrec.questions.slices import Slice, evaluate_slice
 
 # Reader 3 is a friend of reader 0 and lives in the town of readers 1 and 2.

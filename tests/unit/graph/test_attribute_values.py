@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
 from graph_schema.catalogue_schema import ARROW_TYPES
-from kgrec.graph.attribute_values import AttributeValues, ValueCodes, derive_schema, fit_values, split_name, split_path
+from kgrec.graph.attribute_values import AttributeValues, derive_schema, fit_values, split_name, split_path
 from kgrec.graph.hetero import sort_tables, to_hetero
+from kgrec.graph.value_codes import ValueCodes
 from kgrec.ids import IdMap
 
 Rows = Sequence[object]

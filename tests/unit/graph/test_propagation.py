@@ -6,16 +6,15 @@ from planted import BOOKS, CLUB, draw_club, draw_graph, draw_unit_rows, make_gra
 from torch_geometric.data import HeteroData
 
 from kgrec.config import PriorConfig
-from kgrec.graph.propagation import (
-    Channel,
+from kgrec.graph.node_links import (
     NodeLinks,
     build_item_links,
     build_user_links,
     mean_idf_weights,
     mean_weights,
-    propagate,
     unit_idf_weights,
 )
+from kgrec.graph.propagation import Channel, propagate
 
 # Six nodes: books a, b; authors p, q; countries u, v. a is by p and q, b by q; p is from u and v, q from v.
 SIX = make_graph(

@@ -8,7 +8,7 @@ from planted import BOOKS, make_graph
 from scipy.sparse import csr_array
 
 from kgrec.config import NetworkConfig
-from kgrec.graph.propagation import build_item_links
+from kgrec.graph.node_links import build_item_links
 from kgrec.model import autoencoder
 from kgrec.model.autoencoder import cosine_loss, predict_likes, train_autoencoder
 from kgrec.model.gnn import TrainedNetwork

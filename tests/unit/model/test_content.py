@@ -7,7 +7,8 @@ from planted import BOOKS, draw_graph
 from scipy.sparse import csr_array
 
 from kgrec.config import ContentConfig, PriorConfig
-from kgrec.graph.propagation import LINKS, Channel, NodeLinks, build_item_links, propagate, unit_idf_weights
+from kgrec.graph.node_links import NodeLinks, build_item_links, unit_idf_weights
+from kgrec.graph.propagation import LINKS, Channel, propagate
 from kgrec.model.component import ItemChange, round_text
 from kgrec.model.content import Content, Expect, fit_content
 

@@ -9,7 +9,7 @@ from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
 from kgrec.config import NetworkConfig, PriorConfig
-from kgrec.graph.propagation import build_item_links, build_user_links
+from kgrec.graph.node_links import build_item_links, build_user_links
 from kgrec.model.gnn import MessageGraph, Network, build_message_graph, train_network
 from kgrec.model.prior import PriorSettings, build_ridge_problem
 

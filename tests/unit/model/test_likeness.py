@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from kgrec.graph.propagation import NodeLinks
+from kgrec.graph.node_links import NodeLinks
 from kgrec.model.likeness import SOURCES, draw_axes, fit_likeness, join_content, weigh_links
 
 N_TOPICS, PER_TOPIC, TEXT_DIM = 6, 20, 128

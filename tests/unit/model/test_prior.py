@@ -10,7 +10,8 @@ from planted import BOOKS, draw_graph
 
 from kgrec.config import PriorConfig
 from kgrec.graph.hetero import VECTOR
-from kgrec.graph.propagation import Channel, NodeLinks, build_item_links, join_vectors, propagate, read_item_vectors
+from kgrec.graph.node_links import NodeLinks, build_item_links
+from kgrec.graph.propagation import Channel, join_vectors, propagate, read_item_vectors
 from kgrec.model.prior import (
     HiddenLayer,
     Prior,

@@ -8,7 +8,7 @@ from shop import SCHEMA, make_tables, train_shop
 
 from kgrec.bundle import Bundle
 from kgrec.graph.hetero import to_hetero
-from kgrec.graph.propagation import build_item_links
+from kgrec.graph.node_links import build_item_links
 from kgrec.recommend.link_features import read_link_features
 
 Link = tuple[str, bool, str]

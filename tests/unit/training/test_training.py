@@ -15,7 +15,7 @@ from torch_geometric.data import HeteroData
 from kgrec.bundle.arrays import to_arrays
 from kgrec.config import BackboneConfig, HeadConfig, ItemItemConfig, PriorConfig, SplitConfig, TrainConfig
 from kgrec.errors import RequestError
-from kgrec.graph.propagation import build_item_links
+from kgrec.graph.node_links import build_item_links
 from kgrec.model.component import Support
 from kgrec.model.content import Content
 from kgrec.model.model import Model

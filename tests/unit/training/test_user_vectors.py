@@ -21,7 +21,7 @@ from kgrec.config import (
     SplitConfig,
     TrainConfig,
 )
-from kgrec.graph.propagation import build_item_links, build_user_links
+from kgrec.graph.node_links import build_item_links, build_user_links
 from kgrec.model.gnn import GnnEncoder
 from kgrec.model.prior import Prior, PriorSettings
 from kgrec.questions.splits import read_likes
