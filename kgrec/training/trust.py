@@ -18,7 +18,8 @@ from kgrec.training.selection import Weights
 _MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question, to measure the trust in texts and links
 _BESIDE_POPULARITY = 0.4  # of the discriminant's weight: wanted items are popular, and lists are short
 _MOST_PRIOR = 16.0
-_MOST_BLENDED, _BLOCK_BLENDED = 200, 16  # users
+_MOST_BLENDED, _BLENDED_SCORES = 200, 20_000_000  # users of whom a blend is measured, and their scores
+_BLOCK_SCORES = 400_000  # scores of each component at once
 _TINY = 1e-9
 _FULL_TRUST, _FULL_SHARE = 0.1, 0.4  # full trust: a gain in deviations, or relative to the gain by likes
 _LEAST_TRUST = 0.02  # texts and links still order items that tie by likes
@@ -58,9 +59,7 @@ def _measure_preference(
     n_users = slice_.support.shape[0]
     if n_users < 2:  # noqa: PLR2004
         return np.zeros(0)
-    order = rng.permutation(n_users)
-    others = np.empty(n_users, np.int64)
-    others[order] = np.roll(order, 1)  # neighbouring rows may be similar users
+    others = _draw_others(n_users, rng)
     part = model.part(component, _to_support(slice_))
     mean, unit = part.warm
     wanted = slice_.relevant - slice_.relevant.multiply(slice_.support[others])
@@ -74,6 +73,14 @@ def _measure_preference(
     counts = np.bincount(pairs.row, minlength=n_users)
     found: NDArray[np.float64] = sums[counts > 0] / counts[counts > 0]
     return found
+
+
+def _draw_others(n_users: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(n_users,) another user for each: neighbouring rows may be similar users."""
+    order = rng.permutation(n_users)
+    others = np.empty(n_users, np.int64)
+    others[order] = np.roll(order, 1)
+    return others
 
 
 def _to_support(slice_: Slice) -> Support:
@@ -111,7 +118,8 @@ def weigh_user_prior(
         return 0.0, 0.0
     if asked.support.nnz:
         others = np.where([name in (UserPrior.name, Popularity.name) for name in model.names], 0, weights)
-        preference, other_variance = _measure_blend(model, draw_users(asked, rng, _MOST_BLENDED), others, rng)
+        most = max(min(_MOST_BLENDED, _BLENDED_SCORES // model.n_items), _LEAST_TRUSTED)
+        preference, other_variance = _measure_blend(model, draw_users(asked, rng, most), others, rng)
     else:
         preference, other_variance = _measure_popularity(model, asked) / _BESIDE_POPULARITY, 1.0
     weight = sure / max(variance, _TINY) * other_variance / max(preference, _TINY)
@@ -124,12 +132,13 @@ def _measure_blend(model: Model, asked: Slice, weights: Weights, rng: np.random.
     usable = [name for name, weight in zip(model.names, weights, strict=True) if weight]
     n_users = asked.support.shape[0]
     scores = np.zeros((n_users, model.n_items), np.float32)
-    for start in range(0, n_users, _BLOCK_BLENDED):
-        block = asked.support[start : start + _BLOCK_BLENDED]
+    step = max(_BLOCK_SCORES // model.n_items, 1)
+    for start in range(0, n_users, step):
+        block = asked.support[start : start + step]
         parts = score_components(model, Support(block), usable, columns)
         of_parts = torch.tensor([weight for weight in weights if weight], dtype=torch.float32)
-        scores[start : start + _BLOCK_BLENDED, columns] = torch.einsum("c,cui->ui", of_parts, parts).numpy()
-    others = np.roll(rng.permutation(n_users), 1)
+        scores[start : start + step, columns] = torch.einsum("c,cui->ui", of_parts, parts).numpy()
+    others = _draw_others(n_users, rng)
     wanted = csr_array(asked.relevant).tocoo()
     own = scores[wanted.row, wanted.col] - scores[others[wanted.row], wanted.col]
     counts = np.bincount(wanted.row, minlength=n_users)
