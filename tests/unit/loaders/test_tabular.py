@@ -307,7 +307,8 @@ def test_the_template_describes_a_catalogue_that_loads(tmp_path):
     files = {
         "book": "isbn,title,blurb,year,price,in_stock,shelf\n0007,Alpha,A tale,1999,9.5,true,x\n",
         "author": "author_id,name\na1,Ann\n",
-        "reader": "reader_id,country\nr1,NZ\n",
+        "reader": "reader_id,country,age\nr1,NZ,31\nr2,NO,\n",
+        "friend_of": "reader,friend\nr1,r2\n",
         "written_by": "isbn,author_id\n0007,a1\n",
         "has_tag": "isbn,tag\n0007,sea\n",
         "rated": "reader_id,isbn,stars,rated_at\nr1,0007,5,2024-05-01T10:00:00+02:00\n",
@@ -321,6 +322,8 @@ def test_the_template_describes_a_catalogue_that_loads(tmp_path):
         {"isbn": "0007", "title": "Alpha", "blurb": "A tale", "year": 1999, "price": 9.5, "in_stock": True}
     ]
     assert built.interactions["rated_at"].to_pylist() == [1714550400]
+    assert built.nodes["reader"]["age"].to_pylist() == [31, None]
+    assert built.edges["friend_of"].to_pylist() == [{"source": "r1", "target": "r2"}]
 
 
 @settings(max_examples=40, deadline=None)
