@@ -34,7 +34,8 @@ def fit_ials(
     + sum_i lambda_i |z_i|^2 with lambda_u = regularisation (n_u + alpha n_items), likewise for items (Hu et al. 2008;
     Rendle et al., "Revisiting the performance of iALS", 2022). It alternates between users and items, with a few
     conjugate gradient steps from the vectors before (Takács et al., "Applications of the conjugate gradient method for
-    implicit feedback collaborative filtering", 2011). The cost is linear in likes times dim.
+    implicit feedback collaborative filtering", 2011). The cost is linear in likes times dim. Users without likes do
+    not count.
 
     Args:
         likes: (n_users, n_items) of 1s.
@@ -56,7 +57,8 @@ def fit_ials(
     by_item = likes.T.tocsr()
     items = torch.where(torch.from_numpy(np.diff(by_item.indptr) > 0)[:, None], items, 0.0).to(device)
     users = torch.zeros((n_users, dim), device=device)
-    user_ridge, item_ridge = (ials_ridge(side, alpha, regularisation) for side in (likes, by_item))
+    active = np.flatnonzero(np.diff(likes.indptr))  # users without likes say nothing of items
+    user_ridge, item_ridge = (ials_ridge(side, alpha, regularisation) for side in (likes, by_item[:, active]))
     of_users, of_items = (list(_padded(side, 1, _DESCENT_ENTRIES)) for side in (likes, by_item))
     for _ in range(epochs):
         users = _descend(of_users, items, users, user_ridge, alpha)

@@ -110,7 +110,7 @@ class FitInputs:
             ),
         ]  # fmt: skip
         exact = int(np.count_nonzero(self.n_likes)) <= config.exact_items
-        most = nearest_for(config, self.likes.shape[0])
+        most = nearest_for(config, int(np.count_nonzero(np.diff(self.likes.indptr))))
         many, few = (
             fit_neighbours(
                 self.likes, self.link_weights, text, one, exact_items=config.exact_items, nearest=nearest,

@@ -14,7 +14,7 @@ from kgrec.recommend.asked import Asked
 from kgrec.recommend.live import read_path_index
 from kgrec.recommend.requests import Request, find_item, read_request, to_support
 from kgrec.recommend.state import State, one_thread
-from kgrec.recommend.user_reasons import LEAST_COUNT, describe_prior, find_user_reasons
+from kgrec.recommend.user_reasons import count_fans, describe_prior, find_user_reasons
 
 _REASON_LIKES = 5  # paths are searched for this many of the likes that add most
 _PATHS_PER_LIKE = 3
@@ -198,9 +198,7 @@ def _format_reason(state: State, weighed: _Weighed, shares: Sequence[Share]) -> 
 
 def _count_likes(state: State, row: int) -> str:
     n_likes = int(state.bundle.model.n_likes[row])
-    if not n_likes:
-        return "new in the catalogue"
-    return f"liked by {n_likes:,} people" if n_likes >= LEAST_COUNT else "liked by few people"
+    return count_fans(n_likes) if n_likes else "new in the catalogue"
 
 
 def _is_value(state: State, path: ReasonPath) -> bool:

@@ -121,8 +121,13 @@ def find_user_reasons(state: State, request: Request, rows: NDArray[np.int64]) -
         elif best is not None:
             reasons.append(_say(state, best.group, best.fans))
         else:
-            reasons.append("liked by people like you" if len(fans) else "similar to what people like you like")
+            reasons.append(count_fans(len(fans)) if len(fans) else "similar to what people like you like")
     return reasons
+
+
+def count_fans(n_people: int) -> str:
+    """How many people like an item, in words, where some do."""
+    return f"liked by {n_people:,} people" if n_people >= LEAST_COUNT else "liked by few people"
 
 
 def _find_best(state: State, groups: Sequence[_Group], fans: NDArray[np.int64], usual: float) -> _Liking | None:

@@ -53,7 +53,9 @@ def test_what_is_known_of_users_and_their_attributes_reads_back_as_written(tmp_p
     )
 
 
-@pytest.mark.parametrize("name", ["user_text", "user_link_node", "prior_of_users.path_table", "prior_of_users.is_value"])
+@pytest.mark.parametrize(
+    "name", ["user_text", "user_link_node", "prior_of_users.path_table", "prior_of_users.is_value"]
+)
 def test_a_bundle_without_a_part_of_what_is_known_of_users_is_refused(name: str, tmp_path: Path) -> None:
     save_bundle(train_linked(), tmp_path / "bundle")
     change_tensors(tmp_path / "bundle", lambda tensors: tensors.pop(name))

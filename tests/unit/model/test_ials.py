@@ -16,6 +16,16 @@ def ridge(*values: float) -> np.ndarray:
     return np.array(values, np.float32)
 
 
+def test_users_without_likes_change_nothing() -> None:
+    likes = csr_array(np.array([[1, 1, 0], [0, 1, 1]], np.float32))
+    silent = csr_array(np.vstack([likes.toarray(), np.zeros((50, 3), np.float32)]))
+    items, users = fit(likes)
+    with_silent, all_users = fit(silent)
+    np.testing.assert_allclose(with_silent, items, rtol=1e-6)
+    np.testing.assert_allclose(all_users[:2], users, rtol=1e-6)
+    assert not all_users[2:].any()
+
+
 def test_one_ridge_solve_worked_by_hand() -> None:
     # z = (1, 0), (0, 1), (1, 1); liked: the first and the third; alpha 1/2, ridge 2, centre (1, 0).
     # left = sum_S z z' + alpha sum_all z z' + 2 I = [[2, 1], [1, 1]] + [[1, .5], [.5, 1]] + 2 I = [[5, 1.5], [1.5, 4]];

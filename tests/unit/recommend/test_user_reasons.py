@@ -24,7 +24,18 @@ from kgrec.store import open_store
 READERS, BOOKS = [reader(place) for place in range(N_READERS)], [book(place) for place in range(N_BOOKS)]
 PLACES = {"oslo": "in Oslo", "rome": "in Rome", "lima": "in Lima"}
 CLUBS = {"chess": "who share your club (Chess Club)", "tennis": "who share your club"}
-EVERYBODY = "liked by people like you"
+
+
+class _Everybody:
+    """Equals the reason that counts everybody who likes an item; fewer than three are "few"."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and re.fullmatch(r"liked by (few|[3-9]|\d\d+) people", other) is not None
+
+    __hash__ = None
+
+
+EVERYBODY = _Everybody()
 
 
 def to_state(bundle: Bundle) -> State:
