@@ -107,7 +107,8 @@ class VariantTrainings:
         config = self.config.model_copy(update={"seed": seed + _SEED_STEP * variant.training})
         data, schema = self._build(variant, seed)
         model, _ = fit_model(data, schema, split.train, config, self.on_stage)
-        split = replace(split, slices=place_users(model, data, schema, split.slices))
+        slices = place_users(model, data, schema, split.slices, split.train.to_matrix())
+        split = replace(split, slices=slices)
         block_users = min(max(_BLOCK_SCORES // split.train.shape[1], 1), 512)
         figures = []
         for slice_ in report_slices(split):

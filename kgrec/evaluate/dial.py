@@ -12,7 +12,7 @@ from kgrec.evaluate.intervals import Interval, bootstrap_intervals
 from kgrec.model.model import Model
 from kgrec.questions.slice_results import METRICS, STRATIFIED
 from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
-from kgrec.recommend.tail import TailDial
+from kgrec.recommend.tail import TailDial, draw_reference
 
 DIAL = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 AFFORDABLE = 0.05  # loss of recall, as a share of the recall at 0
@@ -99,7 +99,8 @@ def measure_dial(
     users = np.flatnonzero(n_relevant)
     if not users.size:
         return None
-    dial = TailDial(model, liked, slice_.prior)
+    linked = None if slice_.linked is None else slice_.linked[draw_reference(liked)]
+    dial = TailDial(model, liked, slice_.prior, linked)
     # Ties are broken in the random order of `evaluate_slice`: at 0 the figures equal those of its table.
     shuffled = np.random.default_rng(0).permutation(slice_.n_items)
 
@@ -123,7 +124,8 @@ def measure_dial(
         support = slice_.support[block]
         n_likes = np.diff(support.indptr)
         own_shares[at] = (support @ dial.tail.astype(np.float64)) / np.maximum(n_likes, 1)
-        scores = model.score(support, None if slice_.prior is None else slice_.prior[block])
+        prior = None if slice_.prior is None else slice_.prior[block]
+        scores = model.score(support, prior, slice_.likes_of_linked(block))
         masked = np.tile(~candidates, (block.size, 1))
         masked[support.nonzero()] = True
         if slice_.left_out is not None:

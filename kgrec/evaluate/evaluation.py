@@ -79,7 +79,8 @@ def evaluate_catalogue(
         )
     model, choices = fit_model(data, schema, test.train, config, on_stage)
     few_items = show_few(likes, test, np.random.default_rng([seed, 5]))
-    placed = place_users(model, data, schema, test.slices | {few.slice.name: few.slice for few in few_items})
+    asked = test.slices | {few.slice.name: few.slice for few in few_items}
+    placed = place_users(model, data, schema, asked, test.train.to_matrix())
     few_items = tuple(replace(few, slice=placed.pop(few.slice.name)) for few in few_items)
     knowledge = None if model.user_prior is None else name_user_knowledge(data, schema)
     test = replace(test, slices=placed if knowledge is None else title_cold_users(placed, knowledge))

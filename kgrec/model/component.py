@@ -58,12 +58,14 @@ class Support:
         text: (n_users, text_dim) float32, unit vectors of the users' sentences; None: there are none.
         placed: (n_users, dim) float32, the same sentences as item vectors in the backbone's space; None: likewise.
         prior: (n_users, dim) float32, what the graph says of the users, from `Model.place_users`; None: nothing.
+        linked: (n_users, n_items) float32, the weighted likes of the users whom they are linked to; None: nobody is.
     """
 
     likes: csr_array
     text: Tensor | None = None
     placed: Tensor | None = None
     prior: Tensor | None = None
+    linked: csr_array | None = None
 
     @property
     def n_likes(self) -> NDArray[np.int64]:
@@ -76,7 +78,7 @@ class Support:
         """The support of some of the users, (n,) rows."""
         parts = (self.text, self.placed, self.prior)
         text, placed, prior = (part if part is None else part[torch.from_numpy(rows)] for part in parts)
-        return Support(self.likes[rows], text, placed, prior)
+        return Support(self.likes[rows], text, placed, prior, None if self.linked is None else self.linked[rows])
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ class Scale:
 class Component(Protocol):
     """One additive part of a score: users' factors times items' factors, plus rows of a sparse matrix.
 
-    The part of item i for user u is users(u) . items[i] + sum over likes j of weight_j neighbours[j, i]. The model
+    The part of item i for user u is users(u) . items[i] + sum over likes j of weight_j neighbours[j, i], and what
+    `AddsRows` adds. The model
     centres it and divides it by its deviation over reference items, so that a weight means the same for every user and
     in every catalogue.
 
@@ -236,6 +239,14 @@ class Emphatic(Protocol):
             support: of the users.
             users: their factors, as `Component.users` gives them.
         """
+
+
+@runtime_checkable
+class AddsRows(Protocol):
+    """A component whose part has rows of its own, which neither factors nor neighbours give."""
+
+    def added(self, support: Support) -> csr_array | None:
+        """(n_users, n_items) float32, what is added to the part for what the graph says; None: nothing."""
 
 
 @runtime_checkable
@@ -329,6 +340,13 @@ def add_rows(likes: csr_array, matrix: csr_array) -> Tensor:
     # toarray adds up entries at the same place
     by_like = csr_array((values, found.indices, found.indptr[likes.indptr]), shape=(n_users, width))
     return torch.from_numpy(np.asarray(by_like.toarray(), np.float32))
+
+
+def spread_rows(rows: csr_array, n_items: int) -> tuple[Tensor, Tensor]:
+    """Mean and variance over n_items of sparse scores, (n_users, ...), that are 0 elsewhere: two (n_users,) tensors."""
+    owners = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    mean, square = (np.bincount(owners, rows.data**power, rows.shape[0]) / max(n_items, 1) for power in (1, 2))
+    return torch.from_numpy(mean).float(), torch.from_numpy(np.maximum(square - mean**2, 0)).float()
 
 
 def deviate(mean: Tensor, variance: Tensor) -> Tensor:

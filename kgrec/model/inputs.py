@@ -63,6 +63,7 @@ class FitInputs:
         earlier: the components that are fitted already, by name.
         start: components fitted to fewer likes, to start from, by name.
         on_epoch: called with (epoch from 1, mean loss) of the few-shot head's training.
+        has_linked_users: whether any user is linked to another one.
     """
 
     likes: csr_array
@@ -77,6 +78,7 @@ class FitInputs:
     earlier: Mapping[str, Component] = field(default_factory=dict)
     start: Mapping[str, Component] = field(default_factory=dict)
     on_epoch: Callable[[int, float], None] | None = None
+    has_linked_users: bool = False
 
     @property
     def n_likes(self) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kgrec.model.backbone import Backbone, ItemHead
 from kgrec.model.component import (
+    AddsRows,
     Component,
     Emphatic,
     InBackboneSpace,
@@ -22,11 +23,13 @@ from kgrec.model.component import (
     deviate,
     round_half,
     round_int8,
+    spread_rows,
 )
 from kgrec.model.gate import Gate
 from kgrec.model.item_item import ItemItem
 from kgrec.model.knowledge import Knowledge, join_knowledge
 from kgrec.model.likeness import Likeness, join_content
+from kgrec.model.linked_likes import LinkedLikes
 from kgrec.model.prior import ItemEncoder
 from kgrec.model.user_prior import UserPrior
 
@@ -43,7 +46,7 @@ class Part:
 
     Attributes:
         users: (n_users, width) float32 factors.
-        added: (n_users, n_items) float32, what its neighbours add; None: it has none.
+        added: (n_users, n_items) float32, what its neighbours or its own rows add; None: nothing.
         warm: the mean and 1 / deviation of each user's scores over the items with likes, (n_users,) each.
         cold: the same over items as the prior places them.
     """
@@ -206,6 +209,13 @@ class Model:
             added = add_rows(support.likes, component.neighbours)
             if warm and component.warm_scale is not None:
                 neighbours = _spread(added, self._n_warm)
+        rows = component.added(support) if isinstance(component, AddsRows) else None
+        if rows is not None:
+            if component.cold_scale is None:
+                rows = csr_array((rows.data * ~self._is_cold[rows.indices], rows.indices, rows.indptr), rows.shape)
+            added = torch.from_numpy(np.asarray(rows.toarray(), np.float32))
+            if warm and component.warm_scale is not None:
+                neighbours = spread_rows(rows, self._n_warm)
         if cold and component.reference is not None:
             reference = _spread(add_rows(support.likes, component.reference), component.reference.shape[1])
         of_warm = _measure(component.warm_scale if warm else None, users, neighbours)
@@ -216,17 +226,21 @@ class Model:
         return Part(users, added, of_warm, of_cold)
 
     @torch.inference_mode()
-    def score(self, support: csr_array, prior: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    def score(
+        self, support: csr_array, prior: NDArray[np.float32] | None = None, linked: csr_array | None = None
+    ) -> NDArray[np.float32]:
         """Scores all items for users known by their likes, and by what the graph says of them.
 
         Args:
             support: (n_users, n_items) float32: the weight of each like.
             prior: (n_users, dim) float32, from `place_users`; None: the graph says nothing.
+            linked: (n_users, n_items) float32: the weighted likes of linked users; None: nobody is linked.
 
         Returns:
             (n_users, n_items) float32.
         """
-        return self._score(Support(support, prior=None if prior is None else torch.from_numpy(prior))).numpy()
+        of_graph = None if prior is None else torch.from_numpy(prior)
+        return self._score(Support(support, prior=of_graph, linked=linked)).numpy()
 
     def place_users(self, text: NDArray[np.float32] | None, incidence: csr_array) -> NDArray[np.float32]:
         """Vectors of what the graph says of users, (n, dim) float32 in the backbone's space; zeros where it is nothing.
@@ -262,12 +276,21 @@ class Model:
     def _kinds(self, support: Support) -> NDArray[np.int64]:
         """(n_users,): twice the bucket of a user's weights, one more with a prior, or one of the kinds below 0."""
         kinds = 2 * self.gate.bucket(support.n_likes)
-        if support.prior is not None and self.gate.known is not None:
-            kinds += support.prior.any(dim=1).numpy()
+        if self.gate.known is not None:
+            kinds += self._is_known(support)
         kinds[self._likes_unmet(support.likes)] = _LIKES_UNMET
         if support.text is not None:
             kinds[support.n_likes == 0] = _SENTENCE_ALONE
         return kinds
+
+    def _is_known(self, support: Support) -> NDArray[np.bool_]:
+        """(n_users,) bool: the users of whom the graph says something."""
+        known = np.zeros(support.likes.shape[0], np.bool_)
+        if support.prior is not None:
+            known |= support.prior.any(dim=1).numpy()
+        if support.linked is not None and LinkedLikes.name in self.names:
+            known |= np.diff(support.linked.indptr) > 0
+        return known
 
     def _weights(self, kind: int, support: Support) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
         """The weights for items with likes and for the others, (n_components,) each, and the shift, of users of a kind.
@@ -387,6 +410,9 @@ class Model:
                 own = own + torch.from_numpy(np.asarray(dense, np.float32))
             of_text, rest = (shares.sentence @ factors) * factor, shares.rest @ factors
             of_graph = torch.zeros(len(rows)) if shares.prior is None else (shares.prior @ factors) * factor
+            added = component.added(support) if isinstance(component, AddsRows) else None
+            if added is not None:
+                of_graph += torch.from_numpy(added.toarray()[0])[rows] * factor
             rest = (rest - torch.where(is_cold, cold_mean, warm_mean)) * factor
             own *= factor
             of_likes += own
@@ -404,11 +430,14 @@ class Model:
         """Scores all items for users by all that is known of them: (n_users, n_items) float32."""
         return self._score(support).numpy()
 
-    def with_sentence(self, support: csr_array, sentence: NDArray[np.float32], prior: Tensor | None = None) -> Support:
+    def with_sentence(
+        self, support: csr_array, sentence: NDArray[np.float32], prior: Tensor | None = None,
+        linked: csr_array | None = None,
+    ) -> Support:  # fmt: skip
         """The support of users with a sentence each: their likes, and unit vectors (n_users, text_dim)."""
         none = np.zeros(0, np.int64)
         placed = np.stack([self.prior.place(one, none) for one in sentence])
-        return Support(support, torch.from_numpy(sentence), torch.from_numpy(placed), prior)
+        return Support(support, torch.from_numpy(sentence), torch.from_numpy(placed), prior, linked)
 
     def with_items(
         self,

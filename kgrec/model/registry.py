@@ -7,6 +7,7 @@ from kgrec.model.few_shot import FewShot
 from kgrec.model.inputs import FitInputs
 from kgrec.model.item_item import CoLikes, ItemItem, ItemItemFew
 from kgrec.model.knowledge import Knowledge
+from kgrec.model.linked_likes import LinkedLikes
 from kgrec.model.popularity import Popularity
 from kgrec.model.sentence import Sentence
 from kgrec.model.user_prior import UserPrior
@@ -15,6 +16,7 @@ COMPONENTS: tuple[type[Component], ...] = (
     Backbone,
     FewShot,
     UserPrior,
+    LinkedLikes,
     ItemItem,
     ItemItemFew,
     CoLikes,

@@ -40,8 +40,16 @@ class Scorer(Protocol):
 class KnowsUsers(Protocol):
     """A scorer that also reads what the graph says of users."""
 
-    def score(self, support: csr_array, prior: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Scores all items for a block of users, as `Scorer.score`; `prior` is of `Slice.prior`."""
+    def score(
+        self, support: csr_array, prior: NDArray[np.float32] | None = None, linked: csr_array | None = None
+    ) -> NDArray[np.float32]:
+        """Scores all items for a block of users, as `Scorer.score`.
+
+        Args:
+            support: as there.
+            prior: rows of `Slice.prior`.
+            linked: from `Slice.likes_of_linked`.
+        """
         ...
 
     def place_users(self, text: NDArray[np.float32] | None, incidence: csr_array) -> NDArray[np.float32]:
@@ -72,6 +80,9 @@ class Slice:
             such as the validation likes of a published split; None: nothing.
         prior: (n_users, dim) float32: what the graph says of each user, as the model that is asked places them; None:
             nothing, or not placed yet.
+        linked: (n_users, n_all_users) float32: the weights of the users whom each user is linked to; None: nobody is,
+            or not placed yet.
+        linked_likes: (n_all_users, n_items) of 1s: the likes of all users in training; None: as with `linked`.
 
     Raises:
         KgrecError: the shapes differ, or a relevant item could never be found.
@@ -84,6 +95,8 @@ class Slice:
     candidates: NDArray[np.bool_] | None = None
     left_out: csr_array | None = None
     prior: NDArray[np.float32] | None = None
+    linked: csr_array | None = None
+    linked_likes: csr_array | None = None
 
     def __post_init__(self) -> None:
         shape = self.support.shape
@@ -108,6 +121,12 @@ class Slice:
     def n_items(self) -> int:
         """The number of items, candidates or not."""
         return int(self.support.shape[1])
+
+    def likes_of_linked(self, rows: NDArray[np.int64] | slice = slice(None)) -> csr_array | None:
+        """(n, n_items) float32: the weighted training likes of those whom some users are linked to; None: nobody is."""
+        if self.linked is None or self.linked_likes is None:
+            return None
+        return csr_array(self.linked[rows] @ self.linked_likes, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -213,7 +232,8 @@ def _rank(
 ) -> NDArray[np.int64]:
     support = slice_.support[users]
     if isinstance(scorer, KnowsUsers):
-        scores = scorer.score(support, None if slice_.prior is None else slice_.prior[users])
+        prior = None if slice_.prior is None else slice_.prior[users]
+        scores = scorer.score(support, prior, slice_.likes_of_linked(users))
     elif isinstance(scorer, KnowsRows):
         scores = scorer.score_users(users)
     else:

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from kgrec.recommend.argument_ids import to_id, to_ids
 from kgrec.recommend.asked import Asked
 from kgrec.recommend.interactions import read_many
-from kgrec.recommend.requests import Request, find_links, select_row, to_matrix
+from kgrec.recommend.requests import Request, find_friends, find_links, select_row, to_matrix
 from kgrec.recommend.state import State
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Batch:
         keys: their ids, as in the request.
         support: (n_users, n_items), their likes.
         prior: (n_users, dim), what links and attributes say of them, 0 where it is nothing; None: of nobody.
+        friends: (n_users, n_all_users), the weights of the users whom they are linked to; None: they do not count.
         users: (n_users,) their rows; None: what the bundle has of them does not count.
         linked: the nodes that each is linked to, as in `Request.linked`; None: those that the bundle has.
     """
@@ -34,6 +35,7 @@ class Batch:
     keys: Sequence[str]
     support: csr_array
     prior: NDArray[np.float32] | None = None
+    friends: csr_array | None = None
     users: NDArray[np.int64] | None = None
     linked: Sequence[NDArray[np.int64]] | None = None
 
@@ -43,15 +45,18 @@ class Batch:
             self.keys[block],
             self.support[block],
             None if self.prior is None else self.prior[block],
+            None if self.friends is None else self.friends[block],
             None if self.users is None else self.users[block],
             None if self.linked is None else self.linked[block],
         )
 
     def to_request(self, place: int) -> Request:
         """The request of one user."""
+        friends = None if self.friends is None else self.friends[[place]]
         return Request(
             select_row(self.support, place),
             prior=None if self.prior is None or not self.prior[place].any() else self.prior[place],
+            friends=None if friends is None or not friends.nnz else friends,
             user=None if self.users is None else int(self.users[place]),
             linked=None if self.linked is None else self.linked[place],
         )
@@ -65,7 +70,8 @@ def find_known_users(state: State, users: Sequence[str], about: dict[str, list[s
     known = rows[rows >= 0]
     prior = None if state.user_priors is None else state.user_priors[known]
     keys = [id_ for id_, row in zip(asked, rows, strict=True) if row >= 0]
-    return Batch(keys, state.bundle.liked[known], prior, users=known), state.bundle.seen[known]
+    batch = Batch(keys, state.bundle.liked[known], prior, state.weigh_friends(known), users=known)
+    return batch, state.bundle.seen[known]
 
 
 def read_batch(
@@ -85,4 +91,6 @@ def read_batch(
     if not any(asked.links or asked.values for asked in by_user.values()):
         return Batch(list(by_user), support)
     linked, codes = find_links(state, list(by_user.values()), about["unknown_links"])
-    return Batch(list(by_user), support, state.bundle.model.place_users(None, codes), linked=linked)
+    prior = state.bundle.model.place_users(None, codes)
+    friends = find_friends(state, [None] * len(linked), linked)
+    return Batch(list(by_user), support, prior, friends, linked=linked)

@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 from kgrec.errors import RequestError
 from kgrec.model.component import Support
 from kgrec.model.knowledge import Knowledge
+from kgrec.model.linked_likes import sum_likes_of_linked
 from kgrec.recommend.answers import Recommendation, Recommendations
 from kgrec.recommend.argument_ids import to_ids
 from kgrec.recommend.asked import Asked
@@ -122,7 +123,7 @@ def recommend_many(
             on_users(block.stop - block.start)
     has_prior = counts_prior(state)
     for place in np.flatnonzero(np.diff(batch.support.indptr) == 0).tolist():
-        rests_on = "by_profile" if has_prior and batch.to_request(place).prior is not None else "without_likes"
+        rests_on = "by_profile" if has_prior and batch.to_request(place).has_profile else "without_likes"
         about.setdefault(rests_on, []).append(batch.keys[place])
     about = {name: list(dict.fromkeys(about.get(name, []))) for name in _ABOUT}
     empty = _to_table(state, [], np.zeros((0, k), np.int64), np.zeros((0, k), np.float32), [] if explain else None)
@@ -165,7 +166,8 @@ def _answer_block(
 ) -> pa.Table:
     barred = np.tile(masked, (len(batch.keys), 1))
     barred[left_out.nonzero()] = True
-    scored = state.bundle.model.score(batch.support, batch.prior)  # (n_users, n_items)
+    linked = None if batch.friends is None else sum_likes_of_linked(batch.friends, state.bundle.liked)
+    scored = state.bundle.model.score(batch.support, batch.prior, linked)  # (n_users, n_items)
     _break_ties(state, scored, barred, batch.support)
     rows, scores = _rank(state, scored, barred, batch.support, k, tail)  # (n_users, k)
     reasons: list[str] | None = None
@@ -242,7 +244,7 @@ def _break_ties(
 def _note_no_likes(state: State, asked: Asked, request: Request, *, filter_seen: bool) -> list[str]:
     """A note on what a list rests on without likes; none where a sentence says it."""
     who = "no likes are given" if asked.user is None else f"user {asked.user!r} has no likes"
-    profile = describe_prior(state, request) if request.prior is not None and counts_prior(state) else ""
+    profile = describe_prior(state, request) if request.has_profile and counts_prior(state) else ""
     if profile:
         return [f"{who}: this rests on {'your words and ' if asked.text is not None else ''}the user's {profile}"]
     if asked.text is not None:

@@ -115,9 +115,9 @@ def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: 
         found: Contributions = state.bundle.model.contributions(to_support(state, request), rows)
     fits = np.zeros(len(rows), np.bool_) if request.fits is None else request.fits[rows]
     by_prior = found.prior > np.maximum(found.likes.max(axis=0, initial=0), np.where(fits, found.sentence, 0))
-    by_prior &= request.prior is not None
+    by_prior &= request.has_profile
     user_reasons = dict(zip(rows[by_prior].tolist(), find_user_reasons(state, request, rows[by_prior]), strict=True))
-    words = "" if request.prior is None else describe_prior(state, request)
+    words = "" if not request.has_profile else describe_prior(state, request)
     weighed = []
     for place, row in enumerate(rows.tolist()):
         shares = found.likes[:, place]
@@ -131,7 +131,7 @@ def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: 
             for at in first.tolist()
         }
         sentence = None if request.sentence is None else float(found.sentence[place])
-        prior = None if request.prior is None else float(found.prior[place])
+        prior = None if not request.has_profile else float(found.prior[place])
         reason, rest = user_reasons.get(row), float(found.rest[place])
         weighed.append(_Weighed(row, likes, known, sentence, prior, words, reason, rest, searched, bool(fits[place])))
     return weighed

@@ -13,6 +13,7 @@ from kgrec.errors import RequestError
 from kgrec.graph.attribute_values import split_name
 from kgrec.graph.value_codes import MISSING
 from kgrec.model.component import Support
+from kgrec.model.linked_likes import sum_likes_of_linked, weigh_linked_users
 from kgrec.model.sentence import find_fitting
 from kgrec.recommend.argument_ids import to_id
 from kgrec.recommend.asked import Asked
@@ -34,6 +35,7 @@ class Request:
         sentence: (text_dim,) float32, the vector of the sentence; None without one.
         fits: (n_items,) bool, the items whose texts fit the sentence; None without one.
         prior: (dim,) float32, what the user's links, attributes and text say; None: nothing.
+        friends: (1, n_users) float32, the weights of the users whom the user is linked to; None: nobody.
         user: the row of the user; None: nobody of the bundle.
         linked: (2, n) int64, the nodes that the user is linked to, as from `LinkedNodes.find`; None: those that the
             bundle has.
@@ -43,8 +45,14 @@ class Request:
     sentence: NDArray[np.float32] | None = None
     fits: NDArray[np.bool_] | None = None
     prior: NDArray[np.float32] | None = None
+    friends: csr_array | None = None
     user: int | None = None
     linked: NDArray[np.int64] | None = None
+
+    @property
+    def has_profile(self) -> bool:
+        """Whether anything but likes and a sentence is known of the user."""
+        return self.prior is not None or self.friends is not None
 
 
 def check_k(k: int) -> None:
@@ -144,16 +152,20 @@ def read_request(state: State, asked: Asked, unknown: list[str]) -> Request:
         sentence = state.sentences.encode(asked.text, state.bundle)
         fits = _find_fitting(state, sentence)
     row = None if asked.user is None else find_user(state, asked.user)
-    linked = prior = None
+    linked = prior = friends = None
     if asked.links or asked.values:
         (linked,), codes = find_links(state, [asked], unknown)
+        friends = find_friends(state, [row], [linked])
         prior = state.bundle.model.place_users(_find_text(state, row, sentence), codes)[0]
     elif row is not None:
+        friends = state.weigh_friends(np.array([row]))
         prior = None if state.user_priors is None else state.user_priors[row]
     elif sentence is not None:
         no_codes = csr_array((1, len(state.bundle.user_link_node)), dtype=np.float32)
         prior = state.bundle.model.place_users(_find_text(state, row, sentence), no_codes)[0]
-    return Request(likes, sentence, fits, prior if prior is not None and prior.any() else None, row, linked)
+    prior = prior if prior is not None and prior.any() else None
+    friends = friends if friends is not None and friends.nnz else None
+    return Request(likes, sentence, fits, prior, friends, row, linked)
 
 
 def find_links(state: State, asked: Sequence[Asked], unknown: list[str]) -> tuple[list[NDArray[np.int64]], csr_array]:
@@ -199,6 +211,29 @@ def find_links(state: State, asked: Sequence[Asked], unknown: list[str]) -> tupl
     links = links[:, links[0] >= first]  # without the links of friends to those who ask
     ends = np.searchsorted(links[0], np.arange(first + 1, first + len(asked)))
     return np.split(links[1:], ends, axis=1), codes
+
+
+def find_friends(
+    state: State, rows: Sequence[int | None], linked: Sequence[NDArray[np.int64]]
+) -> csr_array | None:  # fmt: skip
+    """The weights of the users whom people who ask are linked to, (n_asked, n_users); None: they do not count.
+
+    Whoever asks is one of those who are linked to them, as if the links were added.
+
+    Args:
+        state: the current state.
+        rows: the rows of those who ask; None for nobody of the bundle.
+        linked: the nodes that each is linked to, (2, n), from `find_links`.
+    """
+    if state.friends is None:
+        return None
+    user_type, relations = state.bundle.schema.user_type, state.bundle.user_relations
+    of_users = np.array([far_type == user_type for _, _, far_type in relations], np.bool_)
+    found, new = [], []
+    for row, (places, nodes) in zip(rows, linked, strict=True):
+        found.append(np.unique(nodes[of_users[places]]))
+        new.append(~np.isin(found[-1], select_row(state.friends, row)))
+    return weigh_linked_users(to_matrix(found, len(state.bundle.users)), state.friends, np.concatenate(new))
 
 
 def _leave_out_self(state: State, asked: Asked) -> list[tuple[str, str]]:
@@ -259,9 +294,10 @@ def to_support(state: State, request: Request) -> Support:
     model = state.bundle.model
     likes = to_matrix([request.likes], model.n_items)
     prior = None if request.prior is None else torch.from_numpy(request.prior[None])
+    linked = None if request.friends is None else sum_likes_of_linked(request.friends, state.bundle.liked)
     if request.sentence is None:
-        return Support(likes, prior=prior)
-    return model.with_sentence(likes, request.sentence[None], prior)
+        return Support(likes, prior=prior, linked=linked)
+    return model.with_sentence(likes, request.sentence[None], prior, linked)
 
 
 def select_row(matrix: csr_array, row: int | None) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """The immutable state of a recommender: each request reads one state, each change makes a new one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from threading import Lock
@@ -16,11 +16,12 @@ from kgrec.errors import RequestError
 from kgrec.graph.paths import PathIndex, build_path_index
 from kgrec.metrics import top_k
 from kgrec.model.backbone import user_vectors
+from kgrec.model.linked_likes import LinkedLikes, find_linked_users, weigh_linked_users
 from kgrec.recommend.editions import find_editions
 from kgrec.recommend.link_features import read_user_features
 from kgrec.recommend.linked_nodes import LinkedNodes, link_users
 from kgrec.recommend.recent import RecentAnswers
-from kgrec.recommend.tail import TailDial
+from kgrec.recommend.tail import TailDial, draw_reference
 from kgrec.store.contract import GraphStore
 from kgrec.text.encoder import Encoder
 
@@ -132,6 +133,17 @@ class State:
         return model.place_users(self.bundle.user_text.numpy(), self.user_links)
 
     @cached_property
+    def friends(self) -> csr_array | None:
+        """(n_users, n_users) of 1s: who is linked to whom; None: the model does not count it."""
+        if LinkedLikes.name not in self.bundle.model.names:
+            return None
+        return find_linked_users(_find_user_edges(self.bundle, self.bundle.edges), len(self.bundle.users))
+
+    def weigh_friends(self, users: NDArray[np.int64]) -> csr_array | None:
+        """The weights of the users whom some users, (n,) rows, are linked to, (n, n_users); None: they do not count."""
+        return None if self.friends is None else weigh_linked_users(self.friends[users], self.friends)
+
+    @cached_property
     def user_vectors(self) -> NDArray[np.float32]:
         """(n_users, dim) float32; see `kgrec.model.backbone.user_vectors`."""
         return user_vectors(self.bundle.model.backbone, self.bundle.liked)
@@ -139,7 +151,8 @@ class State:
     @cached_property
     def dial(self) -> TailDial:
         """The tail dial."""
-        return TailDial(self.bundle.model, self.bundle.liked, self.user_priors)
+        liked = self.bundle.liked
+        return TailDial(self.bundle.model, liked, self.user_priors, self.weigh_friends(draw_reference(liked)))
 
     def top_rows(self, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """The rows of the k best items, or of all if there are fewer: (n_users, min(k, n_items)), -1 for none.
@@ -167,26 +180,31 @@ class State:
             found |= {name: vars(self)[name] for name in ("by_id", "editions") if name in vars(self)}
         before = self.bundle
         if bundle.edges is before.edges and bundle.users.ids == before.users.ids:
-            kept = ("user_links", "linked_nodes", "user_priors")
+            kept = ("user_links", "linked_nodes", "user_priors", "friends")
             found |= {name: vars(self)[name] for name in kept if name in vars(self)}
         elif bundle.users.ids[: len(before.users)] == before.users.ids:
             found |= self._place_added_users(bundle)
         if bundle.liked is before.liked and "liked_by_item" in vars(self):
             found["liked_by_item"] = self.liked_by_item
         same_priors = bundle.model.user_prior is None or "user_priors" in found
-        if "dial" in vars(self) and same_priors and self.dial.is_of(bundle.model, bundle.liked):
-            found["dial"] = self.dial
+        if "dial" in vars(self) and same_priors:
+            linked = state.weigh_friends(draw_reference(bundle.liked))
+            if self.dial.is_of(bundle.model, bundle.liked, linked):
+                found["dial"] = self.dial
         return state
 
     def _place_added_users(self, bundle: Bundle) -> dict[str, Any]:
         """The values of the users so far, which links to added nodes do not change, with those of added users."""
-        if vars(self).get("user_priors") is None:
-            return {}
+        found: dict[str, Any] = {}
         before, first = self.bundle, len(self.bundle.users)
         added = {name: ends[:, before.edges[name].shape[1] :] for name, ends in bundle.edges.items()}
+        if vars(self).get("friends") is not None:
+            found["friends"] = _add_friends(vars(self)["friends"], _find_user_edges(bundle, added), len(bundle.users))
+        if vars(self).get("user_priors") is None:
+            return found
         links = read_user_features(bundle, added, np.arange(first, len(bundle.users)))
         priors = bundle.model.place_users(bundle.user_text[first:].numpy(), links)
-        return {
+        return found | {
             "user_links": vstack([self.user_links, links], format="csr"),
             "user_priors": np.concatenate([vars(self)["user_priors"], priors]),
         }
@@ -199,6 +217,21 @@ class State:
     def title(self, row: int) -> str | None:
         """The name of an item, by its row."""
         return self.bundle.names[self.bundle.schema.item_type][row]
+
+
+def _find_user_edges(bundle: Bundle, edges: Mapping[str, NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+    """The edges between users among some edges: the rows of both ends, (2, n), of each type."""
+    between = {name for name, _, far_type in bundle.user_relations if far_type == bundle.schema.user_type}
+    return [ends for name, ends in edges.items() if name in between]
+
+
+def _add_friends(friends: csr_array, edges: list[NDArray[np.int64]], n_users: int) -> csr_array:
+    """Who is linked to whom, with further edges."""
+    indptr = np.concatenate([friends.indptr, np.full(n_users - friends.shape[0], friends.indptr[-1])])
+    before = csr_array((friends.data, friends.indices, indptr), shape=(n_users, n_users))
+    found = csr_array(before + find_linked_users(edges, n_users))
+    found.data[:] = 1
+    return found
 
 
 def one_thread() -> Any:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from kgrec.errors import RequestError
+from kgrec.model.linked_likes import sum_likes_of_linked
 from kgrec.model.model import Model
 from kgrec.questions.slices import tail_items
 from kgrec.recommend.blocks import to_blocks
@@ -49,29 +50,40 @@ class TailDial:
     to a tail item anyway, the most personal one takes it.
     """
 
-    def __init__(self, model: Model, liked: csr_array, prior: NDArray[np.float32] | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        liked: csr_array,
+        prior: NDArray[np.float32] | None = None,
+        linked: csr_array | None = None,
+    ) -> None:
         """Makes a dial; usual scores are measured at first use.
 
         Args:
             model: the model that scores.
             liked: (n_users, n_items) likes: usual scores are measured on an evenly spaced part of these users.
             prior: (n_users, dim) float32: what the graph says of these users; None: nothing.
+            linked: (n_references, n_users) float32: the weights of the users whom those of `draw_reference` are linked
+                to; None: they do not count.
         """
         self._model = model
         self.tail = tail_items(model.n_likes.numpy())
         users = draw_reference(liked)
         self._likes = liked[users]
         self._prior = None if prior is None else prior[users]
+        self._linked = None if linked is None else sum_likes_of_linked(linked, liked)
         n_likes = self._likes.nnz
         self._tail_share = float(self.tail[self._likes.indices].mean()) if n_likes else float(self.tail.mean())
         self._usual: dict[int | None, Usual] = {}
 
-    def is_of(self, model: Model, liked: csr_array) -> bool:
-        """Whether a new dial of this model and these likes would be the same."""
-        if model is not self._model:
+    def is_of(self, model: Model, liked: csr_array, linked: csr_array | None = None) -> bool:
+        """Whether a new dial of this model, these likes and these linked users would be the same."""
+        if model is not self._model or (linked is None) != (self._linked is None):
             return False
-        drawn = liked[draw_reference(liked)]
-        return np.array_equal(drawn.indptr, self._likes.indptr) and np.array_equal(drawn.indices, self._likes.indices)
+        same = _are_equal(liked[draw_reference(liked)], self._likes)
+        if not same or linked is None or self._linked is None:
+            return same
+        return _are_equal(sum_likes_of_linked(linked, liked), self._linked)
 
     def rank(
         self,
@@ -151,7 +163,8 @@ class TailDial:
     def _score_likes(self, likes: csr_array) -> Iterator[NDArray[np.float32]]:
         """Scores for the reference users with these likes, in blocks."""
         for block in to_blocks(likes.shape[0], self._model.n_items):
-            yield self._model.score(likes[block], None if self._prior is None else self._prior[block])
+            prior, linked = (part if part is None else part[block] for part in (self._prior, self._linked))
+            yield self._model.score(likes[block], prior, linked)
 
     def _score_texts(self) -> Iterator[NDArray[np.float32]]:
         """Scores for the texts of some items, each as a sentence, in blocks."""
@@ -161,6 +174,11 @@ class TailDial:
         for block in to_blocks(len(texts), self._model.n_items):
             nothing = csr_array((block.stop - block.start, self._model.n_items), dtype=np.float32)
             yield self._model.score_support(self._model.with_sentence(nothing, texts[block]))
+
+
+def _are_equal(one: csr_array, other: csr_array) -> bool:
+    pairs = ((one.indptr, other.indptr), (one.indices, other.indices), (one.data, other.data))
+    return all(np.array_equal(*pair) for pair in pairs)
 
 
 def check_dial(tail: float) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec.graph.value_codes import MISSING
+from kgrec.model.linked_likes import LinkedLikes
 from kgrec.model.user_prior import UserPrior
 from kgrec.recommend.requests import Request
 from kgrec.recommend.state import State
@@ -76,7 +77,8 @@ def counts_prior(state: State) -> bool:
     """Whether the links, attributes and texts of users without likes count."""
     model, gate = state.bundle.model, state.bundle.model.gate
     weights = gate.warm if gate.known is None else gate.known
-    return UserPrior.name in model.names and bool(weights[0][model.names.index(UserPrior.name)])
+    places = [place for place, name in enumerate(model.names) if name in (UserPrior.name, LinkedLikes.name)]
+    return bool(weights[0][places].any())
 
 
 def describe_prior(state: State, request: Request) -> str:

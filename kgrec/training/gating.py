@@ -12,6 +12,7 @@ from kgrec.config import GateConfig
 from kgrec.metrics import find_popular
 from kgrec.model.few_shot import FewShot
 from kgrec.model.gate import Gate, bucket_starts
+from kgrec.model.linked_likes import LinkedLikes
 from kgrec.model.model import Model
 from kgrec.model.popularity import Popularity
 from kgrec.model.sentence import find_fitting
@@ -28,8 +29,9 @@ from kgrec.training.questions import (
     select_users,
 )
 from kgrec.training.selection import Verdict, Weights, choose_weights, is_clear, race
-from kgrec.training.trust import trust_in_knowledge, weigh_user_prior
+from kgrec.training.trust import trust_in_knowledge, weigh_user_knowledge
 
+_OF_USERS = (UserPrior.name, LinkedLikes.name)  # what the graph says of users
 _MANY = 21  # likes from which the last bucket begins
 _OUT_OF_SIGHT = 10.0  # deviations below the others: cold items are not shown to users without likes
 _SHIFT, _SPREAD, _DISLIKE = -1.0, 0.5, 0.3  # for cold items, in catalogues with many likes but too few questions
@@ -163,16 +165,18 @@ def _choose_bucket(
     if cap is not None and n_asked < _ENOUGH_FOR_CAP:
         cap = None
         warm = np.where([name == "popularity" for name in names], 0, warm)
-    known = None
+    known = with_prior = None
     if asked is None:
         warm = _normalise(warm, _usually_together(len(names)))
     else:
         usable = [c.name for c in model.components if c.warm_scale is not None and not c.weights.sentence >= 1]
         if start == 0:
-            usable = ["popularity", *(name for name in usable if name in (FewShot.name, UserPrior.name))]
+            usable = ["popularity", *(name for name in usable if name in (FewShot.name, *_OF_USERS))]
+        with_prior = _add_user_knowledge(model, asked, warm, share, rng)
+        if with_prior is None or not with_prior[[name == LinkedLikes.name for name in names]].any():
+            usable = [name for name in usable if name != LinkedLikes.name]
         question = ask(model, asked, k, usable=usable, popular=popular)
-        with_prior = _add_user_prior(model, asked, warm, share, rng)
-        others = [name for name in usable if name != UserPrior.name]
+        others = [name for name in usable if name not in _OF_USERS]
         warm, verdict = _choose_blend(model, question, warm, others, cap, title)
         if with_prior is not None:
             known, verdict = _choose_blend(model, question, with_prior, usable, cap, title)
@@ -180,8 +184,9 @@ def _choose_bucket(
     asked = _asked(slices, "cold_items", f"cold_users_cold_items_k{size}", start, end, rng)
     if asked is not None and start:
         usable = [c.name for c in model.components if c.cold_scale is not None and not c.weights.sentence >= 1]
-        if known is None:  # then nothing is known of users, or it says nothing
-            cold = np.where([name == UserPrior.name for name in names], 0, cold)
+        is_prior = np.array([name == UserPrior.name for name in names])
+        if with_prior is None or not with_prior[is_prior].any():  # then the users' prior says nothing
+            cold = np.where(is_prior, 0, cold)
         cold_question = ask(model, asked, k, usable=usable)
         cold, judged = choose_weights(cold_question, names, cold, usable=usable, cold=True)
         verdicts.append(_to_verdict(f"{title}, cold items", cold_question, judged))
@@ -212,24 +217,24 @@ def _default_blend(model: Model, start: int, share: float, trust: float) -> tupl
     return warm, cold
 
 
-def _add_user_prior(
+def _add_user_knowledge(
     model: Model, asked: Slice, warm: Weights, share: float, rng: np.random.Generator
 ) -> Weights | None:
-    """The default weights with those of the users' prior, times a share; None: it says nothing.
+    """The default weights with those of what the graph says of users, times a share; None: it says nothing.
 
     The prior lacks the mean user, so for users with likes popularity's weight grows with it.
     """
-    weighed = weigh_user_prior(model, asked, warm, rng)
+    weighed = weigh_user_knowledge(model, asked, warm, rng)
     if weighed is None:
         return warm
-    weight, deviation = weighed
-    if not weight * share:
+    if not (weighed.prior or weighed.linked) or not share:
         return None
-    is_prior, is_popularity = (
-        np.array([name == of for name in model.names]) for of in (UserPrior.name, Popularity.name)
+    is_prior, is_linked, is_popularity = (
+        np.array([name == of for name in model.names]) for of in (UserPrior.name, LinkedLikes.name, Popularity.name)
     )
-    beside = _POPULARITY_BESIDE * share * weight * deviation if asked.support.nnz else 0.0
-    return np.where(is_prior, share * weight, warm + beside * is_popularity)
+    beside = _POPULARITY_BESIDE * share * weighed.prior * weighed.prior_deviation if asked.support.nnz else 0.0
+    with_prior = np.where(is_prior, share * weighed.prior, warm + beside * is_popularity)
+    return np.where(is_linked, share * weighed.linked, with_prior)
 
 
 def _choose_blend(
@@ -237,7 +242,7 @@ def _choose_blend(
 ) -> tuple[Weights, Verdict]:
     """Chooses the weights of a question from a default, or those of a baseline that is clearly better."""
     names, less = model.names, default_weights(model, "less_popular")
-    default = np.where([name == UserPrior.name and name not in usable for name in names], 0, default)
+    default = np.where([name in _OF_USERS and name not in usable for name in names], 0, default)
     weights, judged = choose_weights(question, names, default, usable=usable, less_popular=less, most_popular=cap)
     alone = {c.baseline: place for place, c in enumerate(model.components) if c.baseline and c.name in usable}
     rivals = {name: question.parts[place] for name, place in alone.items()}

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
@@ -19,6 +20,7 @@ from kgrec.model.few_shot import FewShot
 from kgrec.model.gate import Gate
 from kgrec.model.inputs import FitInputs, LearnedVectors
 from kgrec.model.likeness import fit_likeness, join_content
+from kgrec.model.linked_likes import LinkedLikes, find_linked_users, weigh_linked_users
 from kgrec.model.model import Model
 from kgrec.model.registry import COMPONENTS
 from kgrec.questions.slices import Slice
@@ -139,7 +141,7 @@ def choose_model(
     del vectors, channels
     report("choosing the gate")
     sizes, length = config.validation.support_sizes, max(config.list_length, _STEADY_LENGTH)
-    slices = place_users(model, data, schema, split.slices)
+    slices = place_users(model, data, schema, split.slices, split.train.to_matrix())
     gate, verdicts = choose_gate(model, slices, config.gate, sizes, length, rng, likes.counts)
     if on_metric is not None:
         found = {**quality, **{verdict.title: verdict.worth for verdict in verdicts}}
@@ -192,7 +194,7 @@ def _assemble(
     earlier: dict[str, Component] = {}
     inputs = FitInputs(
         matrix, text, content, catalogue.links, channels, vectors, likeness, config, catalogue.device, earlier, start,
-        on_epoch,
+        on_epoch, bool(_link_users(catalogue.data, catalogue.schema).nnz),
     )  # fmt: skip
     for kind in COMPONENTS:
         fitted = kind.fit(inputs)
@@ -206,14 +208,38 @@ def _assemble(
 
 
 def place_users(
-    model: Model, data: HeteroData, schema: CatalogueSchema, slices: Mapping[str, Slice]
+    model: Model, data: HeteroData, schema: CatalogueSchema, slices: Mapping[str, Slice], likes: csr_array
 ) -> dict[str, Slice]:
-    """Slices with what the graph says of their users, a row for each user of the catalogue, placed by a model."""
+    """Slices with what the graph says of their users, a row for each user of the catalogue, placed by a model.
+
+    Args:
+        model: the model.
+        data: the heterograph.
+        schema: its schema.
+        slices: name -> the slice.
+        likes: (n_users, n_items) of 1s: the likes that the model was trained on, which count for linked users.
+    """
     if model.user_prior is None:
         return dict(slices)
     text, links = read_text(data, schema.user_type).numpy(), build_user_links(data, schema)
     prior = model.place_users(text, links.incidence)
-    return {name: replace(slice_, prior=prior) for name, slice_ in slices.items()}
+    linked = _link_users(data, schema) if LinkedLikes.name in model.names else None
+    weights = None if linked is None else weigh_linked_users(linked, linked)
+    of_linked = None if linked is None else likes
+    return {
+        name: replace(slice_, prior=prior, linked=weights, linked_likes=of_linked) for name, slice_ in slices.items()
+    }
+
+
+def _link_users(data: HeteroData, schema: CatalogueSchema) -> csr_array:
+    """Who is linked to whom; see `find_linked_users`."""
+    user_type = schema.user_type
+    edges = [
+        data[schema.edge_triple(name)].edge_index.numpy()
+        for name, edge in schema.graph_edges.items()
+        if edge.source == edge.target == user_type
+    ]
+    return find_linked_users(edges, data[user_type].num_nodes)
 
 
 def _keep_components(model: Model, names: Sequence[str]) -> Model:

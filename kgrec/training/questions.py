@@ -146,8 +146,18 @@ def sample_users(slice_: Slice, rng: np.random.Generator, most: int = MOST_USERS
 
 def select_users(slice_: Slice, rows: NDArray[np.int64]) -> Slice:
     """The slice of some rows."""
-    left_out, prior = (part if part is None else part[rows] for part in (slice_.left_out, slice_.prior))
-    return replace(slice_, support=slice_.support[rows], relevant=slice_.relevant[rows], left_out=left_out, prior=prior)
+    parts = (slice_.left_out, slice_.prior, slice_.linked)
+    left_out, prior, linked = (part if part is None else part[rows] for part in parts)
+    return replace(
+        slice_, support=slice_.support[rows], relevant=slice_.relevant[rows], left_out=left_out, prior=prior,
+        linked=linked,
+    )  # fmt: skip
+
+
+def to_support(slice_: Slice) -> Support:
+    """The support of all users of a slice, as the model reads it."""
+    prior = None if slice_.prior is None else torch.from_numpy(slice_.prior)
+    return Support(slice_.support, prior=prior, linked=slice_.likes_of_linked())
 
 
 def join(slices: Sequence[Slice | None]) -> Slice | None:
@@ -164,9 +174,12 @@ def join(slices: Sequence[Slice | None]) -> Slice | None:
     )
     placed = [slice_.prior for slice_ in found if slice_.prior is not None]
     prior = np.concatenate(placed) if len(placed) == len(found) else None
+    weights = [slice_.linked for slice_ in found if slice_.linked is not None]
+    linked = csr_array(vstack(weights, format="csr")) if len(weights) == len(found) else None
     return replace(
-        found[0], support=support, relevant=relevant, left_out=left_out if left_out.nnz else None, prior=prior
-    )
+        found[0], support=support, relevant=relevant, left_out=left_out if left_out.nnz else None, prior=prior,
+        linked=linked,
+    )  # fmt: skip
 
 
 def ask(
@@ -212,7 +225,7 @@ def ask(
     for rows in _blocks(n_users, len(columns)):
         block = select_users(slice_, rows)
         if sentences is None:
-            support = Support(block.support, prior=None if block.prior is None else torch.from_numpy(block.prior))
+            support = to_support(block)
         else:
             support = model.with_sentence(csr_array(block.support.shape, dtype=np.float32), sentences[rows])
         parts = score_components(model, support, usable, columns, factors, buffer[:, : len(rows)])

@@ -1,18 +1,22 @@
-"""How far validation users bear out a part: the trust in texts and links, and the weight of the users' prior."""
+"""How far validation users bear out a part: the trust in texts and links, and the weights of what is known of users."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from torch import Tensor
 
-from kgrec.model.component import Component, Support, deviate
+from kgrec.model.component import AddsRows, Component, Support, deviate, spread_rows
+from kgrec.model.linked_likes import LinkedLikes
 from kgrec.model.model import Model
 from kgrec.model.popularity import Popularity
 from kgrec.model.user_prior import UserPrior
 from kgrec.questions.slices import Slice
-from kgrec.training.questions import draw_users, score_components
+from kgrec.training.questions import draw_users, score_components, select_users, to_support
 from kgrec.training.selection import Weights
 
 _MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question, to measure the trust in texts and links
@@ -60,19 +64,45 @@ def _measure_preference(
     if n_users < 2:  # noqa: PLR2004
         return np.zeros(0)
     others = _draw_others(n_users, rng)
-    part = model.part(component, _to_support(slice_))
-    mean, unit = part.warm
     wanted = slice_.relevant - slice_.relevant.multiply(slice_.support[others])
     wanted.eliminate_zeros()
     pairs = csr_array(wanted).tocoo()
     owner, item = (torch.from_numpy(np.asarray(side, np.int64)) for side in (pairs.row, pairs.col))
-    scaled = part.users * unit[:, None]
-    whose = torch.from_numpy(others)[owner]
-    own, other = ((scaled[who] * component.items[item]).sum(dim=1) - (mean * unit)[who] for who in (owner, whose))
+    score = _score_pairs(model, component, to_support(slice_), item)
+    own, other = (score(who) for who in (owner, torch.from_numpy(others)[owner]))
     sums = np.bincount(pairs.row, (own - other).double().numpy(), n_users)
     counts = np.bincount(pairs.row, minlength=n_users)
     found: NDArray[np.float64] = sums[counts > 0] / counts[counts > 0]
     return found
+
+
+def _score_pairs(
+    model: Model, component: Component, support: Support, items: Tensor
+) -> Callable[[Tensor], Tensor]:  # fmt: skip
+    """Scores the pairs of some users of a support, which it is called with, and of some items, (n,) rows each."""
+    if isinstance(component, AddsRows):
+        rows = component.added(support)
+        assert rows is not None
+        mean, variance = spread_rows(rows, int((~model.cold).sum()))
+        unit = deviate(mean, variance)
+        return lambda who: (torch.from_numpy(_look_up(rows, who.numpy(), items.numpy())) - mean[who]) * unit[who]
+    part = model.part(component, support)
+    mean, unit = part.warm
+    scaled = part.users * unit[:, None]
+    return lambda who: (scaled[who] * component.items[items]).sum(dim=1) - (mean * unit)[who]
+
+
+def _look_up(matrix: csr_array, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(n,) the entries at pairs of rows and columns, (n,) each."""
+    width = matrix.shape[1]
+    found = csr_array(matrix)
+    found.sort_indices()
+    keys = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr)) * width + found.indices
+    asked = rows * width + columns
+    places = np.minimum(np.searchsorted(keys, asked), max(len(keys) - 1, 0))
+    if not len(keys):
+        return np.zeros(len(rows), np.float32)
+    return np.where(keys[places] == asked, found.data[places], 0).astype(np.float32)
 
 
 def _draw_others(n_users: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -83,18 +113,53 @@ def _draw_others(n_users: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return others
 
 
-def _to_support(slice_: Slice) -> Support:
-    return Support(slice_.support, prior=None if slice_.prior is None else torch.from_numpy(slice_.prior))
+@dataclass(frozen=True)
+class _Borne:
+    """How far validation users bear out a part.
+
+    Attributes:
+        preference: for wanted items, two standard errors below the mean, at least 0.
+        variance: of the part's scores.
+    """
+
+    preference: float
+    variance: float
+
+    @property
+    def slope(self) -> float:
+        """The weight by a linear discriminant, up to a factor."""
+        return self.preference / max(self.variance, _TINY)
+
+    @property
+    def gain(self) -> float:
+        """What the part adds to a discriminant alone."""
+        return self.preference * self.slope
 
 
-def weigh_user_prior(
+@dataclass(frozen=True)
+class UserWeights:
+    """The weights of what the graph says of users, beside those of the other components.
+
+    Attributes:
+        prior, linked: of the users' prior and of linked users' likes, 0 to 16.
+        prior_deviation: the deviation of the prior's scores.
+    """
+
+    prior: float
+    linked: float
+    prior_deviation: float
+
+
+def weigh_user_knowledge(
     model: Model, asked: Slice, weights: Weights, rng: np.random.Generator
-) -> tuple[float, float] | None:
-    """The weight of the users' prior beside the weights of the other components, 0 to 16, and its scores' deviation.
+) -> UserWeights | None:
+    """The weights of the users' prior and of linked users' likes.
 
-    It is that of a linear discriminant of two independent parts, the prior and the blend of the others: the ratio of
+    Each is that of a linear discriminant of two independent parts, this one and the blend of the others: the ratio of
     their preferences for wanted items, each divided by the variance of its scores. Two standard errors are taken off
-    the prior's preference. Popularity is the same for everybody, so it is measured against all items.
+    the part's preference. Popularity is the same for everybody, so it is measured against all items. The prior and the
+    likes both rest on linked users: each weight is multiplied by the part's share of the sum of both
+    preference^2 / variance, so that nothing counts twice.
 
     Args:
         model: the model.
@@ -107,23 +172,37 @@ def weigh_user_prior(
     """
     prior = model.component(UserPrior.name)
     if not isinstance(prior, UserPrior):
-        return 0.0, 0.0
-    found = _measure_preference(model, prior, asked, rng)
-    if len(found) < _LEAST_TRUSTED:
+        return UserWeights(0.0, 0.0, 0.0)
+    support = to_support(asked)
+    of_prior = _bear_out(model, prior, asked, rng)
+    if of_prior is None:
         return None
-    support = _to_support(asked)
     variance = float(prior.emphasis(support, prior.users(support)).square().mean())
-    sure = float(found.mean()) - 2 * float(found.std()) / np.sqrt(len(found))
-    if sure <= 0:
-        return 0.0, 0.0
+    by_part = {UserPrior.name: _Borne(of_prior, variance)}
+    linked = model.component(LinkedLikes.name)
+    if linked is not None and support.linked is not None:
+        rows = np.flatnonzero(np.diff(support.linked.indptr))
+        by_part[LinkedLikes.name] = _Borne(_bear_out(model, linked, select_users(asked, rows), rng) or 0.0, 1.0)
+    total = sum(part.gain for part in by_part.values())
+    if not total:
+        return UserWeights(0.0, 0.0, 0.0)
     if asked.support.nnz:
-        others = np.where([name in (UserPrior.name, Popularity.name) for name in model.names], 0, weights)
+        others = np.where([name in (*by_part, Popularity.name) for name in model.names], 0, weights)
         most = max(min(_MOST_BLENDED, _BLENDED_SCORES // model.n_items), _LEAST_TRUSTED)
         preference, other_variance = _measure_blend(model, draw_users(asked, rng, most), others, rng)
     else:
         preference, other_variance = _measure_popularity(model, asked) / _BESIDE_POPULARITY, 1.0
-    weight = sure / max(variance, _TINY) * other_variance / max(preference, _TINY)
-    return min(weight, _MOST_PRIOR), float(np.sqrt(variance))
+    unit = other_variance / max(preference, _TINY)
+    found = {name: min(part.gain / total * part.slope * unit, _MOST_PRIOR) for name, part in by_part.items()}
+    return UserWeights(found[UserPrior.name], found.get(LinkedLikes.name, 0.0), float(np.sqrt(variance)))
+
+
+def _bear_out(model: Model, component: Component, asked: Slice, rng: np.random.Generator) -> float | None:
+    """The preference for wanted items, two standard errors below the mean, at least 0; None: too few users to tell."""
+    found = _measure_preference(model, component, asked, rng)
+    if len(found) < _LEAST_TRUSTED:
+        return None
+    return max(float(found.mean()) - 2 * float(found.std()) / math.sqrt(len(found)), 0.0)
 
 
 def _measure_blend(model: Model, asked: Slice, weights: Weights, rng: np.random.Generator) -> tuple[float, float]:

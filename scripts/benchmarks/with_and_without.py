@@ -84,7 +84,8 @@ def compare(
         model = fit_model(graph.data, graph.schema, train, TrainConfig(seed=seed))[0]
         costs["train_s"][name] = time.perf_counter() - started
         costs["processor_s"][name] = time.process_time() - busy
-        asked = place_users(model, graph.data, graph.schema, {slice_.name: slice_ for slice_ in slices})
+        by_name = {slice_.name: slice_ for slice_ in slices}
+        asked = place_users(model, graph.data, graph.schema, by_name, train.to_matrix())
         for slice_ in asked.values():
             results[slice_.name][name] = evaluate_slice(model, slice_, block_users=block, popularity=train.counts)
     return results, costs
