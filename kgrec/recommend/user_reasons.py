@@ -78,7 +78,7 @@ def counts_prior(state: State) -> bool:
     model, gate = state.bundle.model, state.bundle.model.gate
     weights = gate.warm if gate.known is None else gate.known
     places = [place for place, name in enumerate(model.names) if name in (UserPrior.name, LinkedLikes.name)]
-    return bool(weights[0][places].any())
+    return any(bool(weights[0][place]) for place in places)
 
 
 def describe_prior(state: State, request: Request) -> str:

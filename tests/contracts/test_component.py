@@ -22,6 +22,7 @@ from kgrec.bundle.arrays import from_arrays, round_stored, to_arrays
 from kgrec.errors import BundleError
 from kgrec.graph.node_links import build_item_links
 from kgrec.model.component import (
+    AddsRows,
     Component,
     DefaultWeights,
     InBackboneSpace,
@@ -124,14 +125,16 @@ def to_likes(users: tuple[list[int], ...], weights: float | None = None, n_items
 
 
 def known(likes: csr_array) -> Support:
-    """Users of whom the graph says something, beside their likes."""
-    prior = np.random.default_rng(3).normal(size=(likes.shape[0], CONFIG.embedding_dim)).astype(np.float32)
-    return Support(likes, prior=torch.from_numpy(prior))
+    """Users of whom the graph says something, beside their likes; each is linked to the one before."""
+    n_users = likes.shape[0]
+    prior = np.random.default_rng(3).normal(size=(n_users, CONFIG.embedding_dim)).astype(np.float32)
+    of_other = csr_array(likes[np.roll(np.arange(n_users), 1)] * np.float32(0.5))
+    return Support(likes, prior=torch.from_numpy(prior), linked=of_other)
 
 
 def add_sentences(likes: csr_array) -> Support:
     sentences = WordEncoder().encode(["green tea", "a saddle", "herbal", "chain and bell"])[: likes.shape[0]]
-    return trained().with_sentence(likes, sentences, known(likes).prior)
+    return trained().with_sentence(likes, sentences, known(likes).prior, known(likes).linked)
 
 
 def part_of_score(component: Component, support: Support) -> NDArray[np.float32]:
@@ -139,6 +142,8 @@ def part_of_score(component: Component, support: Support) -> NDArray[np.float32]
     found = component.users(support) @ component.items.T
     if component.neighbours is not None:
         found = found + torch.from_numpy((support.likes @ component.neighbours).toarray())
+    if isinstance(component, AddsRows) and support.linked is not None:
+        found = found + torch.from_numpy(support.linked.toarray())
     return np.asarray(found.numpy(), np.float32)
 
 
@@ -191,6 +196,10 @@ def test_contributions_of_likes_add_up_to_the_part(component: Component) -> None
         if component.neighbours is not None:
             weights = alone.likes.data[:, None]
             added = added + weights * component.neighbours[alone.likes.indices].toarray()
+        if isinstance(component, AddsRows):
+            rows = component.added(alone)
+            assert rows is not None
+            added = np.concatenate([added, rows.toarray()])
         others = shares.rest if shares.prior is None else shares.rest + shares.prior
         whole = added.sum(axis=0) + (others @ component.items.T).numpy()
         np.testing.assert_allclose(whole, expected[row], rtol=1e-3, atol=1e-4 * scale_of(expected))
@@ -260,7 +269,7 @@ def test_a_scale_covers_liked_items_or_all_items_with_features(component: Compon
         assert component.warm_scale is component.cold_scale
         reference = component.items.any(dim=1).numpy()
         assert reference[trained().cold.numpy()].any()
-    if component.warm_scale is None or component.neighbours is not None or component.name == "sentence":
+    if component.warm_scale is None or component.neighbours is not None or component.name in ("sentence", "linked_likes"):
         return
     scores = part_of_score(component, support)[:, reference]
     mean, variance = component.warm_scale.measure(component.users(support))
@@ -323,6 +332,9 @@ def test_what_the_graph_says_counts_in_one_component(component: Component) -> No
     if component.name == "user_prior":
         assert not without.any()
         assert with_graph.any(axis=1).all()
+    elif component.name == "linked_likes":
+        assert not without.any()
+        np.testing.assert_array_equal(with_graph[1:].any(axis=1), [bool(liked) for liked in LIKED[:-1]])
     else:
         np.testing.assert_array_equal(with_graph, without)
 
