@@ -165,27 +165,30 @@ def _choose_bucket(
     if cap is not None and n_asked < _ENOUGH_FOR_CAP:
         cap = None
         warm = np.where([name == "popularity" for name in names], 0, warm)
-    known = with_prior = None
+    known, with_graph = None, dict[str, Weights]()
     if asked is None:
         warm = _normalise(warm, _usually_together(len(names)))
     else:
         usable = [c.name for c in model.components if c.warm_scale is not None and not c.weights.sentence >= 1]
         if start == 0:
             usable = ["popularity", *(name for name in usable if name in (FewShot.name, *_OF_USERS))]
-        with_prior = _add_user_knowledge(model, asked, warm, share, rng)
-        if with_prior is None or not with_prior[[name == LinkedLikes.name for name in names]].any():
+        with_graph = _add_user_knowledge(model, asked, warm, share, rng)
+        if LinkedLikes.name not in with_graph:
             usable = [name for name in usable if name != LinkedLikes.name]
         question = ask(model, asked, k, usable=usable, popular=popular)
         others = [name for name in usable if name not in _OF_USERS]
-        warm, verdict = _choose_blend(model, question, warm, others, cap, title)
-        if with_prior is not None:
-            known, verdict = _choose_blend(model, question, with_prior, usable, cap, title)
+        warm, judged, verdict = _choose_blend(model, question, warm, others, cap, title)
+        for added, default in with_graph.items():
+            parts = usable if added == LinkedLikes.name else [name for name in usable if name != LinkedLikes.name]
+            found = _choose_blend(model, question, default, parts, cap, title)
+            if added == UserPrior.name or is_clear(compare(found[1], judged)):
+                known, judged, verdict = found
         verdicts.append(verdict)
     asked = _asked(slices, "cold_items", f"cold_users_cold_items_k{size}", start, end, rng)
     if asked is not None and start:
         usable = [c.name for c in model.components if c.cold_scale is not None and not c.weights.sentence >= 1]
         is_prior = np.array([name == UserPrior.name for name in names])
-        if with_prior is None or not with_prior[is_prior].any():  # then the users' prior says nothing
+        if UserPrior.name not in with_graph:  # then the users' prior says nothing
             cold = np.where(is_prior, 0, cold)
         cold_question = ask(model, asked, k, usable=usable)
         cold, judged = choose_weights(cold_question, names, cold, usable=usable, cold=True)
@@ -219,27 +222,32 @@ def _default_blend(model: Model, start: int, share: float, trust: float) -> tupl
 
 def _add_user_knowledge(
     model: Model, asked: Slice, warm: Weights, share: float, rng: np.random.Generator
-) -> Weights | None:
-    """The default weights with those of what the graph says of users, times a share; None: it says nothing.
+) -> dict[str, Weights]:
+    """The default weights with those of what the graph says of users, times a share.
 
     The prior lacks the mean user, so for users with likes popularity's weight grows with it.
+
+    Returns:
+        The name of a component -> the weights with it and with those before; those that say nothing are left out.
     """
     weighed = weigh_user_knowledge(model, asked, warm, rng)
-    if weighed is None:
-        return warm
-    if not (weighed.prior or weighed.linked) or not share:
-        return None
+    if not weighed:
+        return {UserPrior.name: warm}
     is_prior, is_linked, is_popularity = (
         np.array([name == of for name in model.names]) for of in (UserPrior.name, LinkedLikes.name, Popularity.name)
     )
-    beside = _POPULARITY_BESIDE * share * weighed.prior * weighed.prior_deviation if asked.support.nnz else 0.0
-    with_prior = np.where(is_prior, share * weighed.prior, warm + beside * is_popularity)
-    return np.where(is_linked, share * weighed.linked, with_prior)
+    found = {}
+    for name, weights in zip(_OF_USERS, weighed, strict=False):
+        if share * (weights.linked if name == LinkedLikes.name else weights.prior):
+            beside = _POPULARITY_BESIDE * share * weights.prior * weights.prior_deviation if asked.support.nnz else 0.0
+            with_prior = np.where(is_prior, share * weights.prior, warm + beside * is_popularity)
+            found[name] = np.where(is_linked, share * weights.linked, with_prior)
+    return found
 
 
 def _choose_blend(
     model: Model, question: Question, default: Weights, usable: Sequence[str], cap: float | None, title: str
-) -> tuple[Weights, Verdict]:
+) -> tuple[Weights, ListQuality, Verdict]:
     """Chooses the weights of a question from a default, or those of a baseline that is clearly better."""
     names, less = model.names, default_weights(model, "less_popular")
     default = np.where([name in _OF_USERS and name not in usable for name in names], 0, default)
@@ -250,7 +258,7 @@ def _choose_blend(
     if better is not None:
         weights, judged = np.eye(len(names))[alone[better]], question.judge(rivals[better])
     verdict = _to_verdict(title, question, judged, rival, rival_judged, error)
-    return _normalise(weights, question.together), verdict
+    return _normalise(weights, question.together), judged, verdict
 
 
 def _asked(

@@ -114,29 +114,6 @@ def _draw_others(n_users: int, rng: np.random.Generator) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class _Borne:
-    """How far validation users bear out a part.
-
-    Attributes:
-        preference: for wanted items, two standard errors below the mean, at least 0.
-        variance: of the part's scores.
-    """
-
-    preference: float
-    variance: float
-
-    @property
-    def slope(self) -> float:
-        """The weight by a linear discriminant, up to a factor."""
-        return self.preference / max(self.variance, _TINY)
-
-    @property
-    def gain(self) -> float:
-        """What the part adds to a discriminant alone."""
-        return self.preference * self.slope
-
-
-@dataclass(frozen=True)
 class UserWeights:
     """The weights of what the graph says of users, beside those of the other components.
 
@@ -152,14 +129,13 @@ class UserWeights:
 
 def weigh_user_knowledge(
     model: Model, asked: Slice, weights: Weights, rng: np.random.Generator
-) -> UserWeights | None:
-    """The weights of the users' prior and of linked users' likes.
+) -> list[UserWeights]:
+    """The weights of the users' prior alone, and of the prior and linked users' likes together.
 
-    Each is that of a linear discriminant of two independent parts, this one and the blend of the others: the ratio of
-    their preferences for wanted items, each divided by the variance of its scores. Two standard errors are taken off
+    Each is that of a linear discriminant of independent parts, these and the blend of the others: the ratio of their
+    preferences for wanted items, each divided by the variance of its scores. Two standard errors are taken off
     the part's preference. Popularity is the same for everybody, so it is measured against all items. The prior and the
-    likes both rest on linked users: each weight is multiplied by the part's share of the sum of both
-    preference^2 / variance, so that nothing counts twice.
+    likes both rest on linked users, so their correlation counts, too: nothing is added up twice.
 
     Args:
         model: the model.
@@ -168,33 +144,60 @@ def weigh_user_knowledge(
         rng: draws the users to compare with.
 
     Returns:
-        None: there are too few users to tell.
+        The weights of the prior alone and, if linked users' likes count, those of both. Empty: there are too few users
+        to tell.
     """
     prior = model.component(UserPrior.name)
     if not isinstance(prior, UserPrior):
-        return UserWeights(0.0, 0.0, 0.0)
+        return [UserWeights(0.0, 0.0, 0.0)]
     support = to_support(asked)
     of_prior = _bear_out(model, prior, asked, rng)
     if of_prior is None:
-        return None
-    variance = float(prior.emphasis(support, prior.users(support)).square().mean())
-    by_part = {UserPrior.name: _Borne(of_prior, variance)}
+        return []
+    deviation = math.sqrt(float(prior.emphasis(support, prior.users(support)).square().mean()))
+    of_linked = correlation = 0.0
     linked = model.component(LinkedLikes.name)
     if linked is not None and support.linked is not None:
-        rows = np.flatnonzero(np.diff(support.linked.indptr))
-        by_part[LinkedLikes.name] = _Borne(_bear_out(model, linked, select_users(asked, rows), rng) or 0.0, 1.0)
-    total = sum(part.gain for part in by_part.values())
-    if not total:
-        return UserWeights(0.0, 0.0, 0.0)
+        know_others = select_users(asked, np.flatnonzero(np.diff(support.linked.indptr)))
+        of_linked = _bear_out(model, linked, know_others, rng.spawn(1)[0]) or 0.0
+        correlation = _correlate(model, prior, to_support(know_others)) if of_linked else 0.0
+    of_prior /= max(deviation, _TINY)
+    if not (of_prior or of_linked):
+        return [UserWeights(0.0, 0.0, 0.0)]
     if asked.support.nnz:
-        others = np.where([name in (*by_part, Popularity.name) for name in model.names], 0, weights)
+        left_out = (UserPrior.name, LinkedLikes.name, Popularity.name)
+        others = np.where([name in left_out for name in model.names], 0, weights)
         most = max(min(_MOST_BLENDED, _BLENDED_SCORES // model.n_items), _LEAST_TRUSTED)
         preference, other_variance = _measure_blend(model, draw_users(asked, rng, most), others, rng)
     else:
         preference, other_variance = _measure_popularity(model, asked) / _BESIDE_POPULARITY, 1.0
     unit = other_variance / max(preference, _TINY)
-    found = {name: min(part.gain / total * part.slope * unit, _MOST_PRIOR) for name, part in by_part.items()}
-    return UserWeights(found[UserPrior.name], found.get(LinkedLikes.name, 0.0), float(np.sqrt(variance)))
+    slopes = [(of_prior, 0.0), *([_discriminate(of_prior, of_linked, correlation)] if of_linked else [])]
+    return [
+        UserWeights(min(one * unit / max(deviation, _TINY), _MOST_PRIOR), min(other * unit, _MOST_PRIOR), deviation)
+        for one, other in slopes
+    ]
+
+
+def _discriminate(one: float, other: float, correlation: float) -> tuple[float, float]:
+    """The weights of two parts of variance 1 by a linear discriminant, given their preferences; none is below 0."""
+    rest = 1 - correlation**2
+    first, second = one - correlation * other, other - correlation * one
+    if min(first, second) < 0 or rest < _TINY:
+        return (one, 0.0) if one >= other else (0.0, other)
+    return first / rest, second / rest
+
+
+def _correlate(model: Model, prior: UserPrior, support: Support) -> float:
+    """The correlation of the prior's scores and of linked users' likes, for users who all have linked users."""
+    rows = support.linked
+    assert rows is not None
+    n_warm = int((~model.cold).sum())
+    part, (mean, variance) = model.part(prior, support), spread_rows(rows, n_warm)
+    products = (part.users * torch.from_numpy(rows @ prior.items.numpy())).sum(dim=1) / n_warm - part.warm[0] * mean
+    unit = deviate(mean, variance)
+    spread = prior.emphasis(support, part.users).square().mean() * (unit > 0).float().mean()
+    return float((products * part.warm[1] * unit).mean() / spread.sqrt().clamp(min=_TINY))
 
 
 def _bear_out(model: Model, component: Component, asked: Slice, rng: np.random.Generator) -> float | None:
