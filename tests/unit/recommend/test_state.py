@@ -38,6 +38,9 @@ def test_a_changed_state_has_the_users_that_a_new_one_would_compute(monkeypatch:
             assert computed.user_priors is not None
             np.testing.assert_allclose(kept.user_priors, computed.user_priors, rtol=1e-4, atol=1e-6)
             np.testing.assert_array_equal(kept.user_links.toarray(), computed.user_links.toarray())
+        assert kept.friends is not None
+        assert computed.friends is not None
+        np.testing.assert_array_equal(kept.friends.toarray(), computed.friends.toarray())
         np.testing.assert_array_equal(kept.liked_by_item.toarray(), computed.liked_by_item.toarray())
         np.testing.assert_array_equal(kept.linked_nodes.starts, computed.linked_nodes.starts)
         np.testing.assert_array_equal(kept.linked_nodes.of_user.toarray(), computed.linked_nodes.of_user.toarray())
