@@ -127,9 +127,7 @@ class UserWeights:
     prior_deviation: float
 
 
-def weigh_user_knowledge(
-    model: Model, asked: Slice, weights: Weights, rng: np.random.Generator
-) -> list[UserWeights]:
+def weigh_user_knowledge(model: Model, asked: Slice, weights: Weights, rng: np.random.Generator) -> list[UserWeights]:
     """The weights of the users' prior alone, and of the prior and linked users' likes together.
 
     Each is that of a linear discriminant of independent parts, these and the blend of the others: the ratio of their

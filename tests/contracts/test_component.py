@@ -269,7 +269,11 @@ def test_a_scale_covers_liked_items_or_all_items_with_features(component: Compon
         assert component.warm_scale is component.cold_scale
         reference = component.items.any(dim=1).numpy()
         assert reference[trained().cold.numpy()].any()
-    if component.warm_scale is None or component.neighbours is not None or component.name in ("sentence", "linked_likes"):
+    if (
+        component.warm_scale is None
+        or component.neighbours is not None
+        or component.name in ("sentence", "linked_likes")
+    ):
         return
     scores = part_of_score(component, support)[:, reference]
     mean, variance = component.warm_scale.measure(component.users(support))

@@ -52,7 +52,9 @@ def draw_inputs(seed: int = 0) -> FitInputs:
     content = join_content(text.numpy(), [])
     likeness = fit_likeness(likes, content, links)
     earlier: dict[str, Component] = {}
-    inputs = FitInputs(likes, text, content, links, channels, vectors, likeness, CONFIG, "cpu", earlier, has_linked_users=True)
+    inputs = FitInputs(
+        likes, text, content, links, channels, vectors, likeness, CONFIG, "cpu", earlier, has_linked_users=True
+    )
     for kind in COMPONENTS:
         fitted = kind.fit(inputs)
         assert fitted is not None

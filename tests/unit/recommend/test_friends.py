@@ -41,7 +41,7 @@ def assert_scores(found: object, expected: dict[str, float]) -> None:
 
 
 def by_hand(bundle: Bundle, friends: list[str], *, asker_is_new: bool = True) -> dict[str, float]:
-    """The standardised sum of friends' likes, each friend weighing (number of their friends, the asker included)^-.5."""
+    """The standardised sum of friends' likes, each friend weighing (number of their friends, with the asker)^-.5."""
     ends = bundle.edges["friend_of"].T.tolist()
     liked = bundle.liked.toarray()
     total = np.zeros(len(bundle.items))
