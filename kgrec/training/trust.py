@@ -76,33 +76,18 @@ def _measure_preference(
     return found
 
 
-def _score_pairs(
-    model: Model, component: Component, support: Support, items: Tensor
-) -> Callable[[Tensor], Tensor]:  # fmt: skip
-    """Scores the pairs of some users of a support, which it is called with, and of some items, (n,) rows each."""
+def _score_pairs(model: Model, component: Component, support: Support, items: Tensor) -> Callable[[Tensor], Tensor]:
+    """Scores pairs of users and items: a function of the users' rows in the support, (n,), for the n items given."""
     if isinstance(component, AddsRows):
         rows = component.added(support)
         assert rows is not None
         mean, variance = spread_rows(rows, int((~model.cold).sum()))
         unit = deviate(mean, variance)
-        return lambda who: (torch.from_numpy(_look_up(rows, who.numpy(), items.numpy())) - mean[who]) * unit[who]
+        return lambda who: (torch.from_numpy(rows[who.numpy(), items.numpy()]) - mean[who]) * unit[who]
     part = model.part(component, support)
     mean, unit = part.warm
     scaled = part.users * unit[:, None]
     return lambda who: (scaled[who] * component.items[items]).sum(dim=1) - (mean * unit)[who]
-
-
-def _look_up(matrix: csr_array, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(n,) the entries at pairs of rows and columns, (n,) each."""
-    width = matrix.shape[1]
-    found = csr_array(matrix)
-    found.sort_indices()
-    keys = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr)) * width + found.indices
-    asked = rows * width + columns
-    places = np.minimum(np.searchsorted(keys, asked), max(len(keys) - 1, 0))
-    if not len(keys):
-        return np.zeros(len(rows), np.float32)
-    return np.where(keys[places] == asked, found.data[places], 0).astype(np.float32)
 
 
 def _draw_others(n_users: int, rng: np.random.Generator) -> NDArray[np.int64]:
