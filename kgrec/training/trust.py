@@ -83,7 +83,8 @@ def _score_pairs(model: Model, component: Component, support: Support, items: Te
         assert rows is not None
         mean, variance = spread_rows(rows, int((~model.cold).sum()))
         unit = deviate(mean, variance)
-        return lambda who: (torch.from_numpy(rows[who.numpy(), items.numpy()]) - mean[who]) * unit[who]
+        columns = items.numpy().copy()  # scipy cannot index by arrays that torch owns
+        return lambda who: (torch.from_numpy(rows[who.numpy().copy(), columns]) - mean[who]) * unit[who]
     part = model.part(component, support)
     mean, unit = part.warm
     scaled = part.users * unit[:, None]
