@@ -314,6 +314,15 @@ class CatalogueSchema(_Frozen):
         """The edge types other than the interaction: the knowledge graph."""
         return {name: edge for name, edge in self.edges.items() if name != self.interaction.edge}
 
+    @property
+    def declared(self) -> Self:
+        """The schema without derived types: what a store holds."""
+        nodes = {name: node for name, node in self.nodes.items() if not node.derived}
+        edges = {name: edge for name, edge in self.edges.items() if not edge.derived}
+        if len(nodes) == len(self.nodes):
+            return self
+        return type(self)(name=self.name, nodes=nodes, edges=edges, interaction=self.interaction)
+
     def edge_triple(self, edge_type: str) -> tuple[str, str, str]:
         """The heterograph's name of an edge type: (source type, relation, target type)."""
         edge = self.edges[edge_type]

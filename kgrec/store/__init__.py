@@ -28,12 +28,14 @@ def open_store(
             from NEO4J_USERNAME and NEO4J_PASSWORD, or a file with both that NEO4J_CREDENTIALS_FILE names.
         mode: "read", or "write" to change it too; a writer has the store to itself.
         schema: the schema that it must have; None: any. For Neo4j also the schema of a graph that kgrec did not load.
+            Derived types are no part of a store.
         wait_s: how long to wait for a server that does not answer yet.
         on_wait: called with a sentence about what it waits for.
 
     Raises:
         StoreError: the url names no known kind of store, the store cannot be opened, or has another schema.
     """
+    schema = None if schema is None else schema.declared
     scheme, _, place = url.partition(":")
     if scheme == "ladybug" and place:
         from kgrec.store.ladybug import LadybugStore

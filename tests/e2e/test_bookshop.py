@@ -1,5 +1,6 @@
 """A bookshop whose readers are known by friends, from CSV files to answers: inspect, load, validate, train, sync."""
 
+import json
 import random
 from pathlib import Path
 
@@ -138,4 +139,5 @@ def test_a_graph_of_another_program_trains_on_its_users_links_by_its_draft(
     # r120 has no ratings; their friends are r3, r9, r24 and r51
     assert tastes_of(list(recommender.recommend(user="r120", k=3).ids)) == [0] * 3
     assert "this rests on the user's contacts" in run("recommend", bundle, "--user", "r120").err
-    assert run("sync", neo4j_url, bundle).code == 0
+    synced = run("sync", neo4j_url, bundle, "--dry-run", "--format", "json")
+    assert json.loads(synced.out[synced.out.index("{") :])["changed"] is False
