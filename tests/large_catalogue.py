@@ -118,6 +118,7 @@ def copy_catalogue(bundle: Bundle, times: int) -> Bundle:
         ids={**bundle.ids, **ids},
         names={**bundle.names, "item": list(bundle.names["item"]) * times, "user": [None] * (n_users * times)},
         edges={"made_by": made_by},
+        user_text=torch.zeros((n_users * times, 0)),
         model=_copy(bundle.model, n_items, times, {}),
         liked=_on_diagonal(bundle.liked, times),
         seen=_on_diagonal(bundle.seen, times),
