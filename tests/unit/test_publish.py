@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from shop import N_ITEMS, NEWCOMER, WordEncoder, kind_of, make_tables, train_shop
 
-from graph_schema import Attribute
+from graph_schema import NodeType
 from kgrec.errors import RequestError, StoreError
 from kgrec.ids import IdMap
 from kgrec.model.component import Support
@@ -144,7 +144,7 @@ def test_the_vector_index_agrees_with_similar(shop: Recommender, graph: Connecti
 def test_items_that_are_not_in_stock_are_filtered_where_the_schema_has_in_stock(graph: Connection) -> None:
     item_type = BUNDLE.schema.item_type
     product = BUNDLE.schema.nodes[item_type]
-    product = product.model_copy(update={"attributes": {**product.attributes, "in_stock": Attribute(type="bool")}})
+    product = NodeType.model_validate({**product.model_dump(), "attributes": {"in_stock": "bool"}})
     schema = BUNDLE.schema.model_copy(update={"nodes": {**BUNDLE.schema.nodes, item_type: product}})
     shop = Recommender(replace(BUNDLE, schema=schema), WordEncoder())
     report = publish_bundle(shop, graph, published_at=0)
