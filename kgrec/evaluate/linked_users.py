@@ -14,7 +14,7 @@ from kgrec.graph.node_links import NodeLinks
 from kgrec.questions.slices import Slice
 
 CANDIDATES = combine({"damping": (0.5, 1.0), "direct_weight": (1.0, 10.0)})
-_MANY_USERS = 1000  # of a node: their likes are added up once, not for each user who asks
+_MANY_USERS = 1000  # at one node, above which their likes are added up once for all
 
 
 @dataclass(frozen=True)

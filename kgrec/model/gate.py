@@ -21,7 +21,7 @@ class Gate:
         sentence_warm, sentence_cold: (n_components,) float32: the weights for a sentence without likes. Beside likes
             a sentence counts as one more like, and only the component `sentence` has its weight from here.
         sentence_shift: the shift for a sentence without likes.
-        known: (n_buckets, n_components) float32: `warm` for users of whom the graph says something; None: the same.
+        known: (n_buckets, n_components) float32: `warm` for users with links, attributes or a text; None: the same.
     """
 
     least_likes: NDArray[np.int64]

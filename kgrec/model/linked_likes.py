@@ -18,7 +18,7 @@ DAMPING = 0.5
 
 @dataclass(frozen=True)
 class LinkedLikes:
-    """Adds up the likes of linked users, of whom each weighs (number of users linked to them)^-0.5.
+    """Adds up the likes of linked users. A user with n linked users weighs n^-0.5.
 
     It keeps single items apart that the user prior's narrow vectors mix up. The likes are no part of it: they come with
     the support, so that new likes count at once.
@@ -77,9 +77,7 @@ def find_linked_users(edges: Iterable[NDArray[np.int64]], n_users: int) -> csr_a
     return linked
 
 
-def weigh_linked_users(
-    rows: csr_array, linked: csr_array, is_new: NDArray[np.bool_] | bool = False
-) -> csr_array:  # fmt: skip
+def weigh_linked_users(rows: csr_array, linked: csr_array, is_new: NDArray[np.bool_] | bool = False) -> csr_array:
     """The weights of the users whom some users are linked to, (n, n_users).
 
     Args:

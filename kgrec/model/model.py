@@ -284,7 +284,7 @@ class Model:
         return kinds
 
     def _is_known(self, support: Support) -> NDArray[np.bool_]:
-        """(n_users,) bool: the users of whom the graph says something."""
+        """(n_users,) bool: the users with a prior or with likes of linked users."""
         known = np.zeros(support.likes.shape[0], np.bool_)
         if support.prior is not None:
             known |= support.prior.any(dim=1).numpy()

@@ -20,7 +20,7 @@ class UserPrior:
     """Scores by w.z, w the centre that a user's closed form starts from, as far as the likes leave it.
 
     The centre c comes from the user's own links, attributes and texts, by the same propagation and map as an item's
-    prior; it is 0 for a user of whom the graph says nothing more than of others. With likes,
+    prior; it is 0 for a user without any of these. With likes,
     w = argmin sum_{i in S} (w.z_i)^2 + ridge |w - c|^2: the likes explain away the centre. Scores keep their size
     relative to those of known users, so that little evidence, and what the likes leave of it, counts little.
 
@@ -62,7 +62,7 @@ class UserPrior:
         )  # fmt: skip
 
     def users(self, support: Support) -> Tensor:
-        """What the likes leave of the centres; zeros for users of whom the graph says nothing."""
+        """What the likes leave of the centres; zeros for users without one."""
         if support.prior is None:
             return torch.zeros((support.likes.shape[0], self.items.shape[1]))
         if not support.likes.nnz:

@@ -1,4 +1,4 @@
-"""Who asks: the arguments of a request that describe a user."""
+"""The arguments of a request that describe its user."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from kgrec.recommend.state import check_words
 
 @dataclass(frozen=True)
 class Asked:
-    """Who asks, as in the arguments of `Recommender.recommend`; it can be hashed.
+    """The user of a request, as in the arguments of `Recommender.recommend`; it can be hashed.
 
     Attributes:
         user: id of a known user.
@@ -42,7 +42,7 @@ def read_asked(
     links: Iterable[tuple[str, str]] | None,
     attributes: Mapping[str, object] | None,
 ) -> Asked:
-    """Checks who asks as far as possible without a bundle.
+    """Checks the user of a request as far as possible without a bundle.
 
     Raises:
         RequestError: an id is neither a text nor an integer, the text has no words, or a link or `attributes` has

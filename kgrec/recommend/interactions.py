@@ -59,13 +59,13 @@ def read_interactions(interactions: "pa.Table | pd.DataFrame", schema: Catalogue
 
 
 def read_many(likes: "pa.Table | pd.DataFrame", schema: CatalogueSchema) -> dict[str, Asked]:
-    """Who asks, from a table with the columns user and item, or source and target.
+    """The users of a batch, from a table with the columns user and item, or source and target.
 
     Further columns are named as edge types of users, with ids of linked nodes, or as features of users. The rows of a
     user belong together; an empty field says nothing. The interaction's own attributes are not read.
 
     Returns:
-        User -> who asks; `Asked.user` is None, so that only the table counts.
+        User id -> the user's request; `Asked.user` is None, so that only the table counts.
 
     Raises:
         RequestError: the argument is neither a table nor a DataFrame, a column or an id is missing, the model does not

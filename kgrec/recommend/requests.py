@@ -169,14 +169,14 @@ def read_request(state: State, asked: Asked, unknown: list[str]) -> Request:
 
 
 def find_links(state: State, asked: Sequence[Asked], unknown: list[str]) -> tuple[list[NDArray[np.int64]], csr_array]:
-    """The links and attributes of several people who ask: those given and, of known users, those of the bundle.
+    """The links and attributes of several users: those given and, for known users, those of the bundle.
 
     Attributes of new users that are not given are missing, unless nothing that is given is known. A given attribute of
     a known user replaces the bundle's; values of a list are added.
 
     Args:
         state: the current state.
-        asked: who asks.
+        asked: the users.
         unknown: gets the ids that the catalogue does not have, and the values that no user had in training.
 
     Returns:
@@ -208,7 +208,7 @@ def find_links(state: State, asked: Sequence[Asked], unknown: list[str]) -> tupl
     edges = add_paths_to_values(bundle, group_edges(resolved))
     codes = read_user_features(bundle, edges, np.arange(first, first + len(asked)))
     links = np.unique(collect_links(bundle, edges), axis=1)  # sorted by row
-    links = links[:, links[0] >= first]  # without the links of friends to those who ask
+    links = links[:, links[0] >= first]  # without the links of friends to these users
     ends = np.searchsorted(links[0], np.arange(first + 1, first + len(asked)))
     return np.split(links[1:], ends, axis=1), codes
 
@@ -216,13 +216,13 @@ def find_links(state: State, asked: Sequence[Asked], unknown: list[str]) -> tupl
 def find_friends(
     state: State, rows: Sequence[int | None], linked: Sequence[NDArray[np.int64]]
 ) -> csr_array | None:  # fmt: skip
-    """The weights of the users whom people who ask are linked to, (n_asked, n_users); None: they do not count.
+    """The weights of the users that some users are linked to, (n_asked, n_users); None: they do not count.
 
     Whoever asks is one of those who are linked to them, as if the links were added.
 
     Args:
         state: the current state.
-        rows: the rows of those who ask; None for nobody of the bundle.
+        rows: the users' rows; None for a user that the bundle does not know.
         linked: the nodes that each is linked to, (2, n), from `find_links`.
     """
     if state.friends is None:

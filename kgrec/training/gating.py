@@ -53,7 +53,7 @@ class _Bucket:
     cold: Weights
     shift: float
     spread: float = 1.0  # deviation of the cold items' scores
-    known: Weights | None = None  # for users of whom the graph says something
+    known: Weights | None = None  # for users with links, attributes or a text
 
     @property
     def asked(self) -> Weights:

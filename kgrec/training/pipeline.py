@@ -194,7 +194,7 @@ def _assemble(
     earlier: dict[str, Component] = {}
     inputs = FitInputs(
         matrix, text, content, catalogue.links, channels, vectors, likeness, config, catalogue.device, earlier, start,
-        on_epoch, bool(_link_users(catalogue.data, catalogue.schema).nnz),
+        on_epoch, catalogue.has_linked_users,
     )  # fmt: skip
     for kind in COMPONENTS:
         fitted = kind.fit(inputs)

@@ -22,7 +22,7 @@ from kgrec.training.selection import Weights
 _MOST_TRUSTED, _LEAST_TRUSTED = 400, 10  # users of a question, to measure the trust in texts and links
 _BESIDE_POPULARITY = 0.3  # of the discriminant's weight: wanted items are popular, and lists are short
 _MOST_PRIOR = 16.0
-_MOST_BLENDED, _BLENDED_SCORES = 200, 20_000_000  # users of whom a blend is measured, and their scores
+_MOST_BLENDED, _BLENDED_SCORES = 200, 20_000_000  # the most users, and scores, to measure a blend on
 _BLOCK_SCORES = 400_000  # scores of each component at once
 _TINY = 1e-9
 _FULL_TRUST, _FULL_SHARE = 0.1, 0.4  # full trust: a gain in deviations, or relative to the gain by likes

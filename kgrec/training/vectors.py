@@ -79,6 +79,12 @@ class Catalogue:
         return read_text(self.data, self.schema.user_type)
 
     @property
+    def has_linked_users(self) -> bool:
+        """Whether a user is linked to another one."""
+        links = self.user_links
+        return any(links.relations[place][2] == self.schema.user_type for place in np.unique(links.relation).tolist())
+
+    @property
     def columns(self) -> NDArray[np.float32]:
         """(n_items, width) float32: the items' vector columns side by side, NaN where an item has none."""
         found = read_item_vectors(self.data, self.schema)
