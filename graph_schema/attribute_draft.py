@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from graph_schema.catalogue_schema import Attribute, AttributeType
 from graph_schema.columns import convert_column
 from graph_schema.name_words import (
     is_category_name,
@@ -19,6 +18,7 @@ from graph_schema.name_words import (
 from graph_schema.number_texts import is_other_unit
 from graph_schema.profile import PropertyProfile
 from graph_schema.roles import MOST_DISTINCT, find_kind, find_type, is_category, is_list, is_point
+from graph_schema.schema_types import Attribute, AttributeType
 
 COMPUTED = "looks computed from interactions: not a feature"
 SENSITIVE = "sensitive: not read by the model unless you add feature = true"

@@ -2,244 +2,79 @@
 
 import hashlib
 import json
-import re
 import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
-import pyarrow as pa
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from graph_schema.base_errors import CatalogueError
+from graph_schema.near_names import find_near_name
+from graph_schema.schema_types import (
+    SOURCE,
+    TARGET,
+    Attribute,
+    EdgeType,
+    Frozen,
+    Interaction,
+    Name,
+    NodeType,
+    SourceTable,
+    is_name,
+)
 
-AttributeType = Literal["string", "int", "float", "bool", "time", "list", "point", "vector"]
-
-ARROW_TYPES: dict[str, pa.DataType] = {
-    "string": pa.string(),
-    "int": pa.int64(),
-    "float": pa.float64(),
-    "bool": pa.bool_(),
-    "time": pa.int64(),  # UTC seconds
-    "list": pa.list_(pa.string()),  # of categories
-    "point": pa.list_(pa.float64()),  # latitude and longitude, or x and y
-    "vector": pa.list_(pa.float32()),  # of a picture, a sound, anything: all of one column are of one width
-}
-SOURCE, TARGET = "source", "target"  # the two id columns of every edge table
-_END_COLUMNS = ("source_column", "target_column")
 _A_TEXT = 'expected columns of type "string" or "list"'
 CATALOGUES_DIR = Path(__file__).parent / "catalogues"
-_NAME = re.compile(r"[^\W\d][\w .-]*", re.UNICODE)
+# how a source looks, as a store that kgrec loaded no longer needs it
+_PLAIN_NODE: dict[str, Any] = {"labels": (), "milliseconds": (), "time_formats": {}, "ignore": (), "table": None}
+_PLAIN_EDGE: dict[str, Any] = {
+    "path": (), "join": (), "milliseconds": (), "time_formats": {}, "table": None, "split": None, "where": {},
+    "source_column": None, "target_column": None, "ignore": (),
+}  # fmt: skip
+# what the digest leaves out besides
+_OF_NODE_READING = (*_PLAIN_NODE, "public", "available", "derived")
+_OF_EDGE_READING = (*_PLAIN_EDGE, "phrase", "derived")
 
 
-def is_name(text: str) -> bool:
-    """Whether a label, type or column may be called so."""
-    return _NAME.fullmatch(text) is not None and text == text.strip()
-
-
-def _check_name(name: str) -> str:
-    if not is_name(name):
-        raise ValueError(
-            f"{name!r} is not a name: expected a letter, then letters, digits, '_', '.', '-' or inner spaces"
-        )
-    return name
-
-
-Name = Annotated[str, AfterValidator(_check_name)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Attribute(_Frozen):
-    """A column of a node type, besides its key, its name and its texts.
-
-    In TOML it is a type, `year = "int"`, or a table, `year = { type = "int", feature = true }`.
+class CatalogueSchema(Frozen):
+    """A catalogue: its node types, its edge types, which edge is the interaction, and the tables of its source files.
 
     Attributes:
-        type: the type of its values.
-        feature: the model reads it: nodes with near or equal values are alike. Vectors are read in any case.
-        sensitive: it describes people in a way that must not steer what they are recommended, such as gender. Reports
-            compare quality between its groups. It is a feature only where `feature` says so too.
+        name: what the catalogue is called.
+        nodes: node type -> what its nodes are.
+        edges: edge type -> what its edges are.
+        interaction: the edge to predict.
+        tables: table of files -> how it looks, for those that need it said.
     """
-
-    type: AttributeType
-    feature: bool = False
-    sensitive: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_type(cls, value: Any) -> Any:
-        return {"type": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _check_feature(self) -> Self:
-        if self.type == "vector" and (self.feature or self.sensitive):
-            raise ValueError("a vector is always read; expected neither feature nor sensitive")
-        if self.type == "point" and self.sensitive:
-            raise ValueError("a point is sensitive, but points have no groups to compare; expected another type")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _write(self, write: SerializerFunctionWrapHandler) -> Any:
-        found = {name: value for name, value in write(self).items() if value}
-        return self.type if len(found) == 1 else found
-
-
-class NodeType(_Frozen):
-    """One kind of node.
-
-    Attributes:
-        label: its label in a graph database.
-        key: the column that holds the catalogue's own id; ids are strings, kept as they are.
-        name: the column shown to people (a title, a person's name).
-        text: the columns that the text encoder reads, in this order. One may be an attribute, too, if its type is
-            "string" or "list".
-        text_from: for a node with no text of its own: the edge types whose other ends describe it;
-            empty means every edge type but the interaction.
-        from_edges: the source has no table of these nodes; they are the distinct ends of its edges.
-        attributes: the other columns and their types.
-        milliseconds: those of type "time" that the source has as epoch milliseconds; they are kept as seconds.
-        ignore: columns of the source's table that are left out.
-        public: for users: reasons may show the ids and names of these nodes to other users.
-        derived: kgrec made it from an attribute; its nodes are the attribute's values. Not for schema files.
-    """
-
-    label: Name
-    key: Name
-    name: Name | None = None
-    text: tuple[Name, ...] = ()
-    text_from: tuple[str, ...] = ()
-    from_edges: bool = False
-    attributes: dict[Name, Attribute] = Field(default_factory=dict)
-    milliseconds: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    public: bool = False
-    derived: bool = False
-
-    @cached_property
-    def columns(self) -> dict[str, AttributeType]:
-        """Every column with its type, the key first."""
-        strings: dict[str, AttributeType] = dict.fromkeys(
-            [self.key, *([self.name] if self.name else []), *self.text], "string"
-        )
-        return {**strings, **{name: attribute.type for name, attribute in self.attributes.items()}}
-
-    @cached_property
-    def vectors(self) -> tuple[str, ...]:
-        """The attributes that are precomputed vectors, which the model reads together with the text."""
-        return tuple(name for name, attribute in self.attributes.items() if attribute.type == "vector")
-
-    @cached_property
-    def features(self) -> tuple[str, ...]:
-        """The attributes that the model reads, without vectors."""
-        return tuple(name for name, attribute in self.attributes.items() if attribute.feature)
-
-    @cached_property
-    def sensitive(self) -> tuple[str, ...]:
-        """The attributes whose groups reports compare."""
-        return tuple(name for name, attribute in self.attributes.items() if attribute.sensitive)
-
-    @cached_property
-    def arrow_schema(self) -> pa.Schema:
-        """The columns as an Arrow schema; the key is not nullable."""
-        return _to_arrow(self.columns, required={self.key})
-
-
-class EdgeType(_Frozen):
-    """One kind of edge, from node type `source` to node type `target`.
-
-    Attributes:
-        source: the node type it starts at.
-        type: its relationship type in a graph database.
-        target: the node type it ends at.
-        reverse: in a graph database the relationship points the other way, from a `target` node to a `source` node, as
-            in (:Product)-[:BOUGHT_BY]->(:Customer) for an interaction of customers with products. It changes only how
-            the database stores the relationship: tables, the heterograph, paths and reasons go from source to target.
-        phrase: how a reason names what two nodes share by it ("director" gives "same director as ...").
-        attributes: the columns that an edge carries and their types.
-        milliseconds: those of type "time" that the source has as epoch milliseconds; they are kept as seconds.
-        source_column: the column of the source's table with the ids of the nodes it starts at; None: `source`, or the
-            key of the source's node type.
-        target_column: likewise, of the nodes it ends at.
-        ignore: columns of the source's table that are left out.
-        derived: kgrec made it from an attribute; it links a node to its value. Not for schema files.
-    """
-
-    source: str
-    type: Name
-    target: str
-    reverse: bool = False
-    phrase: str | None = None
-    attributes: dict[Name, AttributeType] = Field(default_factory=dict)
-    milliseconds: tuple[str, ...] = ()
-    source_column: str | None = None
-    target_column: str | None = None
-    ignore: tuple[str, ...] = ()
-    derived: bool = False
-
-    @property
-    def ends(self) -> tuple[str, str]:
-        """The node types that the relationship starts and ends at in a graph database."""
-        return (self.target, self.source) if self.reverse else (self.source, self.target)
-
-    @cached_property
-    def columns(self) -> dict[str, AttributeType]:
-        """Every column with its type: `source`, `target`, then the attributes."""
-        return {SOURCE: "string", TARGET: "string", **self.attributes}
-
-    @cached_property
-    def arrow_schema(self) -> pa.Schema:
-        """The columns as an Arrow schema; both ends are not nullable."""
-        return _to_arrow(self.columns, required={SOURCE, TARGET})
-
-
-class Interaction(_Frozen):
-    """The edge to predict, user -> item.
-
-    Attributes:
-        edge: its edge type.
-        weight: the edge attribute with its strength (a rating, a count).
-        at: the edge attribute with its time, of type "time"; splits go by time when it is there.
-        positive: an interaction is a like when its weight is at least this; None: every interaction is.
-    """
-
-    edge: str
-    weight: str | None = None
-    at: str | None = None
-    positive: float | None = None
-
-
-class CatalogueSchema(_Frozen):
-    """A catalogue: its node types, its edge types and which edge is the interaction."""
 
     name: Name
-    nodes: dict[Name, NodeType]
-    edges: dict[Name, EdgeType]
+    nodes: dict[str, NodeType]
+    edges: dict[str, EdgeType]
     interaction: Interaction
+    tables: dict[Name, SourceTable] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_references(self) -> Self:
+        self._check_names()
         self._check_nodes()
         self._check_edges()
-        self._check_milliseconds()
-        self._check_unique("label", [node.label for node in self.nodes.values()])
+        self._check_times()
+        self._check_unique("label", [label for node in self.nodes.values() for label in node.all_labels])
         self._check_unique("edge (type, source, target)", [(e.type, *e.ends) for e in self.edges.values()])
         self._check_interaction()
         return self
+
+    def _check_names(self) -> None:
+        types: list[tuple[str, NodeType | EdgeType]] = [*self.nodes.items(), *self.edges.items()]
+        for name, declared in types:
+            if not declared.derived and not is_name(name):
+                raise ValueError(
+                    f"{name!r} is not a name of a type: expected a letter, then letters, digits, '_', '.', '-' or "
+                    "inner spaces; its label, type, key and columns may have any characters"
+                )
 
     def _check_nodes(self) -> None:
         for node_type, node in self.nodes.items():
@@ -250,6 +85,11 @@ class CatalogueSchema(_Frozen):
                     raise ValueError(f"nodes.{node_type}: text names {name!r}, a {node.columns[name]}; {_A_TEXT}")
             if node.name is not None and node.columns[node.name] != "string":
                 raise ValueError(f"nodes.{node_type}: the name {node.name!r} is a {node.columns[node.name]}, no string")
+            for name, value in node.available.items():
+                if name not in node.attributes:
+                    raise ValueError(f"nodes.{node_type}: available names {name!r}; {_one_of(node.attributes)}")
+                if isinstance(value, bool) != (node.columns[name] == "bool"):
+                    raise ValueError(f"nodes.{node_type}: available: {name!r} is a {node.columns[name]}, got {value!r}")
             for name in node.features:
                 other = self.nodes.get(f"{node_type}.{name}")
                 if other is not None and not other.derived:
@@ -271,12 +111,19 @@ class CatalogueSchema(_Frozen):
             if edge.source_column is not None and edge.source_column == edge.target_column:
                 raise ValueError(f"edges.{edge_type}: both ends are in the column {edge.source_column!r}")
 
-    def _check_milliseconds(self) -> None:
+    def _check_times(self) -> None:
         types: list[tuple[str, NodeType | EdgeType]] = [*self.nodes.items(), *self.edges.items()]
         for name, declared in types:
-            for column in declared.milliseconds:
-                if declared.columns.get(column) != "time":
-                    raise ValueError(f"{name}: milliseconds names {column!r}; expected an attribute of type 'time'")
+            for how in ("milliseconds", "time_formats"):
+                for column in getattr(declared, how):
+                    if declared.columns.get(column) != "time":
+                        raise ValueError(f"{name}: {how} names {column!r}; expected an attribute of type 'time'")
+            for column, form in declared.time_formats.items():
+                if column in declared.milliseconds or "%" not in form:
+                    raise ValueError(
+                        f"{name}: time_formats: expected how the text of {column!r} is written, such as "
+                        f'"%d/%m/%Y %H:%M", got {form!r}'
+                    )
 
     @staticmethod
     def _check_unique(what: str, names: list[str] | list[tuple[str, str, str]]) -> None:
@@ -298,6 +145,16 @@ class CatalogueSchema(_Frozen):
             raise ValueError(f"interaction: at {chosen.at!r} must be an attribute of {chosen.edge!r} of type 'time'")
         if chosen.positive is not None and chosen.weight is None:
             raise ValueError("interaction: positive needs a weight to compare with")
+        if chosen.repeats != "latest" and chosen.weight is None:
+            raise ValueError(f"interaction: repeats = {chosen.repeats!r} needs a weight, which is what it makes")
+        for name in chosen.other_feedback:
+            if name not in self.edges or name == chosen.edge:
+                raise ValueError(f"interaction: other_feedback names {name!r}; {_one_of(self.edges)}")
+            if (self.edges[name].source, self.edges[name].target) != (edge.source, edge.target):
+                raise ValueError(
+                    f"interaction: other_feedback {name!r} must go from {edge.source!r} to {edge.target!r}, as "
+                    f"{chosen.edge!r} does"
+                )
 
     @property
     def user_type(self) -> str:
@@ -311,17 +168,29 @@ class CatalogueSchema(_Frozen):
 
     @cached_property
     def graph_edges(self) -> dict[str, EdgeType]:
-        """The edge types other than the interaction: the knowledge graph."""
-        return {name: edge for name, edge in self.edges.items() if name != self.interaction.edge}
+        """The edge types that are no feedback of users on items: the knowledge graph."""
+        feedback = {self.interaction.edge, *self.interaction.other_feedback}
+        return {name: edge for name, edge in self.edges.items() if name not in feedback}
 
     @property
     def declared(self) -> Self:
-        """The schema without derived types: what a store holds."""
+        """The schema without derived types: what a graph that kgrec did not load is read by."""
         nodes = {name: node for name, node in self.nodes.items() if not node.derived}
         edges = {name: edge for name, edge in self.edges.items() if not edge.derived}
         if len(nodes) == len(self.nodes):
             return self
-        return type(self)(name=self.name, nodes=nodes, edges=edges, interaction=self.interaction)
+        return self._with(nodes=nodes, edges=edges)
+
+    @property
+    def stored(self) -> Self:
+        """The schema of what a load writes: without derived types, and without how the source looks."""
+        nodes = {name: node.model_copy(update=_PLAIN_NODE) for name, node in self.nodes.items() if not node.derived}
+        edges = {name: edge.model_copy(update=_PLAIN_EDGE) for name, edge in self.edges.items() if not edge.derived}
+        return self._with(nodes=nodes, edges=edges, tables={})
+
+    def _with(self, **changes: Any) -> Self:
+        """The schema with other fields; unlike `model_copy` without the cached properties."""
+        return type(self).model_validate({**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
 
     def edge_triple(self, edge_type: str) -> tuple[str, str, str]:
         """The heterograph's name of an edge type: (source type, relation, target type)."""
@@ -330,15 +199,18 @@ class CatalogueSchema(_Frozen):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the schema's canonical JSON, hexadecimal; how a source's tables look does not count."""
-        left_out = {kind: {"__all__": {"ignore", "milliseconds", *_END_COLUMNS}} for kind in ("nodes", "edges")}
-        kept = self.model_dump(mode="json", exclude=left_out)
-        for kind in ("nodes", "edges"):
-            kept[kind] = {name: one for name, one in kept[kind].items() if not one["derived"]}
-            for one in kept[kind].values():
-                for later in ("reverse", "public", "derived"):  # so that digests from before there were these stay
-                    if not one.get(later):
-                        one.pop(later, None)
+        """SHA-256 of what a store holds under this schema, hexadecimal.
+
+        How the source looks does not count, nor what needs no new load when it changes: which weight is a like, how
+        reasons name a relation, whose names they may show, what is available.
+        """
+        kept = self.stored.model_dump(mode="json", exclude={"tables": True, "interaction": {"positive"}})
+        for one in kept["nodes"].values():
+            for name in _OF_NODE_READING:
+                one.pop(name)
+        for one in kept["edges"].values():
+            for name in _OF_EDGE_READING:
+                one.pop(name)
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
     @classmethod
@@ -382,13 +254,7 @@ class CatalogueSchema(_Frozen):
         return cls.from_toml(CATALOGUES_DIR / f"{name}.toml")
 
 
-def _to_arrow(columns: dict[str, AttributeType], required: set[str]) -> pa.Schema:
-    return pa.schema(
-        [pa.field(name, ARROW_TYPES[kind], nullable=name not in required) for name, kind in columns.items()]
-    )
-
-
-def _one_of(names: dict[str, NodeType] | dict[str, EdgeType]) -> str:
+def _one_of(names: dict[str, NodeType] | dict[str, EdgeType] | dict[str, Attribute]) -> str:
     return f"expected one of: {', '.join(names)}"
 
 
@@ -407,8 +273,8 @@ def describe_problem(found: ErrorDetails, model: type[BaseModel]) -> str:
         is_model = isinstance(kind, type) and issubclass(kind, BaseModel)
         kind = kind.model_fields[part].annotation if is_model else get_args(kind)[-1]
     names = list(kind.model_fields)
-    near = get_close_matches(str(found["loc"][-1]), names, n=1)
-    advice = f"did you mean {near[0]!r}?" if near else f"expected one of: {', '.join(names)}"
+    near = find_near_name(str(found["loc"][-1]), names)
+    advice = f"did you mean {near!r}?" if near else f"expected one of: {', '.join(names)}"
     return f"{where} is unknown: {advice}"
 
 

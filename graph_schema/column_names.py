@@ -1,7 +1,8 @@
 """The columns of a raw table and those that its schema declares."""
 
 from graph_schema.base_errors import CatalogueError
-from graph_schema.catalogue_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, NodeType
+from graph_schema.catalogue_schema import CatalogueSchema
+from graph_schema.schema_types import SOURCE, TARGET, EdgeType, NodeType
 
 
 def rename_ends(schema: CatalogueSchema, edge: EdgeType, names: list[str]) -> list[str]:

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graph_schema.base_errors import CatalogueError
-from graph_schema.catalogue_schema import ARROW_TYPES, AttributeType
 from graph_schema.column_texts import Problem, decode, is_text, parse_each, to_mask, to_string
 from graph_schema.list_columns import to_list, to_point, to_vector
 from graph_schema.number_texts import Notation, parse_float, parse_numbers
+from graph_schema.schema_types import ARROW_TYPES, AttributeType
 
 MOST_ID_BYTES = 4096
 # (least, how many a second) of numbers finer than epoch seconds, which reach 10^11 in the year 5138; milliseconds

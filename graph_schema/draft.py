@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from graph_schema.attribute_draft import draft_attributes
 from graph_schema.base_errors import CatalogueError
-from graph_schema.catalogue_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, NodeType
+from graph_schema.catalogue_schema import CatalogueSchema
 from graph_schema.interaction_candidates import (
     LIKELY_SCORE,
     Candidate,
@@ -19,6 +19,7 @@ from graph_schema.name_words import is_called, is_sensitive_name, split_words
 from graph_schema.profile import GraphProfile, Guess, PropertyProfile, RelationshipProfile, Sureness
 from graph_schema.roles import find_kind, find_name, find_texts, find_type, find_unit, is_category, is_list
 from graph_schema.schema_toml import TomlPath, to_one_line, wrap_comment, write_schema
+from graph_schema.schema_types import SOURCE, TARGET, EdgeType, NodeType
 from graph_schema.type_names import name_edges, name_nodes, to_name
 from graph_schema.usable_parts import describe_relationship, find_connected, find_usable, find_usable_properties
 from graph_schema.user_links import join_users, phrase_user_link

@@ -9,13 +9,13 @@ import pyarrow.compute as pc
 
 from graph_schema.attribute_draft import COMPUTED, MIXED, SENSITIVE, DraftedAttribute, draft_attributes
 from graph_schema.base_errors import CatalogueError
-from graph_schema.catalogue_schema import Attribute, AttributeType
 from graph_schema.column_texts import decode
 from graph_schema.columns import FINER_THAN_SECONDS, convert_column
 from graph_schema.frame_columns import to_schema_name
 from graph_schema.frame_rows import Frame
 from graph_schema.name_words import is_personal
 from graph_schema.profile import Kind, PropertyProfile
+from graph_schema.schema_types import Attribute, AttributeType
 from graph_schema.type_names import to_distinct
 
 _CODE = r"^\S*[\d/:]\S*$"  # one word with a digit, a slash or a colon: an ISBN, a URL

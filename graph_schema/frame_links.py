@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from graph_schema.catalogue_schema import SOURCE, TARGET, EdgeType, NodeType
 from graph_schema.column_texts import decode
 from graph_schema.frame_columns import to_schema_name
 from graph_schema.frame_rows import Frame, check_ids, reject_rows
 from graph_schema.rejects import Fault, Reason, RejectLog
+from graph_schema.schema_types import SOURCE, TARGET, EdgeType, NodeType
 from graph_schema.sources import RawBatch
 from graph_schema.type_names import to_distinct
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Mapping
 
-from graph_schema.catalogue_schema import AttributeType, Interaction
 from graph_schema.interaction_candidates import LIKELY_SCORE, SURE_SCORE, Candidate
 from graph_schema.name_words import is_weight_name
 from graph_schema.profile import Guess, RelationshipProfile, Sureness
 from graph_schema.roles import LEAST_COVERAGE, Unit, find_positive, find_time, find_type, find_weight
 from graph_schema.schema_toml import TomlPath
+from graph_schema.schema_types import AttributeType, Interaction
 from graph_schema.usable_parts import describe_relationship
 
 _WRITTEN: Mapping[Unit, str] = {

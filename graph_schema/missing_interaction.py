@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from graph_schema.catalogue_schema import CatalogueSchema, EdgeType, Interaction, NodeType
+from graph_schema.catalogue_schema import CatalogueSchema
 from graph_schema.schema_toml import TomlPath
+from graph_schema.schema_types import EdgeType, Interaction, NodeType
 from graph_schema.type_names import to_distinct
 
 _USER, _USER_LABEL, _USER_KEY, _EDGE, _EDGE_TYPE = "user", "User", "user_id", "interacted", "INTERACTED"

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
-from graph_schema.catalogue_schema import AttributeType, is_name
 from graph_schema.name_words import (
     GRADES,
     NAMES,
@@ -23,6 +22,7 @@ from graph_schema.name_words import (
     to_singulars,
 )
 from graph_schema.profile import Kind, NodeProfile, PropertyProfile, RelationshipProfile, Sureness
+from graph_schema.schema_types import AttributeType, is_name
 
 Unit = Literal["seconds", "milliseconds", "text", "time"]
 

@@ -7,7 +7,8 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Item, Table
 
-from graph_schema.catalogue_schema import CatalogueSchema, EdgeType, Interaction, NodeType
+from graph_schema.catalogue_schema import CatalogueSchema
+from graph_schema.schema_types import EdgeType, Interaction, NodeType
 
 WIDTH = 120
 _COMMENT_AT = 42  # the column of comments that stand behind a line

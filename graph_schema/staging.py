@@ -13,13 +13,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graph_schema.base_errors import CatalogueError
-from graph_schema.catalogue_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, NodeType
+from graph_schema.catalogue_schema import CatalogueSchema
 from graph_schema.checked_rows import CheckedRows
 from graph_schema.column_names import check_names, rename_ends
 from graph_schema.column_texts import Mask, decode
 from graph_schema.columns import convert_column, convert_ids, find_times_outside, from_milliseconds
 from graph_schema.number_texts import Notation, find_notation
 from graph_schema.rejects import MOST_EXAMPLES, Fault, Reason, RejectLog, Repeats, open_reject_log
+from graph_schema.schema_types import SOURCE, TARGET, EdgeType, NodeType
 from graph_schema.sources import MemorySource, RawBatch, Source
 from graph_schema.staged_tables import BATCH_ROWS, StagedTables, filter_file, iter_file, open_writer
 from graph_schema.tables import GraphTables

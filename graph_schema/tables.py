@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from graph_schema.base_errors import CatalogueError
 from graph_schema.catalogue_schema import CatalogueSchema
@@ -46,9 +45,9 @@ class GraphTables:
     def likes(self) -> pa.Table:
         """The interactions that count as positive."""
         chosen = self.schema.interaction
-        if chosen.weight is None or chosen.positive is None:
+        if chosen.weight is None:
             return self.interactions
-        return self.interactions.filter(pc.field(chosen.weight) >= chosen.positive)
+        return self.interactions.filter(pa.array(chosen.is_like(self.interactions[chosen.weight].to_numpy())))
 
     def with_interactions(self, interactions: pa.Table) -> "GraphTables":
         """The same catalogue with other interaction edges."""

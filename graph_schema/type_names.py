@@ -3,9 +3,9 @@
 import re
 from collections.abc import Collection, Sequence
 
-from graph_schema.catalogue_schema import is_name
 from graph_schema.name_words import split_words
 from graph_schema.profile import GraphProfile, Guess, RelationshipProfile
+from graph_schema.schema_types import is_name
 
 
 def name_nodes(profile: GraphProfile, labels: Sequence[str]) -> dict[str, str]:

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from graph_schema.catalogue_schema import is_name
 from graph_schema.name_words import is_personal
 from graph_schema.profile import GraphProfile, PropertyProfile, RelationshipProfile, Sureness
 from graph_schema.roles import find_key, find_kind
 from graph_schema.schema_toml import to_one_line
+from graph_schema.schema_types import is_name
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graph_schema import CatalogueError
-from graph_schema.catalogue_schema import AttributeType, is_name
 from graph_schema.columns import convert_column, convert_ids
 from graph_schema.list_columns import is_point
 from graph_schema.number_texts import is_other_unit
 from graph_schema.profile import Kind, PropertyProfile
+from graph_schema.schema_types import AttributeType, is_name
 from loaders.tabular import find_suffix, number_order, read_file
 
 MOST_DISTINCT = 2_000_000

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from graph_schema import CatalogueError
-from graph_schema.catalogue_schema import is_name
 from graph_schema.name_words import (
     is_entity_name,
     is_item_name,
@@ -17,6 +16,7 @@ from graph_schema.name_words import (
 )
 from graph_schema.profile import GraphProfile, Guess, NodeProfile, PropertyProfile, RelationshipProfile, Sureness
 from graph_schema.roles import find_key, find_name, find_texts
+from graph_schema.schema_types import is_name
 from loaders.column_profile import Column, OnRows, TableColumns, find_tables, read_table
 from loaders.table_keys import find_known_share, find_table_keys, names_table
 from loaders.tabular import SUFFIXES

@@ -36,8 +36,8 @@ OnTraining = Callable[[str, int, int, float | None], None]  # (title, trainings 
 def fingerprint_study(tables: GraphTables, config: TrainConfig, split: SplitConfig, encoder: Encoder, k: int) -> str:
     """A hash of everything that the figures of a training depend on, except its seed."""
     settings = [
-        version("kgrec"), tables.schema.digest, config.model_dump_json(exclude={"seed"}), split.model_dump_json(),
-        encoder.revision, k,
+        version("kgrec"), tables.schema.model_dump_json(), config.model_dump_json(exclude={"seed"}),
+        split.model_dump_json(), encoder.revision, k,
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(settings).encode())
     for found in (tables.nodes, tables.edges):

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from graph_schema.catalogue_schema import AttributeType
+from graph_schema.schema_types import AttributeType
 
 MISSING, _YES = "missing", "yes"
 _BINS = 10

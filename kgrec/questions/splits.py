@@ -74,15 +74,15 @@ def read_likes(data: HeteroData, schema: CatalogueSchema) -> Likes:
     times = store.time.numpy() if "time" in store else None
     shape = (data[schema.user_type].num_nodes, data[schema.item_type].num_nodes)
     likes = Likes(users, items, times, shape)
-    if schema.interaction.positive is not None:
-        liked = store.weight.numpy() >= schema.interaction.positive
+    if schema.interaction.weight is not None:
+        liked = schema.interaction.is_like(store.weight.numpy())
         others = replace(likes.select(~liked), times=None).to_matrix()
         likes = likes.select(liked)
         likes = replace(likes, disliked=subtract(others, likes.to_matrix()))
     if not len(likes):
         raise CatalogueError(
-            f"no likes: none of {len(users)} {schema.interaction.edge!r} interactions is positive "
-            f"(expected {schema.interaction.weight} >= {schema.interaction.positive}); check `positive` in the schema"
+            f"no likes: none of {len(users)} {schema.interaction.edge!r} interactions is positive (expected "
+            f"{schema.interaction.describe_like()}); check `positive` in the schema"
         )
     return likes
 

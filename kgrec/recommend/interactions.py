@@ -11,10 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema
-from graph_schema.catalogue_schema import AttributeType
 from graph_schema.column_texts import Problem
 from graph_schema.columns import convert_column, convert_ids
 from graph_schema.frame_columns import read_columns, to_whole
+from graph_schema.schema_types import AttributeType
 from kgrec.errors import CatalogueError, RequestError
 from kgrec.recommend.asked import Asked, freeze_values
 
@@ -45,11 +45,11 @@ def read_interactions(interactions: "pa.Table | pd.DataFrame", schema: Catalogue
             a number.
     """
     table, chosen = _read(interactions), schema.interaction
-    weight = None if chosen.positive is None else chosen.weight
+    weight = chosen.weight if chosen.positive is not None or chosen.weight in table else None
     users, items = (_read_ids(table, column) for column in _find_columns(table, *[weight] if weight else []))
     positive = np.ones(len(users), np.bool_)
-    if weight is not None and chosen.positive is not None:
-        positive = _read_numbers(table, weight, "float") >= chosen.positive
+    if weight is not None:
+        positive = chosen.is_like(_read_numbers(table, weight, "float"))
     order = np.arange(len(users))
     if chosen.at is not None and chosen.at in table:
         order = np.argsort(_read_numbers(table, chosen.at, "time"), kind="stable")

@@ -163,14 +163,17 @@ def choose_type(types: Mapping[str, Place], name: str, what: str, url: str) -> P
     return types[name]
 
 
-def check_schema(url: str, held: CatalogueSchema, expected: CatalogueSchema | None) -> None:
-    """Checks that a store holds the schema that it was opened with.
+def choose_schema(url: str, held: CatalogueSchema, expected: CatalogueSchema | None) -> CatalogueSchema:
+    """Chooses the schema of a store: the one that it was opened with, which may say anew what a like is.
 
     Raises:
-        StoreError: it holds another.
+        StoreError: the store holds another schema.
     """
-    if expected is not None and expected.digest != held.digest:
+    if expected is None:
+        return held
+    if expected.digest != held.digest:
         raise StoreError(
             f"{url} holds the schema {held.name!r} ({held.digest[:8]}), expected {expected.name!r} "
             f"({expected.digest[:8]}): name the store of that schema, or leave the schema out"
         )
+    return expected.stored

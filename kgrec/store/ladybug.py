@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from graph_schema import CatalogueSchema
 from kgrec.errors import StoreError
-from kgrec.store.contract import Counts, ItemLink, ItemLinks, NodeRef, check_schema, choose_type
+from kgrec.store.contract import Counts, ItemLink, ItemLinks, NodeRef, choose_schema, choose_type
 from kgrec.store.ladybug_layout import EdgeTable, Layout, NodeTable, lay_out
 from kgrec.store.lock import FileLock, Mode, in_use
 from kgrec.store.rows import ROW, equal_rows, to_inputs
@@ -133,7 +133,10 @@ class LadybugStore:
         names = self._table_names()
         if META in names:
             held = self.read_schema()
-            if held != schema:
+            if held.digest == schema.digest:
+                self._set_entry(SCHEMA, schema.model_dump_json())
+                self._schema = schema
+            else:
                 same = " of that name but with other contents" if held.name == schema.name else ""
                 raise StoreError(
                     f"{self.url} holds the catalogue {held.name!r}, got {schema.name!r}, another schema{same}; "
@@ -169,7 +172,7 @@ class LadybugStore:
                 raise StoreError(
                     f"{self.url} holds a schema that this version of kgrec does not know; {self._rebuild}"
                 ) from error
-            check_schema(self.url, self._schema, self._given)
+            self._schema = choose_schema(self.url, self._schema, self._given)
         return self._schema
 
     def foreign_rows(self) -> None:
@@ -302,7 +305,7 @@ class LadybugStore:
         # from here on by their places in the table, which are compared faster than keys
         item_ids = {place: id_ for place, id_, _ in found}
         for edge_type, reverse, far_type, pattern in self._patterns(schema.item_type) if found else ():
-            if edge_type == schema.interaction.edge:
+            if edge_type not in schema.graph_edges:
                 continue
             loops = " AND id(n) <> id(m)" if far_type == schema.item_type else ""
             match = f"MATCH (n:{near.name}){pattern} WHERE"

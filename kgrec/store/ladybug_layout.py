@@ -3,7 +3,7 @@
 A node type is a node table named by its label; an edge type is a relationship table named by its relationship type,
 or by the edge type's own name where several edge types share one relationship type. Columns keep their names.
 The database ignores case in names and reserves names that begin with an underscore: such names lose their underscores,
-and names that would clash get `_2`, `_3`, ...
+a backtick becomes an underscore, and names that would clash get `_2`, `_3`, ...
 Names are the only part of a schema in a query's text, and they are always quoted.
 """
 
@@ -14,7 +14,7 @@ from functools import cached_property
 import pyarrow as pa
 
 from graph_schema import CatalogueSchema
-from graph_schema.catalogue_schema import AttributeType
+from graph_schema.schema_types import AttributeType
 
 TYPES: dict[AttributeType, str] = {
     "string": "STRING",
@@ -168,11 +168,11 @@ def _quote_distinct(names: Iterable[str], taken: Iterable[str]) -> list[str]:
     used = {name.casefold() for name in taken}
     quoted = []
     for name in names:
-        base = name.lstrip("_ ") or "unnamed"
+        base = name.replace("`", "_").lstrip("_ ") or "unnamed"
         distinct, n = base, 1
         while distinct.casefold() in used:
             n += 1
             distinct = f"{base}_{n}"
         used.add(distinct.casefold())
-        quoted.append(f"`{distinct}`")  # schema names hold no backticks
+        quoted.append(f"`{distinct}`")
     return quoted

@@ -60,7 +60,7 @@ def load_staged(store: GraphStore, staged: StagedTables, on_rows: OnRows | None 
     Raises:
         StoreError: the store holds another schema, or fails.
     """
-    store.ensure_schema(staged.schema)
+    store.ensure_schema(staged.schema.stored)
     store.begin_load()
     for name in staged.schema.nodes:
         for batch in _report_after(staged.iter_nodes(name, LOAD_ROWS), on_rows, name):

@@ -206,8 +206,8 @@ def _read_interactions(data: HeteroData, bundle: Bundle) -> tuple[csr_array, csr
     found = data[schema.edge_triple(schema.interaction.edge)]
     users, items = found.edge_index.numpy()
     positive = np.ones(len(users), np.bool_)
-    if schema.interaction.positive is not None:
-        positive = found.weight.numpy() >= schema.interaction.positive
+    if schema.interaction.weight is not None:
+        positive = schema.interaction.is_like(found.weight.numpy())
     shape = (data[schema.user_type].num_nodes, data[schema.item_type].num_nodes)
     matrices = []
     for kept in (positive, np.ones_like(positive)):

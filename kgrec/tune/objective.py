@@ -74,7 +74,7 @@ def fingerprint(graph: CatalogueGraph, config: TrainConfig, space: Sequence[Sett
     settings = config.model_dump_json(exclude={"device"})
     return {
         "version of kgrec": __version__,
-        "schema": f"{graph.schema.name} {graph.schema.digest}",
+        "schema": f"{graph.schema.name} {_hash(graph.schema.model_dump_json())}",
         "catalogue": contents.hexdigest(),
         "config": _hash(settings),
         "space": _hash(repr(tuple(space))),

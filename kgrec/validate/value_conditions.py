@@ -4,9 +4,9 @@ They must read a value as `graph_schema.columns` does; staging reads the values 
 """
 
 from graph_schema import EdgeType, NodeType
-from graph_schema.catalogue_schema import AttributeType
 from graph_schema.columns import FINER_THAN_SECONDS
 from graph_schema.number_texts import READABLE, READABLE_INT
+from graph_schema.schema_types import AttributeType
 
 _BOOLS = "['true', 't', 'yes', 'y', '1', '1.0', 'false', 'f', 'no', 'n', '0', '0.0']"
 _MOST_SECONDS = 2.0**63  # a number from there on is not a time

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from graph_schema import CatalogueSchema
-from graph_schema.catalogue_schema import AttributeType
 from graph_schema.columns import FINER_THAN_SECONDS
+from graph_schema.schema_types import AttributeType
 from graph_schema.sources import RawBatch
 from kgrec.store.neo4j.connection import Connection, to_pair, to_plain
 from kgrec.store.neo4j.export import Columns, iter_edge_columns, iter_node_columns

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from graph_schema import CatalogueSchema
 from graph_schema.sources import Source
 from kgrec.errors import StoreError
-from kgrec.store.contract import WAIT_S, Counts, ItemLinks, check_schema, choose_type
+from kgrec.store.contract import WAIT_S, Counts, ItemLinks, choose_schema, choose_type
 from kgrec.store.lock import Mode
 from kgrec.store.neo4j import writing
 from kgrec.store.neo4j.connection import Connection, OnWait
@@ -84,7 +84,12 @@ class Neo4jStore:
             {"name": SCHEMA, "value": schema.model_dump_json()},
         )
         held = self._parse(text)
-        if held != schema:
+        if held.digest == schema.digest and held != schema:
+            self.connection.write(
+                f"MATCH (m:{META_LABEL} {{name: $name}}) SET m.value = $value",
+                {"name": SCHEMA, "value": schema.model_dump_json()},
+            )
+        elif held != schema:
             same = " of that name but with other contents" if held.name == schema.name else ""
             raise StoreError(
                 f"{self.url} holds the catalogue {held.name!r}, got {schema.name!r}, another schema{same}; "
@@ -114,9 +119,7 @@ class Neo4jStore:
                     f"or draft a schema of its graph: kgrec inspect {self.url} --out FILE.toml, then --schema FILE.toml"
                 )
             return self._given
-        held = self._parse(text)
-        check_schema(self.url, held, self._given)
-        return held
+        return choose_schema(self.url, self._parse(text), self._given)
 
     def _parse(self, text: str) -> CatalogueSchema:
         try:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
-from graph_schema.catalogue_schema import ARROW_TYPES
+from graph_schema.schema_types import ARROW_TYPES
 from kgrec.graph.attribute_values import AttributeValues, derive_schema, fit_values, split_name, split_path
 from kgrec.graph.hetero import sort_tables, to_hetero
 from kgrec.graph.value_codes import ValueCodes

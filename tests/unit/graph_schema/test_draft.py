@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph_schema import Attribute, CatalogueError, CatalogueSchema, EdgeType, Interaction, NodeType
-from graph_schema.catalogue_schema import is_name
 from graph_schema.draft import draft_schema
 from graph_schema.profile import GraphProfile, NodeProfile, PropertyProfile, RelationshipProfile, choose_labels
 from graph_schema.schema_toml import to_toml
+from graph_schema.schema_types import is_name
 
 HOSTILE = """
 name = "hostile names"

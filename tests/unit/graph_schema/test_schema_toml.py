@@ -2,8 +2,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph_schema import CatalogueSchema
-from graph_schema.catalogue_schema import Attribute
 from graph_schema.schema_toml import to_toml, write_schema
+from graph_schema.schema_types import Attribute
 
 SHOP = """name = "shop"
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph_schema import CatalogueError, CatalogueSchema, NodeType
-from graph_schema.catalogue_schema import Attribute
+from graph_schema.schema_types import Attribute
 from graph_schema.staging import stage_tables
 from loaders import SOURCES, open_source, tabular
 

@@ -118,7 +118,7 @@ def test_a_reason_is_what_the_graph_says_now(store: GraphStore, live: Recommende
 
 
 def test_a_store_of_another_schema_is_refused(tmp_path: Path) -> None:
-    other = SCHEMA.model_copy(update={"interaction": SCHEMA.interaction.model_copy(update={"positive": 3})})
+    other = SCHEMA.model_copy(update={"interaction": SCHEMA.interaction.model_copy(update={"repeats": "sum"})})
     folder = tmp_path / "bundle"
     Recommender(train_shop()).save(folder)
     with open_store(f"ladybug:{tmp_path / 'other.db'}", mode="write") as store:

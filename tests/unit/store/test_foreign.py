@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from graph_schema import CatalogueSchema, NodeType
-from graph_schema.catalogue_schema import Attribute
+from graph_schema.schema_types import Attribute
 from kgrec.errors import StoreError
 from kgrec.store import open_store, read_tables
 from kgrec.store.neo4j.connection import Connection

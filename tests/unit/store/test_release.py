@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from graph_schema import CatalogueSchema, NodeType
-from graph_schema.catalogue_schema import Attribute
+from graph_schema.schema_types import Attribute
 from kgrec.errors import StoreError
 from kgrec.store.neo4j import publish_lease
 from kgrec.store.neo4j.backend_queries import describe_queries
