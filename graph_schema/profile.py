@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from graph_schema.schema_types import SourceTable
+
 # "list" holds text, "vector" numbers; "other" is what a schema has no type for (durations, maps)
 Kind = Literal["string", "int", "float", "bool", "time", "list", "point", "vector", "other"]
 Sureness = Literal["sure", "likely", "a guess"]
@@ -48,6 +50,10 @@ class PropertyProfile:
         high: the greatest.
         samples: distinct values as text, the first ones.
         n_duplicates: values that repeat another one; None: not counted.
+        spread: of numbers: their percentiles, the least first and the greatest last (101 of them); empty: not counted.
+        time_format: how text that holds times is written, as `datetime.strptime` takes it; empty: ISO 8601, or no time.
+        separator: what is between the entries of text that holds lists, "|" say, or "[]" for lists as JSON or Python
+            write them; empty: it holds no lists.
     """
 
     name: str
@@ -61,6 +67,9 @@ class PropertyProfile:
     high: float | None = None
     samples: tuple[str, ...] = ()
     n_duplicates: int | None = None
+    spread: tuple[float, ...] = ()
+    time_format: str = ""
+    separator: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,8 @@ class NodeProfile:
         key: the column that tables of links name the rows by; empty where that is not known.
         from_edges: they have no table, only edges name them.
         ignore: columns that a schema cannot name.
+        labels: where its nodes have one of several labels: these, the first is `label`; else empty.
+        table: the table that has these rows; empty: the one named as they are.
     """
 
     name: str
@@ -84,6 +95,8 @@ class NodeProfile:
     key: str = ""
     from_edges: bool = False
     ignore: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    table: str = ""
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, to be the key of a dictionary
@@ -103,6 +116,14 @@ class RelationshipProfile:
         start_column: of a table: the column that names the starts; else empty.
         end_column: likewise, of the ends.
         ignore: columns that a schema cannot name.
+        path: of a relationship over other nodes: its steps, as in `EdgeType.path`; the properties are those of all
+            steps and of the nodes between them.
+        join: of a path through tables, as in `EdgeType.join`.
+        via: the labels or tables of the nodes between the steps of a path.
+        table: the table that has these rows; empty: the one named after the type.
+        split: as in `EdgeType.split`.
+        where: as in `EdgeType.where`.
+        example: one row or edge in words, "Anna -> Toy Story, rating 5"; empty: none was read.
     """
 
     start: str
@@ -117,6 +138,13 @@ class RelationshipProfile:
     start_column: str = ""
     end_column: str = ""
     ignore: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    join: tuple[str, ...] = ()
+    via: tuple[str, ...] = ()
+    table: str = ""
+    split: str = ""
+    where: Mapping[str, str] = field(default_factory=dict)
+    example: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,6 +159,7 @@ class GraphProfile:
         guesses: what was concluded from reading it.
         left_out: what the profile leaves out, a sentence each.
         is_tables: a folder of tables, not a graph.
+        tables: of a folder: table -> how it looks, for those that need it said.
     """
 
     place: str
@@ -140,6 +169,7 @@ class GraphProfile:
     guesses: tuple[Guess, ...] = ()
     left_out: tuple[str, ...] = field(default=())
     is_tables: bool = False
+    tables: Mapping[str, SourceTable] = field(default_factory=dict)
 
 
 def find_covering_label(label_sets: Mapping[LabelSet, int], counts: Mapping[str, int]) -> str | None:
