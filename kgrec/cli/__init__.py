@@ -2,7 +2,9 @@
 
 # `kgrec --help` lists the commands in this order
 from kgrec.cli import (  # isort: skip
-    catalogue_commands,  # noqa: F401
+    load_command,  # noqa: F401
+    inspect_command,  # noqa: F401
+    validate_command,  # noqa: F401
     adapt_command,  # noqa: F401
     training_commands,  # noqa: F401
     tune_command,  # noqa: F401
