@@ -4,13 +4,14 @@ PYTHON ?= $(or $(shell command -v python3.11),python3)
 BIN := .venv/bin
 MADE := .venv/made
 
-.PHONY: demo test test-fast test-machines lint docs format bench help
+.PHONY: demo test test-fast test-machines trials lint docs format bench help
 
 help:
 	@echo "make demo           load MovieLens 100K, train, recommend to four kinds of users"
 	@echo "make test           all tests"
 	@echo "make test-fast      those that need no Neo4j server and take no longer than about a second each"
 	@echo "make test-machines  those that compute, with one thread and two, in fp32 and in bf16"
+	@echo "make trials         layouts that people get catalogues in, from inspect to recommendations"
 	@echo "make lint           ruff, mypy, the import direction"
 	@echo "make docs           the pages of docs/ with the API reference, into build/docs"
 	@echo "make format         mends what ruff can mend"
@@ -34,6 +35,9 @@ test-machines: $(MADE)
 		OMP_NUM_THREADS=$$threads KGREC_TEST_BF16=$$bf16 $(BIN)/python -m pytest -q \
 			tests/unit/adapt tests/unit/model tests/unit/text tests/unit/training || exit 1; \
 	done; done
+
+trials: $(MADE)
+	@$(BIN)/python scripts/trials.py
 
 lint: $(MADE)
 	@$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Drafts the attributes of a node type: which the model reads, which describe people, which were computed."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from graph_schema.columns import convert_column
 from graph_schema.name_words import (
+    find_availability,
     is_category_name,
     is_computed_name,
     is_popularity_name,
@@ -17,12 +18,25 @@ from graph_schema.name_words import (
 )
 from graph_schema.number_texts import is_other_unit
 from graph_schema.profile import PropertyProfile
-from graph_schema.roles import MOST_DISTINCT, find_kind, find_type, is_category, is_list, is_point
+from graph_schema.roles import (
+    MOST_DISTINCT,
+    find_kind,
+    find_type,
+    has_addresses,
+    is_category,
+    is_list,
+    is_point,
+    is_vector,
+)
 from graph_schema.schema_types import Attribute, AttributeType
 
 COMPUTED = "looks computed from interactions: not a feature"
 SENSITIVE = "sensitive: not read by the model unless you add feature = true"
 MIXED = "mostly numbers, the rest has other units or is no number; of type float these values are left out"
+AVAILABLE = "whether it can be had"
+ADDRESSES = "addresses in the web"
+CONSTANT = "the same for all that have it"
+VECTOR = "the model reads it together with the text"
 _UNIQUE = 0.95  # distinct values per value of an id
 _LEAST_IDS = 50  # fewer distinct integers may be measures
 _DENSE = 1.5  # integers from 0 or 1 to less than this many times the number of nodes number the nodes
@@ -61,17 +75,33 @@ def draft_attributes(
 
 def find_node_type(one: PropertyProfile) -> AttributeType | None:
     """The type that a schema gives a property of a node; None where it has none that fits."""
-    return "point" if is_point(one) else "list" if is_list(one) else find_type(one)
+    tests: dict[AttributeType, Callable[[PropertyProfile], bool]] = {
+        "point": is_point,
+        "vector": is_vector,
+        "list": is_list,
+    }
+    return next((kind for kind, fits in tests.items() if fits(one)), find_type(one))
+
+
+def find_available(one: PropertyProfile, kind: AttributeType) -> bool | int | None:
+    """The value that the items that can be had have of an attribute, as True of "in_stock"; None: it says none.
+
+    Args:
+        one: the attribute.
+        kind: its type.
+    """
+    value = find_availability(one.name)
+    if value is None or not (kind == "bool" or (kind == "int" and (one.low, one.high) == (0, 1))):
+        return None
+    return value if kind == "bool" else int(value)
 
 
 def _draft(one: PropertyProfile, kind: AttributeType, n_nodes: int, is_user: bool) -> DraftedAttribute:
-    if is_user and is_sensitive_name(one.name):
+    if is_user and kind != "vector" and is_sensitive_name(one.name):
         return DraftedAttribute(Attribute(type=kind, sensitive=kind != "point"), SENSITIVE)
-    n_numbers = sum(value[:1].isdecimal() for value in one.samples)  # of a text such as "120" or "n/a"
-    is_number = kind in ("int", "float", "time") or (kind == "string" and n_numbers * 2 > len(one.samples))
-    is_counted = is_number and is_computed_name(one.name)
-    if is_counted or is_popularity_name(one.name):
-        return DraftedAttribute(Attribute(type=kind), COMPUTED)
+    reason = _find_reason_against(one, kind)
+    if reason is not None:
+        return DraftedAttribute(Attribute(type=kind), reason)
     if kind == "int" and (is_category_name(one.name) or _is_code(one)) and one.distinct <= MOST_DISTINCT:
         return DraftedAttribute(Attribute(type="string", feature=True), "codes of categories")
     if kind == "string":
@@ -82,6 +112,21 @@ def _draft(one: PropertyProfile, kind: AttributeType, n_nodes: int, is_user: boo
         is_feature = True
     remark = MIXED if kind == "string" and _is_mixed(one) else ""
     return DraftedAttribute(Attribute(type=kind, feature=is_feature), remark)
+
+
+def _find_reason_against(one: PropertyProfile, kind: AttributeType) -> str | None:
+    """Why an attribute is no feature, whatever its values are, for people; None: it may be one."""
+    n_numbers = sum(value[:1].isdecimal() for value in one.samples)  # of a text such as "120" or "n/a"
+    is_number = kind in ("int", "float", "time") or (kind == "string" and n_numbers * 2 > len(one.samples))
+    is_same = kind == "string" and len(one.samples) == 1 and one.distinct <= MOST_DISTINCT
+    reasons = {
+        VECTOR: kind == "vector",
+        AVAILABLE: find_available(one, kind) is not None,
+        COMPUTED: (is_number and is_computed_name(one.name)) or is_popularity_name(one.name),
+        CONSTANT: is_same,
+        ADDRESSES: kind in ("string", "list") and has_addresses(one),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 def _is_code(one: PropertyProfile) -> bool:

@@ -145,7 +145,7 @@ class CatalogueSchema(Frozen):
             raise ValueError(f"interaction: at {chosen.at!r} must be an attribute of {chosen.edge!r} of type 'time'")
         if chosen.positive is not None and chosen.weight is None:
             raise ValueError("interaction: positive needs a weight to compare with")
-        if chosen.repeats != "latest" and chosen.weight is None:
+        if chosen.repeats not in (None, "latest") and chosen.weight is None:
             raise ValueError(f"interaction: repeats = {chosen.repeats!r} needs a weight, which is what it makes")
         for name in chosen.other_feedback:
             if name not in self.edges or name == chosen.edge:
@@ -198,8 +198,8 @@ class CatalogueSchema(Frozen):
         return edge.source, edge_type, edge.target
 
     @cached_property
-    def digest(self) -> str:
-        """SHA-256 of what a store holds under this schema, hexadecimal.
+    def contents(self) -> dict[str, Any]:
+        """What a store holds under this schema, as JSON has it.
 
         How the source looks does not count, nor what needs no new load when it changes: which weight is a like, how
         reasons name a relation, whose names they may show, what is available.
@@ -211,7 +211,12 @@ class CatalogueSchema(Frozen):
         for one in kept["edges"].values():
             for name in _OF_EDGE_READING:
                 one.pop(name)
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+        return kept
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of `contents`, hexadecimal."""
+        return hashlib.sha256(json.dumps(self.contents, sort_keys=True).encode()).hexdigest()
 
     @classmethod
     def from_toml(cls, path: Path) -> Self:

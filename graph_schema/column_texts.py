@@ -1,5 +1,7 @@
 """Columns of text: their decoding, and the parsing of each distinct value where Arrow cannot cast a column whole."""
 
+import html
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -8,7 +10,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
+MISSING_WORDS = frozenset(("", "nan", "NaN", "NULL", "null", "None", "N/A", r"\N", "<NA>"))  # no id is called so
 Problem = tuple[Mask, str]  # bool [rows]: which rows; what is wrong with them, a text that follows the column's name
+
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][\da-fA-F]{1,6}|[A-Za-z][A-Za-z\d]{1,31});")
 
 
 def decode(column: pa.Array) -> pa.Array:
@@ -29,8 +34,19 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
+def is_missing_word(text: pa.Array) -> pa.Array:
+    """Which texts are empty or a word for a missing value, such as "NULL"; booleans."""
+    return pc.is_in(text, pa.array(sorted(MISSING_WORDS)))
+
+
 def to_string(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
-    """A decoded column as text; text that is not UTF-8 or has a NUL character does not fit."""
+    """A decoded column as text; text that is not UTF-8 or has a NUL character does not fit.
+
+    The entries of a list are joined by spaces: the paragraphs of a description, the words of a title.
+    """
+    if pa.types.is_list(column.type):
+        joined = pc.binary_join(column.cast(pa.list_(pa.string())), " ")
+        column = pc.if_else(pc.equal(joined, ""), pa.scalar(None, pa.string()), joined)
     if not is_text(column.type):
         return column.cast(pa.string()), []
     problems: list[Problem] = []
@@ -72,6 +88,22 @@ def parse_each(text: pa.Array, parse: Callable[[str], object], kind: pa.DataType
             bad[place] = True
     places = encoded.indices.fill_null(len(parsed))
     return pa.array([*parsed, None], kind).take(places), bad[places.to_numpy()]
+
+
+def mend_entities(text: pa.Array) -> pa.Array:
+    """Texts with the characters that HTML entities stand for: "Tom &amp; Jerry" is "Tom & Jerry".
+
+    Args:
+        text: strings.
+    """
+    has_one = to_mask(pc.match_substring_regex(text, _ENTITY.pattern))
+    if not has_one.any():
+        return text
+    # NUL, which "&#0;" stands for, becomes the sign of a character that is unknown
+    mended = [
+        _ENTITY.sub(lambda found: html.unescape(found[0]), one) for one in text.filter(pa.array(has_one)).to_pylist()
+    ]
+    return pc.replace_with_mask(text, pa.array(has_one), pa.array(mended, pa.string()))
 
 
 def to_mask(values: pa.Array) -> Mask:

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graph_schema.base_errors import CatalogueError
-from graph_schema.column_texts import Problem, decode, is_text, parse_each, to_mask, to_string
+from graph_schema.column_texts import Problem, decode, is_missing_word, is_text, parse_each, to_mask, to_string
 from graph_schema.list_columns import to_list, to_point, to_vector
 from graph_schema.number_texts import Notation, parse_float, parse_numbers
 from graph_schema.schema_types import ARROW_TYPES, AttributeType
+from graph_schema.time_texts import parse_times
 
 MOST_ID_BYTES = 4096
 # (least, how many a second) of numbers finer than epoch seconds, which reach 10^11 in the year 5138; milliseconds
@@ -28,7 +29,8 @@ _NO_TIME = "is not a time (epoch seconds or ISO 8601)"
 _MISWRITTEN_TIMES = (  # a pattern of texts that are not times, and what is wrong with them
     (
         r"^\s*\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(\D|$)",
-        f"{_NO_TIME}: the year comes last, so day and month may be mixed up; write 2023-12-31",
+        f"{_NO_TIME}: the year comes last, so day and month may be mixed up; write 2023-12-31, or say the form by "
+        "time_formats in the schema",
     ),
     (r"^\s*\d{8}(\.0*)?\s*$", f"{_NO_TIME}: its eight digits are no date such as 20231231"),
 )
@@ -39,7 +41,7 @@ _FIRST_DATE, _LAST_DATE = 1900_01_01, 2100_12_31  # as eight digits; as epoch se
 
 
 def convert_column(
-    column: pa.Array, kind: AttributeType, notation: Notation | None = None
+    column: pa.Array, kind: AttributeType, notation: Notation | None = None, *, time_format: str | None = None
 ) -> tuple[pa.Array, list[Problem]]:
     """Converts a raw column to a declared type.
 
@@ -54,6 +56,7 @@ def convert_column(
         column: the values as the source has them.
         kind: the type declared in the schema.
         notation: how the numbers of the whole column are written, where `column` is a part of it; None: found in it.
+        time_format: how times that are text are written, as `datetime.strptime` takes it; None: as above.
 
     Returns:
         The values (null where a row does not fit) and the rows that do not fit.
@@ -64,30 +67,42 @@ def convert_column(
     column = decode(column)
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), ARROW_TYPES[kind]), []
+    if kind not in ("string", "list") and pa.types.is_string(column.type):  # a word may be a value of these
+        column = pc.if_else(is_missing_word(column), pa.scalar(None, pa.string()), column)
     try:
         if kind in ("int", "float"):
             return (_to_int if kind == "int" else _to_float)(column, notation)
+        if kind == "time" and time_format is not None and is_text(column.type):
+            return parse_times(column, time_format)
         return _CONVERTERS[kind](column)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise CatalogueError(f"values of type {column.type} cannot be read as {kind!r}: {error}") from error
 
 
 def convert_ids(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
-    """Converts a raw column to ids: text is kept as it is, integers become decimal text, empty text becomes null.
+    """Converts a raw column to ids: text is kept as it is, integers and whole floats become decimal text.
 
-    An id of more than `MOST_ID_BYTES` does not fit: graph databases index no longer ones.
+    Empty text and words for a missing value, such as "nan", become null. An id of more than `MOST_ID_BYTES` does not
+    fit: graph databases index no longer ones.
 
     Raises:
-        CatalogueError: the column holds neither text nor integers.
+        CatalogueError: the column holds neither text nor whole numbers.
     """
     column = decode(column)
     kind = column.type
-    if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind) or getattr(kind, "scale", 1) == 0):
-        raise CatalogueError(f"ids of type {kind}; expected text or integers: convert the column in the source")
-    values, problems = convert_column(column, "string")
-    is_long = pc.fill_null(pc.greater(pc.binary_length(values), MOST_ID_BYTES), False).to_numpy(zero_copy_only=False)
-    problems = [*problems, (is_long, f"is an id of more than {MOST_ID_BYTES:,} bytes")]
-    return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values), problems
+    problems: list[Problem] = []
+    if pa.types.is_floating(kind):
+        column, problems = _to_whole(column, "is not a whole number; expected text or whole numbers as ids")
+        no_ids = len(column) == column.null_count and any(bad.any() for bad, _ in problems)
+    else:
+        is_number = pa.types.is_integer(kind) or getattr(kind, "scale", 1) == 0
+        no_ids = not (is_number or is_text(kind) or pa.types.is_null(kind))
+    if no_ids:
+        raise CatalogueError(f"ids of type {kind}; expected text or whole numbers: convert the column in the source")
+    values, others = convert_column(column, "string")
+    is_long = to_mask(pc.greater(pc.binary_length(values), MOST_ID_BYTES))
+    problems = [*problems, *others, (is_long, f"is an id of more than {MOST_ID_BYTES:,} bytes")]
+    return pc.if_else(is_missing_word(values), pa.scalar(None, pa.string()), values), problems
 
 
 def from_milliseconds(times: pa.Array, column: pa.Array) -> pa.Array:

@@ -1,30 +1,35 @@
 """From a profile to a schema: a commented TOML file for people to correct, and the guesses behind it."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from graph_schema.attribute_draft import draft_attributes
+from graph_schema.alternatives import Alternative, list_alternatives
 from graph_schema.base_errors import CatalogueError
 from graph_schema.catalogue_schema import CatalogueSchema
+from graph_schema.edge_draft import Place, draft_edge
 from graph_schema.interaction_candidates import (
     LIKELY_SCORE,
     Candidate,
     find_interactions,
     find_item_label,
+    find_other_feedback,
     is_user_label,
+    judge_all,
 )
-from graph_schema.interaction_draft import draft_interaction
+from graph_schema.interaction_draft import draft_interaction, keep_true_rows
 from graph_schema.missing_interaction import add_placeholder, advise_graph, advise_tables
-from graph_schema.name_words import is_called, is_sensitive_name, split_words
-from graph_schema.profile import GraphProfile, Guess, PropertyProfile, RelationshipProfile, Sureness
-from graph_schema.roles import find_kind, find_name, find_texts, find_type, find_unit, is_category, is_list
-from graph_schema.schema_toml import TomlPath, to_one_line, wrap_comment, write_schema
-from graph_schema.schema_types import SOURCE, TARGET, EdgeType, NodeType
-from graph_schema.type_names import name_edges, name_nodes, to_name
-from graph_schema.usable_parts import describe_relationship, find_connected, find_usable, find_usable_properties
-from graph_schema.user_links import join_users, phrase_user_link
+from graph_schema.name_words import split_id
+from graph_schema.node_draft import Role, draft_node
+from graph_schema.profile import GraphProfile, Guess, RelationshipProfile, Sureness
+from graph_schema.roles import find_kind
+from graph_schema.schema_toml import TomlPath, to_one_line, wrap_comment, write_interaction, write_schema
+from graph_schema.schema_types import EdgeType, Interaction, NodeType
+from graph_schema.type_names import name_edges, name_nodes, to_distinct, to_name
+from graph_schema.usable_parts import describe_relationship, find_connected, find_usable, leave_out_middles
+from graph_schema.user_links import join_users
 
-_WHOLE = 0.9995  # a coverage that is shown as 100%
+Choose = Callable[[GraphProfile, Sequence[Candidate]], Candidate | None]
+_MOST_RIVALS = 5  # other interactions that are written as comments
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Draft:
         left_out: what is in the data and not in the schema, a sentence each.
         is_complete: there is an interaction to learn from; else the TOML has a place to fill in.
         advice: how to add what is missing; empty when it is complete.
+        alternatives: what the users, the items and the interaction may be.
     """
 
     toml: str
@@ -46,10 +52,16 @@ class Draft:
     left_out: tuple[str, ...]
     is_complete: bool
     advice: str = ""
+    alternatives: tuple[Alternative, ...] = ()
 
 
-def draft_schema(profile: GraphProfile) -> Draft:
+def draft_schema(profile: GraphProfile, choose: Choose | None = None) -> Draft:
     """Drafts a schema.
+
+    Args:
+        profile: what the graph or folder looks like.
+        choose: chooses the interaction among all relationships that could be one, the best first; None: the best that
+            looks like one.
 
     Raises:
         CatalogueError: the profile has nothing that could be a catalogue.
@@ -62,7 +74,11 @@ def draft_schema(profile: GraphProfile) -> Draft:
         )
     joined = join_users(profile)
     usable = find_usable(joined)
-    return _Drafting(usable.profile, usable.keys, list(joined.guesses), list(usable.left_out)).run()
+    if not usable.profile.nodes:
+        raise CatalogueError(
+            f"{profile.place} has nothing that a schema can hold: {'; '.join(usable.left_out)}; correct that first"
+        )
+    return _Drafting(usable.profile, usable.keys, list(joined.guesses), list(usable.left_out)).run(choose)
 
 
 @dataclass
@@ -75,206 +91,217 @@ class _Drafting:
     left_out: list[str]
     comments: dict[TomlPath, str] = field(default_factory=dict)
     asides: set[TomlPath] = field(default_factory=set)  # tables that are written as comments
+    names: dict[RelationshipProfile, str] = field(default_factory=dict)  # relationship -> edge type
+    types: dict[str, str] = field(default_factory=dict)  # label -> node type
+    nodes: dict[str, NodeType] = field(default_factory=dict)
+    edges: dict[str, EdgeType] = field(default_factory=dict)
 
-    def run(self) -> Draft:
+    def run(self, choose: Choose | None) -> Draft:
         candidates = find_interactions(self.profile)
         chosen = candidates[0] if candidates else None
+        if choose is not None:
+            others = [
+                one for one in judge_all(self.profile) if one.relationship not in {c.relationship for c in candidates}
+            ]
+            chosen = choose(self.profile, [*candidates, *others])
+        alternatives = list_alternatives(self.profile, candidates, chosen)
+        rivals = [one for one in candidates if one is not chosen]
+        feedback = find_other_feedback(self.profile, chosen) if chosen else {}
+        self._keep_links(chosen, feedback, rivals)
         item = chosen.item if chosen else find_item_label(self.profile)
-        if item is None:
-            raise CatalogueError(
-                f"{self.profile.place} has nothing that a schema can hold: {'; '.join(self.left_out)}; correct that "
-                "first"
-            )
-        labels, unlinked = find_connected(self.profile, item, chosen.user if chosen else None)
-        self.left_out += unlinked
-        types = name_nodes(self.profile, labels)
-        nodes = {types[label]: self._draft_node(label, types[label], chosen, item) for label in labels}
-        names, guesses = name_edges(self.profile, labels, taken=nodes)
-        self.guesses += guesses
-        edges = {name: self._draft_edge(found, name, types, nodes, chosen) for found, name in names.items()}
-        self._note_rivals(candidates, names)
+        user = chosen.user if chosen else self._find_user(item)
+        self._draft_nodes(chosen, user, item)
+        self._draft_edges(chosen, feedback, rivals, item or "")
         if chosen is None:
-            return self._finish_without(item, types, nodes, edges)
-        edge = next(name for found, name in names.items() if found is chosen.relationship)
-        interaction, guesses, comments = draft_interaction(
-            chosen, edge, edges[edge].attributes, has_rivals=len(candidates) > 1, is_tables=self.profile.is_tables
-        )
-        self.guesses[:0] = guesses
-        self.comments |= comments
-        schema = CatalogueSchema(name=to_name(self.profile.name), nodes=nodes, edges=edges, interaction=interaction)
-        return self._finish(schema, is_complete=True)
-
-    def _note_rivals(self, candidates: list[Candidate], names: Mapping[RelationshipProfile, str]) -> None:
-        """Notes other possible interactions; those of the same users and items become comments."""
-        for other in candidates[1:]:
-            arrow = describe_relationship(other.relationship)
-            if {other.user, other.item} == {candidates[0].user, candidates[0].item}:
-                self.asides.add(("edges", names[other.relationship]))
-                self.left_out.append(f"{arrow} is written as a comment: like the interaction, it says who chose what")
+            return self._finish_without(item, user)
+        interaction = self._draft_interaction(chosen, feedback, has_rivals=len(candidates) > 1)
+        others = [one for one in rivals if one.relationship not in feedback]
+        for other in others:
             self.guesses.append(
                 Guess(
                     "other interaction",
-                    arrow,
+                    describe_relationship(other.relationship),
                     "likely" if other.score >= LIKELY_SCORE else "a guess",
                     f"{other.relationship.count:,} of them; to train on it, name it under [interaction]",
                 )
             )
+        schema = self._build(interaction)
+        return self._finish(schema, alternatives, foot=self._write_rivals(chosen, rivals))
 
-    # -- nodes and edges -----------------------------------------------------------------------------------------------
+    # -- the parts -----------------------------------------------------------------------------------------------------
 
-    def _draft_node(self, label: str, name: str, chosen: Candidate | None, item: str) -> NodeType:
-        node = self.profile.nodes[label]
-        key, sure, why = self.keys[label]
-        is_user = chosen is not None and label == chosen.user
-        role = "the users" if is_user else "the items" if label == item else ""
-        usable, left_out = find_usable_properties(label, node.properties, needed={key})
-        self.left_out += left_out
-        # what is sensitive is neither the name nor a text of users
-        described = {one: found for one, found in usable.items() if not (is_user and is_sensitive_name(one))}
-        shown = replace(node, properties=described)
-        title = find_name(shown, key)
-        texts = [
-            text
-            for text in find_texts(shown, key, title)
-            if text == title or not (is_list(usable[text]) or is_category(usable[text]))
-        ]
-        if is_user:  # a user's name says nothing about taste
-            texts = [text for text in texts if not is_called(text)]
-        others = [one for one in usable.values() if one.name not in {key, title, *texts}]
-        drafted = draft_attributes(others, n_nodes=node.count, is_user=is_user)
-        path = ("nodes", name)
-        rows = f"{node.count:,} {'rows' if self.profile.is_tables else 'nodes'}"
-        if node.from_edges:
-            rows = f"{node.count:,} named by edges, no table of their own"
-            if len(node.properties) > 1:
-                rows = f"{node.count:,} rows, and any that only edges name"
-        self.comments[path] = ", ".join(part for part in (role, rows) if part)
-        self.comments[*path, "key"] = f"{sure}: {why}"
-        self._comment_attributes(path, {one: found.remark for one, found in drafted.items()}, usable)
-        parts = [f"key {key}" if key != title else f"key and name {key}"]
-        parts += [f"name {title}"] if title and title != key and title not in texts else []
-        parts += [f"text {', '.join(texts)}"] if texts else []
-        self.guesses.append(Guess(label, "; ".join(parts), sure, why))
-        if label == item and not texts and title is None:
-            why = "items are described by their links alone, and so are new ones"
-            self.guesses.append(Guess("text of items", "none", "likely", why))
-        declared = {key, title, *texts, *drafted}
-        return NodeType(
-            label=node.label or label,
-            key=key,
-            name=title,
-            text=tuple(texts),
-            from_edges=node.from_edges,
-            attributes={one: found.attribute for one, found in drafted.items()},
-            milliseconds=self._find_milliseconds(drafted, usable),
-            ignore=self._find_ignored([*node.properties, *node.ignore], declared),
-        )
-
-    def _draft_edge(
-        self,
-        found: RelationshipProfile,
-        name: str,
-        types: Mapping[str, str],
-        nodes: Mapping[str, NodeType],
-        chosen: Candidate | None,
-    ) -> EdgeType:
-        is_chosen = chosen is not None and found is chosen.relationship
-        reverse = chosen is not None and is_chosen and chosen.reverse
-        path = ("edges", name)
-        usable, left_out = find_usable_properties(found.type, found.properties, ends={SOURCE, TARGET})
-        self.left_out += left_out
-        attributes = {one.name: kind for one in usable.values() if (kind := find_type(one)) is not None}
-        self.comments[path] = f"{found.count:,} {'rows' if self.profile.is_tables else 'relationships'}"
-        self._comment_attributes(path, dict.fromkeys(attributes, ""), usable)
-        source, target = (found.end, found.start) if reverse else (found.start, found.end)
-        columns: tuple[str | None, str | None] = (None, None)
-        is_tables = self.profile.is_tables
-        if is_tables:
-            columns = (found.end_column, found.start_column) if reverse else (found.start_column, found.end_column)
-            keys = nodes[types[source]].key, nodes[types[target]].key
-            there = {*columns, *found.properties, *found.ignore}
-            if columns == (SOURCE, TARGET) or (columns == keys and len(set(keys)) > 1 and not there & {SOURCE, TARGET}):
-                columns = (None, None)
-        return EdgeType(
-            source=types[source],
-            type=to_name("_".join(split_words(found.type)).upper()) if is_tables else found.type,
-            target=types[target],
-            reverse=reverse and not is_tables,
-            phrase=None if is_chosen else self._find_phrase(found, chosen),
-            attributes=attributes,
-            milliseconds=self._find_milliseconds(attributes, usable),
-            source_column=columns[0],
-            target_column=columns[1],
-            ignore=self._find_ignored([*found.properties, *found.ignore], set(attributes)),
-        )
-
-    def _find_phrase(self, found: RelationshipProfile, chosen: Candidate | None) -> str | None:
-        """The name of what nodes share, where one relationship leads there; None: people read the type's own name."""
-        ends = {found.start, found.end}
-        users = {chosen.user} if chosen else {name for name in ends if is_user_label(self.profile.nodes[name])}
-        is_parallel = sum({one.start, one.end} == ends for one in self.profile.relationships) > 1
-        if found.start == found.end:
-            return phrase_user_link(self.profile, found, found.start) if ends <= users else None
-        if is_parallel or split_words(found.type)[-1:] == ["by"] or (chosen and ends == {chosen.user, chosen.item}):
-            return None
-        if ends & users:
-            return phrase_user_link(self.profile, found, min(ends & users))
-        node = self.profile.nodes[found.start if chosen and found.end == chosen.item else found.end]
-        return " ".join(split_words(node.label or node.name))
-
-    def _comment_attributes(
-        self, path: TomlPath, remarks: Mapping[str, str], properties: Mapping[str, PropertyProfile]
+    def _keep_links(
+        self, chosen: Candidate | None, feedback: Mapping[RelationshipProfile, float], rivals: Sequence[Candidate]
     ) -> None:
-        for name, remark in remarks.items():
-            one = properties[name]
-            coverage = "" if one.coverage > _WHOLE else f"{one.coverage:.0%} have it"
-            unit = find_unit(one)
-            if unit in ("seconds", "milliseconds"):
-                values = f"epoch {unit}"
-            elif one.low is not None and one.high is not None:
-                values = f"{one.low:g} to {one.high:g}"
-            elif one.samples:
-                values = "such as " + ", ".join(to_one_line(value, 20) for value in one.samples[:3])
-            else:
-                values = ""
-            parts = [coverage, values, remark]
-            self.comments[*path, "attributes", name] = "; ".join(part for part in parts if part)
+        """Leaves out paths that are no edges of the schema, and what stands between users and items."""
+        used = {*feedback, *([chosen.relationship] if chosen else [])}
+        middles = {name for one in used for name in one.via}
+        if chosen:
+            middles -= {chosen.user, chosen.item}
+        kept = {*used, *(one.relationship for one in rivals)}
+        links = tuple(one for one in self.profile.relationships if not one.via or one in kept)
+        self.profile = leave_out_middles(replace(self.profile, relationships=links), middles)
+        self.left_out += self.profile.left_out
 
-    def _find_milliseconds(
-        self, attributes: Iterable[str], properties: Mapping[str, PropertyProfile]
-    ) -> tuple[str, ...]:
-        if not self.profile.is_tables:
-            return ()  # a graph's times are read in any unit
-        return tuple(name for name in attributes if find_unit(properties[name]) == "milliseconds")
+    def _find_user(self, item: str | None) -> str | None:
+        return next((name for name, node in self.profile.nodes.items() if name != item and is_user_label(node)), None)
 
-    def _find_ignored(self, columns: Collection[str], declared: Collection[str | None]) -> tuple[str, ...]:
-        """The columns of a table that are not declared; a graph may have any other properties."""
-        return tuple(name for name in columns if name not in declared) if self.profile.is_tables else ()
+    def _draft_nodes(self, chosen: Candidate | None, user: str | None, item: str | None) -> None:
+        first = [name for name in (user if chosen or item is None else None, item) if name is not None]
+        links = tuple(one for one in self.profile.relationships if not one.via or self._is_used(one, chosen))
+        labels, unlinked = find_connected(replace(self.profile, relationships=links), first)
+        self.left_out += unlinked
+        self.types = name_nodes(self.profile, labels)
+        for label, name in self.types.items():
+            node = self.profile.nodes[label]
+            role: Role = "others"
+            if label == item:
+                role = "items"
+            elif chosen is not None and label == user:
+                role = "users"
+            elif is_user_label(node):
+                role = "people"
+            linked = self._find_linked(label, links)
+            drafted = draft_node(node, name, self.keys[label], role, linked, is_tables=self.profile.is_tables)
+            taken = {label for one in self.nodes.values() for label in one.all_labels}
+            title = to_distinct(drafted.node.label, taken)  # the tables movie and movies are both of Movie
+            self.nodes[name] = drafted.node.model_copy(update={"label": title})
+            self.comments |= drafted.comments
+            self.guesses += drafted.guesses
+            self.left_out += drafted.left_out
+
+    def _find_linked(self, label: str, links: Sequence[RelationshipProfile]) -> set[str]:
+        """The columns or properties of nodes with the ids of what they are linked to."""
+        node = self.profile.nodes[label]
+        near = {end for one in links if label in (one.start, one.end) for end in (one.start, one.end)} - {label}
+        if self.profile.is_tables:
+            table = node.table or label
+            return {one.end_column for one in links if one.start == label and one.table == table and one.end in near}
+        keys = {self.keys[end][0] for end in near if end in self.types}
+        return {key for key in keys - {self.keys[label][0]} if split_id(key)[0]}
+
+    @staticmethod
+    def _is_used(found: RelationshipProfile, chosen: Candidate | None) -> bool:
+        return chosen is not None and {found.start, found.end} == {chosen.user, chosen.item}
+
+    def _draft_edges(
+        self,
+        chosen: Candidate | None,
+        feedback: Mapping[RelationshipProfile, float],
+        rivals: Sequence[Candidate],
+        item: str,
+    ) -> None:
+        self.names, guesses = name_edges(self.profile, list(self.types), taken=self.nodes)
+        self.guesses += guesses
+        used = {*feedback, *([chosen.relationship] if chosen else [])}
+        turned = {one.relationship for one in rivals if one.reverse and one.score >= LIKELY_SCORE}
+        for found, name in self.names.items():
+            place = Place(
+                name, self.types, self.nodes, chosen.user if chosen else None, item, found in used, found in turned
+            )
+            drafted = draft_edge(self.profile, found, place)
+            taken = {one.type for one in self.edges.values() if one.ends == drafted.edge.ends}
+            kind = to_distinct(drafted.edge.type, taken)
+            self.edges[name] = drafted.edge.model_copy(update={"type": kind})
+            self.comments |= drafted.comments
+            self.guesses += drafted.guesses
+            self.left_out += drafted.left_out
+            if found.via and found not in used:
+                self.asides.add(("edges", name))
+
+    def _draft_interaction(
+        self, chosen: Candidate, feedback: Mapping[RelationshipProfile, float], *, has_rivals: bool
+    ) -> Interaction:
+        edge = self.names[chosen.relationship]
+        others = {self.names[found]: weight for found, weight in feedback.items()}
+        drafted = draft_interaction(
+            chosen, edge, self.edges[edge].attributes, others, has_rivals=has_rivals, is_tables=self.profile.is_tables
+        )
+        self.guesses[:0] = drafted.guesses
+        self.comments |= drafted.comments
+        if drafted.interaction.weight is None and self.profile.is_tables:
+            self.edges[edge], guess = keep_true_rows(chosen.relationship, self.edges[edge])
+            self.guesses[len(drafted.guesses) : len(drafted.guesses)] = [guess] if guess else []
+        return drafted.interaction
+
+    def _write_rivals(self, chosen: Candidate, rivals: Sequence[Candidate]) -> list[str]:
+        """The other interactions as comments, each with what to write instead of the one chosen."""
+        lines = []
+        for other in rivals[:_MOST_RIVALS]:
+            found = other.relationship
+            about = f"{describe_relationship(found)}: {found.count:,}, score {other.score} (chosen: {chosen.score})"
+            about += f"; {found.example}" if found.example else ""
+            lines += ["", wrap_comment(about)]
+            name = self.names.get(found)
+            if name is None:
+                continue
+            feedback = {
+                self.names[one]: weight
+                for one, weight in find_other_feedback(self.profile, other).items()
+                if one in self.names and ("edges", self.names[one]) not in self.asides
+            }
+            edge = self.edges[name]
+            if (edge.source, edge.target) != (self.types[other.user], self.types[other.item]):
+                continue
+            drafted = draft_interaction(
+                other, name, edge.attributes, feedback, has_rivals=True, is_tables=self.profile.is_tables
+            )
+            lines += [f"# {line}" for line in write_interaction(drafted.interaction)]
+        ruler = "# --- Instead of the interaction above: others that it may be, the best first "
+        return ["", ruler.ljust(120, "-"), *lines] if lines else []
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def _finish_without(
-        self, item: str, types: Mapping[str, str], nodes: dict[str, NodeType], edges: dict[str, EdgeType]
-    ) -> Draft:
+    def _build(self, interaction: Interaction) -> CatalogueSchema:
+        return CatalogueSchema(
+            name=to_name(self.profile.name),
+            nodes=self.nodes,
+            edges=self.edges,
+            interaction=interaction,
+            tables={
+                to_name(name, "table"): table
+                for name, table in self.profile.tables.items()
+                if to_name(name, "table") in self._list_read_tables()
+            },
+        )
+
+    def _list_read_tables(self) -> set[str]:
+        types: list[tuple[str, NodeType | EdgeType]] = [*self.nodes.items(), *self.edges.items()]
+        steps = [step for edge in self.edges.values() for step in edge.path]
+        return {*steps, *(declared.table or name for name, declared in types)}
+
+    def _finish_without(self, item: str | None, user: str | None) -> Draft:
         """Finishes a draft that has no interaction: with a place to fill in, and how to add the data."""
         is_tables = self.profile.is_tables
-        user = next((types[label] for label in types if is_user_label(self.profile.nodes[label])), None)
-        added = add_placeholder(nodes, edges, user, types[item], is_tables=is_tables)
+        users = self.types.get(user) if user else None
+        items = self.types[item] if item else None
+        added = add_placeholder(self.nodes, self.edges, users, items, is_tables=is_tables)
         self.comments |= added.comments
         self.asides |= added.asides
-        schema = CatalogueSchema(
-            name=to_name(self.profile.name), nodes=added.nodes, edges=added.edges, interaction=added.interaction
-        )
+        self.nodes, self.edges = added.nodes, added.edges
+        schema = self._build(added.interaction)
         why = "no relationship looks like people who choose items"
-        self.guesses[:0] = [
-            Guess("interaction", "none found", "likely", why),
-            Guess("item", item, "a guess", "its name, text and links"),
-        ]
-        key = self.profile.nodes[item].properties[self.keys[item][0]]
-        advice = advise_tables(schema) if is_tables else advise_graph(schema, is_item_key_int=find_kind(key) == "int")
-        return self._finish(schema, is_complete=False, advice=advice)
+        about_items = Guess("item", item, "a guess", "its name, text and links") if item else Guess(
+            "item", "none found", "likely", "all there is looks like users"
+        )  # fmt: skip
+        self.guesses[:0] = [Guess("interaction", "none found", "likely", why), about_items]
+        is_int = item is not None and find_kind(self.profile.nodes[item].properties[self.keys[item][0]]) == "int"
+        advice = (
+            advise_tables(schema, has_items=item is not None)
+            if is_tables
+            else advise_graph(schema, is_item_key_int=is_int, has_items=item is not None)
+        )
+        return self._finish(schema, (), advice=advice)
 
-    def _finish(self, schema: CatalogueSchema, *, is_complete: bool, advice: str = "") -> Draft:
+    def _finish(
+        self,
+        schema: CatalogueSchema,
+        alternatives: tuple[Alternative, ...],
+        *,
+        foot: Sequence[str] = (),
+        advice: str = "",
+    ) -> Draft:
+        is_complete = not advice
         place = to_one_line(self.profile.place, 80)
         head = [
             f"Drafted by `kgrec inspect` from {place}: read it through, and correct it by hand.",
@@ -288,13 +315,14 @@ class _Drafting:
                 "",
                 *advice.splitlines(),
             ]
-        foot = ["", *(wrap_comment(f"Left out: {sentence}") for sentence in self.left_out)] if self.left_out else []
+        left_out = ["", *(wrap_comment(f"Left out: {sentence}") for sentence in self.left_out)] if self.left_out else []
         text = "\n".join(
             [
                 *(f"# {line}".rstrip() for line in head),
                 "",
                 write_schema(schema, self.comments, self.asides).rstrip(),
                 *foot,
+                *left_out,
                 "",
             ]
         )
@@ -302,4 +330,4 @@ class _Drafting:
         CatalogueSchema.parse(write_schema(schema, self.comments, ()), origin="the draft")
         if is_complete:
             schema = CatalogueSchema.parse(text, origin="the draft")
-        return Draft(text, schema, tuple(self.guesses), tuple(self.left_out), is_complete, advice)
+        return Draft(text, schema, tuple(self.guesses), tuple(self.left_out), is_complete, advice, alternatives)

@@ -4,7 +4,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from graph_schema.base_errors import CatalogueError
 
@@ -44,16 +43,6 @@ def read_columns(name: str, frame: Any) -> dict[str, pa.Array]:
     return {
         column: values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values for column, values in columns
     }
-
-
-def to_whole(column: pa.Array) -> pa.Array:
-    """Whole floats as integers: pandas reads integers with a gap as floats."""
-    column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-    if not pa.types.is_floating(column.type):
-        return column
-    values = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    is_whole = pc.all(pc.equal(values, pc.floor(values))).as_py() is not False
-    return values.cast(pa.int64()) if is_whole and not pc.any(pc.is_inf(values)).as_py() else values
 
 
 def to_schema_name(text: str) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from graph_schema.base_errors import CatalogueError
 from graph_schema.column_texts import Mask
 from graph_schema.columns import convert_ids
-from graph_schema.frame_columns import read_columns, to_whole
+from graph_schema.frame_columns import read_columns
 from graph_schema.rejects import Fault, Reason, RejectLog
 from graph_schema.sources import RawBatch
 
@@ -85,13 +85,13 @@ def check_ids(frame: Frame, table: str, faults: Mapping[str, Fault], log: Reject
         log: where rejected rows go.
 
     Raises:
-        CatalogueError: a column holds neither text nor integers.
+        CatalogueError: a column holds neither text nor whole numbers.
     """
     columns = dict(frame.columns)
     problems: list[tuple[Mask, Reason]] = []
     for name, fault in faults.items():
         try:
-            columns[name], found = convert_ids(to_whole(columns[name]))
+            columns[name], found = convert_ids(columns[name])
         except CatalogueError as error:
             raise CatalogueError(f"{frame.name}: column {name!r}: {error}") from error
         problems += [(bad, Reason(Fault.UNFIT_VALUE, name, f"{name} {text}")) for bad, text in found]

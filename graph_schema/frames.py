@@ -25,6 +25,7 @@ from graph_schema.frame_attributes import sort_columns, to_epoch_seconds
 from graph_schema.frame_links import build_link_types, read_links
 from graph_schema.frame_rows import Frame, check_ids, check_unique, read_frame
 from graph_schema.rejects import Fault, RejectLog
+from graph_schema.schema_types import Repeats
 from graph_schema.sources import MemorySource, RawBatch
 from graph_schema.staging import stage_tables
 
@@ -69,7 +70,8 @@ def build_frame_tables(
             Sensitive attributes such as gender and age are not read.
         user_links: as `links`, with a column `user`. A link of a user to the same user is left out.
         features: columns of items or users that are read as attributes though the rules leave them out.
-        positive: an interaction is a like when its rating is at least this; None: every interaction is.
+        positive: an interaction is a like when its rating is at least this; None: when its rating is above 0, and
+            every interaction without a column of ratings.
         log: where rejected rows and values go; None only counts them.
 
     Raises:
@@ -128,7 +130,8 @@ class _Building:
             attributes={**({weight: "float"} if weight else {}), **({at: "time"} if at else {})},
         )
         self.edge_rows[INTERACTED] = [frame.to_batch(columns)]
-        self.interaction = Interaction(edge=INTERACTED, weight=weight, at=at, positive=positive)
+        repeats: Repeats | None = "latest" if weight == _WEIGHT_COLUMNS[0] else None  # ratings are not added up
+        self.interaction = Interaction(edge=INTERACTED, weight=weight, at=at, positive=positive, repeats=repeats)
         unused = [name for name in frame.columns if name not in (user, item, weight, at)]
         if unused:
             _log.info("interactions: these columns are not used: %s", ", ".join(unused))

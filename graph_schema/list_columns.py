@@ -17,7 +17,7 @@ from graph_schema.column_texts import Problem, decode, is_text, parse_each, to_m
 _NO_LIST = 'is not a list (such as "a|b", "a; b", "a, b" or JSON)'
 _NO_POINT = "is not a point (two finite numbers: latitude and longitude, or x and y)"
 _NO_VECTOR = "is not a vector (a list of finite numbers)"
-_SEPARATORS = ("|", ";", ",")  # the first that a text has
+_SEPARATORS = ("|", ";", " > ", ",")  # the first that a text has
 _FLAT = re.compile(r"\[[^][{}]*\]")  # a nested list does not fit, and json would recurse into it
 _WKT = re.compile(r"POINT\s*\(\s*([^\s()]+)\s+([^\s()]+)\s*\)", re.IGNORECASE)
 _AXES = ((("latitude", "lat"), ("longitude", "lon", "lng", "long")), (("x",), ("y",)))
@@ -39,6 +39,8 @@ def to_list(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
         column = pa.ListArray.from_arrays(np.arange(len(entries) + 1, dtype=np.int32), entries)
     rows, entries = _flatten(column)
     entries = decode(entries)
+    if pa.types.is_nested(entries.type):
+        raise pa.ArrowInvalid("expected lists of text or numbers")
     if pa.types.is_floating(entries.type):
         entries = pc.if_else(pc.is_nan(entries), pa.scalar(None, entries.type), entries)
     entries, unfit = to_string(entries)

@@ -45,12 +45,17 @@ WEIGHTS = _words(
     """rating rate score star weight bewertung note sterne punkte grade vote preference strength quantity qty menge
     anzahl count plays times freq listens views clicks number amount cantidad quantité nota"""
 )
+COUNTS_OF_ACTS = _words(  # of weights: those that add up over several interactions
+    """quantity qty menge anzahl count plays times freq listens views clicks number amount cantidad quantité hours
+    minutes"""
+)
 PRICES = ("price", "preis", "cost", "total", "prix")
-GRADES = ("rating", "rate", "score", "star", "bewertung", "note", "sterne", "grade", "vote", "preference", "nota")
+GRADES = _words("rating rate score star bewertung note sterne grade vote preference nota overall")
 TIMES = _words(
     """time timestamp ts date at on when since created updated am datum zeit zeitpunkt seit fecha moment day unix epoch
     added"""
 )
+LATER_TIMES = _words("updat modif chang ship deliver required due paid expir end return")  # than the act itself
 NAMES = _words(
     "title name titel label bezeichnung headline titre nom nombre título titulo caption subject username login"
 )
@@ -58,6 +63,15 @@ TEXTS = _words(
     """description plot summary blurb abstract bio text content overview synopsis beschreibung tagline about body
     keywords tags genres topics details note notes comment résumé descripción zusammenfassung inhalt"""
 )
+ROLES = _words("contact job courtesy work position person employee professional honorific")  # a contactTitle
+COMPANIES = _words("compan supplier vendor shipper publisher organi firm firma hersteller")
+DOCUMENTS = _words(  # what stands between users and items, and neither chooses nor is chosen
+    """order invoice basket session cart visit transaction line receipt checkout purchase bill shipment sale lineitem
+    detail bestellung rechnung warenkorb sitzung position commande facture panier pedido factura"""
+)
+VECTORS = _words("vector embedding embed emb vec latent representation encoding")
+AVAILABLE = _words("available availability sellable published onsale enabled vorrätig lieferbar verfügbar disponible")
+UNAVAILABLE = _words("discontinued unavailable archived deleted hidden inactive retired disabled withdrawn obsolete")
 KEYS = _words("id uuid guid urn uri key code sku isbn isbn13 asin ean gtin slug handle number nummer num nr no ref")
 _KEY_ENDINGS = ("uuid", "id", "nummer", "nr", "code", "key", "urn")
 _PLACES = _words(
@@ -139,6 +153,26 @@ def is_item_name(words: list[str]) -> bool:
 def is_entity_name(words: list[str]) -> bool:
     """Whether a name's last word is a usual one for what items are linked to."""
     return bool(words) and words[-1].startswith(ENTITIES)
+
+
+def is_document_name(words: list[str]) -> bool:
+    """Whether a name's last word is a usual one for orders, sessions and the like, which stand between two things."""
+    return bool(words) and bool(to_singulars(words[-1]) & {*DOCUMENTS})
+
+
+def find_availability(name: str) -> bool | None:
+    """Whether an item can be had where a property called so is true; None: it says nothing of that."""
+    words = split_words(name)
+    out = "out" in words and {"stock", "print"} & {*words}
+    if out or {*words} & {*UNAVAILABLE} or words[:2] == ["sold", "out"]:
+        return False
+    is_stock = words[-2:] == ["in", "stock"] and words[:-2] in ([], ["is"])
+    return True if is_stock or (words[-1:] and words[-1] in AVAILABLE) else None
+
+
+def is_vector_name(name: str) -> bool:
+    """Whether a name is a usual one for vectors that something computed."""
+    return begins_with(split_words(name), VECTORS)
 
 
 def is_weight_name(name: str) -> bool:

@@ -4,7 +4,7 @@
 properties may be for, and `graph_schema.draft` drafts a schema.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,8 +13,6 @@ from graph_schema.schema_types import SourceTable
 # "list" holds text, "vector" numbers; "other" is what a schema has no type for (durations, maps)
 Kind = Literal["string", "int", "float", "bool", "time", "list", "point", "vector", "other"]
 Sureness = Literal["sure", "likely", "a guess"]
-LabelSet = frozenset[str]
-_MOST_LEFT_OUT = 0.05  # of a label's nodes, where more specific labels take its place
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,8 @@ class PropertyProfile:
         time_format: how text that holds times is written, as `datetime.strptime` takes it; empty: ISO 8601, or no time.
         separator: what is between the entries of text that holds lists, "|" say, or "[]" for lists as JSON or Python
             write them; empty: it holds no lists.
+        commonest: the most frequent value, of lists the most frequent entry; empty: not counted.
+        common_share: the share of nodes, relationships or rows that have it, 0 to 1.
     """
 
     name: str
@@ -70,6 +70,8 @@ class PropertyProfile:
     spread: tuple[float, ...] = ()
     time_format: str = ""
     separator: str = ""
+    commonest: str = ""
+    common_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class RelationshipProfile:
         split: as in `EdgeType.split`.
         where: as in `EdgeType.where`.
         example: one row or edge in words, "Anna -> Toy Story, rating 5"; empty: none was read.
+        missing: the share of the rows of a table that lack an end, 0 to 1: a load rejects them.
     """
 
     start: str
@@ -145,6 +148,7 @@ class RelationshipProfile:
     split: str = ""
     where: Mapping[str, str] = field(default_factory=dict)
     example: str = ""
+    missing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -170,85 +174,3 @@ class GraphProfile:
     left_out: tuple[str, ...] = field(default=())
     is_tables: bool = False
     tables: Mapping[str, SourceTable] = field(default_factory=dict)
-
-
-def find_covering_label(label_sets: Mapping[LabelSet, int], counts: Mapping[str, int]) -> str | None:
-    """The most specific label that nearly all of these nodes have: the one that the fewest nodes of the graph have.
-
-    Args:
-        label_sets: the labels of the nodes at one end of a relationship type -> how many.
-        counts: label -> how many nodes of the graph have it.
-    """
-    total = sum(label_sets.values())
-    having = {label: sum(n for labels, n in label_sets.items() if label in labels) for label in counts}
-    fitting = [label for label, n in having.items() if n >= total * (1 - _MOST_LEFT_OUT) and n]
-    return min(fitting, key=lambda label: (counts[label], label), default=None)
-
-
-def choose_labels(label_sets: Mapping[LabelSet, int], kept: Collection[str] = ()) -> tuple[list[str], list[Guess]]:
-    """Chooses labels such that no node has two of them and nearly every node has one.
-
-    Of two labels that share nodes, the wider one is dropped if other labels cover nearly all its nodes (:Movie and
-    :Person cover :Entity); else the narrower one is dropped (:Actor within :Person).
-
-    Args:
-        label_sets: the labels of each node -> how many nodes have exactly these.
-        kept: labels that stay in any case, such as the ends of the interaction.
-
-    Returns:
-        The labels, by name, and what to report about those that are not used.
-    """
-    counts = count_labels(label_sets)
-    chosen = set(counts)
-    guesses: list[Guess] = []
-    for wide in sorted(counts, key=lambda label: (-counts[label], label)):
-        if wide not in chosen:
-            continue
-        overlapping = [
-            label
-            for label in sorted(chosen - {wide}, key=lambda label: (-counts[label], label))
-            if any({wide, label} <= labels for labels in label_sets)
-        ]
-        if not overlapping:
-            continue
-        own = {labels: n for labels, n in label_sets.items() if wide in labels}
-        n_covered = sum(n for labels, n in own.items() if labels & set(overlapping))
-        fixed = [label for label in overlapping if label in kept]
-        # when an end of the interaction is within another label, that label is dropped, however much it leaves out
-        wide_goes = wide not in kept and (bool(fixed) or n_covered >= counts[wide] * (1 - _MOST_LEFT_OUT))
-        if wide_goes:
-            chosen.discard(wide)
-            n_lost = counts[wide] - n_covered
-            lost = f"; {n_lost:,} nodes have only :{wide} and are left out" if n_lost else ""
-            guesses.append(
-                Guess(
-                    f"label {wide}", "not used", "likely", f"its nodes are covered by {_name_labels(overlapping)}{lost}"
-                )
-            )
-        else:
-            narrow = [label for label in overlapping if label not in kept or wide in kept]
-            chosen.difference_update(narrow)
-            guesses.append(
-                Guess(
-                    f"label {wide}",
-                    f"stands for {_name_labels(narrow)}",
-                    "likely",
-                    f"nodes with {'these labels' if len(narrow) > 1 else 'this label'} are :{wide} too, and a node may "
-                    "be of one node type only",
-                )
-            )
-    return sorted(chosen), guesses
-
-
-def count_labels(label_sets: Mapping[LabelSet, int]) -> dict[str, int]:
-    """Label -> how many nodes have it."""
-    counts: dict[str, int] = {}
-    for labels, n in label_sets.items():
-        for label in labels:
-            counts[label] = counts.get(label, 0) + n
-    return counts
-
-
-def _name_labels(labels: Iterable[str], most: int = 6) -> str:
-    shown = [f":{label}" for label in labels]
-    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,8 +17,10 @@ from graph_schema.base_errors import CatalogueError
 from graph_schema.sources import BrokenRow
 
 COLUMNS = ("file", "row", "table", "reason", "content")
+LEAST_ROWS = 20  # of a table that the limit of bad rows holds for by itself
 _MOST_REASONS = 8  # shown in an error
 MOST_EXAMPLES = 3
+KEPT_ROW = ", left out of its row"  # ends the reason for a value that a row was kept without
 
 
 class Fault(StrEnum):
@@ -49,12 +52,12 @@ class Reason:
     keeps_row: bool = False
 
     def __str__(self) -> str:
-        return f"{self.text}, left out of its row" if self.keeps_row else self.text
+        return f"{self.text}{KEPT_ROW}" if self.keeps_row else self.text
 
 
 @dataclass(frozen=True)
 class Repeats:
-    """Edges of one type that were left out because a later one has the same two ends.
+    """Edges of one type that repeat another: of each pair one is left.
 
     Attributes:
         n_pairs: the (source, target) pairs that are there more than once.
@@ -82,6 +85,7 @@ class RejectLog:
         self.counts: Counter[tuple[str, Reason]] = Counter()  # (table, reason) -> rows
         self.examples: dict[tuple[str, Reason], list[object]] = {}  # the first of these rows, as they were read
         self.n_rows: Counter[str] = Counter()  # table -> rows read, bad ones included
+        self.n_bad: Counter[str] = Counter()  # table -> rows left out, or kept without some of their values
         self.n_incomplete = 0  # rows kept without some of their values
         self.repeats: dict[str, Repeats] = {}  # edge type -> its edges that were there more than once
         self._first: dict[tuple[str, Reason], str] = {}
@@ -106,23 +110,68 @@ class RejectLog:
             reasons: why, each.
             raw: the rows as they were read.
         """
-        self.n_incomplete += len({row for row, reason in zip(rows, reasons, strict=True) if reason.keeps_row})
+        n_incomplete = len({row for row, reason in zip(rows, reasons, strict=True) if reason.keeps_row})
+        self.n_incomplete += n_incomplete
+        self.n_bad[table] += n_incomplete + sum(not reason.keeps_row for reason in reasons)
         for row, reason, content in zip(rows, reasons, _to_rows(raw), strict=True):
             self._add(table, file, row, reason, content)
 
     def add_broken(self, table: str, file: str, broken: Sequence[BrokenRow]) -> None:
         """Rejects rows that could not be parsed."""
+        self.n_bad[table] += len(broken)
         for found in broken:
             self._add(table, file, found.row, Reason(Fault.BROKEN, None, found.reason), found.content)
 
-    def describe(self) -> str:
-        """The counts per reason, most frequent first, each with the first row that it was given for."""
+    def describe(self, first: str | None = None) -> str:
+        """The counts per reason, most frequent first, each with the first row that it was given for.
+
+        Args:
+            first: a table whose reasons come before those of others.
+        """
+        counts = self.counts.most_common()
+        counts.sort(key=lambda counted: counted[0][0] != first)
         parts = [
             f"{count:,} in {table}: {reason} (first: {self._first[table, reason]})"
-            for (table, reason), count in self.counts.most_common(_MOST_REASONS)
+            for (table, reason), count in counts[:_MOST_REASONS]
         ]
-        more = len(self.counts) - _MOST_REASONS
+        more = len(counts) - _MOST_REASONS
         return "; ".join(parts) + (f"; and {more} more reasons" if more > 0 else "")
+
+    def list_shares(self) -> list[tuple[str, int, int]]:
+        """(table, bad rows, rows) of each table that has bad ones, the largest share first."""
+        found = [(table, n_bad, self.n_rows[table]) for table, n_bad in self.n_bad.items() if n_bad]
+        return sorted(found, key=lambda one: one[1] / max(one[2], 1), reverse=True)
+
+    def check_limit(self, max_rejects: float) -> None:
+        """Checks the share of bad rows in each table of at least `LEAST_ROWS` rows, and in all together.
+
+        One bad row of three says nothing, so smaller tables count only with the others.
+
+        Args:
+            max_rejects: the largest share that may be bad, 0 to 1; math.inf: any.
+
+        Raises:
+            CatalogueError: more are bad.
+        """
+        shares = self.list_shares()
+        over = [one for one in shares if one[2] >= LEAST_ROWS and one[1] > max_rejects * one[2]]
+        together = (None, sum(self.n_bad.values()), sum(self.n_rows.values()))
+        if not over and (not together[1] or together[1] <= max_rejects * together[2]):
+            return
+        table, n_bad, n_rows = over[0] if over else together
+        bad_rows = f"{n_bad:,} of {n_rows:,} rows{f' of {table!r}' if table else ''} are bad ({n_bad / n_rows:.1%})"
+        others = "".join(f", {bad:,} of {rows:,} of {name!r} ({bad / rows:.1%})" for name, bad, rows in over[1:])
+        where = (
+            f"Each with its reason is in {self.path}"
+            if self.path
+            else "Name a file with --rejects to have each with its reason"
+        )
+        largest = max(n_bad / n_rows, together[1] / together[2])
+        raise CatalogueError(
+            f"{bad_rows}{others}, more than the limit of {max_rejects:.1%}, so nothing was loaded: "
+            f"{self.describe(table)}. {where}. "
+            f"Correct them, or load without them by --max-rejects {math.ceil(largest * 100) / 100:.2f}"
+        )
 
     def _add(self, table: str, file: str, row: int, reason: Reason, content: Mapping[str, object] | str) -> None:
         self.counts[table, reason] += 1

@@ -10,19 +10,27 @@ from datetime import datetime
 from typing import Literal
 
 from graph_schema.name_words import (
+    ACTED_ON,
+    COMPANIES,
     GRADES,
+    LATER_TIMES,
     NAMES,
+    PEOPLE,
+    PRICES,
+    ROLES,
     TEXTS,
     TIMES,
+    USERS,
     WEIGHTS,
     begins_with,
     is_personal,
+    is_vector_name,
     split_id,
     split_words,
     to_singulars,
 )
 from graph_schema.profile import Kind, NodeProfile, PropertyProfile, RelationshipProfile, Sureness
-from graph_schema.schema_types import AttributeType, is_name
+from graph_schema.schema_types import AttributeType, is_label
 
 Unit = Literal["seconds", "milliseconds", "text", "time"]
 
@@ -32,6 +40,7 @@ MOST_DISTINCT = 0.5  # distinct values per value of a category
 _MOST_WORDS, _MOST_ENTRY_WORDS = 4, 3  # of a category, and of an entry of a list, on average
 _NUMBER = r"[+-]?\d+(?:\.\d+)?"
 _PAIR = re.compile(rf"(?:POINT ?)?[\[(]?\s*({_NUMBER})\s*[,;\s]\s*({_NUMBER})\s*[\])]?")
+_VECTOR_START = re.compile(r"\[(\s*[+-]?\d+\.\d+(?:[eE][+-]?\d+)?\s*,){3}")  # a long one is cut off
 LEAST_COVERAGE = 0.95  # of an interaction's weight and time: rows without are rejected
 
 
@@ -40,9 +49,10 @@ def find_time(found: RelationshipProfile) -> tuple[str, Unit] | None:
     fitting = []
     for place, (name, one) in enumerate(found.properties.items()):
         unit = find_unit(one)
-        if unit is not None and is_name(name) and one.coverage >= LEAST_COVERAGE:
-            is_named = begins_with(split_words(name), TIMES)
-            fitting.append((not is_named, -one.coverage, "updat" in name.lower(), place, name, unit))
+        if unit is not None and is_label(name) and one.coverage >= LEAST_COVERAGE:
+            words = split_words(name)
+            is_named = begins_with(words, TIMES)
+            fitting.append((not is_named, begins_with(words, LATER_TIMES), -one.coverage, place, name, unit))
     if not fitting:
         return None
     *_, name, unit = min(fitting)
@@ -54,6 +64,8 @@ def find_unit(one: PropertyProfile) -> Unit | None:
     kind = find_kind(one)
     if kind == "time":
         return "time"
+    if one.time_format:
+        return "text"
     if kind == "string" and one.samples and all(map(_is_iso, one.samples)):
         return "text"
     words = split_words(one.name)
@@ -71,7 +83,7 @@ def find_weight(found: RelationshipProfile, at: str | None) -> str | None:
         name
         for name, one in found.properties.items()
         if find_kind(one) in ("int", "float")
-        and is_name(name)
+        and is_label(name)
         and one.low != one.high
         and one.coverage >= LEAST_COVERAGE
         and name != at
@@ -82,28 +94,9 @@ def find_weight(found: RelationshipProfile, at: str | None) -> str | None:
         named = [name for name in numbers if begins_with(split_words(name), known)]
         if named:
             return named[0]
-    unknown = [
-        name for name in numbers if not begins_with(split_words(name), ("price", "preis", "cost", "total", "prix"))
-    ]
+    acts = [name for name in numbers if begins_with(split_words(name), ACTED_ON)]
+    unknown = acts or [name for name in numbers if not begins_with(split_words(name), PRICES)]
     return unknown[0] if len(unknown) == 1 else None
-
-
-def find_positive(one: PropertyProfile) -> tuple[float | None, str]:
-    """Finds the weight from which an interaction is a like, and why; None: every interaction is one."""
-    if one.low is None or one.high is None:
-        return None, "it has no numbers"
-    low, high = one.low, one.high
-    if low < 0:
-        return 1.0 if high <= 1 else _tidy(high * 0.4), f"from {low:g} to {high:g}: above the middle is a like"
-    if not begins_with(split_words(one.name), GRADES):
-        return None, f"it counts, from {low:g} to {high:g}: every interaction is a like"
-    if high <= 1:
-        return 1.0 if find_kind(one) == "int" else 0.7, f"from {low:g} to {high:g}"
-    scale = next((top for top in (5, 6, 7, 10, 20, 100) if high <= top), None)
-    if scale is None:
-        return None, f"from {low:g} to {high:g} is not a usual scale: every interaction is a like"
-    share = {5: 4.0, 6: 5.0, 7: 5.0, 10: 7.0, 20: 14.0, 100: 70.0}[scale]
-    return share, f"grades from {low:g} to {high:g}: {share:g} and more is a like"
 
 
 def find_kind(one: PropertyProfile) -> Kind | None:
@@ -132,7 +125,7 @@ def find_key(node: NodeProfile) -> tuple[str, Sureness, str] | None:
     """Finds the key, how sure that is, and why; None where no property can be the key."""
     if node.key:
         return node.key, "sure", "tables of links use it"
-    usable = [one for one in node.properties.values() if find_kind(one) in ("string", "int")]
+    usable = [one for one in node.properties.values() if find_kind(one) in ("string", "int") or _is_float_key(one)]
     fitting = [one for one in usable if find_unit(one) is None]
     if not fitting:
         return None
@@ -179,13 +172,20 @@ def find_key(node: NodeProfile) -> tuple[str, Sureness, str] | None:
     )
 
 
+def _is_float_key(one: PropertyProfile) -> bool:
+    return find_kind(one) == "float" and split_id(one.name)[1] and one.is_unique is not False
+
+
 def find_name(node: NodeProfile, key: str) -> str | None:
     """Finds the property to show to people; the key itself where it is a name."""
     texts = [one for one in node.properties.values() if find_kind(one) == "string" and _is_shown(one)]
-    for known in NAMES:
-        named = [one for one in texts if split_words(one.name)[-1:] == [known]]
-        if named:
-            return min(named, key=lambda one: (len(split_words(one.name)), -one.coverage)).name
+    named = [one for one in texts if split_words(one.name)[-1:] and split_words(one.name)[-1] in NAMES]
+    if named:
+        return min(named, key=lambda one: _rank_name(node, one)).name
+    own = to_singulars(node.name) | to_singulars(node.label)
+    called = [one for one in texts if one.name != key and "_".join(split_words(one.name)) in own]
+    if called:  # the column `studio` of the table studios
+        return called[0].name
     unlike = [one for one in texts if one.distinct > 0.8 and 3 <= one.mean_length <= 80 and one.coverage > 0.5]  # noqa: PLR2004
     prose = [
         one for one in unlike if one.name != key and any(" " in value for value in one.samples) and not is_list(one)
@@ -206,7 +206,7 @@ def find_texts(node: NodeProfile, key: str, name: str | None) -> list[str]:
         kind = find_kind(one)
         words = split_words(one.name)
         is_prose = one.mean_length >= _LONG_TEXT and statistics.fmean(v.count(" ") for v in one.samples or ("",)) >= 3  # noqa: PLR2004
-        is_listed = any("|" in value for value in one.samples)
+        is_listed = bool(one.separator) or any("|" in value for value in one.samples)
         if kind == "list" or (kind == "string" and (is_prose or is_listed or begins_with(words[-1:], TEXTS))):
             found.append(one.name)
     return found
@@ -215,14 +215,23 @@ def find_texts(node: NodeProfile, key: str, name: str | None) -> list[str]:
 def is_list(one: PropertyProfile) -> bool:
     """Whether values are lists of words: of the database's own type, in JSON, or separated by "|" or ";"."""
     kind = find_kind(one)
-    if kind not in ("list", "string") or not one.samples:
-        return kind == "list"
+    if kind not in ("list", "string") or not one.samples or (one.separator and kind == "string"):
+        return kind == "list" or bool(one.separator)
     split = [_split_list(value) for value in one.samples]
     n_lists = sum(len(parts) > 1 or value.startswith("[") for parts, value in zip(split, one.samples, strict=True))
     parts = [part for parts in split for part in parts]
     n_numbers = sum(bool(re.fullmatch(_NUMBER, part)) for part in parts)
     is_words = bool(parts) and n_numbers * 2 <= len(parts) and _count_words(parts) <= _MOST_ENTRY_WORDS
     return is_words and (kind == "list" or n_lists * 2 > len(split))
+
+
+def is_vector(one: PropertyProfile) -> bool:
+    """Whether lists of numbers are vectors of one width, by their name, or since their numbers have decimals."""
+    kind = find_kind(one)
+    if kind == "string":
+        return bool(one.samples) and all(map(_VECTOR_START.match, one.samples))
+    is_decimal = bool(one.samples) and all("." in value or "e-" in value for value in one.samples)
+    return kind == "vector" and (is_vector_name(one.name) or is_decimal)
 
 
 def is_point(one: PropertyProfile) -> bool:
@@ -232,6 +241,11 @@ def is_point(one: PropertyProfile) -> bool:
     pairs = [_PAIR.fullmatch(value.strip()) for value in one.samples]
     # without a decimal point in both, "12,99" may be one number
     return all(pair is not None and "." in pair[1] and "." in pair[2] for pair in pairs)
+
+
+def has_addresses(one: PropertyProfile) -> bool:
+    """Whether values are addresses in the web, one or several each."""
+    return bool(one.samples) and sum("://" in value for value in one.samples) * 2 > len(one.samples)
 
 
 def is_category(one: PropertyProfile) -> bool:
@@ -249,6 +263,16 @@ def _split_list(value: str) -> list[str]:
 
 def _count_words(texts: Sequence[str]) -> float:
     return statistics.fmean(len(text.split()) for text in texts or ("",))
+
+
+def _rank_name(node: NodeProfile, one: PropertyProfile) -> tuple[float, ...]:
+    """The lower, the more a property is the name of a node itself: "companyName" before "contactName"."""
+    *before, last = split_words(one.name)
+    own = {*split_words(node.name), *split_words(node.label), *to_singulars(node.name), "full", "display"}
+    is_someone = begins_with(split_words(node.label or node.name)[-1:], (*USERS, *PEOPLE, *COMPANIES))
+    is_role = last in ("title", "titel") and (is_someone or begins_with(before, ROLES))
+    is_own = not before or {*before} <= own or begins_with(before, COMPANIES)
+    return is_role, begins_with(before, ROLES), not is_own, NAMES.index(last), len(before), -one.coverage
 
 
 def _is_shown(one: PropertyProfile) -> bool:
@@ -277,7 +301,3 @@ def _is_iso(text: str) -> bool:
 
 def _label(node: NodeProfile) -> str:
     return node.label or node.name
-
-
-def _tidy(number: float) -> float:
-    return float(f"{number:.2g}")

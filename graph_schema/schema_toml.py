@@ -8,11 +8,18 @@ import tomlkit
 from tomlkit.items import Item, Table
 
 from graph_schema.catalogue_schema import CatalogueSchema
-from graph_schema.schema_types import EdgeType, Interaction, NodeType
+from graph_schema.schema_types import EdgeType, Interaction, NodeType, SourceTable
 
 WIDTH = 120
+_MOST_WHOLE = 1e15
 _COMMENT_AT = 42  # the column of comments that stand behind a line
-_RULERS = {"nodes": "Nodes: what there is", "edges": "Edges: what is linked", "interaction": "The edge to predict"}
+_RULERS = {
+    "nodes": "Nodes: what there is",
+    "edges": "Edges: what is linked",
+    "interaction": "The edge to predict",
+    "tables": "Tables: how the files look",
+}
+_Declared = NodeType | EdgeType | Interaction | SourceTable
 
 TomlPath = tuple[str, ...]  # of a table or a key in the file: ("nodes", "film", "key")
 
@@ -30,10 +37,11 @@ def write_schema(schema: CatalogueSchema, comments: Mapping[TomlPath, str], asid
         comments: table or key -> a comment behind it, or above it where the line would be too long.
         asides: tables that become comments as a whole.
     """
-    tables: list[tuple[TomlPath, NodeType | EdgeType | Interaction]] = [
+    tables: list[tuple[TomlPath, _Declared]] = [
         *((("nodes", name), node) for name, node in schema.nodes.items()),
         *((("edges", name), edge) for name, edge in schema.edges.items()),
         (("interaction",), schema.interaction),
+        *((("tables", name), table) for name, table in schema.tables.items()),
     ]
     lines = _to_lines({"name": schema.name})
     begun: set[str] = set()
@@ -46,9 +54,12 @@ def write_schema(schema: CatalogueSchema, comments: Mapping[TomlPath, str], asid
     return "\n".join(lines) + "\n"
 
 
-def _write_table(
-    path: TomlPath, declared: NodeType | EdgeType | Interaction, comments: Mapping[TomlPath, str]
-) -> list[str]:
+def write_interaction(interaction: Interaction) -> list[str]:
+    """The lines of an interaction's table."""
+    return _write_table(("interaction",), interaction, {})
+
+
+def _write_table(path: TomlPath, declared: _Declared, comments: Mapping[TomlPath, str]) -> list[str]:
     table = tomlkit.table()
     values = declared.model_dump(exclude_defaults=True)
     attributes = values.pop("attributes", {})
@@ -78,13 +89,18 @@ def _to_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _add(table: Table, name: str, value: object, comment: str | None) -> None:
-    item: Item = tomlkit.item(value)
+    item: Item = tomlkit.item(_to_plain(value))
     if isinstance(value, dict):
         item = tomlkit.inline_table()
-        item.update(value)
+        item.update({key: _to_plain(one) for key, one in value.items()})
     for line in _comment(item, f"{tomlkit.key(name).as_string()} = {item.as_string()}", comment):
         table.add(tomlkit.comment(line))
     table.add(name, item)
+
+
+def _to_plain(value: object) -> object:
+    """A whole number without ".0", which TOML reads as the same."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _MOST_WHOLE else value
 
 
 def _comment(item: Item, line: str, comment: str | None) -> list[str]:

@@ -327,6 +327,7 @@ class Interaction(Frozen):
             what was shown and not clicked, or bought and returned, is none; without a weight every interaction is.
         repeats: the weight of several interactions of one user with one item: that of the latest, the greatest, their
             sum, or how often there is one. The latest time stays. With "count" no column needs to hold the weight.
+            None: their sum where there is no `positive`, as of quantities, else the latest, as of grades.
         other_feedback: further edge types from users to items, with the weight of one beside an interaction of 1:
             `{ viewed = 0.2, disliked = -1 }`. They are no relations of the knowledge graph.
     """
@@ -335,8 +336,13 @@ class Interaction(Frozen):
     weight: str | None = None
     at: str | None = None
     positive: float | None = None
-    repeats: Repeats = "latest"
+    repeats: Repeats | None = None
     other_feedback: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def repeat_rule(self) -> Repeats:
+        """What several interactions of one user with one item weigh; see `repeats`."""
+        return self.repeats or ("latest" if self.weight is None or self.positive is not None else "sum")
 
     def is_like(self, weights: NDArray[np.number[Any]]) -> NDArray[np.bool_]:
         """Which interactions are likes.

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from graph_schema.catalogue_schema import CatalogueSchema
 from graph_schema.column_texts import Mask
@@ -25,7 +27,7 @@ class StagedTables:
         n_edges: edge type -> rows.
         n_rejects: rows that were left out, with a reason.
         n_incomplete: rows that were kept without values that do not fit.
-        n_repeats: edges left out because a later one has the same two ends.
+        repeats: edge type -> edges that repeated another, where there are any; one of each pair is left.
     """
 
     schema: CatalogueSchema
@@ -34,7 +36,12 @@ class StagedTables:
     n_edges: Mapping[str, int]
     n_rejects: int
     n_incomplete: int
-    n_repeats: int
+    repeats: Mapping[str, int]
+
+    @property
+    def n_repeats(self) -> int:
+        """The edges that repeated another."""
+        return sum(self.repeats.values())
 
     def nodes_path(self, node_type: str) -> Path:
         """The Parquet file of a node type, with the columns of `NodeType.arrow_schema`."""
@@ -72,21 +79,28 @@ def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="none", use_dictionary=False)
 
 
-def filter_file(path: Path, schema: pa.Schema, kept: Mask) -> None:
+def filter_file(path: Path, schema: pa.Schema, kept: Mask, changed: tuple[str, NDArray[Any]] | None = None) -> None:
     """Rewrites a staged file with some of its rows.
 
     Args:
         path: the file.
         schema: its columns.
         kept: bool [rows], which rows stay.
+        changed: a column, and the new values of the rows that stay; None: all columns are as before.
     """
     before = path.with_suffix(".before")
     path.replace(before)
-    start = 0
+    start = n_written = 0
     with open_writer(path, schema) as writer:
         for batch in iter_file(before, schema, BATCH_ROWS):
-            writer.write_batch(batch.filter(pa.array(kept[start : start + batch.num_rows])))
+            left = batch.filter(pa.array(kept[start : start + batch.num_rows]))
             start += batch.num_rows
+            if changed is not None:
+                place = schema.get_field_index(changed[0])
+                values = pa.array(changed[1][n_written : n_written + left.num_rows], schema.field(place).type)
+                left = left.set_column(place, schema.field(place), values)
+            n_written += left.num_rows
+            writer.write_batch(left)
     before.unlink()
 
 

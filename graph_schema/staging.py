@@ -1,12 +1,12 @@
 """Checks a source's rows by batches, since files may be larger than memory, and stages the good ones as Parquet."""
 
 import logging
-import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +16,12 @@ from graph_schema.base_errors import CatalogueError
 from graph_schema.catalogue_schema import CatalogueSchema
 from graph_schema.checked_rows import CheckedRows
 from graph_schema.column_names import check_names, rename_ends
-from graph_schema.column_texts import Mask, decode
+from graph_schema.column_texts import decode, mend_entities
 from graph_schema.columns import convert_column, convert_ids, find_times_outside, from_milliseconds
+from graph_schema.near_ids import NearIds
 from graph_schema.number_texts import Notation, find_notation
-from graph_schema.rejects import MOST_EXAMPLES, Fault, Reason, RejectLog, Repeats, open_reject_log
+from graph_schema.rejects import Fault, Reason, RejectLog, open_reject_log
+from graph_schema.repeated_edges import describe_repeats, find_latest, gather_weights, summarise_repeats
 from graph_schema.schema_types import SOURCE, TARGET, EdgeType, NodeType
 from graph_schema.sources import MemorySource, RawBatch, Source
 from graph_schema.staged_tables import BATCH_ROWS, StagedTables, filter_file, iter_file, open_writer
@@ -38,18 +40,20 @@ def stage_tables(
 ) -> StagedTables:
     """Reads a source by batches, checks every row and writes those that pass.
 
-    In memory are only the ids of nodes and, at most, about 50 bytes per edge of one type. Rejected are: empty or
-    repeated keys, ends that are empty or not among the nodes, interactions without their weight or time, rows that the
-    reader could not parse; and values of another type or unit, infinite numbers, times out of range, text that is not
-    UTF-8 or holds NUL. A row is kept without such a value, unless that is its key, an end, or the interaction's weight
-    or time. Of edges of one type with the same two ends the latest stays (by the interaction's time, else by place).
+    In memory are only the ids of nodes (twice where edges have unknown ends) and, at most, about 50 bytes per edge of
+    one type. Rejected are: empty or repeated keys, ends that are empty or not among the nodes, interactions without
+    their weight or time, rows that the reader could not parse; and values of another type or unit, infinite numbers,
+    times out of range, text that is not UTF-8 or holds NUL. A row is kept without such a value, unless that is its key,
+    an end, or the interaction's weight or time. Of edges of one type with the same two ends the latest stays (by the
+    interaction's time, else by place); an interaction's weight is made of all of them as `Interaction.repeats` says.
 
     Args:
         source: the rows.
         directory: where to write; made when missing.
         rejects: CSV file for rejected rows, also written when this raises; or a log of the caller's, which counts
             them; None writes none.
-        max_rejects: the share of all rows that may be rejected or kept without a value, 0 to 1.
+        max_rejects: the share of rows that may be rejected or kept without a value, 0 to 1: of each table with at least
+            20 rows, and of all rows together.
         on_rows: called with a type's name and the number of its rows just read.
 
     Raises:
@@ -68,8 +72,8 @@ def stage_tables(
     if log.counts:
         _log.warning("rejected: %s", log.describe())
     for name, repeats in log.repeats.items():
-        _log.info("%s: %d rows repeat a pair; the latest of each is kept", name, repeats.n_edges)
-    _check_limit(log, staging.n_rows, max_rejects)
+        _log.info("%s: %d rows repeat a pair; %s", name, repeats.n_edges, describe_repeats(source.schema, name))
+    log.check_limit(max_rejects)
     staged = StagedTables(
         source.schema,
         directory,
@@ -77,7 +81,7 @@ def stage_tables(
         n_edges=staging.n_edges,
         n_rejects=log.n_rejects,
         n_incomplete=log.n_incomplete,
-        n_repeats=staging.n_repeats,
+        repeats={name: repeats.n_edges for name, repeats in log.repeats.items()},
     )
     if staged.n_edges[source.schema.interaction.edge] == 0:
         why = f"; {log.n_rejects:,} rows were rejected: {log.describe()}" if log.n_rejects else ""
@@ -113,7 +117,8 @@ class _Staging:
         self.keys: dict[str, dict[str, int]] = {name: {} for name in schema.nodes}
         self.n_nodes: dict[str, int] = {}
         self.n_edges: dict[str, int] = {}
-        self.n_rows = self.n_repeats = 0
+        self.near_ids: dict[str, NearIds] = {}  # node type -> its ids, where an edge has an unknown one
+        self.near_reasons: dict[tuple[str, str], Reason] = {}  # (edge type, end) -> why near ids are rejected
         self.notations: dict[tuple[str, str], Notation] = {}  # (table, column) -> how its numbers are written
         for kind in ("nodes", "edges"):
             (directory / kind).mkdir(parents=True, exist_ok=True)
@@ -138,32 +143,38 @@ class _Staging:
         chosen = self.schema.interaction
         is_interaction = name == chosen.edge
         at = chosen.at if is_interaction else None
+        weight = chosen.weight if is_interaction and chosen.repeat_rule != "latest" else None
         required = {SOURCE: Fault.MISSING_END, TARGET: Fault.MISSING_END}
         if is_interaction:
             required |= {column: Fault.MISSING_VALUE for column in (chosen.weight, chosen.at) if column is not None}
         path = self.directory / "edges" / f"{name}.parquet"
         pairs: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
         times: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
+        weights: list[NDArray[Any]] = []
         with open_writer(path, edge.arrow_schema) as writer:
             for batch in batches:
                 rows = self._check_columns(batch, name, edge, required)
                 for end, node_type in ((SOURCE, edge.source), (TARGET, edge.target)):
                     if not self.schema.nodes[node_type].from_edges:
-                        known = self._find_rows(node_type, rows.columns[end])
-                        unknown = f"{end} is not in the {node_type} table"
-                        rows.reject(known < 0, Reason(Fault.UNKNOWN_END, end, unknown))
+                        self._reject_unknown(name, end, node_type, rows)
                 clean = self._keep_good(batch, name, rows, edge.arrow_schema)
                 writer.write_batch(clean)
                 pairs.append(self._find_pairs(edge, clean))
                 if at is not None:
                     times.append(clean.column(at).to_numpy())
-        all_pairs = np.concatenate(pairs)
-        kept = _find_latest(all_pairs, np.concatenate(times) if at is not None else None)
-        self.n_repeats += int((~kept).sum())
+                if weight is not None:
+                    weights.append(clean.column(weight).to_numpy())
+        all_pairs, all_times = _join(pairs), _join(times) if at is not None else None
+        kept = find_latest(all_pairs, all_times)
+        del all_times
         self.n_edges[name] = int(kept.sum())
         if not kept.all():
-            self.log.repeats[name] = self._describe_repeats(edge, all_pairs[~kept])
-            filter_file(path, edge.arrow_schema, kept)
+            sources, targets = (list(self.keys[end]) for end in (edge.source, edge.target))
+            self.log.repeats[name] = summarise_repeats(all_pairs[~kept], sources, targets)
+            gathered = None
+            if weight is not None:
+                gathered = (weight, gather_weights(all_pairs, _join(weights), kept, chosen.repeat_rule))
+            filter_file(path, edge.arrow_schema, kept, gathered)
 
     def add_ends(self, name: str, node: NodeType) -> None:
         """Appends the nodes that are known only as ends of edges."""
@@ -183,19 +194,10 @@ class _Staging:
         before.unlink()
         self.n_nodes[name] = len(self.keys[name])
 
-    def _describe_repeats(self, edge: EdgeType, left_out: NDArray[np.int64]) -> Repeats:
-        """Describes edges that were left out, by their pairs as `_find_pairs` numbers them."""
-        distinct, first = np.unique(left_out, return_index=True)
-        shown = left_out[np.sort(first)[:MOST_EXAMPLES]].tolist()
-        sources, targets = (list(self.keys[end]) for end in (edge.source, edge.target))
-        examples = [(sources[pair >> 32], targets[pair & 0xFFFFFFFF]) for pair in shown]
-        return Repeats(len(distinct), len(left_out), examples)
-
     def _check_columns(
         self, batch: RawBatch, name: str, declared: NodeType | EdgeType, required: Mapping[str, Fault]
     ) -> CheckedRows:
         n_rows = batch.columns.num_rows + len(batch.broken)
-        self.n_rows += n_rows
         self.log.n_rows[name] += n_rows
         self.on_rows(name, n_rows)
         self.log.add_broken(name, batch.file, batch.broken)
@@ -206,17 +208,27 @@ class _Staging:
         check_names(batch.file, self.schema, name, declared, raw)
         rows = CheckedRows(batch.columns.num_rows)
         chosen = self.schema.interaction
-        at = chosen.at if isinstance(declared, EdgeType) and name == chosen.edge else None
+        is_interaction = isinstance(declared, EdgeType) and name == chosen.edge
+        at = chosen.at if is_interaction else None
         for column, kind in declared.columns.items():
+            if is_interaction and column == chosen.weight and chosen.repeat_rule == "count":
+                rows.columns[column] = pa.array(
+                    np.ones(batch.columns.num_rows), declared.arrow_schema.field(column).type
+                )
+                continue
             values = batch.columns.column(raw.index(column))
             try:
                 if column in ids:
                     rows.columns[column], problems = convert_ids(values)
                 else:
                     notation = self._find_notation(name, column, values) if kind in ("int", "float") else None
-                    rows.columns[column], problems = convert_column(values, kind, notation)
+                    rows.columns[column], problems = convert_column(
+                        values, kind, notation, time_format=declared.time_formats.get(column)
+                    )
             except CatalogueError as error:
                 raise CatalogueError(f"{batch.file}: column {column!r}: {error}") from error
+            if isinstance(declared, NodeType) and kind == "string" and column in (declared.name, *declared.text):
+                rows.columns[column] = mend_entities(rows.columns[column])
             in_milliseconds = column in declared.milliseconds
             if in_milliseconds:
                 rows.columns[column] = from_milliseconds(rows.columns[column], values)
@@ -259,6 +271,26 @@ class _Staging:
         found: NDArray[np.int64] = known[encoded.indices.fill_null(len(known) - 1).to_numpy()]
         return found
 
+    def _reject_unknown(self, edge_type: str, end: str, node_type: str, rows: CheckedRows) -> None:
+        """Rejects edges with an end that is not among the nodes; one that is written in another way is told by name."""
+        ids = rows.columns[end]
+        unknown = (self._find_rows(node_type, ids) < 0) & rows.good
+        if not unknown.any():
+            return
+        if node_type not in self.near_ids:
+            self.near_ids[node_type] = NearIds(self.keys[node_type])
+        text = f"{end} is not in the {node_type} table"
+        encoded = ids.filter(pa.array(unknown)).dictionary_encode()
+        given = encoded.dictionary.to_pylist()
+        near = [self.near_ids[node_type].find(id_) for id_ in given]
+        is_near = np.zeros(len(unknown), dtype=bool)
+        is_near[unknown] = np.array([one is not None for one in near])[encoded.indices.to_numpy()]
+        first = next(((id_, one) for id_, one in zip(given, near, strict=True) if one is not None), None)
+        if first is not None:
+            reason = Reason(Fault.UNKNOWN_END, end, f"{text}: {first[0]!r}; there is {first[1]!r}")
+            rows.reject(is_near, self.near_reasons.setdefault((edge_type, end), reason))
+        rows.reject(unknown, Reason(Fault.UNKNOWN_END, end, text))
+
     def _find_pairs(self, edge: EdgeType, clean: pa.RecordBatch) -> NDArray[np.int64]:
         """One number per (source, target) pair; ends of a type with `from_edges` get their row here."""
         for end, node_type in ((SOURCE, edge.source), (TARGET, edge.target)):
@@ -270,34 +302,8 @@ class _Staging:
         return (sources << 32) | self._find_rows(edge.target, clean.column(TARGET))
 
 
-def _check_limit(log: RejectLog, n_rows: int, max_rejects: float) -> None:
-    n_bad = log.n_rejects + log.n_incomplete
-    if n_bad <= max_rejects * n_rows:
-        return
-    share = n_bad / n_rows
-    where = (
-        f"Each with its reason is in {log.path}"
-        if log.path
-        else "Name a file with --rejects to have each with its reason"
-    )
-    raise CatalogueError(
-        f"{n_bad:,} of {n_rows:,} rows are bad ({share:.1%}), more than the limit of {max_rejects:.1%}, "
-        f"so nothing was loaded: {log.describe()}. {where}. "
-        f"Correct them, or load without them by --max-rejects {math.ceil(share * 100) / 100:.2f}"
-    )
-
-
-def _find_latest(pairs: NDArray[np.int64], times: NDArray[np.int64] | None) -> Mask:
-    """Which rows stay so that each pair is there once: the latest, and the last of those of equal time."""
-    kept = np.ones(len(pairs), dtype=bool)
-    ordered = np.sort(pairs)
-    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    if len(repeated):
-        places = np.searchsorted(repeated, pairs)
-        places[places == len(repeated)] = 0
-        rows = np.flatnonzero(repeated[places] == pairs)
-        order = rows[
-            np.argsort(pairs[rows], kind="stable") if times is None else np.lexsort((times[rows], pairs[rows]))
-        ]
-        kept[order[:-1]] = pairs[order[:-1]] != pairs[order[1:]]
-    return kept
+def _join(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """The parts as one array; the list is emptied, since both together would double the memory."""
+    joined = np.concatenate(parts)
+    parts.clear()
+    return joined

@@ -9,12 +9,11 @@ from graph_schema.schema_types import is_name
 
 
 def name_nodes(profile: GraphProfile, labels: Sequence[str]) -> dict[str, str]:
-    """Names a node type for each label: "FilmGenre" is film_genre. A table keeps its name, which is its file's."""
-    if profile.is_tables:
-        return {label: label for label in labels}
+    """Names a node type for each label: "FilmGenre" is film_genre. A table keeps its name where that can be one."""
     names: dict[str, str] = {}
     for label in labels:
-        names[label] = to_distinct(_to_snake(label), names.values())
+        made = to_name(label, "node") if profile.is_tables else _to_snake(label, "node")
+        names[label] = to_distinct(made, names.values())
     return names
 
 
@@ -32,13 +31,15 @@ def name_edges(
         The names, and what to report about relationship types that become several edge types.
     """
     found = [one for one in profile.relationships if one.start in labels and one.end in labels]
-    if profile.is_tables:
-        return {one: one.type for one in found}, []
     names: dict[RelationshipProfile, str] = {}
-    types = [_to_snake(one.type) for one in found]
+    if profile.is_tables:
+        for one in found:
+            names[one] = to_distinct(to_name(one.type, "edge"), {*taken, *names.values()})
+        return names, []
+    types = [_to_snake(one.type, "edge") for one in found]
     for one, name in zip(found, types, strict=True):
-        whole = f"{_to_snake(one.start)}_{name}_{_to_snake(one.end)}" if types.count(name) > 1 else name
-        names[one] = to_distinct(whole, {*taken, *names.values()})
+        whole = f"{_to_snake(one.start, 'node')}_{name}_{_to_snake(one.end, 'node')}"
+        names[one] = to_distinct(whole if types.count(name) > 1 else name, {*taken, *names.values()})
     guesses = []
     for kind in dict.fromkeys(one.type for one in found):
         shared = [one for one in found if one.type == kind]
@@ -48,10 +49,12 @@ def name_edges(
     return names, guesses
 
 
-def to_name(text: str) -> str:
-    """A name for a catalogue, made of any text."""
+def to_name(text: str, default: str = "catalogue") -> str:
+    """A name for a catalogue or a type, made of any text; `default` where nothing of it can be in a name."""
+    if is_name(text):
+        return text
     made = re.sub(r"[^\w .-]+|^[\W\d_]+", "-", text).strip("-. ")
-    return made if is_name(made) else "catalogue"
+    return made if is_name(made) else default
 
 
 def to_distinct(name: str, taken: Collection[str]) -> str:
@@ -63,6 +66,6 @@ def to_distinct(name: str, taken: Collection[str]) -> str:
     return made
 
 
-def _to_snake(name: str) -> str:
-    made = "_".join(split_words(name))
-    return made if is_name(made) else name
+def _to_snake(name: str, default: str) -> str:
+    made = re.sub(r"^[\d_]+", "", "_".join(split_words(name)))
+    return made if is_name(made) else to_name(name, default)

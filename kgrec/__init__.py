@@ -96,7 +96,8 @@ def train(
         user_links: columns `user`, `relation` and `target`, such as ("ann", "lives_in", "Oslo"); optional `target_name`
             and `target_type` as in `links`: "user" is a link to another user, "item" to an item.
         features: columns of `items` or `users` to read as attributes although they are left out otherwise.
-        positive: an interaction is a like when its rating is at least this; None: every interaction is.
+        positive: an interaction is a like when its rating is at least this; None: when its rating is above 0, and
+            every interaction without a column of ratings.
         rejects: a CSV file for the rows of the DataFrames that are left out, with the reason; None writes none.
         progress: whether progress is shown; None: in a terminal or a notebook.
         on_stage: called with each stage as it begins.

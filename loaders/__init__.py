@@ -1,15 +1,20 @@
 """Raw sources of catalogues: each yields the rows that `graph_schema.staging` checks and stages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from graph_schema import CatalogueError, CatalogueSchema
 from graph_schema.profile import GraphProfile
 from graph_schema.sources import Source
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 # name -> module; each has open_source(path, schema, cache_dir, encoding)
 SOURCES = {
+    "mind": "loaders.mind",
     "movielens-100k": "loaders.movielens",
     "tabular": "loaders.tabular",
 }
@@ -30,7 +35,7 @@ def open_source(
         path: the folder of the raw files; None if the source can fetch them itself.
         schema: the schema of the rows; None if the source has its own.
         cache_dir: the folder to keep fetched files in.
-        encoding: the encoding of text files; None for UTF-8, or UTF-16 with a byte order mark.
+        encoding: the encoding of text files that the schema says none of; None for UTF-8, or UTF-16 with a mark.
 
     Raises:
         CatalogueError: the name is unknown, or the files are missing or unreadable.
@@ -48,10 +53,17 @@ def open_source(
 def read_profile(
     folder: Path, encoding: str | None = None, on_rows: Callable[[str, int], None] | None = None
 ) -> GraphProfile:
-    """Profiles a folder of CSV or Parquet tables; see `loaders.table_profile`."""
+    """Profiles a folder of tables; see `loaders.table_profile`."""
     from loaders import table_profile
 
     return table_profile.read_profile(folder, encoding, on_rows)
 
 
-__all__ = ["SOURCES", "open_source", "read_profile"]
+def read_rows(file: Path, columns: Sequence[str]) -> "pa.Table":
+    """Reads a whole file that has some columns; see `loaders.table_reading`."""
+    from loaders import table_reading
+
+    return table_reading.read_rows(file, columns)
+
+
+__all__ = ["SOURCES", "open_source", "read_profile", "read_rows"]

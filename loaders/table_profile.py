@@ -1,134 +1,93 @@
 """Profiles a folder of tables to draft a schema from: which tables list things, and which link them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from graph_schema import CatalogueError
-from graph_schema.name_words import (
-    is_entity_name,
-    is_item_name,
-    is_known_word,
-    is_user_name,
-    split_id,
-    split_words,
-    to_singulars,
-)
-from graph_schema.profile import GraphProfile, Guess, NodeProfile, PropertyProfile, RelationshipProfile, Sureness
-from graph_schema.roles import find_key, find_name, find_texts
+from graph_schema.name_words import is_entity_name, is_place_name, split_id
+from graph_schema.profile import GraphProfile, Guess, NodeProfile, RelationshipProfile, Sureness
+from graph_schema.roles import find_key
 from graph_schema.schema_types import is_name
-from loaders.column_profile import Column, OnRows, TableColumns, find_tables, read_table
-from loaders.table_keys import find_known_share, find_table_keys, names_table
-from loaders.tabular import SUFFIXES
+from loaders.described_ends import find_described
+from loaders.event_kinds import find_kinds, profile_kinds
+from loaders.folder_tables import FolderTables, read_folder
+from loaders.id_forms import describe_ids, describe_keys
+from loaders.node_profiles import Nodes
+from loaders.relationship_profiles import Relationships, name_column_edge
+from loaders.table_columns import OnRows, TableColumns
+from loaders.table_ends import End, find_ends, find_list, is_end_word
+from loaders.table_keys import find_table_keys, is_almost_unique
+from loaders.table_links import TablePath, choose_pair, find_paths
+from loaders.triple_profiles import TripleTables, find_triples
 
-_ENDS = (("source", "target"), ("src", "dst"), ("from", "to"), ("head", "tail"), ("start", "end"))
-_MOST_EDGE_COLUMNS = 4  # in a table that links an id to a word
+_MOST_TRIPLE_TYPES = 60
+_ABOUT_ITEMS = ("tag", "genre", "keyword", "topic", "categor", "subject")  # what a user may say of an item
 
 
 def read_profile(folder: Path, encoding: str | None = None, on_rows: OnRows | None = None) -> GraphProfile:
-    """Profiles a folder of CSV or Parquet tables.
+    """Profiles a folder of tables.
 
     Args:
         folder: the folder.
-        encoding: the encoding of CSV files; None for UTF-8, or UTF-16 with a byte order mark.
+        encoding: the encoding of text files; None: found by their bytes.
         on_rows: called with a table's name and the number of its rows just read.
 
     Raises:
         CatalogueError: the folder is missing or has no tables, or a file cannot be read.
     """
     if not folder.is_dir():
-        raise CatalogueError(f"no folder {folder}; expected one with CSV or Parquet files")
-    files = find_tables(folder)
-    if not files:
-        raise CatalogueError(f"{folder} has no tables; expected files that end in {', '.join(SUFFIXES)}")
-    tables = {name: read_table(name, parts, encoding, on_rows) for name, parts in files.items()}
-    return _Sorting(folder, tables).run()
-
-
-@dataclass(frozen=True)
-class _End:
-    """A column that names nodes.
-
-    Attributes:
-        column: its name.
-        table: the table, or type, of the nodes.
-        known: the share of its distinct values that are keys of that table; 1 if there is no such table.
-        why: the evidence.
-    """
-
-    column: str
-    table: str
-    known: float
-    why: str
+        raise CatalogueError(f"no folder {folder}; expected one with tables, such as CSV, JSON lines or Parquet files")
+    return _Sorting(folder, read_folder(folder, encoding, on_rows)).run()
 
 
 @dataclass
 class _Sorting:
-    """Sorts tables into tables of things and tables of links."""
+    """Sorts tables into tables of things, tables of links, paths and triples."""
 
     folder: Path
-    tables: Mapping[str, TableColumns]
+    read: FolderTables
     guesses: list[Guess] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)  # table -> its key column
     more: dict[str, str] = field(default_factory=dict)  # type without a table -> the name of its key
+    described: dict[str, tuple[str, list[str]]] = field(default_factory=dict)  # such a type -> a table, its columns
+    partly: dict[str, float] = field(default_factory=dict)  # table -> the smallest share of an end's ids it holds
+    relationships: list[RelationshipProfile] = field(default_factory=list)
+    unused: set[str] = field(default_factory=set)  # tables that are neither things nor links
 
     def run(self) -> GraphProfile:
-        usable = {name: table for name, table in self.tables.items() if self._is_usable(table)}
-        self.keys = find_table_keys(usable)
-        ends = {name: self._find_ends(table, usable) for name, table in usable.items()}
-        named = {end.table for name, found in ends.items() for end in found if end.table != name}
-        links: dict[str, tuple[_End, _End]] = {}
-        for name, table in usable.items():
-            pair = self._choose_pair(table, ends[name], is_named=name in named)
-            if pair is not None:
-                links[name] = pair
-        nodes, relationships = {}, []
-        linked = {end.table for pair in links.values() for end in pair}
-        partly: dict[str, float] = {}  # table -> the smallest share of an end's ids that it holds
+        self.guesses += self.read.guesses
+        self.left_out += self.read.left_out
+        tables = {name: table for name, table in self.read.tables.items() if self._is_usable(table)}
+        self.keys = find_table_keys(tables)
+        ends = {name: find_ends(table, tables, self.keys) for name, table in tables.items()}
+        triples = find_triples(self.read, tables, ends, self.keys)
+        for name in triples.tables:
+            del ends[name]
+            self.keys.pop(name, None)
+        paths = find_paths(tables, ends, self.keys)
+        links = self._find_links(tables, ends, paths)
+        build = Relationships(tables, self.keys)
+        for path in paths:
+            self._add_path(build, path)
+        used = {*self.unused, *triples.tables, *links, *(one for path in paths for one in (path.first, path.last))}
         for name, pair in links.items():
-            relationships.append(self._build_edge(usable[name], pair, ends[name]))
-            for end in pair:
-                if end.table in usable and end.known < 1:
-                    partly[end.table] = min(partly.get(end.table, 1.0), end.known)
-        for name, table in usable.items():
-            if name in links:
-                continue
-            self._note_unlinked(table, ends[name])
-            if name in partly:
-                self.guesses.append(
-                    Guess(
-                        name,
-                        "from_edges = true",
-                        "likely",
-                        f"only {partly[name]:.1%} of the ids that edges name are in the table: the others are added "
-                        "without attributes",
-                    )
-                )
-            nodes[name] = NodeProfile(
-                name,
-                table.n_rows,
-                table.profile(),
-                label=self._to_label(name),
-                key=self.keys.get(name, "") if name in linked else "",
-                from_edges=name in partly,
-                ignore=table.unnamed,
-            )
-        for name, key in self.more.items():
-            naming = [
-                usable[edge].columns[end.column] for edge, pair in links.items() for end in pair if end.table == name
-            ]
-            n, samples = max(column.n_distinct for column in naming), tuple(naming[0].samples)
-            one = PropertyProfile(key, {"string": n}, 1.0, 1.0, is_unique=True, samples=samples)
-            nodes[name] = NodeProfile(name, n, {key: one}, label=self._to_label(name), key=key, from_edges=True)
+            self._add_links(build, tables[name], pair, ends[name])
+        things = [name for name in tables if name not in used]
+        self._add_triples(build, triples)
+        for name in things:
+            self._add_columns(build, tables[name], ends.get(name, []), things)
+        nodes = self._build_nodes(tables, things)
         return GraphProfile(
             place=str(self.folder),
             name=self.folder.resolve().name,
             nodes=nodes,
-            relationships=tuple(relationships),
+            relationships=tuple(self.relationships),
             guesses=tuple(self.guesses),
             left_out=tuple(self.left_out),
             is_tables=True,
+            tables={name: one for name, one in self.read.sources.items() if name in tables},
         )
 
     def _is_usable(self, table: TableColumns) -> bool:
@@ -145,162 +104,187 @@ class _Sorting:
             self.left_out.append(f"the table {table.name}: {table.n_broken:,} rows that do not fit its header")
         return not reason
 
-    # -- what columns name ---------------------------------------------------------------------------------------------
+    # -- links ---------------------------------------------------------------------------------------------------------
 
-    def _find_ends(self, table: TableColumns, usable: Mapping[str, TableColumns]) -> list[_End]:
-        """The columns that name nodes, each with the table or type that it names."""
-        ends = [
-            end
-            for column in table.named.values()
-            if column.n_values and (end := self._find_end(table, column, usable)) is not None
-        ]
-        own = self.keys.get(table.name)
-        unresolved = {end.column for end in ends}
-        for column in table.named.values():
-            words, is_id = split_id(column.name)
-            is_thing = is_user_name(words) or is_item_name(words) or is_entity_name(words)
-            if column.name in unresolved or column.name == own or not words or column.kind not in ("string", "int"):
+    def _find_links(
+        self, tables: Mapping[str, TableColumns], ends: Mapping[str, Sequence[End]], paths: Sequence[TablePath]
+    ) -> dict[str, tuple[End, End]]:
+        named = {end.table for name, found in ends.items() for end in found if end.table != name}
+        users = [tables[name].columns[end.column] for name, found in ends.items() for end in found if end.is_user]
+        steps = {one for path in paths for one in (path.first, path.last)}
+        links = {}
+        for name, found in ends.items():
+            if name in steps:
                 continue
-            if is_id or (is_thing and column.is_unique is False and not _is_prose(column)):
-                ends.append(_End(column.name, "_".join(words), 1.0, "no table has these ids"))
-        return sorted(ends, key=lambda end: list(table.columns).index(end.column))
-
-    def _find_end(self, table: TableColumns, column: Column, usable: Mapping[str, TableColumns]) -> _End | None:
-        words, is_id = split_id(column.name)
-        is_end = any(column.name.lower() in pair for pair in _ENDS)
-        if column.name == self.keys.get(table.name) and names_table(words, table.name):
-            return None
-        best: tuple[float, float, _End] | None = None
-        for name, key in self.keys.items():
-            if name == table.name and column.name == key:
-                continue
-            known = find_known_share(column, usable[name].columns[key])
-            same_name = column.name == key and split_words(key) != ["id"]
-            says_it = same_name or names_table(words, name)
-            # small numbers occur in many columns: they prove nothing without a matching name
-            is_telling = (column.kind == "string" and column.n_distinct >= 5 and known >= 0.95) or is_end  # noqa: PLR2004
-            if name == table.name and not (is_id or is_end):
-                continue
-            if (says_it and known > 0) or (is_telling and known >= 0.9):  # noqa: PLR2004
-                why = "by its name" if says_it else "by its values"
-                end = _End(column.name, name, known, why)
-                if best is None or (says_it, known) > best[:2]:
-                    best = says_it, known, end
-        return None if best is None else best[2]
-
-    def _choose_pair(self, table: TableColumns, ends: Sequence[_End], *, is_named: bool) -> tuple[_End, _End] | None:
-        """The two ends of a table of links; None: it is a table of things."""
-        key = self.keys.get(table.name)
-        things = NodeProfile(table.name, table.n_rows, table.profile())
-        title = find_name(things, key or "")
-        has_text = title is not None or bool(find_texts(things, key or "", title))
-        of_users = [end for end in ends if self._is_user(end)]
-        pair: tuple[_End, _End] | None = None
-        if is_named and not of_users:
-            pair = None
-        elif len(ends) >= 2:  # noqa: PLR2004
-            # a thing with its own name that refers to others is not a link
-            if not is_named and (of_users or not (key is not None and has_text)):
-                pair = self._order(of_users, ends)
-        elif len(ends) == 1 and key is None and len(table.columns) <= _MOST_EDGE_COLUMNS:
-            pair = self._with_word(table, ends[0])
-        if pair is None and key is None:
-            fallback = find_key(things)
-            if fallback is None:
-                self.left_out.append(f"the table {table.name}: no column is unique, and no two columns name things")
-        if pair is None:
-            return None
-        for end in pair:
-            if end.table not in self.tables or end.table not in self.keys:
-                self._add_type(table, end)
-        resolved = [self._resolve(end) for end in pair]
-        sure: Sureness = "likely" if all(end.why == "by its name" for end in pair) else "a guess"
-        why = ", ".join(f"{end.column} names {end.table} ({end.why})" for end in resolved)
-        self.guesses.append(Guess(table.name, "a table of links", sure, why))
-        if len(ends) > 2:  # noqa: PLR2004
-            rest = ", ".join(end.column for end in ends if end not in pair)
-            self.guesses.append(
-                Guess(table.name, f"{rest}: no end", "likely", "an edge has two ends; it stays an attribute")
-            )
-        return resolved[0], resolved[1]
-
-    def _order(self, of_users: Sequence[_End], ends: Sequence[_End]) -> tuple[_End, _End]:
-        if not of_users:
-            return ends[0], ends[1]
-        others = [end for end in ends if end not in of_users]
-        items = [end for end in others if is_item_name(split_id(end.column)[0]) or is_item_name(split_words(end.table))]
-        return (of_users[0], (items or others)[0]) if others else (of_users[0], of_users[1])
-
-    def _with_word(self, table: TableColumns, end: _End) -> tuple[_End, _End] | None:
-        """A link from an id to a word, such as the tag of a film."""
-        words = [
-            column
-            for column in table.named.values()
-            if column.name != end.column and column.kind == "string" and not _is_prose(column)
-        ]
-        if len(words) != 1 or table.columns[end.column].is_unique is not False or words[0].is_unique is not False:
-            return None
-        return end, _End(words[0].name, words[0].name, 1.0, "no table has these words")
-
-    def _is_user(self, end: _End) -> bool:
-        return is_user_name(split_id(end.column)[0]) or is_user_name(split_words(end.table))
-
-    def _add_type(self, table: TableColumns, end: _End) -> None:
-        name = end.table if is_name(end.table) and end.table not in self.tables else f"{end.table}_node"
-        is_end = any(end.column.lower() in pair for pair in _ENDS)
-        self.more.setdefault(name, f"{name}_id" if is_end else end.column)
-
-    def _resolve(self, end: _End) -> _End:
-        if end.table in self.keys or end.table in self.more:
-            return end
-        return _End(end.column, f"{end.table}_node", end.known, end.why)
-
-    # -- profiles ------------------------------------------------------------------------------------------------------
-
-    def _build_edge(self, table: TableColumns, pair: tuple[_End, _End], ends: Sequence[_End]) -> RelationshipProfile:
-        start, end = (table.columns[one.column] for one in pair)
-        own = self.keys.get(table.name)
-        # a number per row, such as an order number, carries no information
-        ignored = [own] if own is not None and split_id(own)[1] and own not in (start.name, end.name) else []
-        return RelationshipProfile(
-            start=pair[0].table,
-            type=table.name,
-            end=pair[1].table,
-            count=table.n_rows,
-            n_starts=start.n_distinct,
-            n_ends=end.n_distinct,
-            max_out=int(start.counts.max(initial=0)),
-            max_in=int(end.counts.max(initial=0)),
-            properties=table.profile({start.name, end.name, *ignored}),
-            start_column=start.name,
-            end_column=end.name,
-            ignore=(*table.unnamed, *ignored),
-        )
-
-    def _note_unlinked(self, table: TableColumns, ends: Sequence[_End]) -> None:
-        key = self.keys.get(table.name)
-        for end in ends:
-            if key is not None and end.table in self.keys and end.column != key:
+            table, key = tables[name], self.keys.get(name)
+            pair = choose_pair(table, found, key, users, is_named=name in named)
+            if pair is not None and _is_crosswalk(table, pair):
                 self.left_out.append(
-                    f"{table.name}.{end.column} names {end.table}, but links need a table of their own: write one with "
-                    f"the columns {key}, {end.column} to link them; here it stays an attribute"
+                    f"the table {name}: each {pair[0].column} has one {pair[1].column} of its own, which links nothing"
                 )
+                self.unused.add(name)
+            elif pair is not None:
+                links[name] = pair
+            elif key is None and find_key(table.as_things()) is None:
+                self.left_out.append(f"the table {name}: no column is unique, and no two columns name things")
+        return links
 
-    def _to_label(self, name: str) -> str:
-        """A label such as `Product` for the table products."""
-        *first, last = split_words(name) or [name]
-        words = {split_id(column)[0][-1] for t in self.tables.values() for column in t.columns if split_id(column)[0]}
-        known = sorted((one for one in to_singulars(last) - {last} if one in words or is_known_word(one)), key=len)
-        if last in words or not last.endswith("s") or last.endswith(("ss", "us", "is", "series")):
-            single = last
-        elif known:
-            single = known[-1]
-        elif last.endswith("ies"):
-            single = f"{last[:-3]}y"
+    def _add_path(self, build: Relationships, path: TablePath) -> None:
+        user, item = self._resolve(path.user), self._resolve(path.item)
+        first = build.tables[path.first]
+        self.guesses.append(
+            Guess(
+                path.first,
+                f"a step from {user.table} to {item.table}",
+                "likely",
+                f"{path.first}.{user.column} names {user.table}, and {path.last}, joined by {path.join}, names "
+                f"{item.table}; {path.first} is no node",
+            )
+        )
+        own = self.keys.get(path.last)
+        ignored = [own] if own is not None and own not in (item.column, *path.joined) else []
+        self.relationships.append(build.from_path(replace(path, user=user, item=item), ignored))
+        for end, table in ((user, first), (item, build.tables[path.last])):
+            self._note_ids(build, table, end)
+
+    def _add_links(self, build: Relationships, table: TableColumns, pair: tuple[End, End], ends: Sequence[End]) -> None:
+        start, end = (self._resolve(one) for one in pair)
+        columns = {start.column, end.column}
+        sure: Sureness = "likely" if start.is_called and end.is_called else "a guess"
+        why = ", ".join(f"{one.column} names {one.table} ({one.why})" for one in (start, end))
+        self.guesses.append(Guess(table.name, "a table of links", sure, why))
+        unknown = [one for one in (start, end) if not one.key]
+        kinds = find_kinds(table, (start, end))
+        described = find_described(table, unknown, {*columns, kinds}) if start.table != end.table else {}
+        for one in unknown:
+            if described.get(one.column) and one.table not in self.described:
+                self.described[one.table] = (table.name, described[one.column])
+                listed = ", ".join(described[one.column])
+                self.guesses.append(
+                    Guess(one.table, f"in the table {table.name}", "likely", f"each {one.column} has one {listed}")
+                )
+        taken = {name for names in described.values() for name in names}
+        # a number per row, such as an order number, carries no information
+        own = self.keys.get(table.name)
+        ignored = [own] if own is not None and split_id(own)[1] and own not in columns else []
+        more = [one for one in ends if one.column not in columns | taken and one.column != own]
+        whole = build.from_links(table, (start, end), [*ignored, *sorted(taken)])
+        if kinds:
+            self.relationships += profile_kinds(self.read, build, whole, kinds, self._find_taken())
+            choice = f"an edge type for each {kinds}"
+            self.guesses.append(Guess(table.name, choice, "likely", f"{kinds} says what a user did with an item"))
         else:
-            single = last[:-2] if last.endswith(("ses", "xes", "ches", "shes")) else last[:-1]
-        return "".join(word[:1].upper() + word[1:] for word in (*first, single))
+            self.relationships.append(whole)
+        for one in (start, end):
+            self._note_ids(build, table, one)
+        rest = []
+        for one in more:
+            if start.is_user and not one.is_user and self._is_knowledge(one):
+                self._add_knowledge(build, table, end, one)
+            else:
+                rest.append(one.column)
+        if rest:
+            choice = f"{', '.join(rest)}: no end"
+            self.guesses.append(Guess(table.name, choice, "likely", "an edge has two ends; it stays an attribute"))
+
+    @staticmethod
+    def _is_knowledge(end: End) -> bool:
+        """Whether a further end of an interaction, such as the tag that a user gave, says something about the item."""
+        words = split_id(end.column)[0]
+        if not is_entity_name(words) or is_place_name(words):
+            return False
+        return bool(end.key) or words[-1].startswith(_ABOUT_ITEMS)
+
+    def _add_knowledge(self, build: Relationships, table: TableColumns, item: End, other: End) -> None:
+        to = self._resolve(other)
+        name = name_column_edge(table.name, to.column, self._find_taken(), is_list=False)
+        ignored = [one for one in table.named if one not in (item.column, to.column)]
+        self.relationships.append(build.from_links(table, (item, to), ignored, name))
+        choice = f"{item.table} to {to.table} too"
+        self.guesses.append(Guess(table.name, choice, "likely", f"{to.column} is about items"))
+
+    def _add_columns(
+        self, build: Relationships, table: TableColumns, ends: Sequence[End], things: Sequence[str]
+    ) -> None:
+        """Adds the foreign keys and lists of ids of a table of things."""
+        key = self.keys.get(table.name)
+        if key is None:
+            return
+        for end in ends:
+            if end.column == key or not end.key or end.table not in things:
+                continue
+            name = name_column_edge(table.name, end.column, self._find_taken(), is_list=False)
+            self.relationships.append(build.from_column(table, end, name))
+            self._note_ids(build, table, end)
+        named = {end.column for end in ends}
+        kept = {name: one for name, one in self.keys.items() if name in things}
+        for column in table.named.values():
+            if column.name == key or column.name in named:
+                continue
+            listed = find_list(column, build.tables, kept)
+            if listed is not None:
+                name = name_column_edge(table.name, column.name, self._find_taken(), is_list=True)
+                self.relationships.append(build.from_column(table, listed, name, column.separator or ""))
+                if listed.known < 1:
+                    self.partly[listed.table] = min(self.partly.get(listed.table, 1.0), listed.known)
+
+    def _add_triples(self, build: Relationships, triples: TripleTables) -> None:
+        for name in triples.tables:
+            found = triples.build(build, name, self._find_taken(), _MOST_TRIPLE_TYPES)
+            self.relationships += found.relationships
+            self.guesses += found.guesses
+            self.left_out += found.left_out
+            if any("entity" in (one.start, one.end) for one in found.relationships):
+                self.more.setdefault("entity", "entity_id")
+            for table, known in found.partly.items():
+                self.partly[table] = min(self.partly.get(table, 1.0), known)
+
+    def _find_taken(self) -> list[str]:
+        """The names of tables and edges: an edge type may not have them."""
+        return [*self.read.tables, *self.more, *(one.type for one in self.relationships)]
+
+    def _resolve(self, end: End) -> End:
+        """An end whose type no table has gets a type of its own, which no table may be called as."""
+        if end.key:
+            return end
+        is_free = is_name(end.table) and end.table not in self.read.tables
+        name = end.table if is_free else f"{end.table}_node"
+        self.more.setdefault(name, f"{name}_id" if is_end_word(end.column) else end.column)
+        return replace(end, table=name)
+
+    def _note_ids(self, build: Relationships, table: TableColumns, end: End) -> None:
+        """Notes ids that are missing, written in another way, or not in the table that they name."""
+        self.guesses += describe_ids(table, end, build.tables.get(end.table) if end.key else None)
+        if end.key and end.known < 1:
+            self.partly[end.table] = min(self.partly.get(end.table, 1.0), end.known)
+
+    # -- nodes ---------------------------------------------------------------------------------------------------------
+
+    def _build_nodes(self, tables: Mapping[str, TableColumns], things: Sequence[str]) -> dict[str, NodeProfile]:
+        build = Nodes(tables, self.described)
+        linked = {end for one in self.relationships for end in (one.start, one.end)}
+        nodes = {}
+        for name in things:
+            key = self.keys.get(name, "") if name in linked else ""
+            nodes[name] = build.from_table(name, key, from_edges=name in self.partly)
+            self.guesses += describe_keys(tables[name], key) if key else []
+            if name in self.partly:
+                self.guesses.append(
+                    Guess(
+                        name,
+                        "from_edges = true",
+                        "likely",
+                        f"only {self.partly[name]:.1%} of the ids that edges name are in the table: the others are "
+                        "added without attributes",
+                    )
+                )
+        for name, key in self.more.items():
+            links = [one for one in self.relationships if name in (one.start, one.end)]
+            nodes[name] = build.from_links(name, key, links)
+        return nodes
 
 
-def _is_prose(column: Column) -> bool:
-    return column.length / max(column.n_values, 1) > 40  # noqa: PLR2004
+def _is_crosswalk(table: TableColumns, pair: tuple[End, End]) -> bool:
+    """Whether a table only gives things a second id, as links.csv gives films the ids of another site."""
+    is_one_each = all(is_almost_unique(table.columns[end.column], table) for end in pair)
+    return is_one_each and not any(end.is_user for end in pair) and not all(end.key for end in pair)

@@ -1,31 +1,28 @@
-"""Your own catalogue: a folder of CSV or Parquet files, and a schema for them.
+"""Your own catalogue: a folder of tables, and a schema for them.
 
-A table is named after its node type or edge type: rated.csv, rated.tsv, rated.csv.gz, rated.tsv.gz or rated.parquet, or
-in parts: rated.1.csv, rated-2024.csv, or any of these formats in a folder rated/. CSV files have a header; the
-delimiter is found among , ; tab and |; quoted fields (") may hold line breaks. All values are read as text, so that ids
-do not change. Files are read in blocks and may be larger than memory.
+A table is named after its node type or edge type: rated.csv, rated.tsv, rated.jsonl, rated.csv.gz or rated.parquet, or
+in parts: rated.1.csv, rated-2024.csv, or any of these in a folder rated/. The schema can say otherwise: which files a
+table has and how they look, which types read one table, which tables an edge type leads through. Text is read as text,
+so that ids do not change. Files are read in blocks and may be larger than memory.
 """
 
-import csv
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pv
-import pyarrow.parquet as pq
-
-from graph_schema import CatalogueError, CatalogueSchema, EdgeType
-from graph_schema.column_names import rename_ends
-from graph_schema.sources import BrokenRow, RawBatch
-
-SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
-DELIMITERS = (",", ";", "\t", "|")
-BLOCK_BYTES = 16 << 20  # also the longest row that can be read
-BATCH_ROWS = 262_144
-_BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8"}
+from graph_schema import CatalogueError, CatalogueSchema, EdgeType, NodeType
+from graph_schema.column_names import check_names, rename_ends, rename_known
+from graph_schema.near_names import find_near_name
+from graph_schema.schema_types import SOURCE, TARGET, SourceTable
+from graph_schema.sources import RawBatch
+from loaders.edge_rows import FirstRows, keep_linked, keep_where, split_targets
+from loaders.joined_tables import PathTable, join_path
+from loaders.optional_columns import OptionalColumns
+from loaders.schema_tables import SchemaTables
+from loaders.table_files import find_files, find_tables, list_tables
+from loaders.table_look import MOST_SHOWN, TableLook, to_plain
+from loaders.table_reading import look_at, read_file
 
 
 def open_source(
@@ -37,217 +34,150 @@ def open_source(
         path: the folder.
         schema: the schema of the tables.
         cache_dir: not used.
-        encoding: of CSV files; None for UTF-8, or UTF-16 with a byte order mark.
+        encoding: of text files whose table has none in the schema; None for UTF-8, or what their first bytes say.
 
     Raises:
-        CatalogueError: the folder or the schema is missing, or a type has no file.
+        CatalogueError: the folder or the schema is missing, or a table has no file.
     """
     if path is None or schema is None:
         missing = " and ".join(
             option for option, value in (("--path DIR", path), ("--schema FILE.toml", schema)) if not value
         )
-        raise CatalogueError(f"the source 'tabular' needs {missing}: a folder of CSV or Parquet files and their schema")
+        raise CatalogueError(f"the source 'tabular' needs {missing}: a folder of tables and their schema")
     if not path.is_dir():
-        raise CatalogueError(f"no folder {path}; expected one with a CSV or Parquet file per node type and edge type")
-    shared = sorted(set(schema.nodes) & set(schema.edges))
-    if shared:
-        raise CatalogueError(
-            f"node and edge types share the names {', '.join(shared)}, so their files would too: rename one"
-        )
-    files = find_files(path, [*schema.nodes, *schema.edges])
-    needed = [*(name for name, node in schema.nodes.items() if not node.from_edges), *schema.edges]
-    absent = [name for name in needed if not files[name]]
+        raise CatalogueError(f"no folder {path}; expected one with a table per node type and edge type")
+    tables = SchemaTables(schema)
+    tables.check()
+    files = find_files(path, list(tables.readers), schema.tables)
+    absent = [name for name in tables.needed if not files[name]]
     if absent:
-        found = sorted(entry.name for entry in path.iterdir() if entry.is_dir() or entry.name.endswith(SUFFIXES))
+        near = find_near_name(absent[0], find_tables(path))
         raise CatalogueError(
             f"{path} has no table for {', '.join(absent)}; expected {absent[0]}.csv or {absent[0]}.parquet; "
-            f"found {', '.join(found[:20]) or 'no tables'}"
+            f"found {list_tables(path)}"
+            + (f"; did you mean {near!r}? Then say so by table = {near!r} of its type" if near else "")
         )
     return TabularSource(schema, files, encoding)
 
 
 @dataclass(frozen=True)
 class TabularSource:
-    """The rows of CSV and Parquet files.
+    """The rows of files.
 
     Attributes:
         schema: their schema.
-        files: node type or edge type -> its files, in the order in which they are read.
-        encoding: of CSV files; None for UTF-8, or UTF-16 with a byte order mark.
+        files: table -> its files, in the order in which they are read.
+        encoding: of text files whose table has none in the schema; None for UTF-8, or what their first bytes say.
     """
 
     schema: CatalogueSchema
-    files: dict[str, list[Path]]
+    files: Mapping[str, list[Path]]
     encoding: str | None = None
 
     def read_nodes(self, node_type: str) -> Iterator[RawBatch]:
-        """The raw rows of a node type."""
-        return self._read(node_type)
+        """The raw rows of a node type.
+
+        Of a table that names its nodes in many rows, as one of sales does, the first row of each counts.
+
+        Raises:
+            CatalogueError: a file cannot be read, or a column is missing.
+        """
+        node, tables = self.schema.nodes[node_type], SchemaTables(self.schema)
+        table = tables.of_node(node_type)
+        others = len(tables.readers.get(table, ())) > 1
+        batches = self._read(table, node_type)
+        if others:
+            batches = self._choose(node_type, node, batches)
+        return FirstRows().keep(batches, node.key) if tables.has_many_rows(node_type) else batches
 
     def read_edges(self, edge_type: str) -> Iterator[RawBatch]:
-        """The raw rows of an edge type."""
-        return self._read(edge_type)
+        """The raw rows of an edge type.
 
-    def _read(self, name: str) -> Iterator[RawBatch]:
-        declared = self.schema.edges[name] if name in self.schema.edges else self.schema.nodes[name]
+        Raises:
+            CatalogueError: a file cannot be read, or a column is missing.
+        """
+        edge, tables = self.schema.edges[edge_type], SchemaTables(self.schema)
+        if edge.path:
+            path = [PathTable(step, partial(self._read, step), self._find_size(step)) for step in edge.path]
+            yield from join_path(self.schema, edge_type, path)
+            return
+        table = tables.of_edge(edge_type)
+        batches = self._read(table, edge_type)
+        if edge.where:
+            batches = (keep_where(batch, edge.where, edge_type) for batch in batches)
+        if edge.table is not None or edge.where or len(tables.readers[table]) > 1:
+            batches = self._choose(edge_type, edge, batches)
+        own = tables.find_own_end(edge_type)
+        for batch in batches:
+            ends = self._find_ends(edge, batch.columns.schema.names)
+            rows = batch
+            if TARGET in ends:
+                rows = split_targets(rows, ends[TARGET], edge.split)
+            linked = {SOURCE: TARGET, TARGET: SOURCE}.get(own or "", "")
+            yield keep_linked(rows, ends[linked]) if linked in ends else rows
 
-        def count_known(names: list[str]) -> int:
-            known = rename_ends(self.schema, declared, names) if isinstance(declared, EdgeType) else names
-            return len(set(known) & set(declared.columns))
+    def _find_size(self, table: str) -> int:
+        return sum(file.stat().st_size for file in self.files[table])
 
-        for file in self.files[name]:
-            yield from read_file(file, self.encoding, count_known, f"the columns {', '.join(declared.columns)}")
+    def _find_ends(self, edge: EdgeType, names: list[str]) -> dict[str, str]:
+        renamed = rename_ends(self.schema, edge, names)
+        return {new: old for new, old in zip(renamed, names, strict=True) if new in (SOURCE, TARGET)}
 
+    def _choose(self, name: str, declared: NodeType | EdgeType, batches: Iterator[RawBatch]) -> Iterator[RawBatch]:
+        """The columns of one type, of a table that has others, too."""
+        for batch in batches:
+            names = batch.columns.schema.names
+            raw = rename_ends(self.schema, declared, names) if isinstance(declared, EdgeType) else names
+            check_names(batch.file, self.schema, name, declared, raw, others=True)
+            places = [raw.index(column) for column in declared.columns if column in raw]
+            yield RawBatch(batch.columns.select(places), batch.file, batch.rows, batch.broken)
 
-def read_file(
-    file: Path, encoding: str | None, count_known: Callable[[list[str]], int], expected: str
-) -> Iterator[RawBatch]:
-    """Reads all columns of a CSV or Parquet file, in blocks.
+    def _read(self, table: str, of: str = "") -> Iterator[RawBatch]:
+        """All columns of a table, those that the schema knows in its spelling.
 
-    Args:
-        file: the file; its suffix tells whether it is CSV (possibly compressed) or Parquet.
-        encoding: of CSV files; None for UTF-8, or UTF-16 with a byte order mark.
-        count_known: counts the known names in a header; the delimiter with the highest count wins.
-        expected: the expected content of a header, for the error if no delimiter gives a known name.
+        Args:
+            table: the table.
+            of: the type that is read; empty: several tables are joined.
+        """
+        tables = SchemaTables(self.schema)
+        known = tables.find_known(table)
+        said = self.schema.tables.get(table)
+        optional = OptionalColumns(tables.find_wanted(of), known)
+        for file in self.files.get(table, ()):
+            look = look_at(file, said, encoding=self.encoding, known=known)
+            self._check_look(file, table, look, said, known)
+            for batch in read_file(file, look):
+                names = batch.columns.schema.names
+                names = rename_known(names, known) if of else names  # a join finds its columns by itself
+                renamed = RawBatch(batch.columns.rename_columns(names), batch.file, batch.rows, batch.broken)
+                yield optional.fill(renamed) if look.kind == "json" else renamed
+        optional.check(of)
 
-    Raises:
-        CatalogueError: the file cannot be read.
-    """
-    try:
-        if file.name.endswith(".parquet"):
-            yield from _read_parquet(file)
-        else:
-            yield from _read_csv(file, encoding, count_known, expected)
-    except (OSError, EOFError) as error:
-        raise CatalogueError(f"cannot read {file}: {error}; expected a readable file") from error
-    except (UnicodeError, LookupError) as error:
-        raise CatalogueError(f"cannot decode {file}: {error}; name its encoding, as in --encoding latin-1") from error
-    except pa.ArrowInvalid as error:
-        raise CatalogueError(f"cannot read {file}: {_explain(error)}") from error
+    def _check_look(
+        self, file: Path, table: str, look: TableLook, said: SourceTable | None, known: Collection[str]
+    ) -> None:
+        """Checks that the columns of a file have names.
 
-
-def find_files(folder: Path, names: Sequence[str]) -> dict[str, list[Path]]:
-    """The files of each name; a file such as rated-old.csv belongs to the longest name that fits."""
-    files: dict[str, list[Path]] = {name: [] for name in names}
-    for entry in folder.iterdir():
-        suffix = find_suffix(entry.name)
-        if entry.is_dir() and entry.name in files:
-            files[entry.name] += [part for part in entry.iterdir() if part.name.endswith(SUFFIXES)]
-        elif entry.is_file() and suffix is not None:
-            stem = entry.name.removesuffix(suffix)
-            fitting = [name for name in names if stem == name or stem.startswith((f"{name}.", f"{name}-"))]
-            if fitting:
-                files[max(fitting, key=len)].append(entry)
-    return {name: sorted(found, key=number_order) for name, found in files.items()}
-
-
-def find_suffix(name: str) -> str | None:
-    """The suffix that makes a file a table; None: the file is not a table."""
-    return next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(suffix)), None)
-
-
-def number_order(file: Path) -> list[tuple[int, str]]:
-    """Sorts part 2 before part 10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
-
-
-def _read_parquet(file: Path) -> Iterator[RawBatch]:
-    with pq.ParquetFile(file) as opened:
-        start = 0
-        empty = pa.RecordBatch.from_pylist([], schema=opened.schema_arrow)
-        yield RawBatch(empty, file.name, np.arange(0))  # so that the columns of an empty file are checked
-        for batch in opened.iter_batches(BATCH_ROWS):
-            yield RawBatch(batch, file.name, np.arange(start + 1, start + 1 + batch.num_rows))
-            start += batch.num_rows
-
-
-def _read_csv(
-    file: Path, encoding: str | None, count_known: Callable[[list[str]], int], expected: str
-) -> Iterator[RawBatch]:
-    encoding = encoding or _detect_encoding(file)
-    names, delimiter = _read_header(file, encoding, count_known, expected)
-    broken: list[BrokenRow] = []
-    unparsed: list[int] = []
-
-    def note_broken(row: pv.InvalidRow) -> str:
-        number = row.number - 1  # the header is row 1
-        unparsed.append(number)
-        reason = f"has {row.actual_columns} fields; expected {row.expected_columns}"
-        # an unclosed quote swallows the lines after it: each is a lost row
-        broken.extend(BrokenRow(number, reason, line) for line in row.text.split("\n"))
-        return "skip"
-
-    with pa.input_stream(str(file), compression="detect") as stream:
-        reader = pv.open_csv(
-            stream,
-            read_options=pv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, encoding=encoding),
-            parse_options=pv.ParseOptions(
-                delimiter=delimiter,
-                newlines_in_values=True,
-                ignore_empty_lines=False,  # otherwise the row numbers would skip them
-                invalid_row_handler=note_broken,
-            ),
-            convert_options=pv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
-            ),
-        )
-        start, taken = 1, 0
-        for batch in reader:
-            # parsed rows get the numbers between the broken rows; a block is parsed before it is yielded
-            places = np.arange(start, start + batch.num_rows + len(unparsed) - taken)
-            rows = places[~np.isin(places, unparsed[taken:])][: batch.num_rows]
-            while len(rows) and taken < len(unparsed) and unparsed[taken] < rows[-1]:
-                taken += 1
-            start = int(rows[-1]) + 1 if len(rows) else start
-            found, broken[:] = list(broken), []
-            yield _drop_blank(RawBatch(batch, file.name, rows, found))
-        if broken or start == 1:
-            nothing = pa.RecordBatch.from_pylist([], schema=pa.schema([(column, pa.string()) for column in names]))
-            yield RawBatch(nothing, file.name, np.arange(0), broken)
-
-
-def _drop_blank(batch: RawBatch) -> RawBatch:
-    """Drops rows without any value: blank lines, and the lines of delimiters that spreadsheets append."""
-    blank = np.ones(batch.columns.num_rows, dtype=bool)
-    for column in batch.columns.columns:
-        if column.null_count == 0:
-            return batch
-        blank &= column.is_null().to_numpy(zero_copy_only=False)
-    return RawBatch(batch.columns.filter(pa.array(~blank)), batch.file, batch.rows[~blank], batch.broken)
-
-
-def _detect_encoding(file: Path) -> str:
-    with pa.input_stream(str(file), compression="detect") as stream:
-        start = stream.read(3)
-    return next((encoding for mark, encoding in _BOMS.items() if start.startswith(mark)), "utf-8")
-
-
-def _read_header(
-    file: Path, encoding: str, count_known: Callable[[list[str]], int], expected: str
-) -> tuple[list[str], str]:
-    """The names of a CSV file's columns and its delimiter: the one that finds most of the known columns."""
-    with pa.input_stream(str(file), compression="detect") as stream:
-        start = stream.read(1 << 16)
-    # the block may end inside a character
-    text = start.decode(encoding, "strict" if len(start) < 1 << 16 else "ignore").removeprefix("\ufeff")
-    lines = text.splitlines()
-    if not lines or not lines[0].strip():
-        raise CatalogueError(f"{file}: the first line is empty; expected a header with the names of its columns")
-    best: tuple[int, list[str], str] = (0, [], "")
-    for delimiter in DELIMITERS:
-        names = next(csv.reader(lines[:1], delimiter=delimiter))
-        n_known = count_known(names)
-        if n_known > best[0]:
-            best = n_known, names, delimiter
-    if best[0] == 0:
-        raise CatalogueError(f"{file}: expected a header with {expected} by one of , ; tab |; got {lines[0][:200]!r}")
-    return best[1], best[2]
-
-
-def _explain(error: pa.ArrowInvalid) -> str:
-    text = str(error)
-    if "invalid UTF8" in text:
-        return f"it is not UTF-8 ({text}); name its encoding, as in --encoding latin-1"
-    if "straddling" in text or "out of sync" in text:
-        return f"a row is longer than {BLOCK_BYTES >> 20} MiB; expected a closing quote before that"
-    return f"{text}; expected a complete CSV or Parquet file"
+        Raises:
+            CatalogueError: they have none, or none that the schema knows.
+        """
+        first = look.first_line[:MOST_SHOWN]
+        if look.kind != "text" or (said is not None and said.columns):
+            return
+        if look.lists:
+            raise CatalogueError(
+                f"{file}: each line seems to be an id and those that it is linked to, as {first!r}; say so in the "
+                f'schema: [tables.{table}] lists = true, columns = ["user_id", "item_id"]'
+            )
+        if not look.has_header:
+            names = SchemaTables(self.schema).suggest_columns(table, len(look.columns))
+            listed = ", ".join(f'"{name}"' for name in names)
+            raise CatalogueError(
+                f"{file} has no header: its first row looks like data, {first!r}. Name its {len(look.columns)} columns "
+                f"in the schema: [tables.{table}] columns = [{listed}]"
+            )
+        if not {to_plain(name) for name in look.columns} & {to_plain(name) for name in known}:
+            expected = ", ".join(SchemaTables(self.schema).suggest_columns(table, 0))
+            raise CatalogueError(
+                f"{file}: expected a header with the columns {expected} by one of , ; tab | or ::; got {first!r}"
+            )

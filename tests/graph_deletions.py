@@ -1,4 +1,4 @@
-"""Deletes nodes and edges from a store, as users do in their database; kgrec itself deletes none."""
+"""Deletes nodes and edges from a store, as users do in their database."""
 
 from collections.abc import Iterable
 

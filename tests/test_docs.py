@@ -169,6 +169,7 @@ def test_the_queries_shown_are_those_that_publish_prints() -> None:
     shown = [found.group(4) for found in FENCE.finditer(text) if found.group(3) == "cypher"]
     books = next(block for block in read_blocks(README.read_text(encoding="utf-8")) if block.file == "books.toml")
     schema = CatalogueSchema.parse(books.code)
-    version = Version("kgrec-1", {}, n_vectors={"item": 1, "user": 1}, n_edges={"SIMILAR_TO": 1, "RECOMMENDED": 1})
+    indexes = {"item": "kgrec_items_1", "user": "kgrec_users_1"}
+    version = Version("kgrec-1", {}, indexes=indexes, n_edges={"SIMILAR_TO": 1, "RECOMMENDED": 1})
     printed = describe_queries(schema, version, server=(5, 26)).values()
     assert [query.strip() for query in shown] == list(printed)

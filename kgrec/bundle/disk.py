@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from graph_schema import CatalogueSchema
+from graph_schema.schema_differences import describe_differences
 from kgrec.bundle.bundle import Bundle
 from kgrec.bundle.folder import MANIFEST, WAIT_S, check_folder, name_tensors, open_tensors, read_manifest, write_folder
 from kgrec.bundle.packing import pack_tensors, unpack_tensors
@@ -91,15 +92,26 @@ def load_bundle(path: Path, schema: CatalogueSchema | None = None) -> Bundle:
     return _load(path, manifest[0], schema)
 
 
+def _check_schema(path: Path, own: CatalogueSchema, expected: CatalogueSchema) -> None:
+    """Raises where a bundle was trained on other contents of a store, or on other likes of them."""
+    differences = describe_differences(expected, own)
+    likes = expected.interaction.describe_like(), own.interaction.describe_like()
+    if not differences and likes[0] != likes[1]:
+        differences = f"a like is {likes[0]}, the bundle has learned from {likes[1]}"
+    if differences:
+        raise BundleError(
+            f"the bundle {path} was trained on the schema {own.name!r} ({own.digest[:8]}), expected {expected.name!r} "
+            f"({expected.digest[:8]}): {differences.replace('the store', 'the bundle')}; train again, or name the "
+            "bundle of this schema"
+        )
+
+
 def _load(path: Path, manifest: bytes, schema: CatalogueSchema | None) -> Bundle:
     described = _parse(path, manifest)
     try:
         own = CatalogueSchema.model_validate(described["schema"])
-        if schema is not None and schema.digest != own.digest:
-            raise BundleError(
-                f"the bundle {path} was trained on the schema {own.name!r} ({own.digest[:8]}), "
-                f"expected {schema.name!r} ({schema.digest[:8]}): train again, or name the bundle of this schema"
-            )
+        if schema is not None:
+            _check_schema(path, own, schema)
         tensors = _read_tensors(path, described["tensors"])
         return from_parts(described, own, tensors, str(path))
     except BundleError:

@@ -4,6 +4,7 @@
 from kgrec.cli import (  # isort: skip
     load_command,  # noqa: F401
     inspect_command,  # noqa: F401
+    preview_command,  # noqa: F401
     validate_command,  # noqa: F401
     adapt_command,  # noqa: F401
     training_commands,  # noqa: F401
@@ -12,6 +13,7 @@ from kgrec.cli import (  # isort: skip
     answer_commands,  # noqa: F401
     encode_command,  # noqa: F401
     publish_command,  # noqa: F401
+    watch_command,  # noqa: F401
 )
 from kgrec.cli.app import app, main, run_guarded
 

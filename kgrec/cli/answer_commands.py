@@ -10,7 +10,6 @@ import typer
 from kgrec.cli.app import app
 from kgrec.cli.command_inputs import (
     check_id,
-    open_bundle,
     open_live_bundle,
     read_attributes,
     read_columns,
@@ -49,25 +48,25 @@ def recommend(
     attribute: UserAttributes = None,
     users: Annotated[
         Path | None,
-        typer.Option("--users", metavar="FILE", help="CSV or Parquet with the column user: many known users."),
+        typer.Option("--users", metavar="FILE", help="A table with the column user: many known users."),
     ] = None,
     likes: Annotated[
         Path | None,
         typer.Option(
             "--likes",
             metavar="FILE",
-            help="CSV or Parquet with the columns user, item: the likes of many users. Further columns may be named as "
+            help="A table with the columns user, item: the likes of many users. Further columns may be named as "
             "their links and attributes.",
         ),
     ] = None,
     k: K = 10,
     candidates: Annotated[
         Path | None,
-        typer.Option("--candidates", metavar="FILE", help="CSV or Parquet with the column item: recommend only these."),
+        typer.Option("--candidates", metavar="FILE", help="A table with the column item: recommend only these."),
     ] = None,
     exclude: Annotated[
         Path | None,
-        typer.Option("--exclude", metavar="FILE", help="CSV or Parquet with the column item: recommend none of these."),
+        typer.Option("--exclude", metavar="FILE", help="A table with the column item: recommend none of these."),
     ] = None,
     tail: Annotated[
         float,
@@ -96,8 +95,6 @@ def recommend(
             "got several"
         )
     links, attributes = read_pairs(link, "--link", "lives_in=Oslo"), read_attributes(attribute)
-    if store is not None and not explain:
-        raise RequestError("--store is where reasons are read from; add --explain, or leave --store out")
     allowed = None if candidates is None else read_columns(candidates, ("item",))["item"]
     left_out = None if exclude is None else read_columns(exclude, ("item",))["item"]
     with open_live_bundle(bundle, store, wait) as recommender:
@@ -144,13 +141,15 @@ def similar(
         LikenessBy | None, typer.Option("--by", help="Compare by one of them alone. Default: by all three.")
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Give a reason for each.")] = False,
+    store: LiveStore = None,
+    wait: Wait = WAIT_S,
     format_: OutFormat = None,
     out: OutFile = None,
 ) -> None:
     """Finds items similar in likes, texts and links."""
-    recommender = open_bundle(bundle)
-    found = recommender.similar(item, k, by=by, explain=explain)
-    write_answer(found, format_, out, f"Similar to {_title(recommender, item)}", keep=explain)
+    with open_live_bundle(bundle, store, wait) as recommender:
+        found = recommender.similar(item, k, by=by, explain=explain)
+        write_answer(found, format_, out, f"Similar to {_title(recommender, item)}", keep=explain)
 
 
 @app.command()

@@ -128,7 +128,7 @@ def open_bundle(path: Path) -> "Recommender":
 
 @contextmanager
 def open_live_bundle(path: Path, store: str | None, wait: float) -> Iterator["Recommender"]:
-    """Opens a bundle whose reasons take their paths from a store, if one is given."""
+    """Opens a bundle together with a store that knows the current items and paths, if one is given."""
     recommender = open_bundle(path)
     if store is None:
         yield recommender
@@ -183,27 +183,15 @@ def read_attributes(given: Sequence[str] | None) -> dict[str, str | list[str]]:
 
 
 def read_table(file: Path, columns: Sequence[str]) -> "pa.Table":
-    """Reads a CSV file, as text, or a Parquet file that has some columns, perhaps among others."""
-    import pyarrow as pa
-    import pyarrow.csv as pa_csv
-    import pyarrow.parquet as pq
-
+    """Reads a file that has some columns, perhaps among others, in any format that `kgrec load` reads."""
+    from graph_schema import CatalogueError
     from kgrec.errors import RequestError
+    from loaders import read_rows
 
     try:
-        if file.suffix == ".parquet":
-            table = pq.read_table(file)
-        else:
-            with file.open("rb") as opened:
-                names = opened.readline().decode("utf-8-sig").strip().split(",")
-            as_text = pa_csv.ConvertOptions(
-                column_types={name.strip('"'): pa.string() for name in names},
-                strings_can_be_null=True,
-                null_values=[""],
-            )
-            table = pa_csv.read_csv(file, convert_options=as_text)
-    except (OSError, pa.ArrowInvalid, UnicodeDecodeError) as error:
-        raise RequestError(f"cannot read {file}: {error}; expected a CSV (UTF-8, commas) or .parquet file") from error
+        table = read_rows(file, columns)
+    except CatalogueError as error:
+        raise RequestError(str(error)) from error
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise RequestError(
@@ -213,7 +201,7 @@ def read_table(file: Path, columns: Sequence[str]) -> "pa.Table":
 
 
 def read_columns(file: Path, columns: Sequence[str]) -> dict[str, list[str]]:
-    """Reads columns of ids, as strings, from a CSV or Parquet file."""
+    """Reads columns of ids, as strings, from a file in any format that `kgrec load` reads."""
     import pyarrow as pa
 
     from kgrec.errors import RequestError

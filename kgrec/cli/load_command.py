@@ -37,6 +37,9 @@ def load(
         typer.Option("--rejects", metavar="FILE", help="CSV file for bad rows. Default: next to the store."),
     ] = None,
     max_rejects: MaxRejects = 0.1,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Remove from the store what is no longer in the source.")
+    ] = False,
     encoding: Annotated[
         str | None, typer.Option("--encoding", help="The encoding of text files that are not UTF-8.")
     ] = None,
@@ -44,9 +47,11 @@ def load(
 ) -> None:
     """Loads a catalogue into a store, or updates it.
 
-    Bad rows go to a reject file.
+    Bad rows go to a reject file. Rows that the store has and the source has not stay, unless --replace is given.
     """
     from graph_schema import CatalogueSchema
+    from graph_schema.rejects import open_reject_log
+    from graph_schema.repeated_edges import describe_repeats
     from graph_schema.staging import stage_tables
     from kgrec import cache_dir
     from kgrec.store import NEO4J_SCHEMES, load_staged, open_store
@@ -62,21 +67,27 @@ def load(
         opened = open_source(source, path=path, schema=given, cache_dir=cache_dir(), encoding=encoding)
         with tempfile.TemporaryDirectory(prefix="kgrec-") as folder:
             reject_file.parent.mkdir(parents=True, exist_ok=True)
-            staged = stage_tables(opened, Path(folder), rejects=reject_file, max_rejects=max_rejects, on_rows=reading)
+            with open_reject_log(reject_file) as log:
+                staged = stage_tables(opened, Path(folder), rejects=log, max_rejects=max_rejects, on_rows=reading)
             writing = make_counter(
                 progress, "writing", total=sum(staged.n_nodes.values()) + sum(staged.n_edges.values())
             )
             with open_store(to, mode="write", wait_s=wait, on_wait=say) as store:
-                report = load_staged(store, staged, writing)
+                report = load_staged(store, staged, writing, replace=replace)
     took = time.perf_counter() - started
     rows = [("node", name, n, report.counts.nodes[name]) for name, n in report.n_nodes.items()]
     rows += [("edge", name, n, report.counts.edges[name]) for name, n in report.n_edges.items()]
     print_table(f"{opened.schema.name} in {to}", ("kind", "type", "loaded", "in the store"), rows)
     total = sum(report.n_nodes.values()) + sum(report.n_edges.values())
     say(f"{total:,} rows in {took:.1f} s, {total / took:,.0f} rows/s")
-    if report.n_repeats:
-        say(f"{count_of(report.n_repeats, 'edge')} repeated another; the latest of each is kept")
-    if report.n_rejects:
-        say(f"{count_of(report.n_rejects, 'row')} rejected: see {reject_file}")
-    if report.n_incomplete:
-        say(f"{count_of(report.n_incomplete, 'row')} kept without values that do not fit: see {reject_file}")
+    for name, n in report.repeats.items():
+        say(f"{count_of(n, f'{name} edge')} repeated another: {describe_repeats(opened.schema, name)}")
+    for name, n in report.removed.items():
+        say(f"{count_of(n, f'{name} row')} removed, which the source no longer has")
+    if report.others:
+        named = ", ".join(f"{n:,} of {name}" for name, n in report.others.items())
+        say(f"the store has rows that the source has not: {named}; --replace removes them")
+    if shares := log.list_shares():
+        listed = "; ".join(f"{n_bad:,} of {n:,} rows of {name} ({n_bad / n:.1%})" for name, n_bad, n in shares)
+        kept = f", of which {report.n_incomplete:,} kept without values that do not fit" if report.n_incomplete else ""
+        say(f"rejected: {listed}{kept}: see {reject_file}")

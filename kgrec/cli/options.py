@@ -65,7 +65,7 @@ Rejects = Annotated[
     typer.Option("--rejects", metavar="FILE", help="CSV file for the bad rows of a graph that kgrec did not load."),
 ]
 MaxRejects = Annotated[
-    float, typer.Option("--max-rejects", min=0, max=1, help="Stop when a larger share of the rows is bad.")
+    float, typer.Option("--max-rejects", min=0, max=1, help="Stop when a larger share of the rows of a table is bad.")
 ]
 Wait = Annotated[
     float,
@@ -84,7 +84,8 @@ LiveStore = Annotated[
     typer.Option(
         "--store",
         metavar="STORE",
-        help="Take the paths in reasons from this store, as it is now. Default: from the bundle.",
+        help="The catalogue as it is now: list no item that is gone from this store, and take the paths in reasons "
+        "from it. Default: from the bundle.",
     ),
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE.toml", help="The settings of the training.")]

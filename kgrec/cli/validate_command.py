@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from kgrec.cli.app import app
+from kgrec.cli.command_inputs import default_rejects
 from kgrec.cli.options import (
     WAIT_S,
     FailOn,
@@ -40,7 +41,7 @@ def validate(
     rejects: Rejects = None,
     wait: Wait = WAIT_S,
 ) -> None:
-    """Finds problems in the data of a store.
+    """Finds problems in the data of a store, and in what its last load left out.
 
     Each comes with its extent, its effect, and the Cypher query that lists the rows.
     """
@@ -56,7 +57,13 @@ def validate(
         show_progress() as progress,
         open_store(store, mode="read", schema=given, wait_s=wait, on_wait=say) as opened,
     ):
-        found = validate_store(opened, now=now, rejects=rejects, on_rows=make_counter(progress, "reading"))
+        found = validate_store(
+            opened,
+            now=now,
+            rejects=rejects,
+            load_rejects=default_rejects(store),
+            on_rows=make_counter(progress, "reading"),
+        )
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
     if (format_ or ("json" if out is not None and out.suffix == ".json" else "table")) == "json":

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from graph_schema import SOURCE, TARGET, CatalogueSchema
 from graph_schema.column_texts import Problem
 from graph_schema.columns import convert_column, convert_ids
-from graph_schema.frame_columns import read_columns, to_whole
+from graph_schema.frame_columns import read_columns
+from graph_schema.repeated_edges import gather_weights
 from graph_schema.schema_types import AttributeType
 from kgrec.errors import CatalogueError, RequestError
 from kgrec.recommend.asked import Asked, freeze_values
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Interactions:
-    """Interactions: the latest one for each pair of user and item.
+    """Interactions: one for each pair of user and item.
 
     Attributes:
         users: (n,) ids.
@@ -45,17 +46,23 @@ def read_interactions(interactions: "pa.Table | pd.DataFrame", schema: Catalogue
             a number.
     """
     table, chosen = _read(interactions), schema.interaction
-    weight = chosen.weight if chosen.positive is not None or chosen.weight in table else None
+    is_count = chosen.repeat_rule == "count"
+    weight = chosen.weight if not is_count and (chosen.positive is not None or chosen.weight in table) else None
     users, items = (_read_ids(table, column) for column in _find_columns(table, *[weight] if weight else []))
-    positive = np.ones(len(users), np.bool_)
-    if weight is not None:
-        positive = chosen.is_like(_read_numbers(table, weight, "float"))
+    weights = np.ones(len(users)) if weight is None else _read_numbers(table, weight, "float")
     order = np.arange(len(users))
     if chosen.at is not None and chosen.at in table:
         order = np.argsort(_read_numbers(table, chosen.at, "time"), kind="stable")
     latest = {(users[row], items[row]): row for row in order.tolist()}
     rows = list(latest.values())
-    return Interactions([users[row] for row in rows], [items[row] for row in rows], positive[rows])
+    gathered = weights[rows]
+    if chosen.repeat_rule != "latest" and rows:
+        codes = {pair: code for code, pair in enumerate(latest)}
+        pairs = np.array([codes[pair] for pair in zip(users, items, strict=True)])
+        gathered = gather_weights(pairs, weights, np.isin(np.arange(len(users)), rows), chosen.repeat_rule)
+        gathered = gathered[np.searchsorted(np.sort(rows), rows)]  # they came in the order of the rows
+    positive = chosen.is_like(gathered) if weight is not None or is_count else np.ones(len(rows), np.bool_)
+    return Interactions([users[row] for row in rows], [items[row] for row in rows], positive)
 
 
 def read_many(likes: "pa.Table | pd.DataFrame", schema: CatalogueSchema) -> dict[str, Asked]:
@@ -147,7 +154,7 @@ def _refuse(interactions: Mapping[str, pa.Array], column: str, problems: list[Pr
 def _read_ids(interactions: Mapping[str, pa.Array], column: str, *, optional: bool = False) -> list[Any]:
     """The ids in a column, text or integers, read as in the catalogue's files; None where `optional` ones are empty."""
     try:
-        ids, problems = convert_ids(to_whole(interactions[column]))
+        ids, problems = convert_ids(interactions[column])
     except CatalogueError as error:
         raise RequestError(f"interactions: {column}: {error}") from error
     _refuse(interactions, column, problems)

@@ -1,18 +1,29 @@
-"""Reads paths between items from the current graph in a store."""
+"""The current graph in a store: paths between items, and which items are gone from it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from graph_schema import CatalogueSchema
 from kgrec.errors import StoreError
 from kgrec.graph.paths import PathIndex, build_path_index_around
-from kgrec.store.contract import GraphStore
+from kgrec.store.contract import GraphStore, NodeRef
+
+_SAMPLED = 200  # items of a bundle that are looked up in its store
+_LEAST_THERE = 0.05  # of them; a store that has fewer is that of another graph
+_FURTHER = 4  # times as many items are looked up at once, where some of an answer's are gone
+Answer = TypeVar("Answer")
 
 
-def check_schema(store: GraphStore, schema: CatalogueSchema) -> None:
-    """Checks that a store holds a bundle's catalogue.
+def check_store(store: GraphStore, schema: CatalogueSchema, items: Sequence[str]) -> None:
+    """Checks that a store holds a bundle's catalogue: its schema, and of a sample of its items more than a few.
+
+    Args:
+        store: the store.
+        schema: the bundle's schema.
+        items: the ids of the bundle's items.
 
     Raises:
-        StoreError: it holds another schema or none.
+        StoreError: it holds another schema or none, or hardly any of the items.
     """
     held = store.read_schema()
     if held.digest != schema.digest:
@@ -21,14 +32,61 @@ def check_schema(store: GraphStore, schema: CatalogueSchema) -> None:
             f"{schema.name!r} ({schema.digest[:8]}): name the store that it was trained from, or train from this one"
         )
 
+    sample = items[:: max(len(items) // _SAMPLED, 1)]
+    n_there = len(sample) - len(find_gone(store, sample))
+    if n_there <= _LEAST_THERE * len(sample):
+        of_them = "none" if n_there == 0 else f"only {n_there}"
+        raise StoreError(
+            f"{store.url} has {of_them} of {len(sample)} items of the bundle that were looked up, such as "
+            f"{sample[0]!r}: it is another graph, or an empty one; name the store that the bundle was trained from, or "
+            "train from this one"
+        )
 
-def read_path_index(store: GraphStore, schema: CatalogueSchema, items: Iterable[str]) -> PathIndex:
+
+def find_gone(store: GraphStore, items: Iterable[str]) -> set[str]:
+    """The items that a store does not have (any more), by one query.
+
+    Raises:
+        StoreError: the store fails.
+    """
+    asked = list(dict.fromkeys(items))
+    found, item_type = store.item_links(asked), store.read_schema().item_type
+    return {id_ for id_ in asked if NodeRef(item_type, id_) not in found.names}
+
+
+def answer_without_gone(
+    answer: Callable[[set[str]], Answer],
+    look_further: Callable[[int], set[str]],
+    bar: Callable[[set[str]], None],
+) -> Answer:
+    """Answers until no item of the answer is gone from the store: mostly at once.
+
+    Args:
+        answer: ranks and gives the answer; adds those of its items that are gone to the set.
+        look_further: which of this many times as many items, by rank, are gone.
+        bar: leaves items out of all further answers.
+    """
+    factor = _FURTHER
+    while True:
+        gone: set[str] = set()
+        found = answer(gone)
+        if not gone:
+            return found
+        bar(gone)
+        bar(look_further(factor))
+        factor *= _FURTHER
+
+
+def read_path_index(
+    store: GraphStore, schema: CatalogueSchema, items: Iterable[str], gone: set[str] | None = None
+) -> PathIndex:
     """Reads the paths between some items from a store, by one query.
 
     Args:
         store: a store with this schema.
         schema: the catalogue's schema.
         items: the items' ids; an id that is not in the store has no paths.
+        gone: gets the ids that are not in the store.
 
     Raises:
         StoreError: the store fails.
@@ -39,5 +97,7 @@ def read_path_index(store: GraphStore, schema: CatalogueSchema, items: Iterable[
     names[schema.item_type] = dict.fromkeys(asked)
     for node, name in found.names.items():
         names[node.type][node.id] = name
+    if gone is not None:
+        gone.update(id_ for id_ in asked if NodeRef(schema.item_type, id_) not in found.names)
     links = [(link.item, link.edge, link.reverse, link.node.id, link.n_items) for link in found.links]
     return build_path_index_around(schema, names, links)

@@ -20,6 +20,7 @@ from kgrec.recommend.argument_ids import to_ids
 from kgrec.recommend.asked import Asked
 from kgrec.recommend.batches import Batch, find_known_users, read_batch
 from kgrec.recommend.blocks import to_blocks
+from kgrec.recommend.live import answer_without_gone
 from kgrec.recommend.reasons import find_reasons
 from kgrec.recommend.requests import (
     Request,
@@ -74,13 +75,29 @@ def recommend(
     scored = _score(state, known_by)  # (1, n_items)
     rests_on = _break_ties(state, scored, masked[None, :], known_by.likes)[0]
     notes += [rests_on] if rests_on else _note_basis(state, support)
-    ranked = _rank(state, scored, masked[None, :], known_by.likes, k, tail, sentence=asked.text is not None)
-    rows, scores = (found[0][ranked[0][0] >= 0] for found in ranked)
+
+    def rank(n: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        ranked = _rank(state, scored, masked[None, :], known_by.likes, n, tail, sentence=asked.text is not None)
+        rows, scores = (found[0][ranked[0][0] >= 0] for found in ranked)
+        return rows, scores
+
+    def answer(gone: set[str]) -> tuple[NDArray[np.int64], NDArray[np.float32], Sequence[str | None]]:
+        rows, scores = rank(k)
+        if explain:
+            return rows, scores, find_reasons(state, [request], [rows], gone)[0]
+        gone |= state.find_gone(rows.tolist())
+        return rows, scores, [None] * len(rows)
+
+    def bar(gone: set[str]) -> None:
+        masked[state.bundle.items.rows(list(gone))] = True
+
+    rows, scores, reasons = answer_without_gone(
+        answer, lambda factor: state.find_gone(rank(k * factor)[0].tolist()), bar
+    )
     if len(rows) < k:
         notes.append(f"asked for {k} items, only {len(rows)} may be recommended")
     if unknown:
         notes.append(f"unknown ids, ignored: {', '.join(map(repr, unknown[:10]))}{' ...' if unknown[10:] else ''}")
-    reasons = find_reasons(state, [request], [rows])[0] if explain else [None] * len(rows)
     items = tuple(
         Recommendation(state.bundle.items.ids[row], place + 1, score, state.title(row), reason)
         for place, (row, score, reason) in enumerate(zip(rows.tolist(), scores.tolist(), reasons, strict=True))
@@ -169,12 +186,27 @@ def _answer_block(
     linked = None if batch.friends is None else sum_likes_of_linked(batch.friends, state.bundle.liked)
     scored = state.bundle.model.score(batch.support, batch.prior, linked)  # (n_users, n_items)
     _break_ties(state, scored, barred, batch.support)
-    rows, scores = _rank(state, scored, barred, batch.support, k, tail)  # (n_users, k)
-    reasons: list[str] | None = None
-    if explain:
-        requests = [batch.to_request(place) for place in range(len(batch.keys))]
-        found = find_reasons(state, requests, [user_rows[user_rows >= 0] for user_rows in rows])
-        reasons = [reason for of_one in found for reason in of_one]
+    requests = [batch.to_request(place) for place in range(len(batch.keys))] if explain else []
+
+    def rank(n: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return _rank(state, scored, barred, batch.support, n, tail)
+
+    def answer(gone: set[str]) -> tuple[NDArray[np.int64], NDArray[np.float32], list[str] | None]:
+        rows, scores = rank(k)  # (n_users, k)
+        if not explain:
+            gone |= state.find_gone(np.unique(rows[rows >= 0]).tolist())
+            return rows, scores, None
+        found = find_reasons(state, requests, [user_rows[user_rows >= 0] for user_rows in rows], gone)
+        return rows, scores, [reason for of_one in found for reason in of_one]
+
+    def look_further(factor: int) -> set[str]:
+        rows, _ = rank(k * factor)
+        return state.find_gone(np.unique(rows[rows >= 0]).tolist())
+
+    def bar(gone: set[str]) -> None:
+        barred[:, state.bundle.items.rows(list(gone))] = True
+
+    rows, scores, reasons = answer_without_gone(answer, look_further, bar)
     return _to_table(state, batch.keys, rows, scores, reasons)
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec.graph.paths import ReasonPath
+from kgrec.graph.paths import PathIndex, ReasonPath
 from kgrec.model.model import Contributions
 from kgrec.recommend.answers import Explanation, Share
 from kgrec.recommend.asked import Asked
@@ -19,6 +19,7 @@ from kgrec.recommend.user_reasons import count_fans, describe_prior, find_user_r
 _REASON_LIKES = 5  # paths are searched for this many of the likes that add most
 _PATHS_PER_LIKE = 3
 _NOTABLE = 0.5  # of the largest share; smaller shares are never the reason
+_HUB = 0.5  # of all items; a node that more of them share says nothing about any two
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,18 @@ def explain_item(state: State, item: str, asked: Asked) -> Explanation:
     return replace(found, unknown=tuple(unknown))
 
 
-def find_reasons(state: State, requests: Sequence[Request], rows: Sequence[NDArray[np.int64]]) -> list[list[str]]:
-    """The reason for each item, from fewer shares and paths than `explain_items` computes."""
-    found = explain_items(state, requests, rows, most_likes=_REASON_LIKES, most_paths=1)
+def find_reasons(
+    state: State, requests: Sequence[Request], rows: Sequence[NDArray[np.int64]], gone: set[str] | None = None
+) -> list[list[str]]:
+    """The reason for each item, from fewer shares and paths than `explain_items` computes.
+
+    Args:
+        state: the current state.
+        requests: the users' requests.
+        rows: the items of each user.
+        gone: gets the ids of those items that the store does not have any more.
+    """
+    found = explain_items(state, requests, rows, most_likes=_REASON_LIKES, most_paths=1, gone=gone)
     return [[each.reason for each in of_one] for of_one in found]
 
 
@@ -70,19 +80,31 @@ def explain_items(
     rows: Sequence[NDArray[np.int64]],
     most_likes: int | None = None,
     most_paths: int = _PATHS_PER_LIKE,
+    gone: set[str] | None = None,
 ) -> list[list[Explanation]]:
-    """Explains some items to each of some users; the paths of all of them are looked up together."""
+    """Explains some items to each of some users; the paths of all of them are looked up together, as is who is gone."""
     weighed = [_weigh(state, request, wanted, most_likes) for request, wanted in zip(requests, rows, strict=True)]
     ids = state.bundle.items.ids
     pairs = {(ids[each.row], ids[like]) for of_one in weighed for each in of_one for like in each.searched}
-    paths = _find_paths(state, pairs, most_paths)
+    index = None
+    if state.store is not None and (pairs or gone is not None):
+        listed = {ids[each.row] for of_one in weighed for each in of_one}
+        index = read_live_index(state, {id_ for pair in pairs for id_ in pair}, listed, gone)
+    paths = _find_paths(state, pairs, most_paths, index)
     return [[_explain_one(state, each, paths) for each in of_one] for of_one in weighed]
 
 
-def find_likeness_reasons(state: State, row: int, rows: NDArray[np.int64], by: str | None) -> list[str]:
+def find_likeness_reasons(
+    state: State, row: int, rows: NDArray[np.int64], by: str | None, index: PathIndex | None = None
+) -> list[str]:
     """Why items are similar to another: the rarest node that they share, and whether the same people like both.
 
-    With `by`, only that source is named.
+    Args:
+        state: the current state.
+        row: the row of the other item.
+        rows: (n,) the items' rows.
+        by: name only this source; None: any.
+        index: the paths between all of them in the store; None: those of the bundle.
     """
     if not len(rows):
         return []
@@ -90,7 +112,7 @@ def find_likeness_reasons(state: State, row: int, rows: NDArray[np.int64], by: s
     shares = model.likeness_shares(np.full(len(rows), row), rows)
     people = np.unique(liked[:, [row]].nonzero()[0])
     by_them = np.asarray(liked[people].sum(axis=0)).ravel()  # (n_items,): how many of these people like each item
-    paths = _find_paths(state, {(ids[found], ids[row]) for found in rows.tolist()}, 1)
+    paths = _find_paths(state, {(ids[found], ids[row]) for found in rows.tolist()}, 1, index)
     reasons = []
     for place, found in enumerate(rows.tolist()):
         by_source = {source: float(values[place]) if by in (None, source) else 0.0 for source, values in shares.items()}
@@ -137,18 +159,37 @@ def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: 
     return weighed
 
 
+def read_live_index(state: State, items: set[str], listed: set[str], gone: set[str] | None = None) -> PathIndex:
+    """The paths between items in the store, by one query.
+
+    Args:
+        state: the current state; it has a store.
+        items: ids of items.
+        listed: ids of the items that an answer lists.
+        gone: gets those of `listed` that the store does not have any more.
+    """
+    assert state.store is not None
+    missing: set[str] = set()
+    index = read_path_index(state.store, state.bundle.schema, sorted(items | listed), missing)
+    if gone is not None:
+        gone |= (missing & listed) - state.added
+    return index
+
+
 def _find_paths(
-    state: State, pairs: Collection[tuple[str, str]], k: int
+    state: State, pairs: Collection[tuple[str, str]], k: int, index: PathIndex | None
 ) -> dict[tuple[str, str], tuple[ReasonPath, ...]]:
-    """The most informative paths between pairs of items, from the store if there is one, else from the bundle."""
+    """The most informative paths between pairs of items, from an index, or else from the bundle.
+
+    Paths through hubs, such as the country of most films, are left out.
+    """
     if not pairs:
         return {}
-    if state.store is None:
-        index = state.paths
-    else:
-        items = sorted({id_ for pair in pairs for id_ in pair})
-        index = read_path_index(state.store, state.bundle.schema, items)
-    return {pair: tuple(index.shared_paths(*pair, k)) for pair in pairs}
+    index = state.paths if index is None else index
+    most = _HUB * len(state.bundle.items)
+    return {
+        pair: tuple(path for path in index.shared_paths(*pair, k) if path.n_sharing <= max(most, 2)) for pair in pairs
+    }
 
 
 def _explain_one(

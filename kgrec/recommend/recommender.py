@@ -17,7 +17,7 @@ from kgrec.recommend.answers import Explanation, Recommendations
 from kgrec.recommend.argument_ids import to_id, to_ids
 from kgrec.recommend.asked import read_asked
 from kgrec.recommend.interactions import read_interactions
-from kgrec.recommend.live import check_schema
+from kgrec.recommend.live import check_store
 from kgrec.recommend.new_items import NewItem
 from kgrec.recommend.new_users import NewUser
 from kgrec.recommend.reasons import explain_item
@@ -38,23 +38,24 @@ class Recommender:
 
     It needs only its bundle, and the text encoder for sentences. `add_items`, `add_users`, `add_interactions` and
     `forget` take effect at once, without training; `save` writes the changed bundle. Repeated requests are answered
-    from a cache. Reasons read from a store are not cached, because the store may have changed. Threads may share a
+    from a cache, unless there is a store, which may have changed. Threads may share a
     Recommender: each request reads one state, and each change makes a new state. Ids are text; an integer is read as
     its digits.
 
     Args:
         bundle: the trained model and its catalogue.
         encoder: encodes sentences; None: the encoder that the bundle was trained with, loaded at first use.
-        store: the store to read the paths in reasons from, with one query per answer, so that reasons follow the
-            current graph. The caller closes it; it belongs to one thread. None: the paths come from the bundle.
+        store: the store with the current graph: an item that is gone from it is in no answer, and the paths in reasons
+            are read from it, both by one query per answer. Items added by `add_item` need not be in it. The caller
+            closes it; it belongs to one thread. None: the bundle is all there is.
 
     Raises:
-        StoreError: the store cannot be read, or its schema is not the bundle's.
+        StoreError: the store cannot be read, its schema is not the bundle's, or it has hardly any of its items.
     """
 
     def __init__(self, bundle: Bundle, encoder: Encoder | None = None, store: GraphStore | None = None) -> None:
         if store is not None:
-            check_schema(store, bundle.schema)
+            check_store(store, bundle.schema, bundle.items.ids)
         self._state = State(bundle, SentenceEncoder(encoder), store)
         self._writing = Lock()
 
@@ -83,7 +84,7 @@ class Recommender:
         Raises:
             BundleError: the folder holds no bundle, or one that is damaged, written by another version of kgrec, or of
                 another schema.
-            StoreError: the store cannot be read, or its schema is not the bundle's.
+            StoreError: as in `Recommender`.
         """
         return cls(load_bundle(Path(path), schema), encoder, store)
 
@@ -158,7 +159,7 @@ class Recommender:
         def answer() -> Recommendations:
             return ranking.recommend(state, asked, k, allowed, left_out, tail, filter_seen=filter_seen, explain=explain)
 
-        if (explain and state.store is not None) or k + len(allowed or ()) + len(left_out) > _LARGE_REQUEST:
+        if state.store is not None or k + len(allowed or ()) + len(left_out) > _LARGE_REQUEST:
             return answer()
         request = (asked, k, allowed, left_out, tail, filter_seen, explain)
         return state.recent.find(request, answer)
@@ -469,7 +470,8 @@ class Recommender:
         """Adds interactions of known or new users; they take effect at once.
 
         An item without likes in training is placed again, by its likes, text and links. Of several interactions of one
-        user with one item the latest counts, as in a store: a rating below the schema's `positive` withdraws a like.
+        user with one item the latest counts, or what the schema's `repeats` makes of those in the table: a rating below
+        the schema's `positive`, or without one of 0 or less, withdraws a like.
 
         Args:
             interactions: a table or a DataFrame with the columns source (user id) and target (item id), or user and

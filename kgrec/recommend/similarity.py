@@ -7,11 +7,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kgrec.errors import RequestError
+from kgrec.graph.paths import PathIndex
 from kgrec.model.likeness import SOURCES
 from kgrec.recommend.answers import Recommendation, Recommendations
 from kgrec.recommend.argument_ids import to_id
 from kgrec.recommend.blocks import to_blocks
-from kgrec.recommend.reasons import find_likeness_reasons
+from kgrec.recommend.live import answer_without_gone
+from kgrec.recommend.reasons import find_likeness_reasons, read_live_index
 from kgrec.recommend.requests import check_k, find_item, find_user, mask_items
 from kgrec.recommend.state import State
 
@@ -36,11 +38,40 @@ def find_similar_many(
         likeness = vectors[asked] @ vectors.T  # (n, n_items)
         likeness[:, masked] = -np.inf
         likeness[np.arange(len(asked)), asked] = -np.inf
-        nearest = state.top_rows(likeness, k)
+        nearest, paths = _find_nearest(state, asked, likeness, k, explain=explain)
         for id_, own, found in zip(ids[block], likeness, nearest, strict=True):
             near = found[found >= 0]
-            answers[id_] = _answer_similar(state, rows[id_], near[own[near] > _TIE], own, k, by, explain=explain)
+            similar = near[own[near] > _TIE]
+            reasons = find_likeness_reasons(state, rows[id_], similar, by, paths) if explain else [None] * len(similar)
+            answers[id_] = _answer_similar(state, rows[id_], similar, own, reasons, k, by)
     return answers
+
+
+def _find_nearest(
+    state: State, asked: NDArray[np.int64], likeness: NDArray[np.float32], k: int, *, explain: bool
+) -> tuple[NDArray[np.int64], PathIndex | None]:
+    """The k items most like each of some, (n, k), of those that are not gone from the store; and its paths, if asked.
+
+    Those that are gone are barred, in place, from the likeness.
+    """
+    ids = state.bundle.items.ids
+
+    def list_rows(n: int) -> NDArray[np.int64]:
+        rows = np.unique(state.top_rows(likeness, n))
+        return rows[rows >= 0]
+
+    def answer(gone: set[str]) -> tuple[NDArray[np.int64], PathIndex | None]:
+        nearest, listed = state.top_rows(likeness, k), list_rows(k).tolist()
+        if state.store is not None and explain:
+            near = {ids[row] for row in asked.tolist()}
+            return nearest, read_live_index(state, near, {ids[row] for row in listed}, gone)
+        gone |= state.find_gone(listed)
+        return nearest, None
+
+    def bar(gone: set[str]) -> None:
+        likeness[:, state.bundle.items.rows(list(gone))] = -np.inf
+
+    return answer_without_gone(answer, lambda factor: state.find_gone(list_rows(k * factor).tolist()), bar)
 
 
 def find_similar_users(state: State, user: str, k: int) -> pa.Table:
@@ -69,14 +100,12 @@ def _answer_similar(
     row: int,
     rows: NDArray[np.int64],
     likeness: NDArray[np.float32],
+    reasons: Sequence[str | None],
     k: int,
     by: str | None,
-    *,
-    explain: bool,
 ) -> Recommendations:
     """The answer of `find_similar_many` for one item, from the rows of the items similar to it."""
     model, item = state.bundle.model, state.bundle.items.ids[row]
-    reasons = find_likeness_reasons(state, row, rows, by) if explain else [None] * len(rows)
     found = tuple(
         Recommendation(state.bundle.items.ids[other], place + 1, float(likeness[other]), state.title(other), reason)
         for place, (other, reason) in enumerate(zip(rows.tolist(), reasons, strict=True))

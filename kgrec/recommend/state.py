@@ -1,6 +1,6 @@
 """The immutable state of a recommender: each request reads one state, each change makes a new one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from threading import Lock
@@ -20,6 +20,7 @@ from kgrec.model.linked_likes import LinkedLikes, find_linked_users, weigh_linke
 from kgrec.recommend.editions import find_editions
 from kgrec.recommend.link_features import read_user_features
 from kgrec.recommend.linked_nodes import LinkedNodes, link_users
+from kgrec.recommend.live import find_gone
 from kgrec.recommend.recent import RecentAnswers
 from kgrec.recommend.tail import TailDial, draw_reference
 from kgrec.store.contract import GraphStore
@@ -81,13 +82,15 @@ class State:
     Attributes:
         bundle: the trained model and its catalogue.
         sentences: encodes sentences.
-        store: the store to read the paths in reasons from; None: they come from the bundle.
+        store: the store that knows which items there are now, and the paths in reasons; None: the bundle does.
+        added: ids of the items that were added to this bundle since it was opened, which the store need not have.
         recent: the cache of this state's answers.
     """
 
     bundle: Bundle
     sentences: SentenceEncoder
     store: GraphStore | None = None
+    added: frozenset[str] = frozenset()
     recent: RecentAnswers = field(default_factory=lambda: RecentAnswers(RECENT_ANSWERS))
 
     @cached_property
@@ -172,7 +175,10 @@ class State:
             bundle: the changed bundle.
             paths: its paths; None: they are computed at first use.
         """
-        state = State(bundle, self.sentences, self.store)
+        added = self.added
+        if self.store is not None and bundle.items is not self.bundle.items:
+            added |= {id_ for id_ in bundle.items.ids if id_ not in self.bundle.items}
+        state = State(bundle, self.sentences, self.store, added)
         found = vars(state)
         if paths is not None:
             found["paths"] = paths
@@ -208,6 +214,13 @@ class State:
             "user_links": vstack([self.user_links, links], format="csr"),
             "user_priors": np.concatenate([vars(self)["user_priors"], priors]),
         }
+
+    def find_gone(self, rows: Iterable[int]) -> set[str]:
+        """The ids of those items, by their rows, that the store does not have any more; none without a store."""
+        if self.store is None:
+            return set()
+        ids = self.bundle.items.ids
+        return find_gone(self.store, (ids[row] for row in rows)) - self.added
 
     @property
     def known_paths(self) -> PathIndex | None:

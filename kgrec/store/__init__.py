@@ -15,8 +15,8 @@ NEO4J_SCHEMES = ("neo4j", "neo4j+s", "neo4j+ssc", "bolt", "bolt+s", "bolt+ssc")
 def open_store(
     url: str,
     *,
-    mode: Literal["read", "write"],
-    schema: CatalogueSchema | None = None,
+    mode: Literal["read", "write"] = "read",
+    schema: CatalogueSchema | Path | str | None = None,
     wait_s: float = WAIT_S,
     on_wait: Callable[[str], None] | None = None,
 ) -> GraphStore:
@@ -27,14 +27,17 @@ def open_store(
             database of a Neo4j server (also neo4j+s, neo4j+ssc, bolt, bolt+s, bolt+ssc); user name and password come
             from NEO4J_USERNAME and NEO4J_PASSWORD, or a file with both that NEO4J_CREDENTIALS_FILE names.
         mode: "read", or "write" to change it too; a writer has the store to itself.
-        schema: the schema that it must have; None: any. For Neo4j also the schema of a graph that kgrec did not load.
-            Derived types are no part of a store.
+        schema: the schema that it must have, or the path of its TOML file; None: any. For Neo4j also the schema of a
+            graph that kgrec did not load: `read_tables` reads it as it is. Derived types are no part of a store.
         wait_s: how long to wait for a server that does not answer yet.
         on_wait: called with a sentence about what it waits for.
 
     Raises:
         StoreError: the url names no known kind of store, the store cannot be opened, or has another schema.
+        CatalogueError: the file of the schema does not describe a catalogue.
     """
+    if isinstance(schema, str | Path):
+        schema = CatalogueSchema.from_toml(Path(schema))
     schema = None if schema is None else schema.declared
     scheme, _, place = url.partition(":")
     if scheme == "ladybug" and place:

@@ -8,6 +8,7 @@ from typing import Protocol, Self, TypeVar
 import pyarrow as pa
 
 from graph_schema import CatalogueSchema
+from graph_schema.schema_differences import describe_differences
 from graph_schema.sources import Source
 from kgrec.errors import StoreError
 
@@ -116,6 +117,28 @@ class GraphStore(Protocol):
             StoreError: the columns are not these, or an end is not in the store; nothing is written.
         """
 
+    def remove_other_nodes(self, node_type: str, kept: pa.Table) -> int:
+        """Removes the nodes of a type that are not among some, each with all its edges.
+
+        Args:
+            node_type: the type of all of them.
+            kept: one column of text, the ids of those that stay; ids that are not in the store are passed over.
+
+        Returns:
+            How many were removed.
+        """
+
+    def remove_other_edges(self, edge_type: str, kept: pa.Table) -> int:
+        """Removes the edges of a type that are not among some.
+
+        Args:
+            edge_type: the type of all of them.
+            kept: two columns of text, the sources and targets of those that stay.
+
+        Returns:
+            How many were removed.
+        """
+
     def read_nodes(self, node_type: str) -> Iterator[pa.RecordBatch]:
         """The nodes of a type in batches of `NodeType.arrow_schema`, in any order."""
 
@@ -174,6 +197,24 @@ def choose_schema(url: str, held: CatalogueSchema, expected: CatalogueSchema | N
     if expected.digest != held.digest:
         raise StoreError(
             f"{url} holds the schema {held.name!r} ({held.digest[:8]}), expected {expected.name!r} "
-            f"({expected.digest[:8]}): name the store of that schema, or leave the schema out"
+            f"({expected.digest[:8]}): {describe_differences(expected, held)}; name the store of that schema, load "
+            "under it into another, or leave the schema out"
         )
     return expected.stored
+
+
+def refuse_schema(url: str, held: CatalogueSchema, given: CatalogueSchema, another: str) -> StoreError:
+    """The error of a load under another schema than the store's.
+
+    Args:
+        url: the store.
+        held: its schema.
+        given: the schema of what was to be loaded.
+        another: what a second store of its kind is, "file" or "database".
+    """
+    same = " of that name" if held.name == given.name else ""
+    return StoreError(
+        f"{url} holds the catalogue {held.name!r}, got {given.name!r}, another schema{same}: "
+        f"{describe_differences(given, held)}; expected the one it holds: load into another {another}, or delete "
+        "what this one holds to replace it"
+    )

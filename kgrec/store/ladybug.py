@@ -21,10 +21,10 @@ from pydantic import ValidationError
 
 from graph_schema import CatalogueSchema
 from kgrec.errors import StoreError
-from kgrec.store.contract import Counts, ItemLink, ItemLinks, NodeRef, choose_schema, choose_type
+from kgrec.store.contract import Counts, ItemLink, ItemLinks, NodeRef, choose_schema, choose_type, refuse_schema
 from kgrec.store.ladybug_layout import EdgeTable, Layout, NodeTable, lay_out
 from kgrec.store.lock import FileLock, Mode, in_use
-from kgrec.store.rows import ROW, equal_rows, to_inputs
+from kgrec.store.rows import ROW, equal_rows, find_others, to_inputs
 
 META = "_kgrec"
 SCHEMA, LOADING = "schema", "loading"  # the entries of META
@@ -137,11 +137,7 @@ class LadybugStore:
                 self._set_entry(SCHEMA, schema.model_dump_json())
                 self._schema = schema
             else:
-                same = " of that name but with other contents" if held.name == schema.name else ""
-                raise StoreError(
-                    f"{self.url} holds the catalogue {held.name!r}, got {schema.name!r}, another schema{same}; "
-                    "expected the one it holds: load into another file, or delete this one to replace what it holds"
-                )
+                raise refuse_schema(self.url, held, schema, "file")
             return
         if names:
             raise StoreError(
@@ -217,6 +213,21 @@ class LadybugStore:
     def upsert_edges(self, edge_type: str, rows: pa.Table) -> None:
         """See GraphStore."""
         self._upsert(self._edge_table(edge_type), edge_type, rows)
+
+    def remove_other_nodes(self, node_type: str, kept: pa.Table) -> int:
+        """See GraphStore."""
+        return self._remove_others(self._node_table(node_type), kept, "DETACH DELETE x")
+
+    def remove_other_edges(self, edge_type: str, kept: pa.Table) -> int:
+        """See GraphStore."""
+        return self._remove_others(self._edge_table(edge_type), kept, "DELETE x")
+
+    def _remove_others(self, table: NodeTable | EdgeTable, kept: pa.Table, delete: str) -> int:
+        keys = ", ".join(f"{column} AS c{i}" for i, column in enumerate(table.columns[: table.n_keys]))
+        others = find_others(self._query_arrow(f"{table.match} RETURN {keys}"), kept)
+        for start in range(0, len(others), CHANGE_ROWS):
+            self._query_arrow(f"LOAD FROM $rows {table.find} {delete}", others.slice(start, CHANGE_ROWS))
+        return len(others)
 
     def _upsert(self, table: NodeTable | EdgeTable, name: str, rows: pa.Table) -> None:
         rows = to_inputs(rows, table.arrow_schema, table.n_keys, name)

@@ -32,7 +32,8 @@ class LoadReport:
         n_edges: edge type -> rows written.
         n_rejects: rows left out, with a reason.
         n_incomplete: rows written without values that do not fit.
-        n_repeats: edges left out because a later one has the same two ends.
+        repeats: edge type -> edges that repeated another, where there are any; one of each pair is left.
+        removed: type -> rows that the store had and the source has not, and that were removed, where there are any.
         counts: the rows in the store after the load.
     """
 
@@ -40,12 +41,21 @@ class LoadReport:
     n_edges: Mapping[str, int]
     n_rejects: int
     n_incomplete: int
-    n_repeats: int
+    repeats: Mapping[str, int]
+    removed: Mapping[str, int]
     counts: Counts
 
+    @property
+    def others(self) -> dict[str, int]:
+        """Type -> rows of the store that the source does not have, where there are any."""
+        loaded, there = {**self.n_nodes, **self.n_edges}, {**self.counts.nodes, **self.counts.edges}
+        return {name: n - loaded[name] for name, n in there.items() if n > loaded[name]}
 
-def load_staged(store: GraphStore, staged: StagedTables, on_rows: OnRows | None = None) -> LoadReport:
-    """Writes a checked catalogue into a store: known rows are updated, nothing is deleted.
+
+def load_staged(
+    store: GraphStore, staged: StagedTables, on_rows: OnRows | None = None, *, replace: bool = False
+) -> LoadReport:
+    """Writes a checked catalogue into a store: known rows are updated, and others stay unless `replace`.
 
     A load that is stopped midway leaves the store marked as half-written; loading again makes it whole.
 
@@ -53,6 +63,8 @@ def load_staged(store: GraphStore, staged: StagedTables, on_rows: OnRows | None 
         store: the store to write to.
         staged: the catalogue.
         on_rows: called with a type's name and how many of its rows were just written.
+        replace: remove the nodes, with their edges, and the edges that are not in the catalogue. In memory are the keys
+            of one type at a time.
 
     Returns:
         The numbers of rows.
@@ -68,6 +80,7 @@ def load_staged(store: GraphStore, staged: StagedTables, on_rows: OnRows | None 
     for name in staged.schema.edges:
         for batch in _report_after(staged.iter_edges(name, LOAD_ROWS), on_rows, name):
             store.upsert_edges(name, pa.Table.from_batches([batch]))
+    removed = _remove_others(store, staged) if replace else {}
     store.finish_load()
     _log.info("loaded nodes %s and edges %s", dict(staged.n_nodes), dict(staged.n_edges))
     return LoadReport(
@@ -75,9 +88,28 @@ def load_staged(store: GraphStore, staged: StagedTables, on_rows: OnRows | None 
         n_edges=staged.n_edges,
         n_rejects=staged.n_rejects,
         n_incomplete=staged.n_incomplete,
-        n_repeats=staged.n_repeats,
+        repeats=staged.repeats,
+        removed={name: n for name, n in removed.items() if n},
         counts=store.counts(),
     )
+
+
+def _remove_others(store: GraphStore, staged: StagedTables) -> dict[str, int]:
+    """Removes what the catalogue does not have; returns the number of each type."""
+    removed = {}
+    for name, edge in staged.schema.edges.items():  # before the nodes, which take the edges left with them
+        kept = _read_keys(staged.iter_edges(name, LOAD_ROWS), edge.arrow_schema, [SOURCE, TARGET])
+        removed[name] = store.remove_other_edges(name, kept)
+    for name, node in staged.schema.nodes.items():
+        kept = _read_keys(staged.iter_nodes(name, LOAD_ROWS), node.arrow_schema, [node.key])
+        removed[name] = store.remove_other_nodes(name, kept)
+    _log.info("removed %s", removed)
+    return removed
+
+
+def _read_keys(batches: Iterable[pa.RecordBatch], schema: pa.Schema, keys: list[str]) -> pa.Table:
+    fields = pa.schema([schema.field(name) for name in keys])
+    return pa.Table.from_batches((batch.select(keys) for batch in batches), fields)
 
 
 def read_tables(

@@ -1,4 +1,4 @@
-"""Rows that are to be written: checked against the columns of their type, one per key, and compared with known rows."""
+"""Rows that are to be written or to stay: checked against the columns of their type, and compared with known rows."""
 
 import json
 from collections.abc import Sequence
@@ -33,6 +33,33 @@ def to_inputs(rows: pa.Table, schema: pa.Schema, n_keys: int, name: str) -> pa.T
     numbered = rows.select(keys).append_column(ROW, pa.array(np.arange(len(rows))))
     last = numbered.group_by(keys).aggregate([(ROW, "max")])[f"{ROW}_max"]
     return rows if len(last) == len(rows) else rows.take(np.sort(last.to_numpy()))
+
+
+def join_keys(rows: pa.Table, n_keys: int) -> pa.ChunkedArray:
+    """One value per row: its key, or both of an edge's.
+
+    Args:
+        rows: the keys first, as columns of text.
+        n_keys: how many columns are keys, 1 or 2.
+    """
+    if n_keys == 1:
+        return rows.column(0)
+    source, target = (rows.column(place).cast(pa.large_binary()) for place in range(2))
+    # with the length of the first, else ("a", "bc") would equal ("ab", "c")
+    length = pc.binary_length(source).cast(pa.string()).cast(pa.large_binary())
+    return pc.binary_join_element_wise(length, source, target, pa.scalar(b":", pa.large_binary()))
+
+
+def find_others(known: pa.Table, kept: pa.Table) -> pa.Table:
+    """The known rows that are not among the kept ones.
+
+    Args:
+        known: the keys, as columns of text.
+        kept: as many columns of keys.
+    """
+    n_keys = known.num_columns
+    is_kept = pc.is_in(join_keys(known, n_keys), value_set=join_keys(kept, n_keys))
+    return known.filter(pc.invert(is_kept))
 
 
 def equal_rows(left: pa.Table, right: pa.Table, columns: Sequence[str]) -> pa.Array:

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kgrec.bundle import Bundle
+from kgrec.sync.changes import Changes
 from kgrec.sync.staleness import DAY_S
 from kgrec.sync.update import SyncReport
 
@@ -56,6 +57,30 @@ def to_json(report: SyncReport, bundle: Bundle, *, store: str, now: int) -> str:
         "reasons": found.reasons,
     }
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+
+def describe_changes(changes: Changes) -> str:
+    """What changed, in one line, such as "product 1 added, 2 changed; likes 3 added"."""
+    counted: list[tuple[str, dict[str, int]]] = [
+        (
+            name,
+            {
+                "added": len(nodes.added),
+                "changed": len(nodes.changed),
+                "with other links": len(nodes.relinked),
+                "deleted": len(nodes.deleted),
+            },
+        )
+        for name, nodes in changes.nodes.items()
+    ]
+    edges = (*changes.edges.items(), (LIKES, changes.likes))
+    counted += [(name, {"added": edge.n_added, "deleted": edge.n_deleted}) for name, edge in edges]
+    parts = [
+        f"{name} {', '.join(f'{n:,} {how}' for how, n in numbers.items() if n)}"
+        for name, numbers in counted
+        if any(numbers.values())
+    ]
+    return "; ".join(parts) or "nothing"
 
 
 def print_report(report: SyncReport, console: Console, *, store: str) -> None:

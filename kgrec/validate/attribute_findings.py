@@ -8,11 +8,12 @@ import pyarrow as pa
 
 from graph_schema.name_words import split_words
 from kgrec.graph.leakage import find_computed_features, list_entries
-from kgrec.validate.attribute_queries import list_interactions_by_value, list_lone_values
-from kgrec.validate.findings import Finding
+from kgrec.validate.attribute_queries import list_common_values, list_interactions_by_value, list_lone_values
+from kgrec.validate.findings import Example, Finding
 from kgrec.validate.indexed_graph import N_EXAMPLES, IndexedGraph, Rows, report_finding, to_date
 
 USER_HUB = 10_000  # neighbours of one relation, above which a node of a user's links is a hub
+COMMON_ITEMS = 10  # fewer items are too few to say that a value is common
 DISTINCT_SHARE, DISTINCT_LEAST = 0.9, 50  # entries of a feature that nothing else has, and the least entries to judge
 
 
@@ -56,6 +57,24 @@ def find_distinct(graph: IndexedGraph) -> Iterator[Finding]:
             )
 
 
+def find_common(graph: IndexedGraph) -> Iterator[Finding]:
+    """Categories and entries of lists that are features of items, and that more than half of the items have."""
+    item_type = graph.schema.item_type
+    n_items = graph.size(item_type)
+    if n_items < COMMON_ITEMS:
+        return
+    for column in graph.schema.nodes[item_type].features:
+        _, entries = list_entries(graph.tables.nodes[item_type][column], graph.schema.nodes[item_type].columns[column])
+        counted = sorted(((one["counts"], one["values"]) for one in entries.value_counts().to_pylist()), reverse=True)
+        common = [(n, value) for n, value in counted if n > n_items / 2]
+        examples = [Example((), f"{value[:60]} ({n / n_items:.0%})") for n, value in common[:N_EXAMPLES]]
+        message = f"values of {column} that more than half of all {item_type} nodes have"
+        query = list_common_values(graph.dialect, item_type, column, n_items // 2 + 1)
+        yield from report_finding(
+            "common_values", item_type, message, len(common), len(counted), "values", examples, query
+        )
+
+
 def find_future(graph: IndexedGraph) -> Iterator[Finding]:
     """Times and years that are features, and after today."""
     year = datetime.fromtimestamp(graph.now, UTC).year
@@ -74,7 +93,10 @@ def find_future(graph: IndexedGraph) -> Iterator[Finding]:
                 for row in rows[:N_EXAMPLES]
             ]
             message = f"{node_type} nodes with a {column} of the future, after {to_date(latest) if is_time else latest}"
-            query = graph.dialect.list_nodes_by_value(node_type, column, f"{'at' if is_time else 'number'} > {latest}")
+            query = None
+            if graph.dialect.can_read(node, column):
+                condition = f"{'at' if is_time else 'number'} > {latest}"
+                query = graph.dialect.list_nodes_by_value(node_type, column, condition)
             of = f"{node_type} nodes"
             yield from report_finding(
                 "features_in_future", node_type, message, len(rows), len(values), of, examples, query

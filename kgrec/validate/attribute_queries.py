@@ -18,6 +18,15 @@ def list_interactions_by_value(dialect: QueryDialect, column: str) -> str:
 
 def list_lone_values(dialect: QueryDialect, node_type: str, column: str) -> str | None:
     """The values that one node alone has; None for lists that may be written as text."""
+    return _list_values(dialect, node_type, column, "nodes = 1", "RETURN value")
+
+
+def list_common_values(dialect: QueryDialect, node_type: str, column: str, least: int) -> str | None:
+    """The values that at least `least` nodes have; None for lists that may be written as text."""
+    return _list_values(dialect, node_type, column, f"nodes >= {least}", "RETURN value, nodes")
+
+
+def _list_values(dialect: QueryDialect, node_type: str, column: str, condition: str, result: str) -> str | None:
     value = f"n.{dialect.node_columns[node_type][column]}"
     is_list = dialect.schema.nodes[node_type].columns[column] == "list"
     if is_list and dialect.is_foreign:
@@ -27,8 +36,8 @@ def list_lone_values(dialect: QueryDialect, node_type: str, column: str) -> str 
         where([*dialect.has_key("n", node_type), f"{value} IS NOT NULL"]),
         f"UNWIND {value} AS value" if is_list else f"WITH {value} AS value",
         "WITH value, count(*) AS nodes",
-        "WHERE nodes = 1",
-        "RETURN value",
+        f"WHERE {condition}",
+        result,
     )
 
 

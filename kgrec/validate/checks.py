@@ -3,7 +3,7 @@
 They run on `GraphTables`, in time linear in the edges, and so are the same for every store.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,9 +11,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from graph_schema import GraphTables
+from graph_schema.reject_file import RejectedRows
 from graph_schema.rejects import Fault, RejectLog
 from kgrec.text.node_texts import read_own_texts
 from kgrec.validate.attribute_findings import (
+    find_common,
     find_computed,
     find_distinct,
     find_future,
@@ -23,17 +25,25 @@ from kgrec.validate.attribute_findings import (
 from kgrec.validate.findings import AT_LOADING, CHECKS, Finding, Severity, Validation
 from kgrec.validate.indexed_graph import N_EXAMPLES, IndexedGraph, Rows, report_finding, to_date
 from kgrec.validate.leak_findings import find_co_leaks, find_leaks, find_named_items
+from kgrec.validate.like_findings import find_contradictions, find_like_faults
+from kgrec.validate.load_findings import find_left_out
 from kgrec.validate.queries import QueryDialect
 from kgrec.validate.rejected import find_rejected
 
-HUB_SHARE, HUB_ITEMS = 0.25, 100  # a hub has more than this share of the items, and at least this many
+# a hub has more than this share of the items, and at least this many; or over half of at least a few
+HUB_SHARE, HUB_ITEMS, HALF_ITEMS = 0.25, 100, 10
 FAR_LEAST, FAR_SHARE, FAR_GAP_S = 100, 0.01, 30 * 86_400  # interactions, the share at either end, shortest gap
 YEAR_1990 = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp())
 TIMES = ("interactions_in_future", "interactions_before_1990", "interactions_far_off")
 
 
 def validate_tables(
-    tables: GraphTables, dialect: QueryDialect, *, now: int, rejects: RejectLog | None = None
+    tables: GraphTables,
+    dialect: QueryDialect,
+    *,
+    now: int,
+    rejects: RejectLog | None = None,
+    at_load: Mapping[str, RejectedRows] | None = None,
 ) -> Validation:
     """Looks for what would hurt recommendations.
 
@@ -42,18 +52,22 @@ def validate_tables(
         dialect: of the database, for the queries that findings show.
         now: UTC seconds; later times are in the future.
         rejects: the log of staging; None where the rows were checked when they were loaded.
+        at_load: what the load left out, by node type and edge type; None where that is not known.
     """
     if rejects is not None:
         keyless = {table for table, reason in rejects.counts if reason.fault == Fault.MISSING_KEY}
         dialect = dialect.leaving_out(keyless)
     graph = IndexedGraph(tables, dialect, now)
     found = [] if rejects is None else list(find_rejected(graph, rejects))
+    found += [] if at_load is None else find_left_out(graph, at_load)
     for find in _FINDERS:
         found += find(graph)
     names, severities = list(CHECKS), list(Severity)
     found.sort(key=lambda one: (severities.index(one.severity), names.index(one.check), -one.share))
     hit = {one.check for one in found}
     skipped = {} if rejects is not None else dict.fromkeys(AT_LOADING, "rows were checked when they were loaded")
+    if at_load is None:
+        skipped["rejected_rows"] = "there is no reject file of a load"
     if tables.schema.interaction.at is None:
         skipped |= dict.fromkeys(TIMES, "the schema names no time of interactions")
     return Validation(
@@ -109,15 +123,6 @@ def _find_without_interactions(graph: IndexedGraph) -> Iterator[Finding]:
         yield from graph.find_nodes(check, node_type, rows, query, f"{node_type} nodes without interactions")
 
 
-def _find_no_likes(graph: IndexedGraph) -> Iterator[Finding]:
-    chosen, table = graph.schema.interaction, graph.tables.interactions
-    if chosen.weight is None or chosen.positive is None or graph.tables.likes.num_rows:
-        return
-    query = graph.dialect.list_edges_by_value(chosen.edge, chosen.weight, f"number < {chosen.positive!r}")
-    message = f"{chosen.edge} edges, none with a {chosen.weight} of {chosen.positive:g} or more"
-    yield from graph.find_edges("no_likes", chosen.edge, np.arange(table.num_rows), query, message)
-
-
 def _find_odd_times(graph: IndexedGraph) -> Iterator[Finding]:
     chosen, table = graph.schema.interaction, graph.tables.interactions
     if chosen.at is None:
@@ -142,7 +147,9 @@ def _find_odd_times(graph: IndexedGraph) -> Iterator[Finding]:
             f"long after all others, which end {to_date(last)}",
         ),
     ):
-        query = graph.dialect.list_edges_by_value(chosen.edge, chosen.at, condition)
+        query = None
+        if graph.dialect.can_read(graph.schema.edges[chosen.edge], chosen.at):
+            query = graph.dialect.list_edges_by_value(chosen.edge, chosen.at, condition)
         yield from graph.find_edges(
             check,
             chosen.edge,
@@ -195,7 +202,7 @@ def _find_repeats(graph: IndexedGraph) -> Iterator[Finding]:
 def _find_hubs(graph: IndexedGraph) -> Iterator[Finding]:
     item_type, user_type = graph.schema.item_type, graph.schema.user_type
     n_items = graph.size(item_type)
-    least = max(HUB_ITEMS, int(HUB_SHARE * n_items) + 1)
+    least = min(max(HUB_ITEMS, int(HUB_SHARE * n_items) + 1), max(HALF_ITEMS, n_items // 2 + 1))
     for name, edge in graph.schema.graph_edges.items():
         if item_type not in (edge.source, edge.target) or user_type in (edge.source, edge.target):
             continue
@@ -209,7 +216,7 @@ def _find_hubs(graph: IndexedGraph) -> Iterator[Finding]:
         found = np.flatnonzero(counts >= least)
         found = found[np.argsort(-counts[found], kind="stable")]
         examples = [graph.example(hub_type, int(row), f"{counts[row] / n_items:.0%}") for row in found[:N_EXAMPLES]]
-        message = f"{hub_type} nodes with over {HUB_SHARE:.0%} of all {item_type} nodes ({name})"
+        message = f"{hub_type} nodes with {least:,} or more of all {item_type} nodes ({name})"
         query = graph.dialect.list_hubs(name, hub_is_source=hub_is_source, least=least)
         yield from report_finding(
             "hubs", name, message, len(found), graph.size(hub_type), f"{hub_type} nodes", examples, query
@@ -262,7 +269,8 @@ _FINDERS = (
     _find_without_text,
     _find_without_links,
     _find_without_interactions,
-    _find_no_likes,
+    find_like_faults,
+    find_contradictions,
     _find_odd_times,
     _find_self_loops,
     _find_repeats,
@@ -271,6 +279,7 @@ _FINDERS = (
     _find_parts,
     find_user_hubs,
     find_distinct,
+    find_common,
     find_future,
     find_sensitive,
     find_leaks,

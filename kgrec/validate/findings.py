@@ -75,11 +75,42 @@ CHECKS: Mapping[str, Check] = {
         error_from=0.01,
         warning_from=0,
     ),
+    "rejected_rows": Check(
+        "rows that the last load left out, or kept without some of their values",
+        "They are not in the store, and nothing is learned from them.",
+        "The reject file has each with its reason: correct the files and load again.",
+        error_from=0.1,
+        warning_from=0,
+    ),
     "no_likes": Check(
         "interactions of which none counts as a like",
         "There is nothing to learn from, and training refuses such a catalogue.",
         "Lower positive under [interaction], or name the weight's true attribute.",
         error_from=0,
+    ),
+    "all_likes": Check(
+        "interactions of which each counts as a like",
+        "What people gave the lowest grade counts as much as what they gave the highest.",
+        "Set positive under [interaction] to the lowest grade that is a like; no new load is needed.",
+        warning_from=0,
+    ),
+    "liked_zeros": Check(
+        "interactions with a weight of 0 or less that count as likes",
+        "What was returned, not clicked or not rated is recommended.",
+        "Take positive out of [interaction], or raise it above 0; no new load is needed.",
+        warning_from=0,
+    ),
+    "zeros": Check(
+        "interactions with a weight of 0 or less",
+        "They are no likes, as it should be of what was shown and not clicked, or bought and returned.",
+        'Nothing, if so. Where purchases and returns are to be added up, set repeats = "sum" under [interaction] and '
+        "load again. Where 0 or -1 means that nothing is known, leave these rows out.",
+    ),
+    "contradictions": Check(
+        "pairs that are liked and disliked",
+        "The interaction counts, and the other feedback speaks against it.",
+        "Find out which came last, and delete the other.",
+        warning_from=0,
     ),
     "items_without_text": Check(
         "items without text",
@@ -134,13 +165,23 @@ CHECKS: Mapping[str, Check] = {
     "repeated_edges": Check(
         "pairs of nodes with more than one relationship of a type",
         "kgrec keeps one of each pair, the latest where they have times; counts made in the database differ.",
-        "Write relationships by MERGE; where repeats mean strength, keep one with a count as its weight.",
+        "Write relationships by MERGE. Where repeats mean strength, say so by repeats under [interaction].",
         warning_from=0,
+    ),
+    "repeated_interactions": Check(
+        "users with several interactions with one item",
+        "They count as one, with the weight that repeats under [interaction] makes of them.",
+        "Nothing, if that is intended.",
     ),
     "hubs": Check(
         "nodes linked to a large share of the items",
         "Sharing one means nothing: it makes unlike items look alike, and a reason that names it convinces nobody.",
         "If it is a default or a catch-all, delete it or split it. Otherwise leave it: kgrec weighs links by rarity.",
+    ),
+    "common_values": Check(
+        "values that more than half of the items have",
+        "Sharing one means nothing, so it weighs little; a reason rather names what fewer items have.",
+        "If it is a default, delete it. Otherwise leave it.",
     ),
     "orphans": Check(
         "entities without any relationship",

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
+from graph_schema.repeated_edges import describe_repeats
 from kgrec.store.contract import NodeRef
 from kgrec.validate.findings import CHECKS, Example, Finding
 from kgrec.validate.queries import QueryDialect
@@ -95,7 +96,7 @@ class IndexedGraph:
         check: str,
         edge_type: str,
         places: Rows,
-        query: str,
+        query: str | None,
         message: str,
         about: Callable[[int], str] | None = None,
     ) -> Iterator[Finding]:
@@ -111,12 +112,15 @@ class IndexedGraph:
         self, edge_type: str, n_pairs: int, n_surplus: int, examples: Sequence[Example]
     ) -> Iterator[Finding]:
         """A finding about pairs with more than one edge of a type, if there are any."""
-        message = f"pairs with more than one {edge_type} relationship, {n_surplus:,} too many in all"
+        chosen = self.schema.interaction
+        check, message = "repeated_edges", f"pairs with more than one {edge_type} relationship"
+        if edge_type == chosen.edge and chosen.repeat_rule != "latest":
+            check, message = "repeated_interactions", f"{message}: {describe_repeats(self.schema, edge_type)}"
+        else:
+            message = f"{message}, {n_surplus:,} too many in all"
         total = self.tables.edges[edge_type].num_rows
         query = self.dialect.list_repeats(edge_type)
-        yield from report_finding(
-            "repeated_edges", edge_type, message, n_pairs, total, f"{edge_type} pairs", examples, query
-        )
+        yield from report_finding(check, edge_type, message, n_pairs, total, f"{edge_type} pairs", examples, query)
 
 
 def report_finding(

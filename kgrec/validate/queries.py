@@ -5,9 +5,10 @@ every clause here; `QueryDialect` has what differs between them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from graph_schema import SOURCE, CatalogueSchema, EdgeType, NodeType
+from graph_schema.column_texts import MISSING_WORDS
 from kgrec.store.contract import NodeRef
 from kgrec.validate.value_conditions import bind_value
 
@@ -36,6 +37,7 @@ class QueryDialect:
         types: edge type -> relationship type.
         edge_columns: edge type -> attribute -> property.
         turned: the edge types whose relationships point from target to source.
+        paths: edge type that is a path over other nodes -> the types of its steps, and which point to the source.
         is_foreign: kgrec did not write the graph: values may be of other types than the schema's, keys integers.
         keyless: node types with nodes that have no key, which the other checks leave out.
     """
@@ -46,6 +48,7 @@ class QueryDialect:
     types: Mapping[str, str]
     edge_columns: Mapping[str, Mapping[str, str]]
     turned: frozenset[str] = frozenset()
+    paths: Mapping[str, Sequence[tuple[str, bool]]] = field(default_factory=dict)
     is_foreign: bool = False
     keyless: frozenset[str] = frozenset()
 
@@ -53,14 +56,20 @@ class QueryDialect:
     def of_neo4j(cls, schema: CatalogueSchema, *, is_foreign: bool = False) -> "QueryDialect":
         """The dialect of Neo4j."""
         from kgrec.store.neo4j.connection import quote
+        from kgrec.store.neo4j.layout import find_steps, join_labels
 
         return cls(
             schema,
-            labels={name: quote(node.label) for name, node in schema.nodes.items()},
+            labels={name: join_labels(node) for name, node in schema.nodes.items()},
             node_columns={name: {c: quote(c) for c in node.columns} for name, node in schema.nodes.items()},
             types={name: quote(edge.type) for name, edge in schema.edges.items()},
             edge_columns={name: {c: quote(c) for c in edge.attributes} for name, edge in schema.edges.items()},
             turned=frozenset(name for name, edge in schema.edges.items() if edge.reverse),
+            paths={
+                name: [(step.type, step.is_backwards) for step in find_steps(edge)]
+                for name, edge in schema.edges.items()
+                if edge.path
+            },
             is_foreign=is_foreign,
         )
 
@@ -89,6 +98,10 @@ class QueryDialect:
         """The same dialect for a graph in which some node types have nodes without a key."""
         return replace(self, keyless=frozenset(keyless))
 
+    def can_read(self, declared: NodeType | EdgeType, column: str) -> bool:
+        """Whether Cypher reads the column's values: not texts of a time in a form that the schema says."""
+        return not (self.is_foreign and column in declared.time_formats)
+
     # -- parts of queries ----------------------------------------------------------------------------------------------
 
     def key(self, variable: str, node_type: str) -> str:
@@ -102,6 +115,8 @@ class QueryDialect:
             f"({variable}:{self.labels[node_type]})" if labels else f"({variable})"
             for variable, node_type in ((source, declared.source), (target, declared.target))
         ]
+        if edge_type in self.paths:
+            return f"{ends[0]}{self._walk(edge_type, edge)}{ends[1]}"
         relationship = f"[{edge}:{self.types[edge_type]}]"
         return (
             f"{ends[0]}<-{relationship}-{ends[1]}"
@@ -109,15 +124,37 @@ class QueryDialect:
             else f"{ends[0]}-{relationship}->{ends[1]}"
         )
 
+    def _walk(self, edge_type: str, edge: str = "", *, from_target: bool = False) -> str:
+        """The pattern of a path between its ends; the source is on the left unless it begins `from_target`."""
+        from kgrec.store.neo4j.layout import Step, walk
+
+        return walk([Step(*step) for step in self.paths[edge_type]], edge, from_end=from_target)
+
+    def edge_value(self, edge_type: str, column: str, edge: str = "r") -> str:
+        """The value of a column of an edge; of a path, of the first part from the end that has it."""
+        name = self.edge_columns[edge_type][column]
+        if edge_type not in self.paths:
+            return f"{edge}.{name}"
+        from kgrec.store.neo4j.layout import coalesce, name_parts
+
+        return coalesce(name_parts(edge, len(self.paths[edge_type])), name)
+
     def is_without(self, node_type: str, edge_types: Iterable[str]) -> list[str]:
         """The conditions under which the node `n` has no edge of some types."""
         types: dict[tuple[bool, str], list[str]] = {}  # (`n` is where it starts, the other end's type) -> types
+        paths = []
         for name in edge_types:
             edge = self.schema.edges[name]
             for is_source, near, far in ((True, edge.source, edge.target), (False, edge.target, edge.source)):
-                if near == node_type:
+                if near == node_type and name in self.paths:
+                    paths.append((far, self._walk(name, from_target=not is_source)))
+                elif near == node_type:
                     types.setdefault((is_source != (name in self.turned), far), []).append(self.types[name])
         conditions = []
+        for far, pattern in paths:
+            keyed = " AND ".join(self.has_key("other", far))
+            end = f"({'other' if keyed else ''}:{self.labels[far]})"
+            conditions.append(f"NOT EXISTS {{ MATCH (n){pattern}{end}{f' WHERE {keyed}' if keyed else ''} }}")
         for (starts, far), names in types.items():
             relationship = f"-[:{'|'.join(dict.fromkeys(names))}]-"
             keyed = " AND ".join(self.has_key("other", far))
@@ -183,7 +220,7 @@ class QueryDialect:
     def list_edges_by_value(self, edge_type: str, column: str, condition: str) -> str:
         """The edges of a type with a value for which a condition holds, by the ids of their ends."""
         edge = self.schema.edges[edge_type]
-        bound, kept = self._bind("a, b", f"r.{self.edge_columns[edge_type][column]}", edge, column)
+        bound, kept = self._bind("a, b", self.edge_value(edge_type, column), edge, column)
         return join_clauses(
             f"MATCH {self.edge(edge_type, 'a', 'b', edge='r')}",
             where([*self.has_key("a", edge.source), *self.has_key("b", edge.target)]),
@@ -224,7 +261,9 @@ class QueryDialect:
         """The nodes with an edge to themselves."""
         node_type = self.schema.edges[edge_type].source
         return join_clauses(
-            f"MATCH (n:{self.labels[node_type]})-[:{self.types[edge_type]}]->(n)",
+            f"MATCH {self.edge(edge_type, 'n', 'n')}"
+            if edge_type in self.paths
+            else f"MATCH (n:{self.labels[node_type]})-[:{self.types[edge_type]}]->(n)",
             where(self.has_key("n", node_type)),
             f"RETURN {self.key('n', node_type)} AS id",
         )
@@ -241,13 +280,28 @@ class QueryDialect:
             "RETURN source, target, times",
         )
 
+    def list_shared_pairs(self, edge_type: str, other: str) -> str:
+        """The pairs with an edge of two types of the same ends."""
+        edge = self.schema.edges[edge_type]
+        return join_clauses(
+            f"MATCH {self.edge(edge_type, 'a', 'b')}",
+            where(
+                [
+                    *self.has_key("a", edge.source),
+                    *self.has_key("b", edge.target),
+                    f"EXISTS {{ MATCH {self.edge(other, 'a', 'b', labels=False)} }}",
+                ]
+            ),
+            f"RETURN DISTINCT {self.key('a', edge.source)} AS source, {self.key('b', edge.target)} AS target",
+        )
+
     def list_hubs(self, edge_type: str, *, hub_is_source: bool, least: int) -> str:
         """The nodes that an edge type links to at least `least` others."""
         declared = self.schema.edges[edge_type]
         hub_type, far_type = declared.source, declared.target
         if not hub_is_source:
             hub_type, far_type = far_type, hub_type
-        if declared.source == declared.target:
+        if declared.source == declared.target and edge_type not in self.paths:
             pattern = f"(hub:{self.labels[hub_type]})-[:{self.types[edge_type]}]-(other:{self.labels[far_type]})"
         else:
             pattern = self.edge(edge_type, *(("hub", "other") if hub_is_source else ("other", "hub")))
@@ -262,7 +316,8 @@ class QueryDialect:
 
     def show_surroundings(self, node: NodeRef, edge_types: Iterable[str], hops: int = 3) -> str:
         """The surroundings of a node."""
-        types = "|".join(dict.fromkeys(self.types[name] for name in edge_types))
+        steps = [self.paths.get(name, [(self.types[name], False)]) for name in edge_types]
+        types = "|".join(dict.fromkeys(step for path in steps for step, _ in path))
         return join_clauses(
             f"MATCH (n:{self.labels[node.type]})-[:{types}*1..{hops}]-(other)",
             where([self._is("n", node)]),
@@ -301,8 +356,12 @@ class QueryDialect:
         """The items that share most users with one item, and whether the relation links them to it."""
         chosen, key = self.schema.interaction.edge, self.key("b", item.type)
         linked = f"(a)-[:{self.types[edge_type]}]-(b)"
+        if edge_type in self.paths:
+            linked = f"(a){self._walk(edge_type)}(b)"
+        # in one clause two paths would not share a relationship, as those over one order do
+        between = "\nMATCH " if chosen in self.paths else ", "
         return join_clauses(
-            f"MATCH {self.edge(chosen, 'user', 'a')}, {self.edge(chosen, 'user', 'b')}",
+            f"MATCH {self.edge(chosen, 'user', 'a')}{between}{self.edge(chosen, 'user', 'b')}",
             where([self._is("a", item), f"{self.key('a', item.type)} <> {key}"]),
             "WITH a, b, count(*) AS users",
             f"RETURN {key} AS id, users, EXISTS {{ MATCH {linked} }} AS linked",
@@ -312,7 +371,7 @@ class QueryDialect:
 
 
 def _has_no(key: str) -> str:
-    return f"({key} IS NULL OR {key} = '')"
+    return f"({key} IS NULL OR {key} IN [{', '.join(map(to_literal, sorted(MISSING_WORDS)))}])"
 
 
 def where(conditions: Sequence[str]) -> str | None:

@@ -64,7 +64,7 @@ def _show_unfit(graph: IndexedGraph, table: str, column: str, problem: str) -> s
     schema = graph.schema
     is_edge = _is_edge(graph, table, column)
     declared = schema.edges[table] if is_edge else schema.nodes.get(table)
-    if declared is None or column in (SOURCE, TARGET):
+    if declared is None or column in (SOURCE, TARGET) or not graph.dialect.can_read(declared, column):
         return None
     is_interaction = is_edge and (table, column) == (schema.interaction.edge, schema.interaction.at)
     condition = is_unfit(declared.columns[column], problem, time_range(interaction=is_interaction))

@@ -10,7 +10,8 @@ from graph_schema.schema_types import AttributeType
 
 _BOOLS = "['true', 't', 'yes', 'y', '1', '1.0', 'false', 'f', 'no', 'n', '0', '0.0']"
 _MOST_SECONDS = 2.0**63  # a number from there on is not a time
-IS_MISSING = r"(value IS NULL OR text =~ '[\\s\\p{Z}]*|(?i)nan')"  # what staging reads as a missing value
+# what staging reads as a missing value, but of a column of texts
+IS_MISSING = r"(value IS NULL OR text =~ '[\\s\\p{Z}]*|(?i:nan)|NULL|null|None|N/A|\\\\N|<NA>')"
 _IS_INFINITE = r"(coalesce(abs(number), 0) = Infinity OR text =~ '(?i)[+-]?inf(inity)?')"
 _DAY = (  # a day that there is, from the year 1 on
     r"(?!0000)(\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|1\\d|2[0-8]))"

@@ -8,6 +8,7 @@ The database must be empty: it gets the items and users of the bundle as bare no
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,12 @@ from kgrec.config import TrainConfig
 from kgrec.publish import publish_bundle
 from kgrec.recommend import Recommender
 from kgrec.store.neo4j.connection import Connection, quote
+from kgrec.store.neo4j.graph_nodes import read_graph_nodes
 from kgrec.store.neo4j.release import SIMILAR_TO, read_release
 from kgrec.store.neo4j.version_writing import Draft
 from kgrec.training.train_bundle import fit_bundle
 
-MOST_PUBLISH_S, DIM, NEIGHBOURS, RECOMMEND, N_ASKED, K = 60, 128, 50, 10, 300, 10
+MOST_PUBLISH_S, DIM, NEIGHBOURS, RECOMMEND, N_ASKED, K, CHANGED = 60, 128, 50, 10, 300, 10, 0.01
 
 
 def write_nodes(recommender: Recommender, connection: Connection) -> None:
@@ -48,14 +50,23 @@ def publish_random(recommender: Recommender, connection: Connection, rng: np.ran
         {
             "source": np.repeat(np.array(ids), NEIGHBOURS),
             "target": np.array(ids)[targets],
-            "rank": np.tile(np.arange(1, NEIGHBOURS + 1), len(ids)),
-            "score": rng.random(len(targets)),
+            "score": -np.sort(-rng.random((len(ids), NEIGHBOURS)), axis=1).ravel(),
         }
     )
-    with Draft(connection, recommender.bundle.schema, published_at=int(time.time())) as draft:
-        draft.write_vectors("item", ids, vectors)
-        draft.write_lists(SIMILAR_TO, "item", [lists])
+    schema = recommender.bundle.schema
+    items = read_graph_nodes(connection, schema.nodes[schema.item_type])
+    with Draft(connection, schema, published_at=int(time.time())) as draft:
+        draft.write_vectors("item", items, ids, vectors)
+        draft.write_lists(SIMILAR_TO, items, items, [lists])
         draft.finish({})
+
+
+def change_texts(recommender: Recommender, share: float, rng: np.random.Generator) -> Recommender:
+    """The recommender after a sync that changed the texts of a share of the items: they have each other's."""
+    bundle, text = recommender.bundle, recommender.bundle.model.text.clone()
+    rows = rng.choice(len(text), round(share * len(text)), replace=False)
+    text[rows] = bundle.model.text[np.roll(rows, 1)]
+    return Recommender(replace(bundle, model=replace(bundle.model, text=text)))
 
 
 def ask(
@@ -86,19 +97,23 @@ def main() -> None:
         if connection.read("MATCH (n) RETURN 1 LIMIT 1"):
             parser.error(f"{options.to} is not empty")
         write_nodes(recommender, connection)
-        for what, recommend in (
-            (f"publish, {NEIGHBOURS} neighbours, the first time", 0),
-            (f"publish, {NEIGHBOURS} neighbours, again", 0),
-            (f"publish, also {RECOMMEND} recommendations for each user", RECOMMEND),
+        moved = change_texts(recommender, CHANGED, rng)
+        for what, published, recommend in (
+            (f"publish, {NEIGHBOURS} neighbours, the first time", recommender, 0),
+            (f"publish, {NEIGHBOURS} neighbours, again", recommender, 0),
+            (f"publish, {NEIGHBOURS} neighbours, {CHANGED:.0%} of the items changed", moved, 0),
+            (f"publish, also {RECOMMEND} recommendations for each user", recommender, RECOMMEND),
         ):
             started = time.perf_counter()
             report = publish_bundle(
-                recommender, connection, published_at=int(time.time()), neighbours=NEIGHBOURS, recommend=recommend
+                published, connection, published_at=int(time.time()), neighbours=NEIGHBOURS, recommend=recommend
             )
             limit = None if recommend else MOST_PUBLISH_S
             table.add_row(what, f"{time.perf_counter() - started:.1f} s", f"{limit} s" if limit else "")
-            table.add_row("", ", ".join(f"{n:,} {name}" for name, n in report.version.n_published.items() if n), "")
-        table.add_row(f"agreement of exact search with similar, first {K}", f"{report.agreement:.4f}", "")
+            found = report.version.n_published.items()
+            table.add_row("", ", ".join(f"{n:,} {name}" for name, n in found if n), "")
+            table.add_row("", f"{report.version.n_written:,} relationships written", "")
+        table.add_row(f"agreement of the vector index with SIMILAR_TO, first {K}", f"{report.agreement:.4f}", "")
         for what in ("similar items", "vector index"):
             (query,) = [query for title, query in report.queries.items() if what in title]
             share, took_ms = ask(recommender, connection, query, rng)

@@ -2,9 +2,11 @@
 
 import pytest
 from conftest import RunCommand, make_shop
+from typer.testing import CliRunner
 
 from graph_schema import CatalogueSchema
 from graph_schema.schema_toml import to_toml
+from kgrec.cli import app
 from kgrec.store.neo4j.connection import Connection
 
 GRAPH = (
@@ -81,6 +83,84 @@ def test_a_folder_without_interactions_has_status_1_and_shows_what_to_add(run: R
     ran = run("inspect", shop, "--out", tmp_path / "draft.toml")
     assert ran.code == 1
     assert "interacted.csv" in ran.out and "interacted.csv" in (tmp_path / "draft.toml").read_text()
+
+
+KINDS = {
+    "users": "user_id,age\n" + "".join(f"u{u},{20 + u}\n" for u in range(12)),
+    "items": "item_id,title\n" + "".join(f"i{i},Thing {i}\n" for i in range(12)),
+    "bought": "user_id,item_id\n" + "".join(f"u{u},i{(u + n) % 12}\n" for u in range(12) for n in range(3)),
+    "viewed": "user_id,item_id\n" + "".join(f"u{u},i{(u + n) % 12}\n" for u in range(12) for n in range(9)),
+}
+
+
+def write_kinds(folder):
+    folder.mkdir()
+    for name, text in KINDS.items():
+        (folder / f"{name}.csv").write_text(text)
+    return folder
+
+
+def test_several_kinds_of_feedback_are_shown_with_numbers_and_an_example(run: RunCommand, tmp_path) -> None:
+    ran = run("inspect", write_kinds(tmp_path / "shop"), "--out", tmp_path / "draft.toml")
+    assert ran.code == 0, ran
+    schema = CatalogueSchema.from_toml(tmp_path / "draft.toml")
+    assert (schema.interaction.edge, schema.interaction.other_feedback) == ("bought", {"viewed": 0.2})
+    assert "what it may be" in ran.out and "viewed (user_id to item_id)" in ran.out and "108" in ran.out
+    assert '# edge = "viewed"' in (tmp_path / "draft.toml").read_text()
+    shown = ran.out.index("kgrec preview"), ran.out.index("kgrec load tabular")
+    assert shown[0] < shown[1]
+
+
+@pytest.mark.parametrize(("answers", "edge"), [("", "bought"), ("\n\n\n", "bought"), ("2\n", "viewed")])
+def test_a_person_can_choose_and_enter_takes_the_first(tmp_path, answers, edge) -> None:
+    folder, file = write_kinds(tmp_path / "shop"), tmp_path / "draft.toml"
+    ran = CliRunner().invoke(app, ["inspect", str(folder), "--out", str(file), "--ask"], input=answers)
+    assert ran.exit_code == 0, ran.output
+    assert "Which is the interaction?" in ran.output
+    schema = CatalogueSchema.from_toml(file)
+    assert schema.interaction.edge == edge and len(schema.interaction.other_feedback) == 1
+
+
+def test_a_number_that_is_no_choice_is_asked_for_again(tmp_path) -> None:
+    folder, file = write_kinds(tmp_path / "shop"), tmp_path / "draft.toml"
+    ran = CliRunner().invoke(app, ["inspect", str(folder), "--out", str(file), "--ask"], input="7\nx\n2\n")
+    assert ran.exit_code == 0, ran.output
+    assert CatalogueSchema.from_toml(file).interaction.edge == "viewed"
+
+
+@pytest.mark.parametrize(("answers", "code", "edge"), [("", 1, None), ("1\n", 0, "genre")])
+def test_where_nothing_looks_like_an_interaction_a_person_can_name_one(tmp_path, answers, code, edge) -> None:
+    shop, file = tmp_path / "shop", tmp_path / "draft.toml"
+    shop.mkdir()
+    (shop / "movies.csv").write_text("movie_id,title\n" + "".join(f"m{n},The Film {n}\n" for n in range(9)))
+    (shop / "genre.csv").write_text("movie_id,genre_id\n" + "".join(f"m{n},g{n % 3}\n" for n in range(9)))
+    ran = CliRunner().invoke(app, ["inspect", str(shop), "--out", str(file), "--ask"], input=answers)
+    assert ran.exit_code == code and "none of these" in ran.output, ran.output
+    if edge:
+        assert CatalogueSchema.from_toml(file).interaction.edge == edge
+
+
+def test_a_folder_with_only_users_has_a_draft_to_fill_in(run: RunCommand, tmp_path) -> None:
+    (tmp_path / "users.csv").write_text("user_id,age\n1,20\n2,30\n3,40\n")
+    ran = run("inspect", tmp_path)
+    assert ran.code == 1 and ran.out.startswith("# NOT COMPLETE") and "Traceback" not in ran.err
+    assert "# [nodes.item]" in ran.out
+
+
+def test_a_known_layout_has_a_ready_schema(run: RunCommand, tmp_path) -> None:
+    lines = {
+        "users.dat": "1::F::1::10::48067",
+        "movies.dat": "1::Toy Story (1995)::Animation|Comedy\n2::Heat (1995)::Action",
+        "ratings.dat": "1::1::5::978300760\n1::2::2::978300761",
+    }
+    for name, text in lines.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    ran = run("inspect", tmp_path, "--out", tmp_path / "draft.toml")
+    assert ran.code == 0 and "MovieLens 1M: a ready schema, nothing is guessed" in ran.out, ran
+    assert CatalogueSchema.from_toml(tmp_path / "draft.toml") == CatalogueSchema.known("movielens-1m")
+    ran = run("preview", tmp_path)
+    assert ran.code == 0 and "Toy Story (1995) (5, 2000-12-31)" in ran.out, ran
+    assert "1 of 2 interactions are likes (50%)" in ran.out
 
 
 def test_an_existing_graph_trains_by_its_draft(run: RunCommand, neo4j_url: str, tmp_path) -> None:

@@ -36,7 +36,7 @@ def test_a_loaded_catalogue_is_trained_and_queried_by_cypher(
     with Connection(neo4j_url, "read") as connection:
         rows = connection.read(
             "MATCH (live:KgrecRelease) MATCH (c:Customer {customer_id: $id})-[r:RECOMMENDED]->(p:Product) "
-            "WHERE r.version = live.version RETURN p.sku ORDER BY r.rank",
+            "WHERE r.version = live.version RETURN p.sku ORDER BY r.score DESC, p.sku",
             {"id": "c-000"},
         )
     assert [sku for (sku,) in rows] == list(bundles[1].recommend(user="c-000", k=3).ids)
@@ -133,7 +133,7 @@ def test_a_graph_made_by_hand_is_inspected_trained_validated_explained_and_publi
         assert ran.code == 0, ran.err
         rows = connection.read(
             "MATCH (live:KgrecRelease) MATCH (:Artikel {artnr: 4})-[s:SIMILAR_TO]->(other:Artikel) "
-            "WHERE s.version = live.version RETURN toString(other.artnr) ORDER BY s.rank"
+            "WHERE s.version = live.version RETURN toString(other.artnr) ORDER BY s.score DESC, other.artnr"
         )
         assert [nr for (nr,) in rows] == list(Recommender.load(bundle).similar("4", k=2).ids)
 

@@ -1,5 +1,6 @@
 """Faults of a server, each on a real server that is killed, starved or restarted."""
 
+import re
 import shutil
 import signal
 import subprocess
@@ -18,11 +19,14 @@ from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
 from graph_schema.sources import MemorySource
 from graph_schema.staging import build_tables, stage_tables
 from kgrec.errors import StoreError
+from kgrec.publish import publish_bundle
+from kgrec.recommend import Recommender
 from kgrec.store import load_staged, open_store, read_tables
 from kgrec.store.neo4j import connection as connections
 from kgrec.store.neo4j import export, writing
 from kgrec.store.neo4j import store as stores
 from kgrec.store.neo4j.connection import Connection
+from kgrec.store.neo4j.release import read_release
 
 pytestmark = [
     pytest.mark.server,
@@ -275,6 +279,63 @@ def test_a_read_only_database_is_an_error(frail_server: Server, tmp_path: Path) 
     finally:
         frail_server.kill()
         frail_server.conf = None
+
+
+PUBLISHING = """
+import sys
+from pathlib import Path
+sys.path[:0] = [sys.argv[1]]
+from shop import WordEncoder, train_shop
+from kgrec.errors import StoreError
+from kgrec.publish import publish_bundle
+from kgrec.recommend import Recommender
+from kgrec.store.neo4j import connection, version_writing
+
+connection.RETRY_S = 1.0
+version_writing.BATCH_EDGES = 20
+
+def stop(what, n_rows):
+    if what == "SIMILAR_TO":
+        print(what, flush=True)
+        sys.stdin.readline()
+
+with connection.Connection(sys.argv[2], "write") as opened:
+    try:
+        publish_bundle(Recommender(train_shop(), WordEncoder()), opened, published_at=0, on_rows=stop)
+    except StoreError as error:
+        print(error)
+"""
+
+
+def test_a_publish_whose_server_was_killed_says_what_was_kept(frail: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = str(Path(__file__).parents[1] / "unit")
+    monkeypatch.syspath_prepend(folder)
+    from shop import WordEncoder, train_shop
+
+    shop = Recommender(train_shop(), WordEncoder())
+    with Connection(frail.url, "write") as connection:
+        connection.write("UNWIND $ids AS id CREATE (:Product {sku: id})", {"ids": shop.bundle.items.ids})
+        live = publish_bundle(shop, connection, published_at=0, neighbours=3).version
+    command = [sys.executable, "-c", PUBLISHING, folder, frail.url]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "SIMILAR_TO\n"  # some of them are written
+    frail.kill()
+    said, _ = process.communicate("\n" * 99, timeout=240)
+    assert f"was lost: .*{live.name} stays live and whole; of kgrec-" in re.sub(
+        r"was lost: .*again\. ", "was lost: .*", said
+    )
+    assert re.search(r"[1-9]\d* relationships were written, which no query sees and the next publish removes", said)
+    frail.start()
+    with Connection(frail.url, "write") as connection:
+        found = read_release(connection)
+        assert found.live == live
+        assert len(found.versions) == 2  # the one that was cut off is known
+        wait_until(lambda: not read_release(connection).is_publishing)  # its lease runs out
+        again = publish_bundle(shop, connection, published_at=0, neighbours=3).version
+        assert again.n_written == 0
+        versions = connection.read("MATCH ()-[s:SIMILAR_TO|ITEM_VECTOR]->() RETURN DISTINCT s.version, s.until")
+    assert versions == [[live.name, "kgrec-open"]]
 
 
 # -- a small server, with a short time limit and a certificate of its own ----------------------------------------------

@@ -17,8 +17,9 @@ from shop import N_ITEMS, NEWCOMER, WordEncoder, kind_of, make_tables, train_sho
 from graph_schema import NodeType
 from kgrec.errors import RequestError, StoreError
 from kgrec.ids import IdMap
+from kgrec.model.backbone import user_vectors
 from kgrec.model.component import Support
-from kgrec.publish import PublishReport, publish_bundle, user_vectors
+from kgrec.publish import PublishReport, find_segments, publish_bundle
 from kgrec.recommend import Recommender
 from kgrec.store.neo4j.connection import Connection
 from kgrec.store.neo4j.release import read_release
@@ -120,8 +121,8 @@ def test_the_queries_answer_what_the_recommender_does(shop: Recommender, graph: 
         answer = ask(graph, report, "recommended for you", user=user, k=4)
         assert [item for item, _ in answer] == [row["item"] for row in expected]
         assert [score for _, score in answer] == pytest.approx([row["score"] for row in expected])
-    edges = graph.read("MATCH (c)-[s:RECOMMENDED]->(p) RETURN c.customer_id, p.sku, s.rank")
-    assert sorted(edges) == sorted([row["user"], row["item"], row["rank"]] for row in wanted)
+    edges = graph.read("MATCH (c)-[s:RECOMMENDED]->(p) RETURN c.customer_id, p.sku")
+    assert sorted(edges) == sorted([row["user"], row["item"]] for row in wanted)
     for user, kind in ((USERS[0], "tea"), (USERS[1], "bike")):
         alike = [other for other, _ in ask(graph, report, "people like you", user=user, k=10)]
         assert user not in alike and len(alike) == 10
@@ -141,17 +142,42 @@ def test_the_vector_index_agrees_with_similar(shop: Recommender, graph: Connecti
         assert [other for other, _ in ask(graph, report, "vector index", item=item, k=5)] == similar
 
 
-def test_items_that_are_not_in_stock_are_filtered_where_the_schema_has_in_stock(graph: Connection) -> None:
+def test_items_that_cannot_be_had_are_left_out_where_the_schema_says_so(graph: Connection) -> None:
     item_type = BUNDLE.schema.item_type
-    product = BUNDLE.schema.nodes[item_type]
-    product = NodeType.model_validate({**product.model_dump(), "attributes": {"in_stock": "bool"}})
+    product = BUNDLE.schema.nodes[item_type].model_dump()
+    product = NodeType.model_validate(
+        {**product, "attributes": {"discontinued": "bool"}, "available": {"discontinued": False}}
+    )
     schema = BUNDLE.schema.model_copy(update={"nodes": {**BUNDLE.schema.nodes, item_type: product}})
     shop = Recommender(replace(BUNDLE, schema=schema), WordEncoder())
     report = publish_bundle(shop, graph, published_at=0)
-    graph.write("MATCH (p:Product) WHERE p.sku ENDS WITH '2' SET p.in_stock = false")
-    in_stock = [found.item for found in shop.similar(ITEMS[0], N_ITEMS) if not found.item.endswith("2")]
-    for what in ("that are in stock", "vector index"):
-        assert [other for other, _ in ask(graph, report, what, item=ITEMS[0], k=5)] == in_stock[:5]
+    graph.write("MATCH (p:Product) WHERE p.sku ENDS WITH '2' SET p.discontinued = true")
+    left = [found.item for found in shop.similar(ITEMS[0], N_ITEMS) if not found.item.endswith("2")]
+    for what in ("that are available", "vector index"):
+        assert [other for other, _ in ask(graph, report, what, item=ITEMS[0], k=5)] == left[:5]
+
+
+@pytest.mark.parametrize("changed", [1, 20])
+def test_a_changed_bundle_is_published_as_a_whole_one_would_be(
+    shop: Recommender, graph: Connection, changed: int
+) -> None:
+    publish_bundle(shop, graph, published_at=0, neighbours=6, recommend=4)
+    text = BUNDLE.model.text.clone()
+    text[:changed] = text[range(changed, 0, -1)]
+    model = replace(BUNDLE.model, text=text)
+    other = Recommender(replace(BUNDLE, model=model), WordEncoder())
+    report = publish_bundle(other, graph, published_at=0, neighbours=6, recommend=4)
+    for item in ITEMS:
+        similar = [(found.item, found.score) for found in other.similar(item, 6)]
+        answer = ask(graph, report, "similar items", item=item, k=6)
+        assert [one for one, _ in answer] == [one for one, _ in similar]
+        assert [score for _, score in answer] == pytest.approx([score for _, score in similar], abs=1e-4)
+        nearest = [found.item for found in other.similar(item, 3)]
+        assert [one for one, _ in ask(graph, report, "vector index", item=item, k=3)] == nearest
+    shared = report.version.indexes == {f"{side}": f"kgrec_{side}s_19700101T000000" for side in ("item", "user")}
+    assert shared == (changed == 1)
+    back = publish_bundle(other, graph, published_at=0, neighbours=6, recommend=4)
+    assert back.version.n_written == 0 and back.version.n_published == report.version.n_published
 
 
 def test_items_that_only_one_side_has_are_reported_and_leave_no_gaps(shop: Recommender, neo4j_url: str) -> None:
@@ -175,25 +201,69 @@ def test_items_that_only_one_side_has_are_reported_and_leave_no_gaps(shop: Recom
         assert [item for item, _ in ask(connection, report, "recommended", user=USERS[0], k=9)] == wanted
 
 
-def test_a_graph_that_was_there_before_has_integer_keys(neo4j_url: str) -> None:
+@pytest.mark.parametrize(("key", "cast"), [("id", "toInteger($item)"), ("toFloat(id)", "toFloat($item)")])
+def test_a_graph_that_was_there_before_has_keys_that_are_numbers(neo4j_url: str, key: str, cast: str) -> None:
     schema = BUNDLE.schema
     ids = {**BUNDLE.ids, schema.item_type: IdMap(tuple(str(1000 + row) for row in range(N_ITEMS)))}
     foreign = Recommender(replace(BUNDLE, ids=ids), WordEncoder())
     with Connection(neo4j_url, "write") as connection:
-        connection.write("UNWIND range(1000, 1029) AS id CREATE (:Product:Thing {sku: id})")
+        connection.write(f"UNWIND range(1000, 1029) AS id CREATE (:Product:Thing {{sku: {key}}})")
         report = publish_bundle(foreign, connection, published_at=0)
-        similar = [int(found.item) for found in foreign.similar("1002", 5)]
-        assert [item for item, _ in ask(connection, report, "similar items", item=1002, k=5)] == similar
+        similar = [float(found.item) for found in foreign.similar("1002", 5)]
+        for item in (1002, "1002"):
+            answer = ask(connection, report, "similar items", item=item, k=5)
+            assert [other for other, _ in answer] == similar
+        assert all(cast in query for query in report.queries.values())
+        kind = "an integer" if key == "id" else "a float"
+        assert report.parameters[0].startswith(f"$item: Product.sku is {kind} in the graph")
 
 
-def test_a_graph_of_something_else_is_refused(shop: Recommender, neo4j_url: str) -> None:
+def test_a_graph_of_something_else_is_refused_and_left_as_it_was(shop: Recommender, neo4j_url: str) -> None:
+    def read_all(connection: Connection) -> list[list[list[Any]]]:
+        return [
+            connection.read("MATCH (n) RETURN labels(n), properties(n)"),
+            connection.read("CALL db.labels()"),
+            connection.read("SHOW CONSTRAINTS YIELD name"),
+            connection.read("SHOW INDEXES YIELD name"),
+        ]
+
     with Connection(neo4j_url, "write") as connection:
         connection.write("CREATE (:Product {sku: 'another'})")
+        before = read_all(connection)
         with pytest.raises(StoreError, match="none of the 30 items"):
             publish_bundle(shop, connection, published_at=0)
-        assert read_release(connection).live is None
         with pytest.raises(RequestError, match="at least 1"):
             publish_bundle(shop, connection, published_at=0, neighbours=0)
+        with pytest.raises(RequestError, match="expected 0 to 100"):
+            publish_bundle(shop, connection, published_at=0, segments=101)
+        assert read_all(connection) == before
+
+
+# -- segments ----------------------------------------------------------------------------------------------------------
+
+
+def test_segments_are_groups_of_like_taste_named_by_their_links() -> None:
+    found = find_segments(BUNDLE, USERS, 2)
+    kinds = [{"tea" if int(user[1:]) % 2 == 0 else "bike" for user in one.users} for one in found]
+    assert sorted(map(sorted, kinds)) == [["bike"], ["tea"]]
+    assert [one.number for one in found] == [1, 2]
+    for one, kind in zip(found, kinds, strict=True):
+        assert all(f"m-{kind.copy().pop()}" in mark for mark in one.name.split(", "))
+    assert sum(len(one.users) for one in found) == int((np.diff(BUNDLE.liked.indptr) > 0).sum())
+    assert find_segments(BUNDLE, USERS, 2) == found
+    assert find_segments(BUNDLE, [NEWCOMER], 5) == ()
+    assert len(find_segments(BUNDLE, USERS[:4], 100)) <= 4
+
+
+def test_segments_are_written_on_request_and_asked_by_a_query(shop: Recommender, graph: Connection) -> None:
+    report = publish_bundle(shop, graph, published_at=0, segments=2)
+    segments = report.segments
+    for one in segments:
+        rows = ask(graph, report, "segment", segment=one.number, k=99)
+        assert rows == [(user, one.name) for user in sorted(one.users)]
+    rows = graph.read("MATCH (c:Customer) WHERE c.kgrec_segment IS NOT NULL RETURN count(*)")
+    assert rows == [[sum(len(one.users) for one in segments)]]
+    assert "people like you" not in report.queries  # vectors of users come with --recommend
 
 
 def test_a_publish_that_is_killed_leaves_what_is_live(shop: Recommender, graph: Connection, tmp_path: Path) -> None:
@@ -217,9 +287,10 @@ def test_a_publish_that_is_killed_leaves_what_is_live(shop: Recommender, graph: 
     again = publish_bundle(shop, graph, published_at=0, neighbours=3)
     assert [version.name for version in again.release.versions] == [report.version.name, again.version.name]
     versions = {row[0] for row in graph.read("MATCH ()-[s:SIMILAR_TO]->() RETURN DISTINCT s.version")}
-    assert versions == {report.version.name, again.version.name}
+    assert versions == {report.version.name}  # the second only leaves out what is past the third neighbour
     properties = {row[0] for row in graph.read("MATCH (n:Product) UNWIND keys(n) AS key RETURN DISTINCT key")}
-    assert properties == {"sku", report.version.vectors("item"), again.version.vectors("item")}
+    assert properties == {"sku"}
+    assert ask(graph, again, "similar items", item=ITEMS[0], k=9) == before[:3]
 
 
 def test_the_command_line(shop: Recommender, graph: Connection, tmp_path: Path) -> None:
@@ -241,9 +312,13 @@ def test_the_command_line(shop: Recommender, graph: Connection, tmp_path: Path) 
     assert live is not None and out.startswith(f"{live.name} is live in {graph.url}\n")
     assert live.about["neighbours"] == 4 and live.n_published["recommended"] == 3 * len(USERS)
     assert "// people like you\nMATCH (r:KgrecRelease)\n" in out
-    status, out, err = run("--rollback")
-    assert (status, out) == (2, "")
-    assert err.startswith("kgrec: error: ") and "only version" in err and err.count("\n") == 1
+    status, out, err = run(str(tmp_path / "bundle"), "--segments", "2", "--neighbours", "4")
+    assert status == 0, err
+    assert "Segments of users" in out and "House of m-tea" in out
+    assert run(str(tmp_path / "bundle"), "--segments", "some")[0] == 2
+    status, _, err = run(str(tmp_path / "bundle"), "--recommend", "3", "--neighbours", "4")
+    live = read_release(graph).live
+    assert live is not None
     publish_bundle(shop, graph, published_at=0)
     assert run("--rollback")[0] == 0
     assert read_release(graph).live == live
@@ -259,9 +334,10 @@ def test_notes_state_how_far_the_vectors_agree() -> None:
     coverage = Coverage(n_both=2, n_not_in_graph=0, n_not_in_bundle=0, n_repeated=1, n_without_id=0)
     version = Version("kgrec-19700101T000100", {})
     report = PublishReport(version, Release(version, None, (version,), False), coverage, None, 0.934, {})
+    found = "asked for 200, the vector index finds {} of each item's first 10 of SIMILAR_TO"
     assert report.notes == (
-        "the item vectors find 93% of each item's first 10 neighbours; SIMILAR_TO has them all",
+        f"{found.format('93%')}, less than 95%: no query for it is printed; ask SIMILAR_TO, which has them all",
         "1 nodes repeat the key of another of the items: they are not changed",
     )
     assert len(replace(report, agreement=math.nan).notes) == 1
-    assert replace(report, agreement=0.95).notes[0].endswith("95% of each item's first 10 neighbours")
+    assert replace(report, agreement=0.95).notes[0] == found.format("95%")

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ USERNAME, PASSWORD, CREDENTIALS_FILE = "NEO4J_USERNAME", "NEO4J_PASSWORD", "NEO4
 RETRY_S = 30.0  # how long a transaction that failed for a passing reason is tried again
 _FORM = "neo4j://HOST[:PORT][/DATABASE]"
 _CONNECT_S = 5.0
+_LEAST_WAIT_S = 5.0  # for a server that is there, also with `wait_s` 0
 _POLL_S = 0.5
 _UNCOMMITTED = 1  # how often a transaction that ran and could not be committed is tried again
 _TIMEOUTS = 2  # how often a transaction that took too long is tried again unchanged
@@ -64,6 +66,10 @@ Result = TypeVar("Result")
 
 class TransactionTooLarge(StoreError):  # noqa: N818 - it is an answer to the size of a batch, and caught as such
     """The server ran out of memory or of time for one transaction: the batch must be smaller."""
+
+
+class ConnectionLost(StoreError):  # noqa: N818 - what happened, as people say it
+    """The server went away, and did not come back while the work was tried again."""
 
 
 @dataclass(frozen=True)
@@ -144,54 +150,64 @@ class Connection:
             raise StoreError(f"{url} cannot be connected to: {error}; expected {_FORM}") from error
         self._is_closed = False
         try:
-            self._wait_for_server(wait_s, on_wait)
-            self.version = self._read_version()
+            self.version = self._wait_for_server(wait_s, on_wait)
         except BaseException:
             self.close()
             raise
 
-    def _wait_for_server(self, wait_s: float, on_wait: OnWait | None) -> None:
+    def _wait_for_server(self, wait_s: float, on_wait: OnWait | None) -> tuple[int, ...]:
+        """Asks the server for its version until it answers."""
         deadline = time.monotonic() + wait_s
         has_reported = False
         while True:
-            try:
-                with self._session() as session:
-                    session.run("RETURN 1").consume()
-            except Exception as error:
-                # a server that has come up just now may not know its users yet
-                passing = (
-                    *_UNREACHABLE,
-                    neo4j_errors.TransientError,
-                    *([neo4j_errors.AuthError] if has_reported else []),
-                )
-                if not isinstance(error, passing) and not _is_timeout(error):
-                    raise self._translate(error) from error
-                if (refused := _find_cause(error, ssl.SSLError)) is not None:
-                    raise StoreError(
-                        f"{self.url}: no encrypted connection: {refused}; expected a certificate for that host by a "
-                        "known authority (SSL_CERT_FILE names a file with your own), or, for a self-signed one, "
-                        "the scheme bolt+ssc or neo4j+ssc"
-                    ) from error
-                reason = error
-            else:
-                return
-            if time.monotonic() + _POLL_S > deadline:
-                if isinstance(reason, neo4j_errors.AuthError):
-                    raise self._translate(reason) from reason
+            found = self._ask_version(max(deadline - time.monotonic(), _POLL_S if has_reported else _LEAST_WAIT_S))
+            if not isinstance(found, Exception):
+                return self._check_version(found)
+            # a server that has come up just now may not know its users yet
+            passing = (*_UNREACHABLE, neo4j_errors.TransientError, *([neo4j_errors.AuthError] if has_reported else []))
+            if not isinstance(found, passing) and not _is_timeout(found):
+                raise self._translate(found) from found
+            if (refused := _find_cause(found, ssl.SSLError)) is not None:
                 raise StoreError(
-                    f"{self.url} did not answer within {wait_s:g} s: {_first_line(reason)}; expected a running Neo4j: "
+                    f"{self.url}: no encrypted connection: {refused}; expected a certificate for that host by a "
+                    "known authority (SSL_CERT_FILE names a file with your own), or, for a self-signed one, "
+                    "the scheme bolt+ssc or neo4j+ssc"
+                ) from found
+            if time.monotonic() + _POLL_S > deadline:
+                if isinstance(found, neo4j_errors.AuthError):
+                    raise self._translate(found) from found
+                raise StoreError(
+                    f"{self.url} did not answer within {wait_s:g} s: {_first_line(found)}; expected a running Neo4j: "
                     "start it, correct the address, or wait longer by --wait SECONDS"
-                ) from reason
+                ) from found
             if on_wait is not None and not has_reported:
                 on_wait(f"{self.url} does not answer yet; waiting for it, up to {wait_s:g} s")
             has_reported = True
             # after three refusals in a row a server refuses everything for five seconds
-            time.sleep(_POLL_S * (4 if isinstance(reason, neo4j_errors.AuthError) else 1))
+            time.sleep(_POLL_S * (4 if isinstance(found, neo4j_errors.AuthError) else 1))
 
-    def _read_version(self) -> tuple[int, ...]:
-        ((text,),) = self.read(
-            "CALL dbms.components() YIELD name, versions WHERE name = 'Neo4j Kernel' RETURN versions[0]"
-        )
+    def _ask_version(self, limit_s: float) -> str | Exception:
+        """The server's version, or why there is none.
+
+        A server may take a connection and never say a word, at any point of the talk with it, and the driver would wait
+        on: it is asked in a thread of its own, which is left behind.
+        """
+        found: list[str | Exception] = []
+
+        def ask() -> None:
+            query = "CALL dbms.components() YIELD name, versions WHERE name = 'Neo4j Kernel' RETURN versions[0]"
+            try:
+                with self._session() as session:
+                    found.append(str(session.run(query).values()[0][0]))
+            except Exception as error:
+                found.append(error)
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(limit_s)
+        return found[0] if found else TimeoutError("it takes connections, and is silent")
+
+    def _check_version(self, text: str) -> tuple[int, ...]:
         found = tuple(int(part) for part in re.findall(r"\d+", text)[:3])
         if found < LEAST_VERSION:
             raise StoreError(
@@ -278,9 +294,9 @@ class Connection:
     def _translate(self, error: Exception) -> Exception:
         """The error with our message; our own errors, and bugs, stay unchanged."""
         if isinstance(error, _UNREACHABLE):
-            return StoreError(
-                f"{self.url} was lost: {_first_line(error)}; nothing was half-written: check that the server runs, and "
-                "try again"
+            return ConnectionLost(
+                f"{self.url} was lost: {_first_line(error)}; what was committed before is kept, the rest is undone: "
+                "check that the server runs, and try again"
             )
         if isinstance(error, neo4j_errors.BrokenRecordError):
             return StoreError(

@@ -66,11 +66,12 @@ def iter_edge_columns(connection: Connection, place: EdgePlace, *, times_as_text
             near, from_source = others, False
     ends = ("a", "b") if from_source else ("b", "a")
     near_key, far_key = (place.source.key, place.target.key) if from_source else (place.target.key, place.source.key)
-    properties = "".join(f", [r IN rs[node[1]..node[2]] | {read_value(f'r.{name}')}]" for name in place.properties)
+    values = [read_value(place.read_property("r", name)) for name in place.properties]
+    properties = "".join(f", [r IN rs[node[1]..node[2]] | {value}]" for value in values)
     near_value, far_value = read_value(f"{ends[0]}.{near_key}"), read_value(f"n.{far_key}")
     query = (
         f"UNWIND $nodes AS node MATCH ({ends[0]}) WHERE elementId({ends[0]}) = node[0] "
-        f"CALL ({ends[0]}) {{ {place.match} RETURN collect({ends[1]}) AS ends, collect(r) AS rs }} "
+        f"CALL ({ends[0]}) {{ {place.match} RETURN collect({ends[1]}) AS ends, collect({place.parts}) AS rs }} "
         f"RETURN collect([{near_value}, [n IN ends[node[1]..node[2]] | {far_value}]{properties}])"
     )
 
@@ -106,7 +107,7 @@ def _to_readable(value: str) -> str:
 def _read_degrees(connection: Connection, place: EdgePlace, *, from_source: bool, times_as_text: bool) -> list[_Near]:
     """The nodes at one end of a type's edges, by key, with no fewer than the number of their edges."""
     node, pattern = (place.source, place.pattern()) if from_source else (place.target, place.pattern_from_target())
-    # without the other end's label the server does not read the edges
+    # without the other end's label the server does not read the edges, but those of paths
     found = _read_sorted(connection, node, [f"COUNT {{ (n){pattern}() }}"], times_as_text=times_as_text)
     return [_Near(element_id, degree) for element_id, _, degree in found if degree]
 

@@ -5,7 +5,7 @@ may be missing.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from itertools import chain
@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from graph_schema import CatalogueSchema
+from graph_schema import SOURCE, TARGET, CatalogueSchema
 from graph_schema.columns import FINER_THAN_SECONDS
 from graph_schema.schema_types import AttributeType
 from graph_schema.sources import RawBatch
 from kgrec.store.neo4j.connection import Connection, to_pair, to_plain
 from kgrec.store.neo4j.export import Columns, iter_edge_columns, iter_node_columns
 from kgrec.store.neo4j.layout import Layout
+
+_MAX_FLOAT_ID = 2.0**63  # Cypher's integers end there
 
 
 @dataclass(frozen=True)
@@ -40,25 +42,42 @@ class ForeignGraph:
         node = self.schema.nodes[node_type]
         place = Layout(self.schema).nodes[node_type]
         pieces = iter_node_columns(self.connection, place, times_as_text=True)
-        return _to_batches(pieces, node.columns, f"(:{node.label})")
+        return _to_batches(pieces, node.columns, {node.key}, f"(:{'|'.join(node.all_labels)})")
 
     def read_edges(self, edge_type: str) -> Iterator[RawBatch]:
         """The raw rows of an edge type."""
         edge = self.schema.edges[edge_type]
-        start, end = (self.schema.nodes[node_type].label for node_type in edge.ends)
         place = Layout(self.schema).edges[edge_type]
         pieces = iter_edge_columns(self.connection, place, times_as_text=True)
-        return _to_batches(pieces, edge.columns, f"(:{start})-[:{edge.type}]->(:{end})")
+        return _to_batches(pieces, edge.columns, {SOURCE, TARGET}, describe_edge(self.schema, edge_type))
 
 
-def _to_batches(pieces: Iterator[Columns], kinds: Mapping[str, AttributeType], file: str) -> Iterator[RawBatch]:
+def describe_edge(schema: CatalogueSchema, edge_type: str) -> str:
+    """An edge type's relationships as Cypher draws them, for people, from where they start to where they end."""
+    edge = schema.edges[edge_type]
+    start, end = ("|".join(schema.nodes[node_type].all_labels) for node_type in edge.ends)
+    arrows = [f"<-[:{step[1:]}]-" if step.startswith("<") else f"-[:{step}]->" for step in edge.path or (edge.type,)]
+    return f"(:{start}){'()'.join(arrows)}(:{end})"
+
+
+def _to_batches(
+    pieces: Iterator[Columns], kinds: Mapping[str, AttributeType], ids: Collection[str], file: str
+) -> Iterator[RawBatch]:
     start = 1
     nothing: Columns = [[] for _ in kinds]  # at least one batch, so that there are columns to check
     for columns in chain([nothing], pieces):
-        arrays = [_to_array(values, kind) for values, kind in zip(columns, kinds.values(), strict=True)]
+        arrays = [
+            _to_array(list(map(_to_id, values)) if name in ids else values, kind)
+            for values, (name, kind) in zip(columns, kinds.items(), strict=True)
+        ]
         batch = pa.RecordBatch.from_arrays(arrays, names=list(kinds))
         yield RawBatch(batch, file, np.arange(start, start + len(batch)))
         start += len(batch)
+
+
+def _to_id(value: object) -> object:
+    """A key without the ".0" of a whole float, as `layout.read_id` reads it."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_FLOAT_ID else value
 
 
 def _to_array(values: Sequence[Any], kind: AttributeType) -> pa.Array:

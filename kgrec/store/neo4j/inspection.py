@@ -5,36 +5,41 @@ over the first of them; degrees come from the database's own counts; properties 
 a property that may be the key is counted in full, on up to `SCANNED` nodes.
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from graph_schema.interaction_candidates import find_interactions
-from graph_schema.profile import (
-    GraphProfile,
-    Guess,
-    Kind,
-    LabelSet,
-    NodeProfile,
-    PropertyProfile,
-    RelationshipProfile,
-    choose_labels,
-    count_labels,
-    find_covering_label,
-)
+from graph_schema.profile import GraphProfile, Guess, NodeProfile, PropertyProfile, RelationshipProfile
 from graph_schema.roles import find_kind
 from kgrec.store.neo4j.connection import Address, Connection, quote
-from kgrec.store.neo4j.layout import META_LABEL, RELEASE_LABEL, RELEASE_PREFIX, RELEASE_TYPES
+from kgrec.store.neo4j.graph_samples import read_example, sample_properties
+from kgrec.store.neo4j.label_groups import (
+    Group,
+    LabelChoice,
+    LabelCounts,
+    LabelSet,
+    choose_groups,
+    count_labels,
+    find_covering_group,
+)
+from kgrec.store.neo4j.layout import (
+    META_LABEL,
+    RELEASE_LABEL,
+    RELEASE_TYPES,
+    name_parts,
+    to_steps,
+    walk,
+)
+from kgrec.store.neo4j.path_candidates import PathCandidate, find_path_candidates
+from kgrec.store.neo4j.property_profiles import SampledValue, summarise
 from kgrec.store.neo4j.release import VERSION_PREFIX
 
 SCANNED = 2_000_000  # relationships of one type whose ends' labels are read; nodes on which a key is counted
-_SAMPLED = 2000  # nodes, or relationships, whose properties are read
-_CUT = 200  # characters of a text that are read
-_MOST_SAMPLES = 100
+_PATHS_SCANNED = 500_000
 _MOST_KEYS = 3  # properties per label that are counted in full, to see whether they are unique
-_PRIME = 1_000_003
+_KEY_COVERAGE = 0.95  # of a key that nodes of several labels have in common
 
 OnStage = Callable[[str], None]
 Groups = dict[tuple[LabelSet, LabelSet], int]  # the labels at both ends -> relationships
@@ -59,30 +64,32 @@ class _Reading:
     on_stage: OnStage
     left_out: list[str] = field(default_factory=list)
     guesses: list[Guess] = field(default_factory=list)
+    nodes: dict[str, NodeProfile] = field(default_factory=dict)
 
     def run(self) -> GraphProfile:
         self.on_stage("counting labels")
         label_sets = self._read_label_sets()
         self.on_stage("counting relationships")
-        groups = self._read_groups()
-        counts = count_labels(label_sets)
-        labels, guesses = choose_labels(label_sets, self._find_fixed(label_sets, groups, counts))
-        self.guesses += guesses
-        nodes = {}
+        ends = self._read_ends()
+        choice = choose_groups(label_sets, self._find_kept(label_sets, ends))
+        self.guesses += choice.guesses
         constrained = self._read_constrained()
         self.on_stage("looking at nodes")
-        for label in labels:
-            nodes[label] = self._read_node(label, counts[label], constrained.get(label, set()))
-        relationships = []
+        for group in choice.groups:
+            own = {labels: n for labels, n in label_sets.items() if labels.intersection(group)}
+            unique = set().union(*(constrained.get(label, set()) for label in frozenset.intersection(*own)))
+            self.nodes[group[0]] = self._read_node(group, sum(own.values()), unique)
         self.on_stage("looking at relationships")
-        for kind, ends in groups.items():
-            relationships += self._read_relationships(kind, ends, labels)
+        relationships = []
+        for kind, found in ends.items():
+            relationships += self._read_relationships(kind, found, choice)
+        paths = [self._read_path(one) for one in find_path_candidates(relationships)]
         address = Address.parse(self.connection.url)
         return GraphProfile(
             place=self.connection.url,
             name=address.database or "catalogue",
-            nodes=nodes,
-            relationships=tuple(relationships),
+            nodes=self.nodes,
+            relationships=(*relationships, *(one for one in paths if one.count)),
             guesses=tuple(self.guesses),
             left_out=tuple(self.left_out),
         )
@@ -97,7 +104,7 @@ class _Reading:
         kept = {labels: n for labels, n in found.items() if not labels & {META_LABEL, RELEASE_LABEL}}
         return kept
 
-    def _read_groups(self) -> dict[str, Groups]:
+    def _read_ends(self) -> dict[str, Groups]:
         """Relationship type -> how many there are between nodes of which labels."""
         types = [kind for (kind,) in self._read("CALL db.relationshipTypes() YIELD relationshipType AS t RETURN t")]
         groups: dict[str, Groups] = {}
@@ -123,20 +130,41 @@ class _Reading:
             }
         return groups
 
-    def _find_fixed(
-        self, label_sets: Mapping[LabelSet, int], groups: Mapping[str, Groups], counts: Mapping[str, int]
-    ) -> set[str]:
+    def _find_kept(self, label_sets: LabelCounts, ends: Mapping[str, Groups]) -> list[Group]:
         """The labels that the most likely interaction needs; no others matter as much."""
-        if all(len(labels) == 1 for labels in label_sets):
-            return set()
-        relationships = []
-        for kind, ends in groups.items():
-            start, end = (find_covering_label(_sum_over(ends, place), counts) for place in (0, 1))
+        counts = count_labels(label_sets)
+        found_ends = {
+            kind: tuple(find_covering_group(_sum_over(found, place), counts) for place in (0, 1))
+            for kind, found in ends.items()
+        }
+        if all(len(labels) == 1 for labels in label_sets) and not any(
+            group is not None and len(group) > 1 for both in found_ends.values() for group in both
+        ):
+            return []
+        relationships, groups, nodes = [], {}, {}
+        for kind, (start, end) in found_ends.items():
             if start is not None and end is not None:
-                relationships.append(self._read_relationship(start, kind, end, sum(ends.values()), is_whole=True))
-        nodes = {label: NodeProfile(label, n, {}) for label, n in counts.items()}
-        found = find_interactions(GraphProfile("", "", nodes, tuple(relationships)))
-        return {found[0].user, found[0].item} if found else set()
+                for group in (start, end):
+                    groups["|".join(group)] = group
+                    n_nodes = sum(n for labels, n in label_sets.items() if labels.intersection(group))
+                    nodes["|".join(group)] = NodeProfile("|".join(group), n_nodes, {}, label=group[0])
+                found = self._read_relationship(start, kind, end, sum(ends[kind].values()), is_whole=True)
+                relationships.append(replace(found, start="|".join(start), end="|".join(end)))
+        likely = find_interactions(GraphProfile("", "", nodes, tuple(relationships)))
+        if not likely:
+            return []
+        kept = [groups[name] for name in (likely[0].user, likely[0].item)]
+        if set(kept[0]) & set(kept[1]):
+            return []
+        return [group if self._have_common_key(group, label_sets) else group[:1] for group in kept]
+
+    def _have_common_key(self, group: Group, label_sets: LabelCounts) -> bool:
+        """Whether the nodes of several labels have one property that tells all of them apart."""
+        if len(group) == 1:
+            return True
+        n_nodes = sum(n for labels, n in label_sets.items() if labels.intersection(group))
+        properties = self._read_node(group, n_nodes, set()).properties.values()
+        return any(one.is_unique and one.coverage >= _KEY_COVERAGE for one in properties)
 
     # -- nodes ---------------------------------------------------------------------------------------------------------
 
@@ -151,25 +179,24 @@ class _Reading:
             constrained[label].add(name)
         return constrained
 
-    def _read_node(self, label: str, count: int, constrained: set[str]) -> NodeProfile:
-        rows = self._sample(f"MATCH (x:{quote(label)})", count)
-        properties = _summarise(rows)
+    def _read_node(self, group: Group, count: int, constrained: set[str]) -> NodeProfile:
+        properties = summarise(self._sample(f"MATCH (x:{_join(group)})", count))
         wanted = [
             name
             for name, one in sorted(properties.items(), key=lambda found: _key_order(found[1], found[0] in constrained))
             if name in constrained or _may_be_key(one)
         ]
         for name in wanted[:_MOST_KEYS]:
-            properties[name] = self._count_values(label, properties[name], count, name in constrained)
-        return NodeProfile(label, count, properties)
+            properties[name] = self._count_values(group, properties[name], count, name in constrained)
+        return NodeProfile(group[0], count, properties, label=group[0], labels=group if len(group) > 1 else ())
 
-    def _count_values(self, label: str, one: PropertyProfile, count: int, is_constrained: bool) -> PropertyProfile:
-        """A property with its coverage and uniqueness counted over all nodes of the label."""
+    def _count_values(self, group: Group, one: PropertyProfile, count: int, is_constrained: bool) -> PropertyProfile:
+        """A property with its coverage and uniqueness counted over all nodes of the labels."""
         if count > SCANNED:
             return replace(one, is_constrained=is_constrained, is_unique=is_constrained or None)
         value = f"x.{quote(one.name)}"
         distinct = "0" if is_constrained else f"count(DISTINCT {value})"
-        ((n, n_distinct),) = self._read(f"MATCH (x:{quote(label)}) RETURN count({value}), {distinct}")
+        ((n, n_distinct),) = self._read(f"MATCH (x:{_join(group)}) RETURN count({value}), {distinct}")
         n_duplicates = 0 if is_constrained else n - n_distinct
         return replace(
             one,
@@ -182,11 +209,11 @@ class _Reading:
 
     # -- relationships -------------------------------------------------------------------------------------------------
 
-    def _read_relationships(self, kind: str, ends: Groups, labels: Sequence[str]) -> list[RelationshipProfile]:
-        pairs: dict[tuple[str, str], int] = defaultdict(int)
+    def _read_relationships(self, kind: str, ends: Groups, choice: LabelChoice) -> list[RelationshipProfile]:
+        pairs: dict[tuple[Group, Group], int] = defaultdict(int)
         n_lost = 0
         for (starts, targets), n in ends.items():
-            start, end = (next((label for label in labels if label in found), None) for found in (starts, targets))
+            start, end = choice.find(starts), choice.find(targets)
             if start is None or end is None:
                 n_lost += n
             else:
@@ -198,9 +225,11 @@ class _Reading:
             self._read_relationship(start, kind, end, n, is_whole=is_whole) for (start, end), n in sorted(pairs.items())
         ]
 
-    def _read_relationship(self, start: str, kind: str, end: str, count: int, *, is_whole: bool) -> RelationshipProfile:
+    def _read_relationship(
+        self, start: Group, kind: str, end: Group, count: int, *, is_whole: bool
+    ) -> RelationshipProfile:
         """The relationships between two labels; `is_whole`: the type has no others, so that degrees need no walk."""
-        a, b = quote(start), quote(end)
+        a, b = _join(start), _join(end)
         far_a, far_b = ("()", "()") if is_whole else (f"(:{a})", f"(:{b})")
         ours = _not_ours(kind)
         (out,) = self._read(
@@ -212,33 +241,42 @@ class _Reading:
             "RETURN count(d), coalesce(max(d), 0)"
         )
         rows = self._sample(f"MATCH (:{a})-[r:{quote(kind)}]->(:{b}) {ours}WITH r AS x", count)
-        return RelationshipProfile(start, kind, end, count, out[0], into[0], out[1], into[1], _summarise(rows))
-
-    # -- samples -------------------------------------------------------------------------------------------------------
-
-    def _sample(self, match: str, count: int) -> list[list[tuple[str, str, Any, int | None]]]:
-        """The properties of some of the `x` that a clause matches: (name, type, value cut short, length) each.
-
-        Which, is drawn by a hash of their numbers in the database, so that the same graph has the same sample.
-        """
-        share = _SAMPLED * 1.5 / max(min(count, SCANNED), 1)
-        chosen = "" if share >= 1 else (
-            "WITH x LIMIT $limit WITH x, toInteger(split(elementId(x), ':')[2]) AS n "
-            "WHERE ((n % $prime) * 7919) % $prime < $least "
-        )  # fmt: skip
-        query = (
-            f"{match} {chosen}WITH x LIMIT $most "
-            "RETURN [p IN keys(x) WHERE NOT p STARTS WITH $own | [p, valueType(x[p]), "
-            "CASE WHEN valueType(x[p]) STARTS WITH 'STRING' THEN left(x[p], $cut) "
-            "WHEN valueType(x[p]) STARTS WITH 'LIST' THEN [v IN x[p][..5] | left(toStringOrNull(v), $cut)] "
-            "ELSE toStringOrNull(x[p]) END, "
-            "CASE WHEN valueType(x[p]) STARTS WITH 'STRING' THEN size(x[p]) END]]"
+        example = self._read_example(start[0], f"(a:{a})-[r:{quote(kind)}]->(b:{b}) {ours}", end[0], "[r]")
+        return RelationshipProfile(
+            start[0], kind, end[0], count, out[0], into[0], out[1], into[1], summarise(rows), example=example
         )
-        found = self._read(
-            query, limit=SCANNED, prime=_PRIME, least=math.ceil(share * _PRIME), most=_SAMPLED, cut=_CUT,
-            own=RELEASE_PREFIX,
+
+    def _read_path(self, found: PathCandidate) -> RelationshipProfile:
+        """The pairs of nodes that a path links, each counted once."""
+        a, via, b = (_join(_labels_of(self.nodes[name])) for name in (found.start, found.via, found.end))
+        last, middle, first = name_parts("r", len(found.path))
+        start, end = to_steps(found.path)
+        match = f"(a:{a}){walk([start], first)}({middle}:{via}){walk([end], last)}(b:{b})"
+        parts = f"[{last}, {middle}, {first}]"
+        share = max(found.count / _PATHS_SCANNED, 1.0)
+        each = f"MATCH {match} WITH a, b LIMIT $limit"
+        (out,) = self._read(
+            f"{each} WITH a, count(DISTINCT b) AS d RETURN sum(d), count(d), coalesce(max(d), 0)", limit=_PATHS_SCANNED
+        )
+        (into,) = self._read(
+            f"{each} WITH b, count(DISTINCT a) AS d RETURN count(d), coalesce(max(d), 0)", limit=_PATHS_SCANNED
+        )
+        rows = self._sample(f"MATCH {match} WITH {last} AS x, {parts} AS parts", found.count, "parts")
+        return RelationshipProfile(
+            found.start, "_".join(step.removeprefix("<") for step in found.path), found.end,
+            count=round(out[0] * share), n_starts=out[1], n_ends=into[0], max_out=out[2], max_in=into[1],
+            properties=summarise(rows), path=found.path, via=(found.via,),
+            example=self._read_example(found.start, match, found.end, parts),
         )  # fmt: skip
-        return [[(name, kind, value, size) for name, kind, value, size in row[0]] for row in found]
+
+    def _read_example(self, start: str, match: str, end: str, parts: str) -> str:
+        """One of the relationships in words: the names of its ends, and its properties."""
+        if start not in self.nodes or end not in self.nodes:
+            return ""  # whose properties are not read yet
+        return read_example(self.connection, match, (self.nodes[start], self.nodes[end]), parts)
+
+    def _sample(self, match: str, count: int, parts: str = "") -> list[list[SampledValue]]:
+        return sample_properties(self.connection, match, min(count, SCANNED), parts)
 
     def _read(self, query: str, **parameters: object) -> list[list[Any]]:
         return self.connection.read(query, parameters)
@@ -250,6 +288,15 @@ def _not_ours(kind: str) -> str:
     return f"WHERE NOT {own} " if kind in RELEASE_TYPES else ""
 
 
+def _join(group: Group) -> str:
+    """The label expression of a group."""
+    return "|".join(map(quote, group))
+
+
+def _labels_of(node: NodeProfile) -> Group:
+    return node.labels or (node.label or node.name,)
+
+
 def _sum_over(ends: Groups, place: int) -> dict[LabelSet, int]:
     summed: dict[LabelSet, int] = defaultdict(int)
     for labels, n in ends.items():
@@ -258,61 +305,8 @@ def _sum_over(ends: Groups, place: int) -> dict[LabelSet, int]:
 
 
 def _may_be_key(one: PropertyProfile) -> bool:
-    return one.distinct > 0.9 and one.coverage > 0.5 and find_kind(one) in ("string", "int")  # noqa: PLR2004
+    return one.distinct > 0.9 and one.coverage > 0.5 and find_kind(one) in ("string", "int", "float")  # noqa: PLR2004
 
 
 def _key_order(one: PropertyProfile, is_constrained: bool) -> tuple[float, ...]:
-    return -is_constrained, -round(one.coverage * one.distinct, 3), one.mean_length
-
-
-def _summarise(rows: Iterable[Sequence[tuple[str, str, Any, int | None]]]) -> dict[str, PropertyProfile]:
-    """Profiles of the properties of sampled nodes or relationships, by name."""
-    values: dict[str, list[tuple[str, Any, int | None]]] = defaultdict(list)
-    n_rows = 0
-    for row in rows:
-        n_rows += 1
-        for name, kind, value, size in row:
-            values[name].append((kind, value, size))
-    return {name: _summarise_values(name, found, n_rows) for name, found in sorted(values.items())}
-
-
-def _summarise_values(name: str, found: Sequence[tuple[str, Any, int | None]], n_rows: int) -> PropertyProfile:
-    kinds: dict[Kind, int] = defaultdict(int)
-    numbers = []
-    for kind, value, _ in found:
-        kinds[_to_kind(kind)] += 1
-        if kind.startswith(("INTEGER", "FLOAT")) and value is not None and math.isfinite(float(value)):
-            numbers.append(float(value))
-    shown = [
-        " | ".join(v for v in value if v is not None) if isinstance(value, list) else value for _, value, _ in found
-    ]
-    distinct = dict.fromkeys(zip(shown, (size for _, _, size in found), strict=True))
-    sizes = [len(text or "") if size is None else size for text, (_, _, size) in zip(shown, found, strict=True)]
-    return PropertyProfile(
-        name=name,
-        kinds=kinds,
-        coverage=len(found) / n_rows,
-        distinct=len(distinct) / len(found),
-        mean_length=sum(sizes) / len(sizes),
-        low=min(numbers, default=None),
-        high=max(numbers, default=None),
-        samples=tuple(dict.fromkeys(text for text, _ in distinct if text))[:_MOST_SAMPLES],
-    )
-
-
-def _to_kind(value_type: str) -> Kind:
-    """The kind of a value from Cypher's valueType(), such as "LIST<STRING NOT NULL> NOT NULL"."""
-    if value_type.startswith("LIST"):
-        return "list" if "STRING" in value_type else "vector"
-    first = value_type.removesuffix(" NOT NULL")
-    known: dict[str, Kind] = {
-        "STRING": "string",
-        "INTEGER": "int",
-        "FLOAT": "float",
-        "BOOLEAN": "bool",
-        "DATE": "time",
-        "ZONED DATETIME": "time",
-        "LOCAL DATETIME": "time",
-        "POINT": "point",
-    }
-    return known.get(first, "other")
+    return -is_constrained, -round(one.coverage * one.distinct, 3), find_kind(one) == "float", one.mean_length

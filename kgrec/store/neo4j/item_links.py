@@ -5,16 +5,16 @@ from collections.abc import Iterator, Sequence
 from graph_schema import CatalogueSchema
 from kgrec.store.contract import ItemLink, ItemLinks, NodeRef
 from kgrec.store.neo4j.connection import Connection, quote
-from kgrec.store.neo4j.layout import Layout, to_keys
+from kgrec.store.neo4j.layout import Layout, read_id, to_keys
 
 
 def read_item_links(connection: Connection, layout: Layout, items: Sequence[str]) -> ItemLinks:
     """Reads the edges of the knowledge graph at some items; see `GraphStore.item_links`.
 
     How many items share a node is the node's degree, which the server keeps, so that hubs cost nothing. It is counted
-    edge by edge only where the schema has the same relationships between that node type and another one. In a graph
-    that kgrec did not load, a degree takes in what the schema leaves out: edges that are there twice, and edges of that
-    type from nodes of other labels.
+    edge by edge only over paths of several relationships, and where the schema has the same relationships between that
+    node type and another one. In a graph that kgrec did not load, a degree takes in what the schema leaves out: edges
+    that are there twice, and edges of that type from nodes of other labels.
 
     Args:
         connection: to the database.
@@ -67,12 +67,15 @@ def _to_query(layout: Layout, ways: Sequence[tuple[str, bool, str]]) -> str:
         there, back = edge.pattern(), edge.pattern_from_target()
         if reverse:
             there, back = back, there
-        count = f"COUNT {{ (m){back}({f':{item.label}' if _is_shared(schema, edge_type, reverse) else ''}) }}"
-        if far_type == schema.item_type:
-            count += f" - COUNT {{ (m){back}(m) }}"
+        if len(edge.steps) > 1:
+            count = f"COUNT {{ MATCH (m){back}(x:{item.label}) WHERE x <> m RETURN DISTINCT x }}"
+        else:
+            count = f"COUNT {{ (m){back}({f':{item.label}' if _is_shared(schema, edge_type, reverse) else ''}) }}"
+            if far_type == schema.item_type:
+                count += f" - COUNT {{ (m){back}(m) }}"
         branches.append(
             f"UNWIND items AS i MATCH (i){there}(m:{far.label}) WHERE m <> i "
-            f"WITH m, collect(DISTINCT toStringOrNull(i.{item.key})) AS near "
+            f"WITH m, collect(DISTINCT {read_id(f'i.{item.key}')}) AS near "
             f"WITH m, near, {count} AS n "
             f"RETURN {place} AS way, collect({_to_columns(schema, far_type, 'm')} + [n, near]) AS found"
         )
@@ -86,7 +89,7 @@ def _to_query(layout: Layout, ways: Sequence[tuple[str, bool, str]]) -> str:
 def _to_columns(schema: CatalogueSchema, node_type: str, variable: str) -> str:
     node = schema.nodes[node_type]
     name = "null" if node.name is None else f"toStringOrNull({variable}.{quote(node.name)})"
-    return f"[toStringOrNull({variable}.{quote(node.key)}), {name}]"
+    return f"[{read_id(f'{variable}.{quote(node.key)}')}, {name}]"
 
 
 def _is_shared(schema: CatalogueSchema, edge_type: str, reverse: bool) -> bool:

@@ -1,59 +1,94 @@
-"""Removes published versions that nobody needs any more, and what a publish that was cut off left behind."""
+"""Removes what no version that is kept holds: replaced ones, and what a publish that was cut off left behind."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from kgrec.store.neo4j.connection import quote
 from kgrec.store.neo4j.layout import RELEASE_PREFIX, RELEASE_TYPES
 from kgrec.store.neo4j.publish_lease import Lease
-from kgrec.store.neo4j.release import SIDES, VERSION_PREFIX, Release, Version
+from kgrec.store.neo4j.release import OPEN, SEGMENT_SLOTS, VERSION_PREFIX, Release, Version, is_in
 
-BATCH_NODES = 200  # of one transaction; fewer where that is too many
+BATCH_EDGES, BATCH_NODES = 10_000, 1000  # of one transaction; fewer where that is too many
 
 
-def remove_old_versions(lease: Lease, found: Release, current: Version) -> None:
-    """Removes all versions but the live one, the previous one and the one that is being written.
+def remove_old_versions(lease: Lease, found: Release, *, is_undone: bool) -> None:
+    """Removes all that neither the live version nor the previous one holds.
 
     Args:
-        lease: the right to publish.
+        lease: the right to publish; no version is being written.
         found: what is published.
-        current: the version that is being written.
+        is_undone: a version was written in part and never went live; what it would have ended goes on.
 
     Raises:
         StoreError: another publish took over, or the database fails.
     """
-    kept = {version.name for version in (found.live, found.previous, current) if version is not None}
-    indexes = lease.connection.read(
-        "SHOW INDEXES YIELD name, type, labelsOrTypes WHERE type = 'VECTOR' AND name STARTS WITH $prefix "
-        "RETURN name, labelsOrTypes[0]",
+    kept = found.kept
+    for kind in RELEASE_TYPES:
+        if is_undone:
+            _reopen(lease, kind, "" if found.newest is None else found.newest.name)
+        _remove_edges(lease, kind, [version.name for version in kept])
+    indexes = {name for version in kept for name in version.indexes.values()}
+    for (name,) in lease.connection.read(
+        "SHOW INDEXES YIELD name, type WHERE type = 'VECTOR' AND name STARTS WITH $prefix RETURN name",
         {"prefix": RELEASE_PREFIX},
-    )
-    old = {version.name: version for version in found.versions if version.name not in kept}
-    for name, label in indexes:  # some may be of versions that the release node does not list, if it was deleted
-        made = re.fullmatch(rf"{RELEASE_PREFIX}(item|user)s_(\w+)", name)
-        if made is not None and (version := f"{VERSION_PREFIX}{made[2]}") not in kept:
+    ):
+        if name not in indexes:
             lease.connection.write(f"DROP INDEX {quote(name)} IF EXISTS")
-            before = old.get(version, Version(version, {}))
-            old[version] = replace(before, labels={made[1]: label, **before.labels})
-    for label in {label for version in old.values() for label in version.used_labels}:
-        _remove_from_label(lease, label, list(old.values()), sorted(kept))
-    if old:
-        lease.note_versions(version for version in found.versions if version.name in kept)
+    for version in found.versions:
+        if version.segment_slot not in {one.segment_slot for one in kept}:
+            remove_segments(lease, version)
+    if len(kept) < len(found.versions):
+        lease.note_versions(kept)
 
 
-def _remove_from_label(lease: Lease, label: str, versions: Sequence[Version], kept: Sequence[str]) -> None:
-    """Removes the vectors and lists of versions from the nodes of a label."""
-    nodes = [element for (element,) in lease.connection.read(f"MATCH (n:{quote(label)}) RETURN elementId(n)")]
-    names = [version.vectors(side) for version in versions for side in SIDES]
-    find = "UNWIND $rows AS element MATCH (n) WHERE elementId(n) = element "
-    properties = find + "REMOVE " + ", ".join(f"n.{quote(name)}" for name in names) + " RETURN count(*)"
-    edges = (
-        f"{find}OPTIONAL MATCH (n)-[s:{'|'.join(map(quote, RELEASE_TYPES))}]->() "
-        f"WHERE s.version STARTS WITH '{VERSION_PREFIX}' AND NOT s.version IN $kept DELETE s "
-        "RETURN count(DISTINCT n)"
-    )
+def remove_segments(lease: Lease, version: Version) -> None:
+    """Removes the segments of a version from the users, where it has any.
+
+    Raises:
+        StoreError: another publish took over, or the database fails.
+    """
+    if version.segments is None:
+        return
+    assert version.segment_slot in SEGMENT_SLOTS
+    number, name = version.segments
+    query = f"MATCH (n:{version.labels['user']}) WHERE n.{number} IS NOT NULL RETURN elementId(n)"
+    nodes = [element for (element,) in lease.connection.read(query)]
+    remove = f"UNWIND $rows AS row MATCH (n) WHERE elementId(n) = row REMOVE n.{number}, n.{name} RETURN count(*)"
     for start in range(0, len(nodes), BATCH_NODES):
-        batch = nodes[start : start + BATCH_NODES]
-        lease.write_rows(edges, batch, {"kept": kept})
-        lease.write_rows(properties, batch, {})
+        lease.write_rows(remove, nodes[start : start + BATCH_NODES], {})
+
+
+def _reopen(lease: Lease, kind: str, newest: str) -> None:
+    """What a version that was never live would have ended goes on."""
+    which = f"s.until > $newest AND s.until <> '{OPEN}' AND s.version STARTS WITH '{VERSION_PREFIX}'"
+    _change(lease, kind, which, f"SET s.until = '{OPEN}'", {"newest": newest})
+
+
+def _remove_edges(lease: Lease, kind: str, kept: Sequence[str]) -> None:
+    parameters = {f"kept{place}": name for place, name in enumerate(kept)}
+    seen = " OR ".join(is_in("s", f"${name}") for name in parameters) or "false"
+    which = f"s.version STARTS WITH '{VERSION_PREFIX}' AND NOT coalesce({seen}, false)"
+    if kept:  # what is open and not newer than the newest belongs to that: most of them, found by one comparison
+        which = f"NOT coalesce(s.until = '{OPEN}' AND s.version <= $newest, false) AND {which}"
+        parameters["newest"] = max(kept)
+    _change(lease, kind, which, "DELETE s", parameters)
+
+
+def _change(lease: Lease, kind: str, which: str, change: str, parameters: dict[str, str]) -> None:
+    """Changes some of the relationships of a type, in batches of the nodes that they lead from."""
+    found = lease.connection.read(
+        f"MATCH (a)-[s:{kind}]->() WHERE {which} WITH a, count(s) AS n RETURN elementId(a), n", parameters
+    )
+    query = (
+        f"UNWIND $rows AS row MATCH (a) WHERE elementId(a) = row MATCH (a)-[s:{kind}]->() WHERE {which} {change} "
+        "RETURN count(DISTINCT row)"
+    )
+    batch: list[str] = []
+    n_edges = 0
+    for element, n in found:
+        if batch and n_edges + n > BATCH_EDGES:
+            lease.write_rows(query, batch, parameters)
+            batch, n_edges = [], 0
+        batch.append(element)
+        n_edges += n
+    if batch:
+        lease.write_rows(query, batch, parameters)

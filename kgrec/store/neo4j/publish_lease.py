@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kgrec.errors import StoreError
-from kgrec.store.neo4j.connection import Connection, TransactionTooLarge, quote
+from kgrec.store.neo4j.connection import Connection, TransactionTooLarge
 from kgrec.store.neo4j.layout import RELEASE_LABEL, RELEASE_PREFIX
 from kgrec.store.neo4j.release import RELEASE_NAME, Version, to_texts
 
+_CONSTRAINT = f"{RELEASE_PREFIX}release"
 LEASE_S = 30.0  # a publish that writes nothing for this long counts as dead
 # SET waits for the node's lock, and the publisher is read after that: a publish that slept must not write any more
 _HELD = (
@@ -32,8 +33,7 @@ class Lease:
         self._owner = secrets.token_hex(8)
         self._most_rows: dict[str, int] = {}  # query -> rows of one transaction, once more of them were too many
         connection.write(
-            f"CREATE CONSTRAINT {quote(f'{RELEASE_PREFIX}release')} IF NOT EXISTS "
-            f"FOR (r:{RELEASE_LABEL}) REQUIRE r.name IS UNIQUE"
+            f"CREATE CONSTRAINT {_CONSTRAINT} IF NOT EXISTS FOR (r:{RELEASE_LABEL}) REQUIRE r.name IS UNIQUE"
         )
         ((left_ms,),) = connection.write(
             f"MERGE (r:{RELEASE_LABEL} {{name: '{RELEASE_NAME}'}}) SET r.name = r.name "
@@ -98,12 +98,15 @@ class Lease:
         self.write("SET r.versions = $versions RETURN 1", {"versions": to_texts(versions)})
 
     def give_back(self) -> None:
-        """Lets others publish."""
+        """Lets others publish. Where nothing is published, the release node and its constraint go too."""
         self.connection.write(
             f"MATCH (r:{RELEASE_LABEL} {{name: '{RELEASE_NAME}'}}) WHERE r.publisher = $owner "
-            "REMOVE r.publisher, r.publisher_until",
+            "REMOVE r.publisher, r.publisher_until "
+            "WITH r WHERE r.version IS NULL AND size(coalesce(r.versions, [])) = 0 DELETE r",
             {"owner": self._owner},
         )
+        if not self.connection.read(f"MATCH (r:{RELEASE_LABEL}) RETURN 1 LIMIT 1"):
+            self.connection.write(f"DROP CONSTRAINT {_CONSTRAINT} IF EXISTS")
 
     def _is_held(self) -> bool:
         query = f"MATCH (r:{RELEASE_LABEL} {{name: '{RELEASE_NAME}', publisher: $owner}}) RETURN 1"

@@ -1,9 +1,12 @@
 """What kgrec has published into a Neo4j database: the versions that are there and which of them is live.
 
-A version is written next to the live one and goes live by a change of a few properties of the `KgrecRelease` node, in
-one transaction. The edges of a version carry its name; its vectors are properties with an index of their own. A query
-that reads the release node once (in a `WITH` of its own: a property that is read again for each row may change in
-between) therefore sees that version and no other. The live and the previous version are kept, all others are removed.
+All that is published are relationships: SIMILAR_TO and RECOMMENDED between nodes, and one from a node to itself that
+holds its vector (ITEM_VECTOR, USER_VECTOR); segments of users are properties. A relationship has a range of versions:
+from `version`, which wrote it, up to the one before `until`. A version is thus written next to the live one, shares
+with it all that did not change, and goes live by a change of a few properties of the `KgrecRelease` node, in one
+transaction. A query that reads the release node once (in a `WITH` of its own: a property that is read again for each row may change
+in between) sees that version and no other. The names of versions are times, so that later ones are greater. The live
+and the previous version are kept; what is in neither of them is removed.
 
 kgrec changes nothing else: a relationship is kgrec's when its `version` begins with VERSION_PREFIX, a property or an
 index when its name begins with RELEASE_PREFIX.
@@ -20,13 +23,21 @@ from kgrec.errors import StoreError
 from kgrec.store.neo4j.connection import Connection
 from kgrec.store.neo4j.layout import RELEASE_LABEL, RELEASE_PREFIX, RELEASE_TYPES
 
-SIMILAR_TO, RECOMMENDED = RELEASE_TYPES
+SIMILAR_TO, RECOMMENDED, ITEM_VECTOR, USER_VECTOR = RELEASE_TYPES
 VERSION_PREFIX = "kgrec-"
+OPEN = f"{VERSION_PREFIX}open"  # the `until` of what no version has replaced; greater than the name of any version
 STAMP = "%Y%m%dT%H%M%S"
 RELEASE_NAME = "release"  # of the one release node; a uniqueness constraint keeps it the only one
 
 Side = Literal["item", "user"]
 SIDES: tuple[Side, ...] = ("item", "user")
+VECTOR_TYPES: Mapping[Side, str] = {"item": ITEM_VECTOR, "user": USER_VECTOR}
+SEGMENT_SLOTS = ("", "_2", "_3")  # the live version has one, the previous another: the next writes into the third
+
+
+def is_in(edge: str, version: str) -> str:
+    """The Cypher condition for a relationship to belong to a version; both are expressions."""
+    return f"{edge}.version <= {version} AND {version} < {edge}.until"
 
 
 @dataclass(frozen=True)
@@ -35,18 +46,24 @@ class Version:
 
     Attributes:
         name: such as "kgrec-20260131T093000", the time of its publication in UTC.
-        labels: side, "item" or "user" -> label of its nodes.
+        labels: side, "item" or "user" -> label of its nodes, for Cypher.
         is_whole: it was live at some time; else it is being written, or its writing was cut off.
+        indexes: side -> the name of the vector index, and of the property with the vectors; versions may share one.
         n_vectors: side -> nodes with a vector.
         n_edges: relationship type -> how many.
+        n_written: how many relationships were written for it; it shares the others with the version before.
+        segment_slot: which of SEGMENT_SLOTS its segments of users are in; None: it has none.
         about: facts that the publisher keeps with it.
     """
 
     name: str
     labels: Mapping[str, str]
     is_whole: bool = False
+    indexes: Mapping[str, str] = field(default_factory=dict)
     n_vectors: Mapping[str, int] = field(default_factory=dict)
     n_edges: Mapping[str, int] = field(default_factory=dict)
+    n_written: int = 0
+    segment_slot: str | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -59,10 +76,6 @@ class Version:
         """UTC seconds."""
         return calendar.timegm(time.strptime(self.stamp, STAMP))
 
-    def vectors(self, side: str) -> str:
-        """The name of the vector index of one side, and of the property with its vectors."""
-        return f"{RELEASE_PREFIX}{side}s_{self.stamp}"
-
     @property
     def n_published(self) -> dict[str, int]:
         """How many items and users have a vector, and how many edges there are of each type."""
@@ -70,16 +83,18 @@ class Version:
         return vectors | {"similar": self.n_edges.get(SIMILAR_TO, 0), "recommended": self.n_edges.get(RECOMMENDED, 0)}
 
     @property
-    def used_labels(self) -> set[str]:
-        """The labels of nodes that may have vectors or edges of it."""
-        nothing_of_users = self.is_whole and not self.n_vectors.get("user") and RECOMMENDED not in self.n_edges
-        return {label for side, label in self.labels.items() if side == "item" or not nothing_of_users}
+    def segments(self) -> tuple[str, str] | None:
+        """The properties of users with the number and the name of their segment; None: it has no segments."""
+        if self.segment_slot is None:
+            return None
+        return f"{RELEASE_PREFIX}segment{self.segment_slot}", f"{RELEASE_PREFIX}segment_name{self.segment_slot}"
 
     @property
     def properties(self) -> dict[str, str | None]:
         """The properties of the release node while it is live."""
-        vectors = {f"{side}_vectors": self.vectors(side) if self.n_vectors.get(side) else None for side in SIDES}
-        return {"version": self.name, **vectors}
+        vectors = {f"{side}_vectors": self.indexes.get(side) for side in SIDES}
+        number, name = self.segments or (None, None)
+        return {"version": self.name, **vectors, "segments": number, "segment_names": name}
 
 
 @dataclass(frozen=True)
@@ -97,6 +112,17 @@ class Release:
     previous: Version | None
     versions: tuple[Version, ...]
     is_publishing: bool
+
+    @property
+    def kept(self) -> tuple[Version, ...]:
+        """The live version and the previous one, as far as they are there, the older first."""
+        found = (version for version in (self.live, self.previous) if version is not None)
+        return tuple(sorted(found, key=lambda version: version.name))
+
+    @property
+    def newest(self) -> Version | None:
+        """The latest of those that are kept, which the next one is compared with; not the live one after a rollback."""
+        return self.kept[-1] if self.kept else None
 
     def state(self, version: Version) -> str:
         """One of "live", "previous", "writing", "cut off"."""

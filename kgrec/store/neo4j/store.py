@@ -5,9 +5,12 @@ load is unfinished, a mark that is also the load's lease: its owner adds to the 
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -17,16 +20,19 @@ from pydantic import ValidationError
 
 from graph_schema import CatalogueSchema
 from graph_schema.sources import Source
+from graph_schema.staged_tables import StagedTables
+from graph_schema.staging import stage_tables
 from kgrec.errors import StoreError
-from kgrec.store.contract import WAIT_S, Counts, ItemLinks, choose_schema, choose_type
+from kgrec.store.contract import WAIT_S, Counts, ItemLinks, choose_schema, choose_type, refuse_schema
 from kgrec.store.lock import Mode
 from kgrec.store.neo4j import writing
 from kgrec.store.neo4j.connection import Connection, OnWait
 from kgrec.store.neo4j.export import iter_edge_columns, iter_node_columns
 from kgrec.store.neo4j.foreign import ForeignGraph
+from kgrec.store.neo4j.graph_check import check_graph
 from kgrec.store.neo4j.item_links import read_item_links
 from kgrec.store.neo4j.layout import META_LABEL, EdgePlace, Layout, NodePlace
-from kgrec.store.rows import to_inputs
+from kgrec.store.rows import find_others, to_inputs
 
 SCHEMA, LOADING = "schema", "loading"  # the entries of META_LABEL
 LEASE_S = 20.0  # a load that writes nothing for this long counts as dead
@@ -66,6 +72,7 @@ class Neo4jStore:
         self._given = schema
         self._on_wait = on_wait
         self._guard = writing.Guard(None)
+        self._is_checked = False  # the names in the schema of a graph that kgrec did not load
 
     # -- schema --------------------------------------------------------------------------------------------------------
 
@@ -90,11 +97,7 @@ class Neo4jStore:
                 {"name": SCHEMA, "value": schema.model_dump_json()},
             )
         elif held != schema:
-            same = " of that name but with other contents" if held.name == schema.name else ""
-            raise StoreError(
-                f"{self.url} holds the catalogue {held.name!r}, got {schema.name!r}, another schema{same}; "
-                "expected the one it holds: load into another database, or delete what this one holds to replace it"
-            )
+            raise refuse_schema(self.url, held, schema, "database")
 
     def _check_unused(self, schema: CatalogueSchema) -> None:
         for place in Layout(schema).nodes.values():
@@ -136,11 +139,21 @@ class Neo4jStore:
 
     def foreign_rows(self) -> Source | None:
         """See GraphStore."""
-        return None if has_catalogue(self.connection) else ForeignGraph(self.connection, self.read_schema())
+        if has_catalogue(self.connection):
+            return None
+        self._check_names()
+        return ForeignGraph(self.connection, self.read_schema())
+
+    def _check_names(self) -> None:
+        """Checks, once, that what the schema of a graph that kgrec did not load names is there."""
+        if not self._is_checked:
+            check_graph(self.connection, self.read_schema())
+            self._is_checked = True
 
     @cached_property
     def _layout(self) -> Layout:
-        return Layout(self.read_schema())
+        schema = self.read_schema()
+        return Layout(schema.stored if has_catalogue(self.connection) else schema)
 
     def _node_place(self, node_type: str) -> NodePlace:
         return choose_type(self._layout.nodes, node_type, "node type", self.url)
@@ -230,6 +243,23 @@ class Neo4jStore:
                 )
         writing.upsert_edges(self.connection, self._guard, place, inputs)
 
+    def remove_other_nodes(self, node_type: str, kept: pa.Table) -> int:
+        """See GraphStore."""
+        place = self._node_place(node_type)
+        self._check_loaded()
+        pieces = iter_node_columns(self.connection, replace(place, properties=(place.key,)))
+        others = find_others(_to_keys(pieces, 1), kept)
+        writing.delete_nodes(self.connection, self._guard, place, others["c0"].to_pylist())
+        return len(others)
+
+    def remove_other_edges(self, edge_type: str, kept: pa.Table) -> int:
+        """See GraphStore."""
+        place = self._edge_place(edge_type)
+        self._check_loaded()
+        others = find_others(_to_keys(iter_edge_columns(self.connection, replace(place, properties=())), 2), kept)
+        writing.delete_edges(self.connection, self._guard, place, others)
+        return len(others)
+
     def _check_loaded(self) -> None:
         if not has_catalogue(self.connection):
             self.read_schema()
@@ -250,12 +280,24 @@ class Neo4jStore:
     def read_nodes(self, node_type: str) -> Iterator[pa.RecordBatch]:
         """See GraphStore."""
         place = self._node_place(node_type)
+        if (rows := self.foreign_rows()) is not None:
+            return self._iter_checked(rows, lambda staged: staged.iter_nodes(node_type))
         return self._to_batches(iter_node_columns(self.connection, place), self._schema.nodes[node_type].arrow_schema)
 
     def read_edges(self, edge_type: str) -> Iterator[pa.RecordBatch]:
         """See GraphStore."""
         place = self._edge_place(edge_type)
+        if (rows := self.foreign_rows()) is not None:
+            return self._iter_checked(rows, lambda staged: staged.iter_edges(edge_type))
         return self._to_batches(iter_edge_columns(self.connection, place), self._schema.edges[edge_type].arrow_schema)
+
+    @staticmethod
+    def _iter_checked(
+        rows: Source, choose: Callable[[StagedTables], Iterator[pa.RecordBatch]]
+    ) -> Iterator[pa.RecordBatch]:
+        """The good rows of one type: the whole graph is read, since bad rows are found by both ends."""
+        with TemporaryDirectory(prefix="kgrec-") as folder:
+            yield from choose(stage_tables(rows, Path(folder), rejects=None))
 
     def _to_batches(self, pieces: Iterator[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         self._check_whole()
@@ -271,8 +313,9 @@ class Neo4jStore:
         self._check_whole()  # a load that began meanwhile has been read in part
 
     def counts(self) -> Counts:
-        """See GraphStore."""
+        """See GraphStore; a path counts once for each way from its source to its target."""
         self._check_whole()
+        self.foreign_rows()  # checks what the schema of a graph of others names
         return Counts(
             {name: self._count(f"MATCH (n:{place.label})") for name, place in self._layout.nodes.items()},
             {name: self._count(place.match) for name, place in self._layout.edges.items()},
@@ -308,3 +351,13 @@ class Neo4jStore:
     ) -> None:
         """See GraphStore."""
         self.close()
+
+
+def _to_keys(pieces: Iterator[Sequence[Sequence[Any]]], n_keys: int) -> pa.Table:
+    """The keys of nodes or edges as columns c0, c1; rows with a key that kgrec cannot have written are left out."""
+    names = [f"c{place}" for place in range(n_keys)]
+    parts = []
+    for columns in pieces:
+        rows = [row for row in zip(*columns, strict=True) if all(isinstance(key, str) for key in row)]
+        parts.append(pa.table([pa.array([row[place] for row in rows], pa.string()) for place in range(n_keys)], names))
+    return pa.concat_tables([pa.table([pa.nulls(0, pa.string())] * n_keys, names), *parts])

@@ -3,7 +3,15 @@
 import pytest
 
 from graph_schema import Attribute
-from graph_schema.attribute_draft import COMPUTED, MIXED, SENSITIVE, draft_attributes
+from graph_schema.attribute_draft import (
+    ADDRESSES,
+    COMPUTED,
+    CONSTANT,
+    MIXED,
+    SENSITIVE,
+    draft_attributes,
+    find_available,
+)
 from graph_schema.profile import PropertyProfile
 
 
@@ -113,6 +121,37 @@ def test_other_attributes_of_users_are_features(name):
 def test_codes_of_categories_are_categories(name):
     found = draft(prop(name, "int"), is_user=True)[name]
     assert (found.attribute, found.remark) == (Attribute(type="string", feature=True), "codes of categories")
+
+
+def test_addresses_are_no_feature():
+    one = prop("pictures", "list", samples=("http://a.b/c | http://a.b/d", "https://a.b/e"), distinct=0.9)
+    assert (draft(one)["pictures"].attribute, draft(one)["pictures"].remark) == (Attribute(type="list"), ADDRESSES)
+
+
+def test_what_is_the_same_for_all_is_no_feature():
+    found = draft(prop("currency", samples=("EUR",)))["currency"]
+    assert (found.attribute, found.remark) == (Attribute(type="string"), CONSTANT)
+
+
+def test_what_says_that_an_item_can_be_had_is_no_feature():
+    for name, kind, value in (
+        ("in_stock", "bool", True),
+        ("isInStock", "bool", True),
+        ("discontinued", "bool", False),
+        ("Discontinued", "int", 0),
+        ("available", "int", 1),
+        ("sold_out", "bool", False),
+    ):
+        one = prop(name, kind, high=1.0)
+        assert draft(one)[name].attribute == Attribute(type=kind)
+        found = find_available(one, kind)
+        assert found == value and type(found) is type(value)
+    assert find_available(prop("vegan", "bool"), "bool") is None
+    assert find_available(prop("in_stock", "int", high=40.0), "int") is None  # how many
+
+
+def test_vectors_that_are_there_are_drafted_as_vectors():
+    assert draft(prop("embedding", "vector", samples=()))["embedding"].attribute == Attribute(type="vector")
 
 
 def test_properties_without_a_type_are_left_out():

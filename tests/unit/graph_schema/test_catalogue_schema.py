@@ -109,7 +109,7 @@ def test_edge_ends_are_read_from_the_columns_in_the_schema():
     rows = [{"source": "u", "target": "i", "at": 5}]
     assert build(schema, buyer=["u"], what=["i"], at=[5], source=["web"], target=["x"]) == rows
     assert build(schema, source=["u"], target=["i"], at=[5]) == rows  # as a database returns them
-    with pytest.raises(CatalogueError, match=r"missing: source.*unknown: buy"):
+    with pytest.raises(CatalogueError, match=r"columns buyer, what, at.*missing: buyer;.*mean 'buy' by 'buyer'"):
         build(schema, buy=["u"], what=["i"], at=[5])
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graph_schema import CatalogueError
+from graph_schema.column_texts import MISSING_WORDS
 from graph_schema.columns import convert_column, convert_ids, find_times_outside, from_milliseconds
 
 
@@ -64,7 +65,10 @@ def test_values_become_the_declared_type_or_are_rejected(kind, values, expected)
 MOMENT = int(datetime(1997, 12, 4, 15, 55, 49, tzinfo=UTC).timestamp())
 NO_TIME = "is not a time (epoch seconds or ISO 8601)"
 NO_DATE = f"{NO_TIME}: its eight digits are no date such as 20231231"
-YEAR_LAST = f"{NO_TIME}: the year comes last, so day and month may be mixed up; write 2023-12-31"
+YEAR_LAST = (
+    f"{NO_TIME}: the year comes last, so day and month may be mixed up; write 2023-12-31, or say the form by "
+    "time_formats in the schema"
+)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +128,8 @@ def test_any_text_is_a_time_missing_or_rejected(texts):
     rejected = [bool(any(mask[row] for mask, _ in problems)) for row in range(len(texts))]
     for text, value, is_rejected in zip(texts, values.to_pylist(), rejected, strict=True):
         assert not (is_rejected and value is not None)
-        assert is_rejected or value is not None or text.strip().lower().lstrip("+-") in ("", "nan")
+        is_missing = text in MISSING_WORDS or text.strip().lower().lstrip("+-") in ("", "nan")
+        assert is_rejected or value is not None or is_missing
 
 
 @pytest.mark.parametrize("nested", ["[" * 100_000, "[" * 100_000 + "]" * 100_000, '[{"a":' * 100_000, "[[1, 2]]"])
@@ -155,9 +160,21 @@ def test_ids_are_unchanged():
     assert convert_ids(pa.array(["a"], pa.large_string()))[0].to_pylist() == ["a"]
 
 
-@pytest.mark.parametrize("values", [[1.0], [[1]], [datetime(2000, 1, 1)], [True]])
+def test_words_for_a_missing_value_are_no_ids():
+    missing = ["nan", "NaN", "NULL", "null", "None", "N/A", r"\N", "<NA>", ""]
+    assert convert_ids(pa.array([*missing, "Nan", "none"]))[0].to_pylist() == [None] * 9 + ["Nan", "none"]
+
+
+def test_whole_floats_are_ids_and_others_do_not_fit():
+    ids, problems = convert_ids(pa.array([12.0, float("nan"), None, 1.5, -3.0, float("inf")]))
+    assert ids.to_pylist() == ["12", None, None, None, "-3", None]
+    assert problems[0][0].tolist() == [False, False, False, True, False, True]
+    assert problems[0][1] == "is not a whole number; expected text or whole numbers as ids"
+
+
+@pytest.mark.parametrize("values", [[1.5], [[1]], [datetime(2000, 1, 1)], [True]])
 def test_a_column_type_that_cannot_hold_ids_is_an_error(values):
-    with pytest.raises(CatalogueError, match="expected text or integers"):
+    with pytest.raises(CatalogueError, match="expected text or whole numbers"):
         convert_ids(pa.array(values))
 
 
@@ -224,3 +241,16 @@ def test_an_id_too_long_for_a_graph_index_is_rejected():
     assert [(mask.tolist(), reason) for mask, reason in problems if mask.any()] == [
         ([False, True, False], "is an id of more than 4,096 bytes")
     ]
+
+
+def test_lists_in_a_column_of_texts_are_joined():
+    column = pa.array([["One.", "Two."], [], None, ["a\0b"]])
+    values, problems = convert_column(column, "string")
+    assert values.to_pylist() == ["One. Two.", None, None, None]
+    assert [(rows.tolist(), reason) for rows, reason in problems] == [([False] * 3 + [True], "has a NUL character")]
+
+
+@pytest.mark.parametrize(("kind", "text", "value"), [("int", "7", 7), ("float", "1.5", 1.5), ("time", "60", 60)])
+def test_words_for_a_missing_value_are_no_values(kind, text, value):
+    assert convert([text, "NULL", r"\N", "N/A", "None", "<NA>"], kind) == [value, *[None] * 5]
+    assert convert(["NULL", "None"], "string") == ["NULL", "None"]

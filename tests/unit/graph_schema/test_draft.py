@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from graph_schema import Attribute, CatalogueError, CatalogueSchema, EdgeType, Interaction, NodeType
 from graph_schema.draft import draft_schema
-from graph_schema.profile import GraphProfile, NodeProfile, PropertyProfile, RelationshipProfile, choose_labels
+from graph_schema.profile import GraphProfile, NodeProfile, PropertyProfile, RelationshipProfile
 from graph_schema.schema_toml import to_toml
-from graph_schema.schema_types import is_name
+from graph_schema.schema_types import SourceTable, is_label, is_name
 
 HOSTILE = """
 name = "hostile names"
@@ -64,7 +64,7 @@ def test_strings_in_toml_may_hold_any_character():
 
 @settings(max_examples=60, deadline=None)
 @given(
-    called=st.lists(names, min_size=6, max_size=6, unique=True),
+    called=st.lists(names.filter(lambda name: name not in ("source", "target")), min_size=6, max_size=6, unique=True),
     attributes=st.dictionaries(names.filter(lambda name: name not in ("source", "target")), kinds, max_size=4),
     odd=st.tuples(texts, texts, texts),
     positive=st.none() | st.floats(allow_nan=False),
@@ -137,7 +137,7 @@ def test_a_shop_gets_a_complete_draft():
     schema = CatalogueSchema.parse(draft.toml)
     assert draft.is_complete and schema == draft.schema
     assert (schema.user_type, schema.item_type) == ("kunde", "artikel")
-    assert schema.interaction == Interaction(edge="kaufte", weight="menge", at="am")
+    assert schema.interaction == Interaction(edge="kaufte", weight="menge", at="am", repeats="sum")
     assert schema.nodes["artikel"].text == ("title",)
     assert schema.edges["von"].phrase == "marke"
     assert schema.edges["kaufte"].reverse is False
@@ -188,19 +188,214 @@ def test_without_users_the_draft_is_incomplete_and_has_a_place_to_fill_in():
     assert (schema.user_type, schema.item_type) == ("user", "movie")
 
 
-def test_the_most_frequent_interaction_is_chosen_and_others_become_comments():
+def test_the_kind_that_says_most_is_chosen_and_the_others_are_other_feedback():
     more = (
         link("Kunde", "MERKTE", "Artikel", 3000, properties=[prop("am", "time", samples=())]),
         link("Kunde", "VIEWED", "Artikel", 90_000, properties=[prop("am", "time", samples=())]),
+        link("Artikel", "DISLIKED_BY", "Kunde", 500),
     )
     draft = draft_schema(replace(SHOP, relationships=(*SHOP.relationships, *more)))
     schema = CatalogueSchema.parse(draft.toml)
-    assert schema.interaction.edge == "viewed"
-    assert set(schema.edges) == {"von", "viewed"}
-    assert "# [edges.kaufte]" in draft.toml
-    others = [guess.choice for guess in draft.guesses if guess.about == "other interaction"]
-    assert "(:Kunde)-[:KAUFTE]->(:Artikel)" in others
+    assert schema.interaction.edge == "kaufte"
+    assert schema.interaction.other_feedback == {"merkte": 0.5, "viewed": 0.2, "disliked_by": -1.0}
+    assert set(schema.graph_edges) == {"von"}
+    assert (schema.edges["disliked_by"].source, schema.edges["disliked_by"].reverse) == ("kunde", True)
     assert draft.guesses[0].sure == "likely"  # because there are other interactions
+
+
+def test_a_handful_of_the_strongest_kind_is_too_few_to_learn_from():
+    viewed = link("Kunde", "VIEWED", "Artikel", 90_000, properties=[prop("am", "time", samples=())])
+    few = replace(SHOP.relationships[1], count=100)
+    schema = draft_schema(replace(SHOP, relationships=(SHOP.relationships[0], few, viewed))).schema
+    assert schema.interaction.edge == "viewed" and schema.interaction.other_feedback == {"kaufte": 1.0}
+
+
+def test_what_users_did_to_make_an_item_is_knowledge_and_no_feedback():
+    nodes = dict([label("Person", 100), label("Movie", 50, TITLE)])
+    links = (
+        link("Person", "REVIEWED", "Movie", 900, properties=[prop("rating", "int", low=1, high=5)]),
+        link("Person", "DIRECTED", "Movie", 60, per=(2, 1)),
+    )
+    schema = draft_schema(GraphProfile("p", "n", nodes, links)).schema
+    assert (schema.interaction.edge, schema.interaction.other_feedback) == ("reviewed", {})
+    assert set(schema.graph_edges) == {"directed"}
+
+
+def test_other_interactions_are_comments_that_can_take_the_place_of_the_one_chosen():
+    more = (
+        link("Kunde", "VIEWED", "Artikel", 9000, properties=[prop("am", "time", samples=())]),
+        link("Kunde", "LIKES", "Marke", 700, properties=[prop("am", "time", samples=())]),
+    )
+    more = (more[0], replace(more[1], example="Anna -> Acme, am 2024-01-02"))
+    draft = draft_schema(replace(SHOP, relationships=(*SHOP.relationships, *more)))
+    start = draft.toml.index("# --- Instead of the interaction above")
+    assert "(:Kunde)-[:LIKES]->(:Marke): 700, score" in draft.toml[start:] and "Anna -> Acme" in draft.toml[start:]
+    blocks = draft.toml[start:].split("# [interaction]")[1:]
+    assert len(blocks) == 2
+    before = draft.toml[: draft.toml.index("\n[interaction]")]
+    edges = set()
+    for block in blocks:
+        lines = [line[2:] for line in block.splitlines() if line.startswith("# ") and " = " in line]
+        edges.add(CatalogueSchema.parse("\n".join([before, "[interaction]", *lines])).interaction.edge)
+    assert edges == {"viewed", "likes"}
+    chosen = {one.about: one.choice for one in draft.alternatives if one.is_chosen}
+    assert chosen == {"users": "Kunde", "items": "Artikel", "interaction": "(:Kunde)-[:KAUFTE]->(:Artikel)"}
+    [likes] = [one for one in draft.alternatives if "LIKES" in one.choice]
+    assert (likes.about, likes.count, likes.example) == ("interaction", 700, "Anna -> Acme, am 2024-01-02")
+
+
+NORTHWIND = GraphProfile(
+    "bolt://x",
+    "northwind",
+    dict(
+        [
+            label("Customer", 90, prop("companyName", unique=True), prop("contactName", unique=True),
+                  prop("contactTitle")),
+            label("Order", 800, prop("orderDate", "time", samples=()), prop("shippedDate", "time", samples=())),
+            label("Product", 77, prop("productName", unique=True), prop("discontinued", "bool")),
+            label("Category", 8, prop("categoryName", unique=True)),
+            label("Shipper", 3, prop("companyName", unique=True)),
+        ]
+    ),
+    (
+        link("Customer", "PURCHASED", "Order", 800, per=(9, 1)),
+        link("Order", "ORDERS", "Product", 2100, per=(3, 27),
+             properties=[prop("quantity", "int", low=1, high=130), prop("unitPrice", "float")]),
+        link("Order", "SHIPPED_BY", "Shipper", 800, per=(1, 260)),
+        link("Product", "PART_OF", "Category", 77, per=(1, 9)),
+        replace(
+            link("Customer", "PURCHASED_ORDERS", "Product", 2100, per=(23, 27),
+                 properties=[prop("shippedDate", "time", samples=()), prop("orderDate", "time", samples=()),
+                             prop("quantity", "int", low=1, high=130), prop("unitPrice", "float")]),
+            path=("PURCHASED", "ORDERS"), via=("Order",), example="Alfreds Futterkiste -> Chai, quantity 10",
+        ),
+    ),
+)  # fmt: skip
+
+
+def test_interactions_over_a_path_are_drafted_and_its_middle_is_left_out():
+    draft = draft_schema(NORTHWIND)
+    schema = CatalogueSchema.parse(draft.toml)
+    edge = schema.edges[schema.interaction.edge]
+    assert (schema.user_type, schema.item_type, edge.path) == ("customer", "product", ("PURCHASED", "ORDERS"))
+    assert (schema.interaction.weight, schema.interaction.at) == ("quantity", "orderDate")
+    assert (schema.interaction.positive, schema.interaction.repeats) == (None, "sum")
+    assert set(schema.nodes) == {"customer", "product", "category"}
+    assert set(schema.graph_edges) == {"part_of"}
+    left_out = "\n".join(draft.left_out)
+    assert ":Order: it stands between users and items" in left_out and "(:Order)-[:SHIPPED_BY]->(:Shipper)" in left_out
+    assert draft.guesses[0].choice == "(:Customer)-[:PURCHASED]->(:Order)-[:ORDERS]->(:Product)"
+    assert schema.nodes["customer"].name == "companyName" and schema.nodes["product"].name == "productName"
+    assert schema.nodes["product"].available == {"discontinued": False}
+
+
+def test_a_path_through_tables_keeps_its_columns():
+    [*_, path] = NORTHWIND.relationships
+    bought = replace(
+        path, type="order_lines", path=("orders", "order_lines"), join=("order_id",), via=("orders",),
+        start_column="customer", end_column="product",
+    )  # fmt: skip
+    nodes = {name: NORTHWIND.nodes[name] for name in ("Customer", "Product")}
+    profile = GraphProfile(
+        "p", "n", nodes, (bought,), is_tables=True, tables={"orders": SourceTable(file=("o.txt",), delimiter="::")}
+    )
+    schema = CatalogueSchema.parse(draft_schema(profile).toml)
+    edge = schema.edges["order_lines"]
+    assert (edge.path, edge.join, edge.table) == (("orders", "order_lines"), ("order_id",), None)
+    assert (edge.source_column, edge.target_column) == ("customer", "product")
+    assert schema.tables == {"orders": SourceTable(file=("o.txt",), delimiter="::")}
+
+
+def test_a_path_over_the_items_is_no_other_interaction():
+    over = replace(link("Kunde", "KAUFTE_VON", "Marke", 700), path=("KAUFTE", "VON"), via=("Artikel",))
+    draft = draft_schema(replace(SHOP, relationships=(*SHOP.relationships, over)))
+    assert set(draft.schema.edges) == {"kaufte", "von"} and len(draft.alternatives) == 3
+    assert "KAUFTE_VON" not in draft.toml
+
+
+def test_a_path_is_followed_from_users_to_items():
+    [*others, path] = NORTHWIND.relationships
+    turned = replace(
+        path, start="Product", end="Customer", path=("<ORDERS", "<PURCHASED"), type="ORDERS_PURCHASED",
+        n_starts=path.n_ends, n_ends=path.n_starts,
+    )  # fmt: skip
+    schema = draft_schema(replace(NORTHWIND, relationships=(*others, turned))).schema
+    edge = schema.edges[schema.interaction.edge]
+    assert (edge.source, edge.target, edge.path) == ("customer", "product", ("PURCHASED", "ORDERS"))
+    assert not edge.reverse
+
+
+def test_orders_are_no_users():
+    nodes = {name: NORTHWIND.nodes[name] for name in ("Order", "Product", "Category")}
+    links = tuple(one for one in NORTHWIND.relationships if {one.start, one.end} <= {*nodes})
+    assert not draft_schema(replace(NORTHWIND, nodes=nodes, relationships=links)).is_complete
+
+
+def test_tables_of_triples_lists_and_clicks_are_written_as_they_are_read():
+    made = replace(
+        link("movies", "directed_by", "entity", 40, per=(1, 4)), table="kg", where={"relation": "directed_by"},
+        start_column="head", end_column="tail",
+    )  # fmt: skip
+    actors = replace(
+        link("movies", "movies_actors", "actors", 90, per=(3, 3)), table="movies", split="|", start_column="moviesId",
+        end_column="actor_ids",
+    )  # fmt: skip
+    shown = replace(
+        link("user", "shown", "movies", properties=[prop("clicked", "bool", samples=("True", "False")),
+                                                    prop("on", samples=("31.12.2024",))]),
+        start_column="user", end_column="movie",
+    )  # fmt: skip
+    times = {**shown.properties, "on": replace(shown.properties["on"], time_format="%d.%m.%Y")}
+    nodes = dict(
+        [label("user", 100), label("movies", 50, TITLE, prop("actor_ids")), label("actors", 9), label("entity", 9)]
+    )
+    profile = GraphProfile("p", "n", nodes, (replace(shown, properties=times), made, actors), is_tables=True)
+    schema = CatalogueSchema.parse(draft_schema(profile).toml)
+    edges = schema.edges
+    assert (edges["directed_by"].table, edges["directed_by"].where) == ("kg", {"relation": "directed_by"})
+    assert (edges["movies_actors"].table, edges["movies_actors"].split) == ("movies", "|")
+    assert schema.nodes["movies"].ignore == ("actor_ids",)
+    assert edges["shown"].where == {"clicked": "True"} and edges["shown"].time_formats == {"on": "%d.%m.%Y"}
+    assert schema.interaction == Interaction(edge="shown", at="on")
+
+
+def test_a_link_that_most_items_share_is_told():
+    one = replace(link("Artikel", "ZAHLT_MIT", "Zahlart", 50, per=(1, 25)), max_in=45)
+    nodes = {**SHOP.nodes, **dict([label("Zahlart", 2, prop("name"))])}
+    draft = draft_schema(replace(SHOP, nodes=nodes, relationships=(*SHOP.relationships, one)))
+    [guess] = [guess for guess in draft.guesses if guess.choice == "has a hub"]
+    assert "45 of 50 items" in guess.why
+    genres = replace(prop("genres", "list"), commonest="Drama", common_share=0.7)
+    draft = draft_schema(replace(SHOP, nodes={**SHOP.nodes, **dict([label("Artikel", 50, TITLE, genres)])}))
+    assert any("35 of 50 items have 'Drama'" in guess.why for guess in draft.guesses)
+
+
+def test_people_who_are_not_the_users_are_not_named():
+    nodes = {**SHOP.nodes, **dict([label("Member", 30, prop("name", unique=True))])}
+    links = (*SHOP.relationships, link("Member", "OWNS", "Marke", 30, per=(1, 6)))
+    schema = draft_schema(replace(SHOP, nodes=nodes, relationships=links)).schema
+    assert schema.nodes["member"].name is None and "name" not in schema.nodes["member"].columns
+
+
+@pytest.mark.parametrize("knows", [False, True])
+@pytest.mark.parametrize("is_tables", [False, True])
+def test_users_alone_are_a_draft_with_items_to_fill_in(knows, is_tables):
+    nodes = dict([label("User", 100, prop("name", unique=True))])
+    links = (link("User", "KNOWS", "User"),) if knows else ()
+    draft = draft_schema(GraphProfile("p", "n", nodes, links, is_tables=is_tables))
+    assert not draft.is_complete and ("[nodes.user]" if not is_tables else "[nodes.User]") in draft.toml
+    assert "# [nodes.item]" in draft.toml
+    assert ("Add a table item.csv" if is_tables else "Add the items, nodes labelled Item") in draft.advice
+
+
+@pytest.mark.parametrize("odd", ["9lives", "Kunde:in", "Büro/Möbel", "a`b", "123", "🦊"])
+def test_any_label_is_drafted_under_a_name_that_files_can_have(odd):
+    nodes = {**SHOP.nodes, **dict([label("Kunde", 100), label(odd, 5, prop(odd), prop("name", unique=True))])}
+    links = (*SHOP.relationships, link("Artikel", odd, odd, 50, per=(1, 10)))
+    schema = CatalogueSchema.parse(draft_schema(replace(SHOP, nodes=nodes, relationships=links)).toml)
+    assert odd in {node.label for node in schema.nodes.values()}
+    assert odd in {edge.type for edge in schema.edges.values()}
+    assert all(map(is_name, (*schema.nodes, *schema.edges)))
 
 
 def test_one_relationship_type_between_several_labels_is_several_edge_types():
@@ -216,17 +411,17 @@ def test_one_relationship_type_between_several_labels_is_several_edge_types():
 
 def test_unsupported_parts_are_left_out_and_reported():
     odd = [
-        prop("9x"), prop("a`b"), prop("password"), PropertyProfile("mixed", {"string": 5, "int": 7}, 1.0, 0.5),
-        prop("vector", "vector"), prop("place", "other"),
+        prop(" 9x"), prop("password"), PropertyProfile("mixed", {"string": 5, "int": 7}, 1.0, 0.5),
+        prop("sizes", "vector"), prop("place", "other"),
     ]  # fmt: skip
-    nodes = {**SHOP.nodes, **dict([label("Artikel", 50, TITLE, *odd), label("9lives", 3), label("Config", 2)])}
+    nodes = {**SHOP.nodes, **dict([label("Artikel", 50, TITLE, *odd), label("odd\n", 3), label("Config", 2)])}
     bought = replace(SHOP.relationships[1], properties={"source": prop("source"), "n": prop("n", "int")})
     draft = draft_schema(replace(SHOP, nodes=nodes, relationships=(SHOP.relationships[0], bought)))
     left_out = "\n".join(draft.left_out)
-    for name in ("9x", "a`b", "password", "mixed", "vector", "place", "KAUFTE.source", ":9lives", ":Config"):
+    for name in ("9x", "password", "mixed", "sizes", "place", "KAUFTE.source", ":odd", ":Config"):
         assert name in left_out
     assert "7 int, 5 string" in left_out
-    assert 'add vector = "vector" to its attributes' in left_out
+    assert 'add sizes = "vector" to its attributes' in left_out
     assert set(draft.schema.nodes["artikel"].columns) == {"artikelId", "title"}
     assert "# Left out:" in draft.toml
 
@@ -285,7 +480,73 @@ def test_any_draft_parses(sample, entity, column, place):
     schema = CatalogueSchema.parse(draft.toml)
     assert schema == draft.schema
     assert {node.label for node in schema.nodes.values()} == {user, item, entity}
-    assert {edge.type for edge in schema.edges.values()} == {"BOUGHT", "OF", *([sample] if is_name(sample) else [])}
+    assert {edge.type for edge in schema.edges.values()} == {"BOUGHT", "OF", *([sample] if is_label(sample) else [])}
+
+
+odd_names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.sampled_from(
+    ["User", "Movie", "Order", "id", "name", "rating", "at", "source", "target", "in_stock", "quantity"]
+)
+profiled = st.builds(
+    PropertyProfile,
+    name=odd_names,
+    kinds=st.dictionaries(
+        st.sampled_from(["string", "int", "float", "bool", "time", "list", "point", "vector", "other"]),
+        st.integers(0, 9), max_size=2,
+    ),
+    coverage=st.floats(0, 1),
+    distinct=st.floats(0, 1),
+    is_unique=st.none() | st.booleans(),
+    mean_length=st.floats(0, 99),
+    low=st.none() | st.floats(-9, 9),
+    high=st.none() | st.floats(-9, 200),
+    samples=st.lists(st.text(max_size=9), max_size=3).map(tuple),
+    spread=st.lists(st.floats(-9, 200), max_size=5).map(sorted).map(tuple),
+    separator=st.sampled_from(["", "|", ", ", "[]"]),
+    commonest=st.text(max_size=5),
+    common_share=st.floats(0, 1),
+)  # fmt: skip
+properties = st.lists(profiled, max_size=4).map(lambda found: {one.name: one for one in found})
+
+
+@st.composite
+def any_profile(draw):
+    labels = draw(st.lists(odd_names, max_size=4, unique=True))
+    is_tables = draw(st.booleans())
+    nodes = {
+        name: NodeProfile(name, draw(st.integers(0, 50)), draw(properties), from_edges=draw(st.booleans()))
+        for name in labels
+    }
+    ends = st.sampled_from(labels) if labels else st.nothing()
+    links = []
+    for _ in range(draw(st.integers(0, 4)) if labels else 0):
+        start, end, kind = draw(ends), draw(ends), draw(odd_names)
+        path = draw(st.sampled_from([(), ("A", "<B"), (kind, "C")]))
+        links.append(
+            replace(
+                link(start, kind, end, draw(st.integers(0, 90)), per=(draw(st.integers(1, 9)), 1)),
+                properties=draw(properties),
+                path=path,
+                join=("x",) if path and is_tables else (),
+                via=draw(st.lists(odd_names, max_size=1)) if path else (),
+                split=draw(st.sampled_from(["", "|"])) if not path else "",
+                start_column=draw(st.sampled_from(["s", "source", "u`"])) if is_tables else "",
+                end_column=draw(st.sampled_from(["t", "target"])) if is_tables else "",
+            )
+        )
+    return GraphProfile(draw(odd_names), draw(odd_names), nodes, tuple(links), is_tables=is_tables)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
+@given(any_profile())
+def test_any_profile_is_a_draft_or_one_message(profile):
+    try:
+        draft = draft_schema(profile)
+    except CatalogueError:
+        return
+    if draft.is_complete:
+        assert CatalogueSchema.parse(draft.toml) == draft.schema
+    assert CatalogueSchema.parse(to_toml(draft.schema)) == draft.schema
 
 
 def test_an_empty_graph_is_an_error_that_states_what_was_expected():
@@ -387,28 +648,3 @@ def test_people_who_are_linked_to_items_too_are_not_joined():
     nodes = {"Artikel": SHOP.nodes["Artikel"], **people}
     draft = draft_schema(GraphProfile("p", "n", nodes, (bought, friends, sellers), is_tables=True))
     assert draft.schema.edges["friends"].target == "user2"
-
-
-# -- labels ------------------------------------------------------------------------------------------------------------
-
-
-def sets(**counts):
-    return {frozenset(labels.split("_")): n for labels, n in counts.items()}
-
-
-@pytest.mark.parametrize(
-    ("label_sets", "kept", "chosen"),
-    [
-        (sets(Movie=5, User=9), (), ["Movie", "User"]),
-        (sets(Movie_Entity=60, Actor_Entity=50, Entity=2), (), ["Actor", "Movie"]),
-        (sets(Person=100, Person_Actor=50, Person_Director=30, Person_Actor_Director=10), (), ["Person"]),
-        (sets(Product_Book=60, Product_Toy=50), (), ["Book", "Toy"]),
-        (sets(Product_Book=60, Product_Toy=50), ["Product"], ["Product"]),
-        (sets(Person_Customer=50, Person=50, Item=3), ["Customer", "Item"], ["Customer", "Item"]),
-    ],
-)
-def test_a_node_is_in_one_node_type(label_sets, kept, chosen):
-    found, guesses = choose_labels(label_sets, kept)
-    assert found == chosen
-    assert bool(guesses) == any(len(labels) > 1 for labels in label_sets)
-    assert all(len(labels & set(found)) <= 1 for labels in label_sets)

@@ -43,6 +43,12 @@ def test_without_a_threshold_every_interaction_is_a_like() -> None:
     assert plain.schema.interaction.weight is None
 
 
+def test_without_a_threshold_a_rating_of_0_or_below_is_no_like() -> None:
+    tables = build_frame_tables(RATINGS.assign(rating=[0, -1, 1]))
+    assert tables.interactions.num_rows == 3
+    assert rows(GraphTables.with_interactions(tables, tables.likes)) == [("2", "10", 1.0, 86_402)]
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from graph_schema.name_words import split_id, split_words, to_singulars
-from graph_schema.profile import PropertyProfile
-from graph_schema.roles import find_positive, find_unit
+from graph_schema.profile import NodeProfile, PropertyProfile, RelationshipProfile
+from graph_schema.roles import find_name, find_time, find_unit, find_weight, is_list, is_vector
 
 
 @pytest.mark.parametrize(
@@ -59,18 +61,64 @@ def test_the_unit_of_a_time_is_recognised(one, unit):
     assert find_unit(one) == unit
 
 
+def node(name, *properties):
+    return NodeProfile(name, 9, {one.name: one for one in properties})
+
+
+def text(name, *samples, distinct=1.0):
+    return PropertyProfile(name, {"string": 9}, 1.0, distinct, mean_length=12.0, samples=samples or ("Ab Cd", "Ef Gh"))
+
+
 @pytest.mark.parametrize(
-    ("one", "positive"),
+    ("label", "properties", "name"),
     [
-        (numbers("rating", 1, 5), 4.0),
-        (numbers("stars", 0.5, 5, "float"), 4.0),
-        (numbers("score", 0, 10), 7.0),
-        (numbers("rating", 0, 100), 70.0),
-        (numbers("vote", -1, 1), 1.0),
-        (numbers("quantity", 1, 5), None),
-        (numbers("plays", 1, 40_000), None),
-        (numbers("score", 0, 12345), None),
+        ("Customer", ("contactTitle", "contactName", "companyName"), "companyName"),
+        ("Supplier", ("contactTitle", "companyName"), "companyName"),
+        ("Customer", ("jobTitle", "name"), "name"),
+        ("Product", ("quantityName", "productName"), "productName"),
+        ("Person", ("title", "name"), "name"),
+        ("Movie", ("name", "title"), "title"),
+        ("studios", ("studio",), "studio"),
+        ("Contact", ("contactName", "contactTitle"), "contactName"),
     ],
 )
-def test_the_threshold_of_a_like_is_guessed(one, positive):
-    assert find_positive(one)[0] == positive
+def test_the_name_of_an_entity_is_its_own(label, properties, name):
+    found = node(label, *map(text, properties))
+    assert find_name(found, "id") == name
+
+
+@pytest.mark.parametrize(
+    ("one", "is_one"),
+    [
+        (PropertyProfile("embedding", {"vector": 9}, 1.0, 1.0, samples=("1 | 2",)), True),
+        (PropertyProfile("picture", {"vector": 9}, 1.0, 1.0, samples=("0.1 | 2.5",)), True),
+        (PropertyProfile("sizes", {"vector": 9}, 1.0, 1.0, samples=("38 | 39",)), False),
+        (text("picture", "[0.12, -0.5, 1.0, 3.25, 1", "[0.1, 0.2, 0.3, 0.4]"), True),
+        (text("place", "[0.12, -0.5]"), False),
+        (text("tags", "['a', 'b', 'c', 'd']"), False),
+    ],
+)
+def test_lists_of_decimals_are_vectors(one, is_one):
+    assert is_vector(one) == is_one
+
+
+def test_text_with_a_separator_is_a_list():
+    one = text("authors", "J. K. Rowling, Mary Grandpré", "Suzanne Collins")
+    assert not is_list(one)
+    assert is_list(replace(one, separator=", "))
+
+
+def test_the_time_of_the_act_comes_before_later_ones():
+    names = ("shippedDate", "requiredDate", "orderDate", "updatedAt")
+    times = {name: PropertyProfile(name, {"time": 9}, 1.0, 1.0) for name in names}
+    assert find_time(RelationshipProfile("a", "T", "b", 9, 3, 3, 3, 3, times)) == ("orderDate", "time")
+
+
+def test_a_time_in_another_form_is_text():
+    one = replace(text("on", "31.12.2024"), time_format="%d.%m.%Y")
+    assert find_unit(one) == "text"
+
+
+def test_a_clicked_column_is_the_weight_among_other_numbers():
+    found = {one.name: one for one in (numbers("position", 1, 9), numbers("clicked", 0, 1), numbers("slot", 0, 3))}
+    assert find_weight(RelationshipProfile("a", "SHOWN", "b", 9, 3, 3, 3, 3, found), None) == "clicked"

@@ -281,7 +281,7 @@ def test_rows_that_the_reader_could_not_parse_are_rejected(tmp_path):
         ({"rated": RATED.append_column("note", pa.array(["x", "y"]))},
          r'unknown: note; .*\[edges.rated.attributes\] .* ignore = \["note"\] under \[edges.rated\]'),
         ({"user": USERS.append_column("user_id", USERS["user_id"])}, "there twice: user_id"),
-        ({"rated": RATED.set_column(0, "source", pa.array([1.0, 2.0]))}, "rated: column 'source': ids of type double"),
+        ({"rated": RATED.set_column(0, "source", pa.array([1.5, 2.5]))}, "rated: column 'source': ids of type double"),
         ({"rated": RATED.slice(0, 0)}, "no interactions: the table 'rated' has no rows to load; expected at least one"),
         ({"user": USERS.slice(0, 0)}, "no interactions.*2 in rated: source is not in the user table"),
     ],
@@ -370,3 +370,74 @@ def test_every_row_is_staged_or_rejected_or_a_repeat(tmp_path_factory, users, it
     for _, row, table, _, content in rejects:
         if table == "rated":
             assert contents["rated"][row - 1] == content
+
+
+def test_ids_that_are_written_in_another_way_are_told_with_the_near_match(tmp_path):
+    items = pa.table({"item_id": ["12", "B1"], "title": ["A", "B"], "price": [1.0, 1.0], "made_at": [0, 0]})
+    tags = pa.table({"source": [], "target": []}, schema=TAGS.schema)
+    likes = {
+        "source": ["007"] * 6,
+        "target": ["12", "12.0", "13", " b1", "nan", "12 "],
+        "stars": [5.0] * 6,
+        "at": list(range(6)),
+    }
+    source = MemorySource.from_tables(SCHEMA, *tables(item=items, has_tag=tags, rated=pa.table(likes)))
+    source = MemorySource(SCHEMA, source.nodes, {**source.edges, "rated": split_table(pa.table(likes), "rated", 2)})
+    stage_tables(source, tmp_path / "staged", rejects=tmp_path / "rejects.csv", max_rejects=1.0)
+    near = "target is not in the item table: '12.0'; there is '12'"  # one example for all
+    assert [(row, reason) for _, row, _, reason, _ in read_rejects(tmp_path / "rejects.csv")] == [
+        (2, near),
+        (3, "target is not in the item table"),
+        (4, near),
+        (5, "target is empty"),
+        (6, near),
+    ]
+
+
+def test_entities_in_names_and_texts_become_characters_and_keys_stay(tmp_path):
+    titles = ["Tom &amp; Jerry", "L&#39;&eacute;t&eacute; &amp;c"]
+    items = pa.table({"item_id": ["a", "b&amp;"], "title": titles, "price": [1.0, 1.0], "made_at": [0, 0]})
+    tags = pa.table({"source": ["a"], "target": ["R&amp;B"]})
+    built = stage(tmp_path, item=items, has_tag=tags)[0].to_tables()
+    assert built.nodes["item"]["title"].to_pylist() == ["Tom & Jerry", "L'été &c"]
+    assert built.ids("item").to_pylist() == ["a", "b&amp;"]
+    assert built.ids("tag").to_pylist() == ["R&amp;B"]
+
+
+def test_the_schema_says_how_times_are_written(tmp_path):
+    rated = SCHEMA.edges["rated"].model_copy(update={"time_formats": {"at": "%d/%m/%Y %I:%M %p"}})
+    schema = SCHEMA.model_copy(update={"edges": {**SCHEMA.edges, "rated": rated}})
+    at = ["04/12/1997 03:55 PM", "12/04/1997 03:55 AM", "1997-12-04"]
+    likes = pa.table({"source": ["007", "u2", "u2"], "target": ["a", "a", "b"], "stars": [5.0] * 3, "at": at})
+    source = MemorySource.from_tables(schema, *tables(rated=likes))
+    staged = stage_tables(source, tmp_path / "staged", rejects=tmp_path / "rejects.csv", max_rejects=1.0)
+    assert staged.to_tables().interactions["at"].to_pylist() == [881250900, 860817300]
+    assert [(row, reason) for _, row, _, reason, _ in read_rejects(tmp_path / "rejects.csv")] == [
+        (3, "at is not a time as '%d/%m/%Y %I:%M %p' reads it, such as '31/12/2024 09:05 PM'"),
+    ]
+
+
+def many_users(n_ratings, n_bad):
+    users = pa.table({"user_id": [f"u{row}" for row in range(2_000)]})
+    items = pa.table({"item_id": ["a"], "title": ["A"], "price": [1.0], "made_at": [0]})
+    ratings = pa.table({"source": [f"u{row}" for row in range(n_ratings)],
+                        "target": ["a"] * (n_ratings - n_bad) + ["gone"] * n_bad,
+                        "stars": [5.0] * n_ratings, "at": [1] * n_ratings})  # fmt: skip
+    return {"user": users, "item": items, "has_tag": TAGS.slice(0, 0), "rated": ratings}
+
+
+def test_the_limit_of_bad_rows_holds_for_each_table(tmp_path):
+    with pytest.raises(CatalogueError) as stopped:
+        stage(tmp_path, max_rejects=0.1, **many_users(600, 547))
+    assert str(stopped.value).startswith(
+        "547 of 600 rows of 'rated' are bad (91.2%), more than the limit of 10.0%, so nothing was loaded: "
+        "547 in rated: target is not in the item table (first: rated row 54). Each"
+    )
+    assert str(stopped.value).endswith("or load without them by --max-rejects 0.92")
+    assert stage(tmp_path, max_rejects=0.92, **many_users(600, 547))[0].n_edges["rated"] == 53
+
+
+def test_one_bad_row_of_a_small_table_does_not_stop_a_large_load(tmp_path):
+    assert stage(tmp_path, max_rejects=0.1, **many_users(3, 1))[0].n_rejects == 1
+    with pytest.raises(CatalogueError, match="3 of 20 rows of 'rated' are bad"):
+        stage(tmp_path, max_rejects=0.1, **many_users(20, 3))

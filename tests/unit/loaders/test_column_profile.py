@@ -6,13 +6,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loaders.column_profile import read_table
+from graph_schema.schema_types import SourceTable
+from loaders.table_columns import read_columns
 
 
 def read_kind(column: pa.Array, folder: Path, block: int = 1 << 20) -> tuple[str | None, tuple[str, ...]]:
     """The kind and the samples of a column of a Parquet file."""
     pq.write_table(pa.table({"value": column}), folder / "t.parquet", row_group_size=block)
-    profile = read_table("t", [folder / "t.parquet"], None, None).columns["value"].profile()
+    profile = read_columns("t", [folder / "t.parquet"], SourceTable()).columns["value"].profile()
     assert sum(profile.kinds.values()) == len(column) - column.null_count
     return next(iter(profile.kinds), None), profile.samples
 

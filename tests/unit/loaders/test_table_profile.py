@@ -135,7 +135,7 @@ def test_links_to_words_items_and_missing_tables_are_drafted(tmp_path):
     assert sorted(tables.ids("tag").to_pylist()) == ["fun", "old", "sea"]
 
 
-def test_unnamed_keys_and_mixed_link_tables_are_drafted(tmp_path):
+def test_unnamed_keys_and_triples_of_items_are_drafted(tmp_path):
     folder = write(
         tmp_path / "films",
         movies=[
@@ -150,9 +150,14 @@ def test_unnamed_keys_and_mixed_link_tables_are_drafted(tmp_path):
     schema = draft.schema
     assert (schema.user_type, schema.item_type) == ("users", "movies")
     assert (schema.nodes["movies"].key, schema.nodes["movies"].label) == ("item", "Movie")
-    kg = schema.edges["kg"]
-    assert (kg.source, kg.target, kg.attributes) == ("movies", "entity", {"relation": "string"})
+    for relation in ("genre", "actor"):
+        edge = schema.edges[relation]
+        assert (edge.source, edge.target, edge.where) == ("movies", "entity", {"relation": relation})
+        assert (edge.table, edge.source_column, edge.target_column) == ("kg", "item", "entity")
     assert tables.nodes["entity"].num_rows == 11
+    assert tables.edges["genre"].num_rows + tables.edges["actor"].num_rows == len(
+        {(n % 30, n % 2, n % 11) for n in range(90)}
+    )
 
 
 READERS = [
@@ -231,7 +236,7 @@ def test_a_number_called_id_in_two_tables_does_not_link_them(tmp_path):
     draft, _ = draft_and_load(folder, tmp_path)
     assert {
         (edge.source, edge.target) for edge in draft.schema.edges.values() if "notes" in (edge.source, edge.target)
-    } == set()
+    } == {("notes", "users")}  # notes.user_id
 
 
 def test_users_that_the_table_lacks_are_added_from_edges(tmp_path):
@@ -242,12 +247,16 @@ def test_users_that_the_table_lacks_are_added_from_edges(tmp_path):
     assert any("only 66.7% of the ids" in guess.why for guess in draft.guesses)
 
 
-def test_a_reference_within_a_table_is_reported_not_to_link(tmp_path):
+def test_a_column_with_the_ids_of_a_table_links_to_it(tmp_path):
     products = [(*row, "brand_id" if n == 0 else f"b{n % 3}") for n, row in enumerate(PRODUCTS)]
     brands = [("brand_id", "name"), *((f"b{n}", f"Brand {n}") for n in range(3))]
     folder = write(tmp_path / "shop", users=USERS, products=products, purchases=PURCHASES, brands=brands)
-    draft, _ = draft_and_load(folder, tmp_path)
-    assert any("products.brand_id names brands" in text and "product_id, brand_id" in text for text in draft.left_out)
+    draft, tables = draft_and_load(folder, tmp_path)
+    edge = draft.schema.edges["has_brand"]
+    assert (edge.source, edge.target, edge.table) == ("products", "brands", "products")
+    assert tables.edges["has_brand"].to_pylist()[:2] == [
+        {"source": "000", "target": "b1"}, {"source": "001", "target": "b2"},
+    ]  # fmt: skip
 
 
 def test_parts_gzip_parquet_and_utf_16_are_read(tmp_path):

@@ -46,8 +46,10 @@ def test_ids_of_a_frame_are_texts_or_whole_numbers(shop: Recommender) -> None:
     for frame in (with_gap, with_gap.astype({"user": "Int64"})):  # pandas reads integers with a gap as floats
         with pytest.raises(RequestError, match="rows without 'user'"):
             shop.add_interactions(frame)
-    with pytest.raises(RequestError, match=r"user: ids of type double; expected text or integers: convert the column"):
+    with pytest.raises(RequestError, match="in row 1 user is not a whole number; expected text or whole numbers"):
         shop.add_interactions(with_gap.assign(user=[7.5, 8.0]))
+    with pytest.raises(RequestError, match="user: ids of type double; expected text or whole numbers: convert the"):
+        shop.add_interactions(with_gap.assign(user=[7.5, 8.5]))
     assert shop.bundle is before
     shop.add_interactions(with_gap.assign(user=[9.0, 10.0]))
     shop.add_interactions(with_gap.assign(user=[11, "ann"]))

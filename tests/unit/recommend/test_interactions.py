@@ -36,6 +36,33 @@ def test_the_last_row_of_a_pair_counts_or_the_latest_by_time() -> None:
     assert positive_of(read_interactions(TABLE.slice(0, 1), POSITIVE)) == {("u", "a"): True}  # 4 is enough
 
 
+def test_without_a_least_weight_a_rating_of_0_or_below_is_no_like() -> None:
+    table = pa.table({"user": ["u", "u", "u"], "item": ["a", "b", "c"], "rating": [0.0, -1.0, 0.5]})
+    assert positive_of(read_interactions(table, SCHEMA)) == {("u", "a"): False, ("u", "b"): False, ("u", "c"): True}
+
+
+@pytest.mark.parametrize(
+    ("repeats", "positive", "liked"),
+    [("latest", None, False), ("sum", None, True), ("sum", 12.0, False), ("greatest", 6.0, True), ("count", 3.0, True)],
+)
+def test_repeats_in_the_table_count_as_the_schema_says(repeats: str, positive: float | None, liked: bool) -> None:
+    chosen = SCHEMA.interaction.model_copy(update={"repeats": repeats, "positive": positive})
+    schema = SCHEMA.model_copy(update={"interaction": chosen})
+    table = pa.table(
+        {
+            "user": ["z", "x", "y", "x", "x", "z"],
+            "item": ["c", "a", "a", "a", "a", "c"],
+            "rating": [-1.0, 6.0, 99.0, 6.0, -1.0, -1.0],
+            "rated_at": [1, 3, 1, 1, 9, 1],
+        }
+    )
+    found = positive_of(read_interactions(table, schema))
+    assert found["x", "a"] == liked
+    assert set(found) == {("z", "c"), ("x", "a"), ("y", "a")}
+    assert found["y", "a"] == (repeats != "count")
+    assert not found["z", "c"]
+
+
 def test_no_rows_are_no_interactions() -> None:
     assert positive_of(read_interactions(TABLE.slice(0, 0), POSITIVE)) == {}
 

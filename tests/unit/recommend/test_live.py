@@ -1,6 +1,6 @@
 """Reasons read from the graph in a store: what it says now, and nothing else."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -77,10 +77,20 @@ def test_a_graph_that_has_not_changed_says_the_same_at_one_query_an_answer(
     assert_same_but_for_rounding(live.recommend_many(USERS, k=4, explain=True), expected_rows)
     assert len(asked) == 1 + 3  # a query for each block of users
     asked.clear()
-    live.recommend(USERS[0], k=6)
-    live.recommend(k=6, explain=True)  # no likes, no paths
-    live.similar("sku-00")
-    assert not asked
+    answers: list[Callable[[], object]] = [
+        lambda: live.recommend(USERS[0], k=6),
+        lambda: live.recommend(k=6, explain=True),  # no likes, no paths
+        lambda: live.recommend_many(USERS, k=4),
+        lambda: live.similar("sku-00"),
+        lambda: live.similar("sku-00", explain=True),
+        lambda: live.similar_many(["sku-00", "sku-01"], explain=True),
+    ]
+    monkeypatch.undo()
+    asked = count_queries(store, monkeypatch)
+    for n_asked, answer in enumerate(answers, 1):
+        answer()
+        assert len(asked) == n_asked
+    assert_same_but_for_rounding(live.similar("sku-00", explain=True), offline.similar("sku-00", explain=True))
 
 
 def test_a_reason_is_what_the_graph_says_now(store: GraphStore, live: Recommender) -> None:
@@ -117,6 +127,51 @@ def test_a_reason_is_what_the_graph_says_now(store: GraphStore, live: Recommende
     )
 
 
+@pytest.mark.parametrize("explain", [False, True])
+def test_an_item_that_is_gone_from_the_store_is_in_no_answer(
+    store: GraphStore, live: Recommender, explain: bool
+) -> None:
+    offline = Recommender(train_shop(), WordEncoder())
+    user, like = USERS[0], "sku-02"
+    gone = [*offline.recommend(user, k=3).ids, *offline.similar(like, k=2).ids]
+    assert len(live.recommend(user, k=3, explain=explain)) == 3
+    assert delete_nodes(store, "product", sorted(set(gone))) == len(set(gone))
+
+    expected = offline.recommend(user, k=4, exclude=gone)
+    found = live.recommend(user, k=4, explain=explain)
+    assert (found.ids, [each.rank for each in found]) == (expected.ids, [1, 2, 3, 4])
+    assert all((each.reason is not None) == explain for each in found)
+    rest = [id_ for id_ in offline.bundle.items.ids if id_ not in gone]
+    assert live.similar(like, k=3, explain=explain).ids == offline.similar(like, k=3, candidates=rest).ids
+    many = live.recommend_many(USERS[:5], k=4, explain=explain)
+    assert many["item"].to_pylist() == offline.recommend_many(USERS[:5], k=4, exclude=gone)["item"].to_pylist()
+    # a seed that is gone is still answered, and an item that was added here need not be in the store
+    assert live.similar(gone[0], k=1, explain=explain).ids
+    live.add_item("new", name="A new tea", text="herbal tea", links=[("made_by", "m-tea-2")])
+    assert live.recommend(likes=["sku-14"], candidates=["new", gone[0]], k=2, explain=explain).ids == ("new",)
+
+
+def test_answers_go_on_below_many_items_that_are_gone(store: GraphStore, live: Recommender) -> None:
+    offline = Recommender(train_shop(), WordEncoder())
+    ranked = offline.recommend(USERS[0], k=1000).ids
+    assert delete_nodes(store, "product", list(ranked[:-2])) == len(ranked) - 2
+    assert live.recommend(USERS[0], k=2).ids == ranked[-2:]
+    found = live.recommend(USERS[0], k=5)
+    assert found.ids == ranked[-2:]
+    assert "asked for 5 items, only 2 may be recommended" in found.notes
+
+
+def test_a_store_of_another_graph_is_refused(store: GraphStore) -> None:
+    assert delete_nodes(store, "product", train_shop().items.ids) == len(TITLES)
+    with pytest.raises(StoreError, match=f"has none of {len(TITLES)} items of the bundle .* is another graph"):
+        Recommender(train_shop(), store=store)
+    schema = SCHEMA.nodes["product"].arrow_schema
+    row = {**dict.fromkeys(schema.names), "sku": "sku-00"}
+    store.upsert_nodes("product", pa.Table.from_pylist([row], schema))
+    with pytest.raises(StoreError, match="has only 1 of"):
+        Recommender(train_shop(), store=store)
+
+
 def test_a_store_of_another_schema_is_refused(tmp_path: Path) -> None:
     other = SCHEMA.model_copy(update={"interaction": SCHEMA.interaction.model_copy(update={"repeats": "sum"})})
     folder = tmp_path / "bundle"
@@ -130,9 +185,11 @@ def test_a_store_of_another_schema_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_store_that_fails_is_said(tmp_path: Path) -> None:
+    tables = make_tables()
     with open_store(f"ladybug:{tmp_path / 'shop.db'}", mode="write") as store:
         store.ensure_schema(SCHEMA)
+        store.upsert_nodes("product", tables.nodes["product"])
         live = Recommender(train_shop(), store=store)
-    with pytest.raises(StoreError, match="is closed"):
-        live.recommend(USERS[0], k=5, explain=True)
-    assert len(live.recommend(USERS[0], k=5)) == 5
+    for explain in (False, True):
+        with pytest.raises(StoreError, match="is closed"):
+            live.recommend(USERS[0], k=5, explain=explain)

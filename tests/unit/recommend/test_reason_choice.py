@@ -12,6 +12,7 @@ from bookshop import train_bookshop
 from shop import WordEncoder, train_shop
 
 from kgrec.model.model import Contributions, Model
+from kgrec.recommend import reasons
 from kgrec.recommend.reasons import explain_items, find_likeness_reasons, find_reasons
 from kgrec.recommend.requests import Request
 from kgrec.recommend.state import SentenceEncoder, State
@@ -75,6 +76,18 @@ def test_without_a_path_the_strongest_like_is_named_by_what_its_share_rests_on(m
     shares = {"sku-06": 0.5, "sku-04": 1.0}
     assert reason_for(monkeypatch, "sku-08", shares, [0.5, 0.5]) == f"liked by people who like {liked}"
     assert reason_for(monkeypatch, "sku-08", shares, [0.0, 0.51]) == f"near {liked}, by its text and links"
+
+
+def test_a_node_that_most_items_share_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = STATE.paths.shared_paths("sku-08", "sku-02", 1)
+    of_maker = path.n_sharing / len(ITEMS)
+    monkeypatch.setattr(reasons, "_HUB", of_maker)
+    assert reason_for(monkeypatch, "sku-08", {"sku-02": 1.0}) == MAKER
+    monkeypatch.setattr(reasons, "_HUB", of_maker - 0.01)
+    liked = f"liked by people who like {TITLES['sku-02']}, which you liked"
+    assert reason_for(monkeypatch, "sku-08", {"sku-02": 1.0}) == liked
+    spare = f"spare part of {TITLES['sku-05']}, which you liked"
+    assert reason_for(monkeypatch, "sku-01", {"sku-05": 1.0}) == spare  # between the two items there is no hub
 
 
 def test_an_item_is_no_reason_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 import pytest
 
 from graph_schema import CatalogueSchema, Interaction
+from graph_schema.base_errors import CatalogueError
 from graph_schema.draft import Draft, draft_schema
+from kgrec.store import open_store
 from kgrec.store.neo4j.connection import Connection
 from kgrec.store.neo4j.inspection import read_profile
 from kgrec.store.neo4j.store import has_catalogue
@@ -45,18 +47,18 @@ def build(neo4j_url: str):
 def test_a_german_shop_is_drafted(build):
     draft = build(*SHOP)
     schema = CatalogueSchema.parse(draft.toml)
-    assert schema.interaction == Interaction(edge="kaufte", weight="menge", at="am")
+    assert schema.interaction == Interaction(edge="kaufte", weight="menge", at="am", repeats="sum")
     assert (schema.user_type, schema.item_type) == ("kunde", "artikel")
     assert schema.nodes["kunde"].columns == {"kundennr": "string"}
     item = schema.nodes["artikel"]
     assert (item.key, item.name, item.text) == ("nr", "bezeichnung", ("bezeichnung",))
     assert {name: one.type for name, one in item.attributes.items()} == {
-        "ort": "point", "preis": "float", "seit": "time", "worte": "list",
+        "bild": "vector", "ort": "point", "preis": "float", "seit": "time", "worte": "list",
     }  # fmt: skip
     assert item.features == ("ort", "preis", "seit", "worte")
     assert schema.edges["in"].target == "warengruppe"
     left_out = "\n".join(draft.left_out)
-    for name in ("Artikel.bild", "Artikel.bunt", "Kunde.email", ":Einzeln", "without a label (1)"):
+    for name in ("Artikel.bunt", "Kunde.email", ":Einzeln", "without a label (1)"):
         assert name in left_out
     assert "kgrec_vector" not in draft.toml + left_out
     [kunde] = [guess for guess in draft.guesses if guess.about == "Kunde"]
@@ -131,6 +133,135 @@ def test_several_labels_reversed_direction_milliseconds_and_missing_keys(build):
     assert schema.interaction.at == "at"
     assert {"product_of_brand", "shopper_of_brand"} < set(schema.edges)
     assert any(guess.about == "label Thing" and "1 nodes have only :Thing" in guess.why for guess in draft.guesses)
+
+
+def test_a_person_who_acts_and_directs_keeps_both_kinds_of_links(build, neo4j_url):
+    draft = build(
+        "UNWIND range(1, 40) AS i CREATE (:Movie {movieId: toString(i), title: 'The Movie ' + i, n: i})",
+        "UNWIND range(1, 40) AS i CREATE (:Person:Actor {tmdbId: i, name: 'Person Number ' + i, n: i})",
+        "MATCH (p:Person) WHERE p.n > 20 SET p:Director",
+        "UNWIND range(41, 60) AS i CREATE (:Person:Director {tmdbId: i, name: 'Person Number ' + i, n: i})",
+        "UNWIND range(1, 40) AS i CREATE (:User {userId: toString(i)})",
+        "MATCH (m:Movie), (p:Actor) WHERE (p.n * 7 + m.n) % 11 = 0 CREATE (p)-[:ACTED_IN {role: 'x'}]->(m)",
+        "MATCH (m:Movie), (p:Director) WHERE (p.n * 3 + m.n) % 17 = 0 CREATE (p)-[:DIRECTED]->(m)",
+        "MATCH (m:Movie), (u:User) WHERE (toInteger(u.userId) * 3 + m.n) % 5 = 0 "
+        "CREATE (u)-[:RATED {rating: 1.0 + (m.n + toInteger(u.userId)) % 5, timestamp: 1200000000 + m.n}]->(m)",
+    )
+    assert {node.label for node in draft.schema.nodes.values()} == {"Movie", "Person", "User"}
+    with Connection(neo4j_url, "read") as connection:
+        n_directed = connection.read("MATCH ()-[r:DIRECTED]->() RETURN count(r)")[0][0]
+    assert f"{n_directed} relationships" in draft.toml
+    assert not any("DIRECTED" in text for text in draft.left_out)
+    [person] = [guess for guess in draft.guesses if guess.about == "label Person"]
+    assert person.choice == "stands for :Actor, :Director"
+
+
+BUYERS = (
+    "UNWIND range(1, 30) AS i CREATE (:Guest {uid: 'g' + i, n: i})",
+    "UNWIND range(31, 60) AS i CREATE (:Member {uid: 'm' + i, n: i})",
+    "UNWIND range(1, 40) AS i CREATE (:Product {sku: 'p' + i, title: 'A fine thing ' + i, n: i})",
+    "MATCH (p:Product), (u:Guest|Member) WHERE (p.n * 7 + u.n * 3) % 5 = 0 "
+    "CREATE (u)-[:PURCHASED {qty: 1 + p.n % 3}]->(p)",
+)
+
+
+def test_users_of_several_labels_are_one_node_type(build, neo4j_url):
+    schema = build(*BUYERS).schema
+    users = schema.nodes[schema.user_type]
+    assert (set(users.labels), users.key) == ({"Guest", "Member"}, "uid")
+    with Connection(neo4j_url, "read") as connection:
+        (bought,) = read_profile(connection).relationships
+        assert connection.read("MATCH (:Guest|Member)-[r]->() RETURN count(r)") == [[bought.count]]
+    assert (bought.n_starts, bought.n_ends) == (60, 40)
+    with open_store(neo4j_url, schema=schema) as store:
+        assert store.counts().nodes[schema.user_type] == 60
+
+
+def test_labels_without_a_key_in_common_stay_apart(build):
+    schema = build(*BUYERS, "MATCH (m:Member) SET m.memberId = m.uid, m.n = m.n - 30 REMOVE m.uid").schema
+    assert all(not node.labels for node in schema.nodes.values())
+
+
+ORDERS = (
+    "UNWIND range(1, 40) AS i CREATE (:Customer {customerID: 'c' + i, n: i, companyName: 'Company ' + i})",
+    "UNWIND range(1, 30) AS i CREATE (:Product {productID: i, productName: 'A fine thing ' + i})",
+    "UNWIND range(1, 5) AS i CREATE (:Category {categoryName: 'Kind ' + i, n: i})",
+    "MATCH (p:Product), (c:Category) WHERE p.productID % 5 = c.n - 1 CREATE (p)-[:PART_OF]->(c)",
+    "MATCH (c:Customer) UNWIND range(1, 5) AS i "
+    "CREATE (c)-[:PURCHASED]->(:Order {orderID: c.n * 100 + i, "
+    "orderDate: '0' + i + '/12/2024 10:30', freight: 1.5 * i})",
+    "MATCH (o:Order), (p:Product) WHERE (o.orderID + p.productID * 7) % 11 = 0 "
+    "CREATE (o)-[:ORDERS {quantity: 1 + p.productID % 9}]->(p)",
+)
+
+
+def test_a_path_over_orders_is_the_interaction(build, neo4j_url):
+    schema = build(*ORDERS).schema
+    edge = schema.edges[schema.interaction.edge]
+    assert (edge.source, edge.path, edge.target) == ("customer", ("PURCHASED", "ORDERS"), "product")
+    assert (schema.interaction.weight, schema.interaction.at) == ("quantity", "orderDate")
+    assert set(schema.nodes) == {"customer", "product", "category"}
+    with Connection(neo4j_url, "read") as connection:
+        profile = read_profile(connection)
+        counts = "MATCH (a:Customer)-[:PURCHASED]->()-[:ORDERS]->(b) WITH DISTINCT a, b RETURN "
+        ((n, users, items),) = connection.read(f"{counts} count(*), count(DISTINCT a), count(DISTINCT b)")
+    [path] = [one for one in profile.relationships if one.path == ("PURCHASED", "ORDERS")]
+    assert (path.start, path.via, path.end, path.type) == ("Customer", ("Order",), "Product", "PURCHASED_ORDERS")
+    assert (path.count, path.n_starts, path.n_ends) == (n, users, items)
+    assert set(path.properties) == {"quantity", "orderID", "orderDate", "freight"}
+    assert path.properties["orderDate"].time_format == "%m/%d/%Y %H:%M"
+    assert path.example.startswith("Company ") and " -> A fine thing " in path.example
+    assert "quantity " in path.example and "orderDate " in path.example
+    # each order has one customer, but a product has many orders: no path leads over products from customers
+    assert {one.via for one in profile.relationships if one.path and one.start == "Customer"} == {("Order",)}
+
+
+def test_the_profile_has_percentiles_widths_and_the_commonest_value(build, neo4j_url):
+    build(
+        "UNWIND range(1, 200) AS i CREATE (:Film {id: 'f' + i, year: 1900 + i, genre: CASE WHEN i % 4 = 0 THEN 'Noir' "
+        "ELSE 'Drama' END, tags: ['all', 't' + i], vector: [0.5, i / 7.0], genres: range(0, i % 3), "
+        "odd: CASE WHEN i % 2 = 0 THEN [0.5] ELSE [0.5, 0.5] END})"
+    )
+    with Connection(neo4j_url, "read") as connection:
+        film = read_profile(connection).nodes["Film"].properties
+    spread = film["year"].spread
+    assert (len(spread), spread[0], spread[50], spread[100]) == (101, 1901, 2000, 2100)
+    assert sorted(spread) == [*spread]
+    assert (film["genre"].commonest, film["genre"].common_share) == ("Drama", 0.75)
+    assert (film["tags"].commonest, film["tags"].common_share) == ("all", 1.0)
+    assert film["vector"].kinds == {"vector": 200}
+    assert film["genres"].kinds == {"list": 200}  # numbers of several widths may be ids
+    assert film["odd"].kinds == {"other": 200}
+
+
+@pytest.mark.parametrize(
+    "queries",
+    [
+        (),
+        ("CREATE ()",),
+        ("UNWIND range(1, 9) AS i CREATE (:User {id: i})",),
+        (
+            "UNWIND range(1, 9) AS i CREATE (:User {id: i})",
+            "MATCH (a:User), (b:User) WHERE a.id < b.id CREATE (a)-[:KNOWS]->(b)",
+        ),
+        ("UNWIND range(1, 9) AS i CREATE (:`7up`:`a``b` {id: 'x' + i})-[:`1`]->(:`Büro/Möbel` {`key 1`: i + 0.0})",),
+        ("UNWIND range(1, 9) AS i CREATE (:`Kunde:in`)-[:`kaufte/lieh` {am: date()}]->(:Buch)",),
+        ("UNWIND range(1, 9) AS i CREATE (:User {id: i / 2})-[:RATED]->(:Film {id: i / 3})",),
+        ("CREATE (:A {x: duration('P1D')})-[:R {p: point({x: 1, y: 2})}]->(:B {y: [true]})-[:R]->(:A:B)",),
+        ("UNWIND range(1, 9) AS i CREATE (a:Page {url: i}) CREATE (a)-[:LINKS]->(a)",),
+    ],
+)  # fmt: skip
+def test_any_graph_has_a_profile(build, neo4j_url, queries):
+    with Connection(neo4j_url, "write") as connection:
+        for query in queries:
+            connection.run_alone(query)
+        profile = read_profile(connection)
+        n_nodes = connection.read("MATCH (n) WHERE size(labels(n)) > 0 RETURN count(n)")[0][0]
+    assert sum(node.count for node in profile.nodes.values()) == n_nodes
+    try:
+        draft_schema(profile)
+    except CatalogueError as error:
+        assert "expected" in str(error) or "correct that" in str(error)
 
 
 def test_names_are_quoted(build):

@@ -349,7 +349,7 @@ def test_a_reversed_relationship_is_read_from_source_to_target(neo4j_url: str) -
 def test_a_schema_other_than_the_stored_one_is_refused(neo4j_url: str) -> None:
     with open_store(neo4j_url, mode="write") as store:
         make_nodes(store, 1, 1)
-    other = SCHEMA.model_copy(update={"name": "another"})
+    other = CatalogueSchema.model_validate({**SCHEMA.model_dump(), "name": "another"})
     with (
         open_store(neo4j_url, mode="read", schema=other) as store,
         pytest.raises(StoreError, match="expected 'another'"),

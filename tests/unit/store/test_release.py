@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from graph_schema import CatalogueSchema, NodeType
-from graph_schema.schema_types import Attribute
+from graph_schema import CatalogueSchema, EdgeType, NodeType
 from kgrec.errors import StoreError
 from kgrec.store.neo4j import publish_lease
 from kgrec.store.neo4j.backend_queries import describe_queries
 from kgrec.store.neo4j.connection import Connection, Parameters, TransactionTooLarge, quote
-from kgrec.store.neo4j.release import RECOMMENDED, SIMILAR_TO, Version, read_release, roll_back
+from kgrec.store.neo4j.graph_nodes import GraphNodes, read_graph_nodes
+from kgrec.store.neo4j.list_changes import compare_lists
+from kgrec.store.neo4j.release import OPEN, RECOMMENDED, SIMILAR_TO, USER_VECTOR, Version, read_release, roll_back
 from kgrec.store.neo4j.version_writing import Draft
 
 SCHEMA = CatalogueSchema.parse(
@@ -25,6 +26,7 @@ name = "films"
 label = "Film `x` \\\\u0060"
 key = "film id"
 attributes = { in_stock = "bool" }
+available = { in_stock = true }
 [nodes.viewer]
 label = "Viewer"
 key = "viewer_id"
@@ -52,11 +54,8 @@ def graph(neo4j_url: str) -> Iterator[Connection]:
 
 
 def to_lists(lists: dict[str, list[str]]) -> pa.Table:
-    rows = [
-        (source, target, place + 1, 1 / (place + 1)) for source, of in lists.items() for place, target in enumerate(of)
-    ]
-    columns = zip(*rows, strict=True)
-    return pa.table(dict(zip(("source", "target", "rank", "score"), map(list, columns), strict=True)))
+    rows = [(source, target, 1 / (place + 1)) for source, of in lists.items() for place, target in enumerate(of)]
+    return pa.table(dict(zip(("source", "target", "score"), map(list, zip(*rows, strict=True)), strict=True)))
 
 
 def neighbours(shift: int) -> dict[str, list[str]]:
@@ -64,13 +63,23 @@ def neighbours(shift: int) -> dict[str, list[str]]:
     return {film: [FILMS[(n + shift + step) % len(FILMS)] for step in range(3)] for n, film in enumerate(FILMS)}
 
 
+def read_nodes(connection: Connection) -> tuple[GraphNodes, GraphNodes]:
+    """The films and the viewers."""
+    films, viewers = (read_graph_nodes(connection, SCHEMA.nodes[name]) for name in ("film", "viewer"))
+    return films, viewers
+
+
 def publish(connection: Connection, shift: int, *, published_at: int = 0, users: bool = False) -> Version:
+    films, viewers = read_nodes(connection)
     with Draft(connection, SCHEMA, published_at=published_at) as draft:
-        draft.write_vectors("item", FILMS, np.roll(VECTORS, -shift, axis=0))
-        draft.write_lists(SIMILAR_TO, "item", [to_lists(neighbours(shift))])
+        draft.write_vectors("item", films, FILMS, np.roll(VECTORS, -shift, axis=0))
+        draft.write_lists(SIMILAR_TO, films, films, [to_lists(neighbours(shift))])
         if users:
-            draft.write_vectors("user", VIEWERS, VECTORS[: len(VIEWERS)])
-            draft.write_lists(RECOMMENDED, "user", [to_lists({"v0": ["f5", "f1"], "v1": ["f2"]})])
+            draft.write_vectors("user", viewers, VIEWERS, VECTORS[: len(VIEWERS)])
+            draft.write_lists(RECOMMENDED, viewers, films, [to_lists({"v0": ["f5", "f1"], "v1": ["f2"]})])
+        else:
+            for kind in (USER_VECTOR, RECOMMENDED):
+                draft.end_lists(kind, draft.before.sizes(kind))
         draft.finish({"shift": shift})
     return draft.version
 
@@ -87,18 +96,30 @@ def ask(connection: Connection, what: str, **parameters: Any) -> list[str]:
 
 
 def published(connection: Connection) -> tuple[set[str], set[str], set[str]]:
-    """The versions on edges, kgrec's properties of nodes, and its indexes."""
+    """The versions that wrote relationships, the properties that hold vectors, and the vector indexes."""
     edges = connection.read("MATCH ()-[s:SIMILAR_TO|RECOMMENDED]->() RETURN DISTINCT s.version")
     properties = connection.read(
-        "MATCH (n) UNWIND keys(n) AS key WITH key WHERE key STARTS WITH 'kgrec_' RETURN DISTINCT key"
+        "MATCH ()-[v]->() UNWIND keys(v) AS key WITH key WHERE key STARTS WITH 'kgrec_' RETURN DISTINCT key"
     )
     indexes = connection.read("SHOW INDEXES YIELD name, type WHERE type = 'VECTOR' RETURN name")
     return {row[0] for row in edges}, {row[0] for row in properties}, {row[0] for row in indexes}
 
 
+def read_all(connection: Connection) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+    """All nodes and relationships, the constraints and the indexes of a database."""
+    return (
+        sorted(connection.read("MATCH (n) RETURN labels(n), properties(n)"), key=str),
+        sorted(
+            connection.read("MATCH (a)-[r]->(b) RETURN elementId(a), type(r), properties(r), elementId(b)"), key=str
+        ),
+        sorted(connection.read("SHOW CONSTRAINTS YIELD name")),
+        sorted(connection.read("SHOW INDEXES YIELD name")),
+    )
+
+
 def test_the_queries_find_what_is_published(graph: Connection) -> None:
     version = publish(graph, 1, users=True)
-    assert ask(graph, "in stock", item="f0") == ["f1", "f3"]  # f2 is not
+    assert ask(graph, "are available", item="f0") == ["f1", "f3"]  # f2 is not
     assert ask(graph, "vector index", item="f2") == ["f1", "f3", "f0"]
     assert ask(graph, "people", user="v0") == ["v1", "v2"]
     assert ask(graph, "recommended", user="v0") == ["f5", "f1"]
@@ -108,12 +129,12 @@ def test_the_queries_find_what_is_published(graph: Connection) -> None:
     assert version.n_published == {"items": 8, "users": 3, "similar": 24, "recommended": 3}
     edges = graph.read(
         f"MATCH (:{FILM} {{{KEY}: 'f6'}})-[s:SIMILAR_TO]->(o) "
-        f"RETURN o.{KEY}, s.rank, s.score, s.version ORDER BY s.rank"
+        f"RETURN o.{KEY}, s.score, s.version, s.until ORDER BY s.score DESC"
     )
     assert edges == [
-        ["f7", 1, 1.0, version.name],
-        ["f0", 2, 0.5, version.name],
-        ["f1", 3, pytest.approx(1 / 3), version.name],
+        ["f7", 1.0, version.name, OPEN],
+        ["f0", 0.5, version.name, OPEN],
+        ["f1", pytest.approx(1 / 3), version.name, OPEN],
     ]
 
 
@@ -138,13 +159,13 @@ def test_live_and_previous_are_kept_and_a_rollback_swaps_them(graph: Connection)
         {f"kgrec_items_{stamps[0]}", f"kgrec_users_{stamps[0]}", f"kgrec_items_{stamps[1]}"},
         {f"kgrec_items_{stamps[0]}", f"kgrec_users_{stamps[0]}", f"kgrec_items_{stamps[1]}"},
     )
-    assert ask(graph, "in stock", item="f0") == ["f3", "f4", "f5"]
+    assert ask(graph, "are available", item="f0") == ["f3", "f4", "f5"]
     back = roll_back(graph)
     assert back == read_release(graph)
-    assert ask(graph, "in stock", item="f0") == ["f3", "f4"]  # f2, f3, f4 of the second version
+    assert ask(graph, "are available", item="f0") == ["f3", "f4"]  # f2, f3, f4 of the second version
     assert ask(graph, "people", user="v0") == ["v1", "v2"]
     roll_back(graph)
-    assert ask(graph, "in stock", item="f0") == ["f3", "f4", "f5"]
+    assert ask(graph, "are available", item="f0") == ["f3", "f4", "f5"]
     assert "people like you" not in queries(graph)
 
 
@@ -166,7 +187,7 @@ def test_foreign_data_is_never_touched(graph: Connection) -> None:
     graph.write(f"CREATE VECTOR INDEX own FOR (n:{FILM}) ON (n.embedding)")
     for shift in (1, 2, 3):
         publish(graph, shift, users=True)
-        assert len(ask(graph, "in stock", item="f0")) <= 3
+        assert len(ask(graph, "are available", item="f0")) <= 3
     own = graph.read(
         "MATCH (a)-[s:SIMILAR_TO|RECOMMENDED]->() WHERE NOT coalesce(toString(s.version) STARTS WITH 'kgrec-', false) "
         "RETURN type(s), properties(s), a.embedding"
@@ -182,21 +203,88 @@ def test_foreign_data_is_never_touched(graph: Connection) -> None:
     assert properties == [[["viewer_id"]]] * len(VIEWERS)
 
 
-def test_an_interrupted_publish_keeps_the_live_version_and_is_cleaned_up_by_the_next(graph: Connection) -> None:
-    live = publish(graph, 1)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_publish_that_fails_leaves_the_database_as_it_was(graph: Connection, is_first: bool) -> None:
+    if not is_first:
+        publish(graph, 1, users=True)
+    before = read_all(graph)
+    films, _ = read_nodes(graph)
     with pytest.raises(ZeroDivisionError), Draft(graph, SCHEMA, published_at=0) as draft:
-        draft.write_vectors("item", FILMS, VECTORS)
-        draft.write_lists(SIMILAR_TO, "item", [to_lists(neighbours(4))])
+        draft.write_vectors("item", films, FILMS, VECTORS)
+        draft.write_lists(SIMILAR_TO, films, films, [to_lists(neighbours(4))])
+        assert read_all(graph) != before
         raise ZeroDivisionError
+    assert read_all(graph) == before
+    if not is_first:
+        assert ask(graph, "are available", item="f0") == ["f1", "f3"]
+
+
+def test_what_was_cut_off_is_cleaned_up_by_the_next(graph: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = publish(graph, 1)
+    before = read_all(graph)[1]
+    films, _ = read_nodes(graph)
+    monkeypatch.setattr(Draft, "__exit__", lambda draft, *_: draft.close())  # as if it had been killed
+    with pytest.raises(ZeroDivisionError), Draft(graph, SCHEMA, published_at=0) as draft:
+        draft.write_vectors("item", films, FILMS, VECTORS)
+        draft.write_lists(SIMILAR_TO, films, films, [to_lists(neighbours(4))])
+        raise ZeroDivisionError
+    monkeypatch.undo()
     found = read_release(graph)
     assert found.live == live
     assert [found.state(version) for version in found.versions] == ["live", "cut off"]
-    assert ask(graph, "in stock", item="f0") == ["f1", "f3"]
+    assert ask(graph, "are available", item="f0") == ["f1", "f3"]
     with Draft(graph, SCHEMA, published_at=0):
-        edges, properties, indexes = published(graph)
-    assert edges == {live.name}
-    assert indexes == {live.vectors("item")}
-    assert properties == {live.vectors("item")}
+        assert read_all(graph)[1] == before
+        assert published(graph)[2] == {live.indexes["item"]}
+
+
+def test_only_what_changed_is_written_and_each_version_stays_whole(graph: Connection) -> None:
+    def publish_lists(lists: dict[str, list[str]], vectors: Any) -> Version:
+        films, _ = read_nodes(graph)
+        with Draft(graph, SCHEMA, published_at=0) as draft:
+            draft.write_vectors("item", films, list(lists), vectors)
+            draft.write_lists(SIMILAR_TO, films, films, [to_lists(lists)])
+            draft.end_lists(SIMILAR_TO, [films.elements[film] for film in FILMS if film not in lists])
+            draft.finish({})
+        return draft.version
+
+    first = publish_lists(neighbours(1), VECTORS)
+    assert (first.n_written, first.n_published["similar"]) == (8 + 24, 24)
+    moved = VECTORS.copy()
+    moved[7] = np.cos(-0.3), np.sin(-0.3)
+    second = publish_lists({**neighbours(1), "f4": ["f5", "f0", "f7"], "f6": ["f7"]}, moved)
+    assert second.indexes == first.indexes
+    assert (second.n_written, second.n_published["similar"]) == (1 + 1, 22)  # the vector of f7, f4 to f0
+    assert ask(graph, "are available", item="f4") == ["f5", "f0", "f7"]
+    assert ask(graph, "are available", item="f6") == ["f7"]
+    assert ask(graph, "vector index", item="f7")[0] == "f0"
+    roll_back(graph)
+    assert ask(graph, "are available", item="f4") == ["f5", "f6", "f7"]
+    assert ask(graph, "are available", item="f6") == ["f7", "f0", "f1"]
+    assert ask(graph, "vector index", item="f7")[0] == "f6"
+    third = publish_lists(
+        {film: others for film, others in neighbours(1).items() if film != "f1"}, VECTORS[[0, *range(2, 8)]]
+    )
+    assert third.n_written == 1 + 3  # compared with the second, which was the newest: f7, f4 to f6, f6 to f0 and f1
+    assert ask(graph, "are available", item="f4") == ["f5", "f6", "f7"]
+    assert ask(graph, "are available", item="f1") == []
+    assert ask(graph, "vector index", item="f1") == []
+    roll_back(graph)
+    assert [version.name for version in read_release(graph).versions] == [first.name, third.name]
+    assert ask(graph, "are available", item="f4") == ["f5", "f6", "f7"]
+    assert ask(graph, "are available", item="f1") == ["f3", "f4"]
+    wrote = graph.read("MATCH ()-[s:SIMILAR_TO]->() RETURN s.version, count(*) ORDER BY s.version")
+    assert wrote == [[first.name, 24], [third.name, 3]]  # what the second alone held is gone
+
+
+def test_lists_are_compared_entry_by_entry() -> None:
+    before = {"a": 0.9, "b": 0.8, "c": 0.7}
+    assert compare_lists({}, [("a", 0.9)]) == ([], [("a", 0.9)])
+    assert compare_lists(before, [("a", 0.9), ("b", 0.8), ("c", 0.7)]) == ([], [])
+    assert compare_lists(before, [("a", 0.9), ("d", 0.85), ("b", 0.8)]) == (["c"], [("d", 0.85)])
+    assert compare_lists(before, [("a", 0.9), ("b", 0.8 + 1e-7), ("c", 0.5)]) == (["c"], [("c", 0.5)])
+    near = {"a": 0.9, "b": 0.9 - 1e-7}
+    assert compare_lists(near, [("b", 0.9), ("a", 0.9 - 1e-7)]) == (["a", "b"], [("b", 0.9), ("a", 0.9 - 1e-7)])
 
 
 def test_remains_are_found_without_the_release_node(graph: Connection) -> None:
@@ -206,8 +294,8 @@ def test_remains_are_found_without_the_release_node(graph: Connection) -> None:
     version = publish(graph, 3, published_at=2_000_000_000)
     assert published(graph) == (
         {version.name},
-        {version.vectors("item")},
-        {version.vectors("item")},
+        {version.indexes["item"]},
+        {version.indexes["item"]},
     )
 
 
@@ -215,6 +303,7 @@ def test_a_second_publish_is_refused_and_an_expired_one_cannot_continue(
     graph: Connection, neo4j_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publish_lease, "LEASE_S", 0.5)
+    films, _ = read_nodes(graph)
     with Connection(neo4j_url, "write") as other, Draft(graph, SCHEMA, published_at=0) as slept:
         with pytest.raises(StoreError, match="another publish is at work"):
             Draft(other, SCHEMA, published_at=0)
@@ -222,12 +311,12 @@ def test_a_second_publish_is_refused_and_an_expired_one_cannot_continue(
         threading.Event().wait(0.6)
         version = publish(other, 1)
         with pytest.raises(StoreError, match="took over"):
-            slept.write_vectors("item", FILMS, VECTORS)
+            slept.write_vectors("item", films, FILMS, VECTORS)
         with pytest.raises(StoreError, match="took over"):
             slept.finish({})
     assert read_release(graph).live == version
     assert published(graph)[0] == {version.name}
-    assert ask(graph, "in stock", item="f0") == ["f1", "f3"]
+    assert ask(graph, "are available", item="f0") == ["f1", "f3"]
 
 
 def test_a_reader_sees_a_whole_version_at_any_time(graph: Connection, neo4j_url: str) -> None:
@@ -258,21 +347,41 @@ def test_a_reader_sees_a_whole_version_at_any_time(graph: Connection, neo4j_url:
     assert len(seen) > 50
 
 
-def test_a_graph_that_was_there_before_with_integer_keys(neo4j_url: str) -> None:
+@pytest.mark.parametrize(
+    ("keys", "types", "asked"),
+    [
+        ("id", ("INTEGER",), "toInteger($item)"),
+        ("toFloat(id)", ("FLOAT",), "toFloat($item)"),
+        (
+            "CASE WHEN id % 2 = 0 THEN toString(id) ELSE toFloat(id) END",
+            ("STRING", "FLOAT"),
+            "IN [toString($item), toFloat($item)]",
+        ),
+    ],
+)
+def test_a_graph_that_was_there_before_with_keys_of_any_type(
+    neo4j_url: str, keys: str, types: tuple[str, ...], asked: str
+) -> None:
     with Connection(neo4j_url, "write") as connection:
-        connection.write(f"UNWIND range(0, 7) AS id CREATE (:{FILM} {{{KEY}: id}})")
-        connection.write(
-            f"CREATE (:{FILM} {{{KEY}: 3}}), (:{FILM} {{{KEY}: 1.5}}), (:{FILM} {{{KEY}: true}}), (:{FILM})"
-        )
+        connection.write(f"UNWIND range(0, 7) AS id CREATE (:{FILM} {{{KEY}: {keys}}})")
+        connection.write(f"CREATE (:{FILM} {{{KEY}: 3.0}}), (:{FILM} {{{KEY}: true}}), (:{FILM})")
         ids = [str(number) for number in range(8)]
+        films, _ = read_nodes(connection)
         with Draft(connection, SCHEMA, published_at=0) as draft:
-            nodes = draft.nodes("item")
-            draft.write_vectors("item", ids, VECTORS)
-            draft.write_lists(SIMILAR_TO, "item", [to_lists({"3": ["4", "0"]})])
+            draft.write_vectors("item", films, ids, VECTORS)
+            draft.write_lists(SIMILAR_TO, films, films, [to_lists({"3": ["4", "0"]})])
             draft.finish({})
-        assert (set(nodes.elements), nodes.n_repeated, nodes.n_without_id) == (set(ids), 1, 3)
-        assert ask(connection, "in stock", item=3) == [4, 0]
-        assert ask(connection, "vector index", item=0) == [1, 2, 3]
+        assert (set(films.elements), films.n_repeated, films.n_without_id) == (set(ids), 1, 2)
+        own = tuple(kind for kind in films.key_types if kind in types)
+        assert own == types
+        printed = describe_queries(SCHEMA, draft.version, connection.version, {"item": types})
+        assert all(asked in query for query in printed.values())
+        by_list, by_index = printed.values()
+        for item in ("3", 3, 3.0):
+            if types[0] != "STRING" or item == "3":
+                assert [float(row[0]) for row in connection.read(by_list, {"item": item, "k": 3})] == [4, 0]
+        near = connection.read(by_index, {"item": "0", "k": 3, "n": 8})
+        assert [float(row[0]) for row in near] == [1, 2, 3]
         assert connection.read("MATCH ()-[s:SIMILAR_TO]->() RETURN count(*)") == [[2]]
 
 
@@ -289,39 +398,99 @@ def test_an_unreadable_release_node_is_an_error(graph: Connection) -> None:
 
 
 def test_vectors_too_wide_for_an_index_are_refused(graph: Connection) -> None:
+    films, _ = read_nodes(graph)
     with Draft(graph, SCHEMA, published_at=0) as draft, pytest.raises(StoreError, match="at most 4096"):
-        draft.write_vectors("item", FILMS[:1], np.ones((1, 4097), np.float32))
+        draft.write_vectors("item", films, FILMS[:1], np.ones((1, 4097), np.float32))
 
 
 def test_newer_servers_get_the_search_clause() -> None:
-    version = Version("kgrec-19700101T000100", {"item": "Film.x y", "user": "Viewer"}, True, {"item": 8})
+    labels = {"item": "`Film.x y`", "user": "`Viewer`"}
+    version = Version("kgrec-19700101T000100", labels, True, {"item": "kgrec_items_19700101T000000"}, {"item": 8})
     asked = describe_queries(SCHEMA, version, (2026, 1, 3))
     (query,) = [query for title, query in asked.items() if "vector index" in title]
-    assert query.startswith("CYPHER 25\n")
+    assert query.startswith("CYPHER 25\nMATCH (r:KgrecRelease)\nWITH r.version AS live\n")
     assert (
-        "MATCH (other:`Film.x y`)\n  SEARCH other IN (VECTOR INDEX kgrec_items_19700101T000100 "
-        "FOR i.kgrec_items_19700101T000100 LIMIT $n) SCORE AS score\n"
+        "MATCH ()-[near:ITEM_VECTOR]->()\n  SEARCH near IN (VECTOR INDEX kgrec_items_19700101T000000 "
+        "FOR own.kgrec_items_19700101T000000 LIMIT $n) SCORE AS score\n"
     ) in query
     assert all("SEARCH" not in text for text in describe_queries(SCHEMA, version, (2025, 12, 0)).values())
-    assert list(describe_queries(SCHEMA, replace(version, n_vectors={}), (5, 26, 0))) == [
-        "similar items that are in stock"
+    assert list(describe_queries(SCHEMA, replace(version, indexes={}), (5, 26, 0))) == [
+        "similar items that are available"
     ]
 
 
-def test_the_filter_is_in_stock_where_the_schema_has_it_for_items(graph: Connection) -> None:
+@pytest.mark.parametrize(
+    ("available", "left"),
+    [
+        ({"in_stock": True}, ["f1", "f3"]),
+        ({"gone": False}, ["f2", "f3"]),
+        ({"state": "for 'sale'", "gone": False}, ["f3"]),
+        ({}, ["f1", "f2", "f3"]),
+    ],
+)
+def test_items_that_cannot_be_had_are_left_out_as_the_schema_says(
+    graph: Connection, available: dict[str, Any], left: list[str]
+) -> None:
     version = publish(graph, 1)
-    film = SCHEMA.nodes["film"]
-    for attributes in ({}, {"in_stock": Attribute(type="string")}):
-        nodes = {
-            **SCHEMA.nodes,
-            "film": NodeType(label=film.label, key=film.key, name=film.name, attributes=attributes),
-        }
-        without = SCHEMA.model_copy(update={"nodes": nodes})
-        by_lists, by_vectors = describe_queries(without, version, graph.version).items()
-        assert by_lists[0] == "similar items"
-        assert "in_stock" not in by_lists[1] + by_vectors[1]
-        assert [row[0] for row in graph.read(by_lists[1], {"item": "f0", "k": 3})] == ["f1", "f2", "f3"]
-        assert [row[0] for row in graph.read(by_vectors[1], {"item": "f1", "k": 3, "n": 8})] == ["f0", "f2", "f7"]
+    graph.write(f"MATCH (f:{FILM}) WHERE f.{KEY} = 'f1' SET f.gone = true")
+    graph.write(f"MATCH (f:{FILM}) SET f.state = CASE f.{KEY} WHEN 'f2' THEN 'sold' ELSE \"for 'sale'\" END")
+    attributes = {"in_stock": "bool", "gone": "bool", "state": "string"}
+    film = NodeType.model_validate(
+        {**SCHEMA.nodes["film"].model_dump(), "attributes": attributes, "available": available}
+    )
+    schema = SCHEMA.model_copy(update={"nodes": {**SCHEMA.nodes, "film": film}})
+    by_lists, by_vectors = describe_queries(schema, version, graph.version).items()
+    assert by_lists[0] == ("similar items that are available" if available else "similar items")
+    assert [row[0] for row in graph.read(by_lists[1], {"item": "f0", "k": 3})] == left
+    found = [row[0] for row in graph.read(by_vectors[1], {"item": "f0", "k": 8, "n": 8})]
+    assert set(left) == set(found) & {"f1", "f2", "f3"}
+
+
+def test_what_a_user_met_over_a_path_is_left_out(graph: Connection) -> None:
+    version = publish(graph, 1, users=True)
+    graph.write(
+        f"MATCH (u:Viewer {{viewer_id: 'v0'}}), (f:{FILM} {{{KEY}: 'f5'}}) CREATE (u)-[:HAS]->(:Ticket)<-[:FOR]-(f)"
+    )
+    saw = EdgeType(source="viewer", target="film", path=("HAS", "<FOR"))
+    schema = SCHEMA.model_copy(update={"edges": {"saw": saw}})
+    (query,) = [query for title, query in describe_queries(schema, version, graph.version).items() if "recomm" in title]
+    assert "-[:HAS]->()<-[:FOR]-" in query
+    assert [row[0] for row in graph.read(query, {"user": "v0", "k": 3})] == ["f1"]
+
+
+def test_segments_are_versioned_in_properties_of_users(graph: Connection) -> None:
+    def publish_segments(names: list[str]) -> Version:
+        _, viewers = read_nodes(graph)
+        with Draft(graph, SCHEMA, published_at=0) as draft:
+            found = {
+                viewer: (place + 1, name) for place, (viewer, name) in enumerate(zip(VIEWERS, names, strict=False))
+            }
+            if names:
+                draft.write_segments(viewers, found)
+            draft.finish({})
+        return draft.version
+
+    def ask_segments(n: int) -> list[list[Any]]:
+        asked = [query for title, query in queries(graph).items() if "segment" in title]
+        return graph.read(asked[0], {"segment": n, "k": 9}) if asked else []
+
+    def read_properties() -> set[str]:
+        rows = graph.read("MATCH (v:Viewer) UNWIND keys(v) AS key RETURN DISTINCT key")
+        return {row[0] for row in rows} - {"viewer_id"}
+
+    publish_segments(["Drama", "Horror", "Drama, Meg Ryan"])
+    assert read_properties() == {"kgrec_segment", "kgrec_segment_name"}
+    assert ask_segments(3) == [["v2", "Drama, Meg Ryan"]]
+    publish_segments(["Comedy"])
+    assert ask_segments(1) == [["v0", "Comedy"]]
+    assert ask_segments(3) == []
+    roll_back(graph)
+    assert ask_segments(3) == [["v2", "Drama, Meg Ryan"]]
+    publish_segments([])
+    assert ask_segments(3) == []
+    assert read_properties() == {"kgrec_segment", "kgrec_segment_name"}
+    publish_segments([])
+    assert read_properties() == set()
 
 
 def test_batches_are_halved_until_they_fit_a_transaction(graph: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +508,7 @@ def test_batches_are_halved_until_they_fit_a_transaction(graph: Connection, monk
     version = publish(graph, 1)
     assert version.n_published == {"items": 8, "users": 0, "similar": 24, "recommended": 0}
     assert [size for size in sizes if size] == [8, 4, 2, 2, 2, 2] * 2  # vectors, then lists
-    assert ask(graph, "in stock", item="f0") == ["f1", "f3"]
+    assert ask(graph, "are available", item="f0") == ["f1", "f3"]
     most = 0
     with pytest.raises(TransactionTooLarge):
         publish(graph, 2)

@@ -86,7 +86,8 @@ class Shop:
     books: list[dict[str, Any]] = field(
         default_factory=lambda: [
             {"book_id": f"b{b}", "title": f"Book {b}", "pages": 100 + b * 13 % 80, "price": 5.0 + b * 37 % 80,
-             "times sold": b, "year": 1950 + b % 70, "shelf": f"shelf {b % 9}", "subjects": ["sea", f"s{b % 6}"]}
+             "times sold": b, "year": 1950 + b % 70, "shelf": f"shelf {b % 9}",
+             "subjects": ["sea", f"s{b % 6}"][b % 2 :]}
             for b in range(N_BOOKS)
         ]
     )  # fmt: skip
@@ -179,6 +180,16 @@ def all_subjects_differ(shop: Shop) -> None:
         row["subjects"] = [f"s{b}", f"t{b}"]
 
 
+def common_subject(shop: Shop) -> None:
+    for book in shop.books[1:42:2]:  # with those that have it, 61 of 80
+        book["subjects"] = ["sea", *book["subjects"]]
+
+
+def one_shelf(shop: Shop) -> None:
+    for book in shop.books:
+        book["shelf"] = "shop"
+
+
 def future_year(shop: Shop) -> None:
     shop.books[3]["year"] = 2028
     shop.books[4]["year"] = 2027
@@ -253,6 +264,8 @@ FAULTS: dict[Callable[[Shop], None], list[tuple[object, ...]]] = {
     seldom_bought_wishes: [],
     without_words: [("items_without_text", "note", "book", 1, 80, "b2")],
     without_links_and_features: [("items_without_links", "note", "book", 1, 80, "b5")],
+    common_subject: [("common_values", "note", "book", 1, 7)],
+    one_shelf: [("common_values", "note", "book", 1, 1)],
 }
 
 
@@ -300,3 +313,11 @@ def test_a_hub_among_the_links_of_users_is_noted() -> None:
     assert found["friend"].examples[0].about == "10,001"
     shop.clubs.append((USER_HUB + 1, 0))
     assert {one.type for one in check(shop) if one.check == "user_hubs"} == {"friend", "member"}
+
+
+def test_a_common_value_is_shown_with_its_share() -> None:
+    shop = Shop()
+    common_subject(shop)
+    (found,) = check(shop)
+    assert found.message == "values of subjects that more than half of all book nodes have"
+    assert [one.about for one in found.examples] == ["sea (76%)"]

@@ -179,7 +179,9 @@ def test_the_table_names_each_finding_with_its_query_in_one_piece() -> None:
 def test_a_clean_catalogue_has_no_problems() -> None:
     text = show(check(clean))
     assert text.startswith("library in ladybug:x.db: no problems found\n")
-    assert "Nothing found: no likes, items without text" in text
+    assert "Nothing found: no likes, all likes, liked zeros, zeros, contradictions, items without text" in " ".join(
+        text.split()
+    )
 
 
 def test_control_characters_are_escaped() -> None:
@@ -200,3 +202,25 @@ def test_control_characters_are_escaped() -> None:
 )
 def test_a_share_is_never_rounded_to_0_or_100_percent(share: float, text: str) -> None:
     assert format_share(share) == text
+
+
+def test_the_reject_file_of_the_load_is_read(
+    run: RunValidate, load: Callable[[Callable[[Library], None]], str], tmp_path: Path
+) -> None:
+    url = load(clean)
+    assert "Not checked, since there is no reject file of a load: rejected rows." in " ".join(run(url).out.split())
+    rows = [f'read.csv,{row},read,target is not in the book table,"{{""source"": ""r1"", ""target"": ""gone""}}"\n'
+            for row in range(1, 361)]  # fmt: skip
+    rows += ['book.csv,7,book,"first published is not an int, left out of its row",{}\n']
+    (tmp_path / "clean.db.rejects.csv").write_text("file,row,table,reason,content\n" + "".join(rows))
+    ran = run(url, "--format", "json")
+    found = [one for one in json.loads(ran.out)["findings"] if one["check"] == "rejected_rows"]
+    assert [(one["type"], one["severity"], one["count"], one["total"], one["message"]) for one in found] == [
+        ("read", "error", 360, 1800, "rows of read that the last load left out: target is not in the book table (360)"),
+        ("book", "warning", 1, 120, "rows of book that the last load kept without values: first published is not an "
+         "int, left out of its row (1)"),
+    ]  # fmt: skip
+    assert found[0]["examples"][0]["about"] == '{"source": "r1", "target": "gone"}'
+    assert ran.code == 1
+    (tmp_path / "clean.db.rejects.csv").write_text("no,reject,file\n1,2,3\n")
+    assert "cannot read the reject file" in run(url).err
