@@ -4,9 +4,9 @@ All that is published are relationships: SIMILAR_TO and RECOMMENDED between node
 holds its vector (ITEM_VECTOR, USER_VECTOR); segments of users are properties. A relationship has a range of versions:
 from `version`, which wrote it, up to the one before `until`. A version is thus written next to the live one, shares
 with it all that did not change, and goes live by a change of a few properties of the `KgrecRelease` node, in one
-transaction. A query that reads the release node once (in a `WITH` of its own: a property that is read again for each row may change
-in between) sees that version and no other. The names of versions are times, so that later ones are greater. The live
-and the previous version are kept; what is in neither of them is removed.
+transaction. A query that reads the release node once (in a `WITH` of its own: a property that is read again for each
+row may change in between) sees that version and no other. The names of versions are times, so that later ones are
+greater. The live and the previous version are kept; what is in neither of them is removed.
 
 kgrec changes nothing else: a relationship is kgrec's when its `version` begins with VERSION_PREFIX, a property or an
 index when its name begins with RELEASE_PREFIX.
