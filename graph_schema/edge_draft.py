@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from graph_schema.interaction_candidates import is_user_label
+from graph_schema.link_phrases import find_doer, phrase_link
 from graph_schema.name_words import split_id, split_words
 from graph_schema.profile import GraphProfile, Guess, RelationshipProfile
 from graph_schema.roles import find_type
@@ -135,12 +136,14 @@ def _find_phrase(profile: GraphProfile, found: RelationshipProfile, place: Place
     is_parallel = sum({one.start, one.end} == ends for one in profile.relationships) > 1
     if found.start == found.end:
         return phrase_user_link(profile, found, found.start) if ends <= users else None
-    if is_parallel or split_words(found.type)[-1:] == ["by"] or (place.user and ends == {place.user, place.item}):
-        return None
+    words = split_words(found.type)
+    if place.user and ends == {place.user, place.item}:
+        return find_doer(words)
     if ends & users:
-        return phrase_user_link(profile, found, min(ends & users))
-    node = profile.nodes[found.start if place.user and found.end == place.item else found.end]
-    return " ".join(split_words(node.label or node.name)) or None
+        is_plain = not is_parallel and words[-1:] != ["by"]
+        return phrase_user_link(profile, found, min(ends & users)) if is_plain else None
+    node = profile.nodes[found.start if found.end == place.item else found.end]
+    return phrase_link(found.type, node.label or node.name, is_only=not is_parallel)
 
 
 def _find_hubs(profile: GraphProfile, found: RelationshipProfile, item: str) -> list[Guess]:

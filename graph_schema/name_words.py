@@ -4,7 +4,7 @@ The words are those of a few languages; an unknown word only makes a judgement l
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -133,6 +133,23 @@ def to_singulars(name: str) -> set[str]:
     for plural in {"_".join(words), *words[-1:]}:
         found |= {plural, plural.removesuffix("s"), plural.removesuffix("es"), re.sub("ies$", "y", plural)}
     return found
+
+
+def to_singular(word: str, known: Collection[str] = ()) -> str:
+    """The singular of one word in lower case: "genre" of "genres", "category" of "categories"; others stay.
+
+    Args:
+        word: the word.
+        known: words that are there, of which the singular may be one.
+    """
+    if word in known or not word.endswith("s") or word.endswith(("ss", "us", "is", "series")):
+        return word
+    found = sorted((one for one in to_singulars(word) - {word} if one in known or is_known_word(one)), key=len)
+    if found:
+        return found[-1]
+    if word.endswith("ies"):
+        return f"{word[:-3]}y"
+    return word[:-2] if word.endswith(("sses", "xes", "ches", "shes")) else word[:-1]
 
 
 def is_known_word(word: str) -> bool:

@@ -24,7 +24,7 @@ from graph_schema.number_texts import is_other_unit
 from graph_schema.profile import Kind, PropertyProfile
 from graph_schema.schema_types import AttributeType
 from graph_schema.time_texts import find_time_format
-from loaders.list_entries import BRACKETS, find_separator, split_entries
+from graph_schema.list_entries import BRACKETS, find_separator, split_entries
 from loaders.number_spread import NumberSpread
 
 MOST_DISTINCT = 2_000_000

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from graph_schema.name_words import is_known_word, split_id, split_words, to_singulars
+from graph_schema.name_words import split_id, split_words, to_singular
 from graph_schema.profile import NodeProfile, PropertyProfile, RelationshipProfile
 from loaders.described_ends import profile_described
 from loaders.table_columns import TableColumns
@@ -60,13 +60,5 @@ class Nodes:
         *first, last = split_words(name) or [name]
         tables = self.tables.values()
         words = {split_id(column)[0][-1] for table in tables for column in table.columns if split_id(column)[0]}
-        known = sorted((one for one in to_singulars(last) - {last} if one in words or is_known_word(one)), key=len)
-        if last in words or not last.endswith("s") or last.endswith(("ss", "us", "is", "series")):
-            single = last
-        elif known:
-            single = known[-1]
-        elif last.endswith("ies"):
-            single = f"{last[:-3]}y"
-        else:
-            single = last[:-2] if last.endswith(("ses", "xes", "ches", "shes")) else last[:-1]
+        single = to_singular(last, words)
         return "".join(word[:1].upper() + word[1:] for word in (*first, single))

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, GraphTables, NodeType
+from graph_schema.name_words import to_singular
+from graph_schema.schema_types import AttributeType
 from kgrec.graph.value_codes import ValueCodes, fit_codes
 from kgrec.ids import IdMap
 
@@ -78,7 +80,7 @@ def derive_schema(schema: CatalogueSchema) -> CatalogueSchema:
         for attribute in node.features:
             name = f"{node_type}.{attribute}"
             # "same colour (red) as ...", but "cheap, price 4 to 6, like ..."
-            phrase = attribute.replace("_", " ") if node.columns[attribute] in ("string", "list") else ""
+            phrase = _phrase(attribute, node.columns[attribute]) if node.columns[attribute] in ("string", "list") else ""
             nodes[name] = NodeType(label=name, key=KEY, name=NAME, derived=True)
             edges[name] = EdgeType(source=node_type, type=name, target=name, phrase=phrase, derived=True)
     ends = (schema.item_type, schema.user_type)
@@ -91,6 +93,12 @@ def derive_schema(schema: CatalogueSchema) -> CatalogueSchema:
     if len(edges) == len(schema.edges):
         return schema
     return CatalogueSchema(name=schema.name, nodes=nodes, edges=edges, interaction=schema.interaction)
+
+
+def _phrase(attribute: str, kind: AttributeType) -> str:
+    """How reasons name a shared value; of a list, such as genres, it is one entry that is shared."""
+    words = attribute.replace("_", " ").split(" ")
+    return " ".join([*words[:-1], to_singular(words[-1])] if kind == "list" else words)
 
 
 def split_name(schema: CatalogueSchema, name: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graph_schema.list_entries import find_separator, split_entries
 from graph_schema.profile import Kind, PropertyProfile
 from graph_schema.time_texts import find_time_format
 
@@ -69,12 +70,9 @@ def _summarise_values(name: str, found: Sequence[SampledValue], n_rows: int) -> 
         for text, one in zip(shown, found, strict=True)
     ]
     samples = tuple(dict.fromkeys(text for text, _ in distinct if text))[:_MOST_SAMPLES]
-    entries = Counter(
-        entry
-        for one in found
-        for entry in dict.fromkeys(one.value if isinstance(one.value, list) else [one.value])
-        if entry
-    )
+    is_text = set(kinds) == {"string"}
+    separator = find_separator(name, samples) if is_text else ""
+    entries = Counter(entry for one in found for entry in dict.fromkeys(_list_entries(one.value, separator)))
     commonest, n_having = entries.most_common(1)[0] if entries else ("", 0)
     return PropertyProfile(
         name=name,
@@ -86,10 +84,18 @@ def _summarise_values(name: str, found: Sequence[SampledValue], n_rows: int) -> 
         high=max(numbers, default=None),
         samples=samples,
         spread=tuple(np.quantile(numbers, _PERCENTS, method="inverted_cdf").tolist()) if numbers else (),
-        time_format=find_time_format(list(samples)) if set(kinds) == {"string"} else "",
+        time_format=find_time_format(list(samples)) if is_text else "",
+        separator=separator,
         commonest=commonest,
         common_share=n_having / n_rows,
     )
+
+
+def _list_entries(value: str | list[str | None] | None, separator: str) -> list[str]:
+    """The entries of a list, or of a text that holds one; a text that holds none is its only entry."""
+    if isinstance(value, list):
+        return [entry for entry in value if entry]
+    return split_entries([value], separator) if value and separator else [value] if value else []
 
 
 def _count_kinds(found: Sequence[SampledValue]) -> dict[Kind, int]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loaders.list_entries import find_separator, split_entries
+from graph_schema.list_entries import find_separator, split_entries
 
 
 @pytest.mark.parametrize(
