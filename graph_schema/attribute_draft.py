@@ -9,12 +9,14 @@ import pyarrow as pa
 
 from graph_schema.columns import convert_column
 from graph_schema.name_words import (
+    NAMES,
     find_availability,
     is_category_name,
     is_computed_name,
     is_popularity_name,
     is_sensitive_name,
     split_id,
+    split_words,
 )
 from graph_schema.number_texts import is_other_unit
 from graph_schema.profile import PropertyProfile
@@ -28,6 +30,7 @@ from graph_schema.roles import (
     is_point,
     is_vector,
 )
+from graph_schema.schema_toml import to_one_line
 from graph_schema.schema_types import Attribute, AttributeType
 
 COMPUTED = "looks computed from interactions: not a feature"
@@ -65,12 +68,24 @@ def draft_attributes(
     Returns:
         Property -> its attribute; properties of types that a schema does not have are left out.
     """
+    listed = list(properties)
     drafted = {}
-    for one in properties:
+    for one in listed:
         kind = find_node_type(one)
         if kind is not None:
-            drafted[one.name] = _draft(one, kind, n_nodes, is_user)
+            named = _find_named(one.name, [other.name for other in listed])
+            by_name = DraftedAttribute(Attribute(type=kind), f"the id of {to_one_line(named)}") if named else None
+            drafted[one.name] = by_name or _draft(one, kind, n_nodes, is_user)
     return drafted
+
+
+def _find_named(id_: str, names: Iterable[str]) -> str | None:
+    """The property with the name of what another one has the id of, as brand.name beside brand.id; None: there is none.
+
+    The two say the same, and people read the name.
+    """
+    words, is_id = split_id(id_)
+    return next((one for one in names if words and is_id and split_words(one) in [[*words, name] for name in NAMES]), None)
 
 
 def find_node_type(one: PropertyProfile) -> AttributeType | None:

@@ -13,7 +13,7 @@ from graph_schema.schema_types import AttributeType, EdgeType, Interaction
 from graph_schema.usable_parts import describe_relationship
 
 _WRITTEN: Mapping[Unit, str] = {
-    "time": "of the database's own type",
+    "time": "dates and times",
     "text": "text",
     "seconds": "epoch seconds",
     "milliseconds": "epoch milliseconds",

@@ -255,7 +255,7 @@ class _Partner:
 
 
 def _say_unlinked(column: str, id_: str | None, table: str) -> str:
-    return f"{column} is empty" if id_ is None else f"{column} {id_} is in no row of {table}"
+    return f"{column} is empty" if id_ is None else f"{column} is in no row of {table}"
 
 
 def _show(columns: Sequence[pa.Array], place: int) -> str:

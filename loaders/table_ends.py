@@ -13,7 +13,7 @@ from graph_schema.name_words import (
 )
 from loaders.column_profile import Column, find_share
 from loaders.table_columns import TableColumns
-from loaders.table_keys import find_known_share, is_almost_unique, is_measure, is_same_name, names_table
+from loaders.table_keys import find_known_share, is_almost_unique, is_measure, is_same_name, names_alike, names_table
 
 PAIRS = (("source", "target"), ("src", "dst"), ("from", "to"), ("head", "tail"), ("start", "end"))
 _ITEM_CODES = ("isbn", "isbn13", "isbn10", "asin", "sku", "ean", "gtin", "uri", "slug")
@@ -168,6 +168,7 @@ def _compare(table: TableColumns, column: Column, other: TableColumns, key: str,
     words, is_id = split_id(column.name)
     is_same = is_same_name(column.name, key) and split_words(key) != ["id"]
     says_it = is_same or (names_table(words, other.name) and (is_main or split_words(key) == ["id"]))
+    says_it = says_it or (is_main and known >= _MOSTLY and names_alike(column.name, key))
     if not is_same and (is_measure(column) or (column.kind == "float" and not len(column.odd))):
         says_it = False
     if column.kind != "string" and not (is_same or is_id or is_naming(column)):

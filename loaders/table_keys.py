@@ -40,6 +40,12 @@ def is_same_name(one: str, other: str) -> bool:
     return split_words(one) == split_words(other)
 
 
+def names_alike(naming: str, key: str) -> bool:
+    """Whether two columns name the same things, as item_id and item do."""
+    words, own = split_id(naming)[0], split_id(key)[0]
+    return bool(words) and words == own
+
+
 def is_almost_unique(column: Column, table: TableColumns) -> bool:
     """Whether nearly every row of a table has an id of its own in a column."""
     is_there = column.n_values >= _ALMOST * max(table.n_rows, 1)
@@ -67,6 +73,7 @@ def _count_naming(name: str, table: TableColumns, tables: Mapping[str, TableColu
         for naming in other.named.values():
             is_naming = naming.is_unique is False and not is_almost_unique(naming, other)
             is_alike = is_same_name(naming.name, name) or _is_id_of(naming.name, name, table.name)
+            is_alike = is_alike or names_alike(naming.name, name)
             if other is not table and is_naming and is_alike and find_known_share(naming, column) >= _MOSTLY:
                 n_rows += naming.n_values
     return n_rows

@@ -134,8 +134,8 @@ class PathIndex:
     def shared_paths(self, item: str, other: str, k: int = 3) -> list[ReasonPath]:
         """Finds the most specific paths between two items: a direct edge, or two edges that meet in a node.
 
-        Direct edges come first, then paths through nodes that few items share; the values of attributes come last. If
-        both items reach a node by the same relation, paths to it by two different relations are left out.
+        Direct edges come first, then paths through nodes that few items share, then through values in words, such as
+        brands, and last through ranges of numbers, such as prices. If both items reach a node by the same relation, paths to it by two different relations are left out.
 
         Args:
             item: the id of the recommended item, where the paths start.
@@ -220,9 +220,9 @@ class PathIndex:
         return PathStep(relation, phrase, code % 2 == 0, node)
 
     @cached_property
-    def _is_value(self) -> list[bool]:
-        """For each relation, whether it leads to the values of an attribute."""
-        return [edge.derived for edge in self.schema.graph_edges.values()]
+    def _value_ranks(self) -> list[int]:
+        """For each relation, 0 where it is a link, 1 where it leads to a value in words, 2 to a range of numbers."""
+        return [rank_value(edge) for edge in self.schema.graph_edges.values()]
 
     def _direct_codes(self, links: _Links, other: str) -> list[int]:
         row = self.ids[self.schema.item_type].row(other)
@@ -232,11 +232,11 @@ class PathIndex:
         first, last = np.searchsorted(links.nodes, [node, node + 1])
         return [int(code) for code in links.codes[first:last]]
 
-    def _meetings(self, links: _Links, other_links: _Links) -> list[tuple[bool, int, bool, int, int, int, int, int]]:
+    def _meetings(self, links: _Links, other_links: _Links) -> list[tuple[int, int, bool, int, int, int, int, int]]:
         """Each meeting of two items' edges.
 
         Returns:
-            (whether the node is a value, items that share it, whether the codes differ, the item's code, the node's
+            (the rank of values, items that share the node, whether the codes differ, the item's code, the node's
             rank, the node, the item's code, the other's code); the most specific path sorts first.
         """
         shared = set(links.nodes.tolist()).intersection(other_links.nodes.tolist())
@@ -248,8 +248,13 @@ class PathIndex:
             for (code, n_items), (other_code, n_others) in same or pairs:
                 n_sharing = max(n_items, n_others) if same else n_items + n_others
                 rank = int(self._ranks[node])
-                meetings.append((self._is_value[code >> 1], n_sharing, not same, code, rank, node, code, other_code))
+                meetings.append((self._value_ranks[code >> 1], n_sharing, not same, code, rank, node, code, other_code))
         return meetings
+
+
+def rank_value(edge: EdgeType) -> int:
+    """How late an edge is a reason: 0, a link; 1, to a value in words; 2, to a range of numbers or the like."""
+    return 0 if not edge.derived else 1 if edge.phrase else 2
 
 
 def build_path_index(

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.cluster import KMeans
 
+from graph_schema import CatalogueSchema
 from kgrec.bundle import Bundle
+from kgrec.graph.attribute_values import split_name
 from kgrec.model.backbone import user_vectors
 
 MOST_SEGMENTS = 100
@@ -100,7 +102,7 @@ def _read_marks(bundle: Bundle) -> tuple[csr_array, list[str]]:
         edge, (source, target) = schema.edges[edge_type], bundle.edges[edge_type]
         ends = ((edge.source, source, edge.target, target), (edge.target, target, edge.source, source))
         for item_type, items, far_type, others in ends:
-            if item_type == schema.item_type and far_type != schema.item_type:
+            if item_type == schema.item_type and far_type != schema.item_type and _has_words(schema, far_type):
                 rows.append(items)
                 columns.append(others + len(titles))
                 titles += _titles(bundle, far_type)
@@ -110,6 +112,14 @@ def _read_marks(bundle: Bundle) -> tuple[csr_array, list[str]]:
     found = csr_array((np.ones(len(joined), np.float32), (np.concatenate(rows), joined)), shape=(n_items, len(titles)))
     found.data[:] = 1
     return found, titles
+
+
+def _has_words(schema: CatalogueSchema, node_type: str) -> bool:
+    """Whether the names of nodes say something by themselves; a range such as "3 to 4" does not."""
+    if not schema.nodes[node_type].derived:
+        return True
+    of, name = split_name(schema, node_type)
+    return schema.nodes[of].columns[name] in ("string", "list")
 
 
 def _titles(bundle: Bundle, node_type: str) -> list[str]:

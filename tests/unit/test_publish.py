@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bookshop import train_bookshop
 from shop import N_ITEMS, NEWCOMER, WordEncoder, kind_of, make_tables, train_shop
 
 from graph_schema import NodeType
@@ -253,6 +254,12 @@ def test_segments_are_groups_of_like_taste_named_by_their_links() -> None:
     assert find_segments(BUNDLE, USERS, 2) == found
     assert find_segments(BUNDLE, [NEWCOMER], 5) == ()
     assert len(find_segments(BUNDLE, USERS[:4], 100)) <= 4
+
+
+def test_a_range_of_numbers_names_no_segment() -> None:
+    bundle = train_bookshop()
+    words = {word for one in find_segments(bundle, bundle.users.ids, 3) for word in one.name.split(", ")}
+    assert words and not words & {*bundle.names["book.year"]}
 
 
 def test_segments_are_written_on_request_and_asked_by_a_query(shop: Recommender, graph: Connection) -> None:

@@ -373,7 +373,7 @@ def test_derived_types_are_found_by_their_names() -> None:
     assert {name for name, node in derived.nodes.items() if node.derived} == {
         "book.price", "author.born", "author.tags", "reader.age",
     }  # fmt: skip
-    assert [edge.phrase for edge in (derived.edges["author.tags"], derived.edges["author.born"])] == ["tags", ""]
+    assert [edge.phrase for edge in (derived.edges["author.tags"], derived.edges["author.born"])] == ["tag", ""]
 
 
 def test_deriving_twice_changes_nothing() -> None:
