@@ -80,7 +80,7 @@ def test_a_reader_known_by_friends_gets_their_books_through_all_commands(run: Ru
         'source_column = "user"',
         'phrase = "friend"',
         'weight = "rating"',
-        "positive = 4.0",
+        "positive = 4",
     ):
         assert line in lines, line
     schema = CatalogueSchema.from_toml(draft)

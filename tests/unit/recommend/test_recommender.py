@@ -670,7 +670,7 @@ def test_a_k_that_is_no_number_of_items(shop: Recommender, k: Any) -> None:
 @pytest.mark.parametrize(
     ("column", "said"),
     [
-        (pa.array([7.5]), "user: ids of type double; expected text or integers"),
+        (pa.array([7.5]), "user: ids of type double; expected text or whole numbers"),
         (pa.array([""]), "rows without 'user'"),
         (pa.array(["x" * 100_000]), "in row 1 user is an id of more than"),
         (pa.array([b"\xff\xfe"]), "in row 1 user is not valid UTF-8"),

@@ -308,7 +308,7 @@ def test_a_foreign_graph_is_read_by_its_schema(neo4j_url: str, tmp_path: Path) -
         ]
         assert tables.ids("fan").to_pylist() == ["1", "b"]
         assert tables.edges["seen"].to_pylist() == [
-            {"source": "1", "target": "7", "stars": 2, "at": 1609459200},  # the later of two
+            {"source": "1", "target": "7", "stars": 7, "at": 1609459200},  # two, of 5 and 2 stars
             {"source": "b", "target": "7", "stars": 1, "at": 1577836800},
             {"source": "b", "target": "old", "stars": 4, "at": 1577836800},
         ]
