@@ -85,7 +85,9 @@ def _find_named(id_: str, names: Iterable[str]) -> str | None:
     The two say the same, and people read the name.
     """
     words, is_id = split_id(id_)
-    return next((one for one in names if words and is_id and split_words(one) in [[*words, name] for name in NAMES]), None)
+    return next(
+        (one for one in names if words and is_id and split_words(one) in [[*words, name] for name in NAMES]), None
+    )
 
 
 def find_node_type(one: PropertyProfile) -> AttributeType | None:

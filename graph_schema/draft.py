@@ -18,7 +18,7 @@ from graph_schema.interaction_candidates import (
 )
 from graph_schema.interaction_draft import draft_interaction, keep_true_rows
 from graph_schema.missing_interaction import add_placeholder, advise_graph, advise_tables
-from graph_schema.name_words import split_id
+from graph_schema.name_words import split_id, split_words
 from graph_schema.node_draft import Role, draft_node
 from graph_schema.profile import GraphProfile, Guess, RelationshipProfile, Sureness
 from graph_schema.roles import find_kind
@@ -177,8 +177,10 @@ class _Drafting:
         if self.profile.is_tables:
             table = node.table or label
             return {one.end_column for one in links if one.start == label and one.table == table and one.end in near}
-        keys = {self.keys[end][0] for end in near if end in self.types}
-        return {key for key in keys - {self.keys[label][0]} if split_id(key)[0]}
+        keys = {self.keys[end][0] for end in near if end in self.keys}
+        ends = [split_words(self.profile.nodes[end].label or end) for end in near]
+        named = {name for name in node.properties if split_id(name)[1] and split_id(name)[0] in ends}
+        return {key for key in (keys | named) - {self.keys[label][0]} if split_id(key)[0]}
 
     @staticmethod
     def _is_used(found: RelationshipProfile, chosen: Candidate | None) -> bool:

@@ -31,10 +31,12 @@ _DOERS = {
 }
 _DOER_OF = {word: noun for noun, words in _DOERS.items() for word in words.split()}
 # labels that say nothing of what a node is to an item
-_GENERAL = frozenset("node entity entities thing object resource concept value element record".split())
+_GENERAL = frozenset(
+    ["node", "entity", "entities", "thing", "object", "resource", "concept", "value", "element", "record"]
+)
 _PEOPLE = ("person", "people", "human", "individual", "agent", "crew", "staff", "persona", "personne", "contact")
 _ORGANISATIONS = ("compan", "organi", "firm", "business", "institution", "enterprise")
-_LINKING = frozenset("has have is was are belongs belong part".split())
+_LINKING = frozenset(["has", "have", "is", "was", "are", "belongs", "belong", "part"])
 
 
 def find_doer(words: list[str]) -> str | None:

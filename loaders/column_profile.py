@@ -19,12 +19,12 @@ from graph_schema import CatalogueError
 from graph_schema.column_texts import MISSING_WORDS, decode
 from graph_schema.columns import convert_column, convert_ids
 from graph_schema.list_columns import is_point
+from graph_schema.list_entries import BRACKETS, find_separator, split_entries
 from graph_schema.name_words import NAMES, split_words
 from graph_schema.number_texts import is_other_unit
 from graph_schema.profile import Kind, PropertyProfile
 from graph_schema.schema_types import AttributeType
 from graph_schema.time_texts import find_time_format
-from graph_schema.list_entries import BRACKETS, find_separator, split_entries
 from loaders.number_spread import NumberSpread
 
 MOST_DISTINCT = 2_000_000

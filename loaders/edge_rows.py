@@ -13,9 +13,9 @@ from graph_schema import CatalogueError
 from graph_schema.column_names import find_column
 from graph_schema.column_texts import decode, is_text, parse_each, to_mask, to_string
 from graph_schema.columns import convert_ids
+from graph_schema.list_entries import BRACKETS
 from graph_schema.near_names import find_near_name
 from graph_schema.sources import BrokenRow, RawBatch
-from graph_schema.list_entries import BRACKETS
 
 
 def keep_where(batch: RawBatch, where: Mapping[str, str], name: str) -> RawBatch:

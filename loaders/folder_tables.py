@@ -16,6 +16,8 @@ from loaders.table_look import TableLook, find_look
 from loaders.text_encoding import find_encoding, find_mark
 
 _USUAL = (",", ";", "\t", "|")  # delimiters that a load finds by itself
+_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
+_SAVE_AS_CSV = "save each of its sheets as CSV"
 _LIST_COLUMNS = ("user_id", "item_id")
 
 
@@ -40,6 +42,13 @@ class FolderTables:
     left_out: tuple[str, ...]
 
 
+def _find_sheets(folder: Path) -> list[str]:
+    """The spreadsheets of a folder, which are not read."""
+    # an office program keeps a file that begins with "~$" while it has the sheet open
+    names = (entry.name for entry in folder.iterdir() if entry.suffix.lower() in _SHEETS)
+    return sorted(name for name in names if not name.startswith(("~", ".")))
+
+
 def read_folder(folder: Path, encoding: str | None, on_rows: OnRows | None) -> FolderTables:
     """Reads all tables of a folder.
 
@@ -47,11 +56,13 @@ def read_folder(folder: Path, encoding: str | None, on_rows: OnRows | None) -> F
         CatalogueError: it has none, or a file cannot be read.
     """
     files = {name: list(parts) for name, parts in find_tables(folder).items()}
+    sheets = _find_sheets(folder)
     if not files:
-        raise CatalogueError(f"{folder} has no tables; expected files that end in {', '.join(SUFFIXES)}")
+        only = f" but {', '.join(sheets)}: {_SAVE_AS_CSV}" if sheets else ""
+        raise CatalogueError(f"{folder} has no tables{only}; expected files that end in {', '.join(SUFFIXES)}")
     looks: dict[str, TableLook] = {}
     odd: dict[str, str] = {}  # table -> its encoding, where a load needs it said
-    left_out = []
+    left_out = [f"{sheet}: it is a spreadsheet; {_SAVE_AS_CSV}" for sheet in sheets]
     for name, parts in files.items():
         if encoding is None and (found := _find_odd_encoding(parts)) is not None:
             odd[name] = found

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from graph_schema.list_entries import split_entries
 from graph_schema.name_words import split_id, split_words
 from graph_schema.profile import RelationshipProfile
-from graph_schema.list_entries import split_entries
 from loaders.table_columns import TableColumns
 from loaders.table_ends import End
 from loaders.table_links import TablePath

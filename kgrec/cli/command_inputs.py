@@ -77,11 +77,13 @@ def read_store(
     from kgrec.store import open_store, read_tables
 
     given = CatalogueSchema.from_toml(schema) if isinstance(schema, Path) else schema
+    # what a bundle was trained on is no typo: its edges may have been deleted
+    on_empty = say if isinstance(schema, CatalogueSchema) else None
     reject_file = rejects or default_rejects(store)
     with (
         show_progress() as progress,
         without_header_only(reject_file, keep=rejects is not None),
-        open_store(store, mode="read", schema=given, wait_s=wait, on_wait=say) as opened,
+        open_store(store, mode="read", schema=given, wait_s=wait, on_wait=say, on_empty=on_empty) as opened,
     ):
         is_foreign = opened.foreign_rows() is not None
         reading = make_counter(progress, "reading")

@@ -80,7 +80,9 @@ def derive_schema(schema: CatalogueSchema) -> CatalogueSchema:
         for attribute in node.features:
             name = f"{node_type}.{attribute}"
             # "same colour (red) as ...", but "cheap, price 4 to 6, like ..."
-            phrase = _phrase(attribute, node.columns[attribute]) if node.columns[attribute] in ("string", "list") else ""
+            phrase = (
+                _phrase(attribute, node.columns[attribute]) if node.columns[attribute] in ("string", "list") else ""
+            )
             nodes[name] = NodeType(label=name, key=KEY, name=NAME, derived=True)
             edges[name] = EdgeType(source=node_type, type=name, target=name, phrase=phrase, derived=True)
     ends = (schema.item_type, schema.user_type)
@@ -97,7 +99,9 @@ def derive_schema(schema: CatalogueSchema) -> CatalogueSchema:
 
 def _phrase(attribute: str, kind: AttributeType) -> str:
     """How reasons name a shared value; of a list, such as genres, it is one entry that is shared."""
-    words = attribute.replace("_", " ").split(" ")
+    words = attribute.replace("_", " ").replace(".", " ").split(" ")
+    if "." in attribute and len(words) > 1 and words[-1] == "name":  # brand.name, of a nested value
+        words = words[:-1]
     return " ".join([*words[:-1], to_singular(words[-1])] if kind == "list" else words)
 
 

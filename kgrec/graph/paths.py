@@ -135,7 +135,8 @@ class PathIndex:
         """Finds the most specific paths between two items: a direct edge, or two edges that meet in a node.
 
         Direct edges come first, then paths through nodes that few items share, then through values in words, such as
-        brands, and last through ranges of numbers, such as prices. If both items reach a node by the same relation, paths to it by two different relations are left out.
+        brands, and last through ranges of numbers, such as prices. If both items reach a node by the same relation,
+        paths to it by two different relations are left out.
 
         Args:
             item: the id of the recommended item, where the paths start.

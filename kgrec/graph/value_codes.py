@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from graph_schema.schema_types import AttributeType
 
 MISSING, _YES = "missing", "yes"
+_EMPTY_WORDS = frozenset(
+    ["true", "false", "yes", "no", "t", "f", "y", "n", "?", "-", "unknown", "none", "null", "n/a", "other"]
+)  # say nothing by themselves
 _BINS = 10
 _FEW_VALUES = 12  # distinct numbers that are bins of their own
 _LEAST_WINDOWED = 4  # bins, for windows over two of them to say more than the bins
@@ -84,8 +87,10 @@ class ValueCodes:
         words = attribute.replace("_", " ")
         if id_ == MISSING:
             return None
-        if self.kind in ("category", "flag"):
-            return id_ if self.kind == "category" else words if id_ == _YES else None
+        if self.kind == "category":
+            return None if id_.casefold() in _EMPTY_WORDS else id_
+        if self.kind == "flag":
+            return words if id_ == _YES else None
         if self.kind == "point":
             return f"{words} around {self._name_cell(id_)}" if id_.startswith("0:") else None
         if id_.startswith("season "):

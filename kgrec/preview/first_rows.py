@@ -45,12 +45,12 @@ def read_first(store: GraphStore) -> FirstRows:
     schema = store.read_schema()
     cut: dict[str, int] = {}
     nodes = {
-        name: _take(store.read_nodes(name), node.arrow_schema, MOST_NODES, name, cut)
+        name: _take(store.read_nodes(name, MOST_NODES + 1), node.arrow_schema, MOST_NODES, name, cut)
         for name, node in schema.nodes.items()
     }
     edges = {}
     for name, edge in schema.edges.items():
-        rows = _take(store.read_edges(name), edge.arrow_schema, MOST_EDGES, name, cut)
+        rows = _take(store.read_edges(name, MOST_EDGES + 1), edge.arrow_schema, MOST_EDGES, name, cut)
         for end, node_type in ((SOURCE, edge.source), (TARGET, edge.target)):
             rows = rows.filter(pc.is_in(rows[end], nodes[node_type][schema.nodes[node_type].key].combine_chunks()))
         edges[name] = rows

@@ -3,7 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
+import pyarrow as pa
+
 from graph_schema import CatalogueSchema
+from graph_schema.column_texts import mend_entities
 from kgrec.errors import StoreError
 from kgrec.graph.paths import PathIndex, build_path_index_around
 from kgrec.store.contract import GraphStore, NodeRef
@@ -95,7 +98,8 @@ def read_path_index(
     found = store.item_links(asked)
     names: dict[str, dict[str, str | None]] = {node_type: {} for node_type in schema.nodes}
     names[schema.item_type] = dict.fromkeys(asked)
-    for node, name in found.names.items():
+    mended = mend_entities(pa.array(found.names.values(), pa.string())).to_pylist()  # as a load does
+    for node, name in zip(found.names, mended, strict=True):
         names[node.type][node.id] = name
     if gone is not None:
         gone.update(id_ for id_ in asked if NodeRef(schema.item_type, id_) not in found.names)

@@ -7,14 +7,14 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec.graph.paths import PathIndex, ReasonPath
+from kgrec.graph.paths import PathIndex, ReasonPath, rank_value
 from kgrec.model.model import Contributions
 from kgrec.recommend.answers import Explanation, Share
 from kgrec.recommend.asked import Asked
 from kgrec.recommend.live import read_path_index
 from kgrec.recommend.requests import Request, find_item, read_request, to_support
 from kgrec.recommend.state import State, one_thread
-from kgrec.recommend.user_reasons import count_fans, describe_prior, find_user_reasons
+from kgrec.recommend.user_reasons import UserReason, count_fans, describe_prior, find_user_reasons
 
 _REASON_LIKES = 5  # paths are searched for this many of the likes that add most
 _PATHS_PER_LIKE = 3
@@ -45,7 +45,7 @@ class _Weighed:
     sentence: float | None
     prior: float | None
     prior_words: str
-    user_reason: str | None
+    user_reason: UserReason | None
     rest: float
     searched: Sequence[int]
     fits: bool
@@ -208,7 +208,10 @@ def _explain_one(
     shares.append(Share("everybody", weighed.rest))
     shares.sort(key=lambda share: -share.value)
     score = float(sum(share.value for share in shares))
-    reason = weighed.user_reason or _format_reason(state, weighed, shares)
+    of_user = weighed.user_reason
+    has_likes = any(share.source == "like" and share.value > 0 and share.item != item for share in shares)
+    is_by_user = of_user is not None and (of_user.is_telling or not has_likes)
+    reason = of_user.words if of_user is not None and is_by_user else _format_reason(state, weighed, shares)
     return Explanation(item, state.title(weighed.row), score, tuple(shares), reason)
 
 
@@ -226,12 +229,12 @@ def _format_reason(state: State, weighed: _Weighed, shares: Sequence[Share]) -> 
         share for share in likes if share.paths and (share.item in known or not _is_value(state, share.paths[0]))
     ]
     if notable:
-        best = min(notable, key=lambda share: (_is_value(state, share.paths[0]), share.paths[0].n_sharing))
+        best = min(notable, key=lambda share: (_rank_value(state, share.paths[0]), share.paths[0].n_sharing))
         return f"{best.paths[0].sentence()}, which you liked"
     if likes:
         like = f"{likes[0].title or likes[0].item}, which you liked"
         by_graph = likes[0].item in known
-        return f"near {like}, by its text and links" if by_graph else f"liked by people who like {like}"
+        return f"near {like}, by its {describe_knowledge(state)}" if by_graph else f"liked by people who like {like}"
     if sentence is not None and sentence.value > 0:
         return "fits your words"
     return _count_likes(state, weighed.row)
@@ -242,6 +245,23 @@ def _count_likes(state: State, row: int) -> str:
     return count_fans(n_likes) if n_likes else "new in the catalogue"
 
 
+def describe_knowledge(state: State) -> str:
+    """What the catalogue says of items, in words: "text and links", "embedding"; vectors go by their names."""
+    schema = state.bundle.schema
+    item = schema.nodes[schema.item_type]
+    edges = [edge for edge in schema.graph_edges.values() if schema.item_type in (edge.source, edge.target)]
+    has_links = any(not edge.derived for edge in edges)
+    parts = ["text"] if item.text else []
+    parts += [name.replace("_", " ") for name in item.vectors]
+    parts += ["links"] if has_links else ["attributes"] if edges else []
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts) or "text and links"
+
+
+def _rank_value(state: State, path: ReasonPath) -> int:
+    """See `rank_value`, of the node in the middle of a path."""
+    return rank_value(state.bundle.schema.edges[path.steps[0].relation])
+
+
 def _is_value(state: State, path: ReasonPath) -> bool:
     """Whether a path leads over the value of an attribute."""
-    return state.bundle.schema.edges[path.steps[0].relation].derived
+    return _rank_value(state, path) > 0

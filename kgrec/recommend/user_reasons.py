@@ -19,6 +19,7 @@ LEAST_COUNT = 3  # people; of fewer, each could be recognised
 _MOST_NAMED = 2
 _MOST_WORDS = 4
 _MOST_GROUPS = 12  # the smallest are compared
+_MOST_SHARING = 1 / 3  # of all users; a value that more of them have says nothing of any
 _FRIENDS_FIRST = 0.5  # of the largest lift; friends with as much are the reason
 _LINKING_WORDS = ("of", "with", "by", "to")
 _PLACING_WORDS = ("in", "at", "from", "near", "on")
@@ -73,6 +74,19 @@ class _Liking:
     fans: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class UserReason:
+    """Why people like a user like an item.
+
+    Attributes:
+        words: the reason.
+        is_telling: it says what the user has in common with them, not only how many they are.
+    """
+
+    words: str
+    is_telling: bool
+
+
 def counts_prior(state: State) -> bool:
     """Whether the links, attributes and texts of users without likes count."""
     model, gate = state.bundle.model, state.bundle.model.gate
@@ -102,7 +116,7 @@ def describe_prior(state: State, request: Request) -> str:
     return " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
 
 
-def find_user_reasons(state: State, request: Request, rows: NDArray[np.int64]) -> list[str]:
+def find_user_reasons(state: State, request: Request, rows: NDArray[np.int64]) -> list[UserReason]:
     """For each of some items, what a user shares with the people who like it, where that stands out most."""
     if not len(rows):
         return []
@@ -119,11 +133,12 @@ def find_user_reasons(state: State, request: Request, rows: NDArray[np.int64]) -
         if best is None or (sharing is not None and best.lift < _FRIENDS_FIRST * sharing.lift):
             best = sharing
         if row in wished:
-            reasons.append(f"on your {wished[row]}")
+            reasons.append(UserReason(f"on your {wished[row]}", True))
         elif best is not None:
-            reasons.append(_say(state, best.group, best.fans))
+            reasons.append(UserReason(_say(state, best.group, best.fans), True))
         else:
-            reasons.append(count_fans(len(fans)) if len(fans) else "similar to what people like you like")
+            words = count_fans(len(fans)) if len(fans) else "similar to what people like you like"
+            reasons.append(UserReason(words, False))
     return reasons
 
 
@@ -205,8 +220,9 @@ def _find_sharing(state: State, request: Request) -> list[_Group]:
                 words = f"who like {name or bundle.items.ids[node]}, on your {_noun(state, link.edge_type)}"
                 found.append((people.astype(np.int64), words))
             elif not is_derived or (link.edge_type == link.far_type and name):  # values that reasons name
-                words = _describe_shared(state, link.edge_type, name)
-                found.append((state.linked_nodes.find_users(link.place, node), words))
+                people = state.linked_nodes.find_users(link.place, node)
+                if not is_derived or len(people) <= _MOST_SHARING * len(bundle.users):
+                    found.append((people, _describe_shared(state, link.edge_type, name)))
     found.sort(key=lambda each: len(each[0]))
     groups = (_to_group(state, request, people, None, words) for people, words in found[:_MOST_GROUPS])
     return [group for group in groups if group.size]

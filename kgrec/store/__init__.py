@@ -19,6 +19,7 @@ def open_store(
     schema: CatalogueSchema | Path | str | None = None,
     wait_s: float = WAIT_S,
     on_wait: Callable[[str], None] | None = None,
+    on_empty: Callable[[str], None] | None = None,
 ) -> GraphStore:
     """Opens a store.
 
@@ -31,6 +32,8 @@ def open_store(
             graph that kgrec did not load: `read_tables` reads it as it is. Derived types are no part of a store.
         wait_s: how long to wait for a server that does not answer yet.
         on_wait: called with a sentence about what it waits for.
+        on_empty: called with a sentence about each edge type that a graph that kgrec did not load has no edges of, such
+            as one whose edges were all deleted; None: that is an error, as for a name that is misspelt.
 
     Raises:
         StoreError: the url names no known kind of store, the store cannot be opened, or has another schema.
@@ -47,7 +50,7 @@ def open_store(
     if scheme in NEO4J_SCHEMES and place:
         from kgrec.store.neo4j.store import Neo4jStore
 
-        return Neo4jStore(url, mode, schema=schema, wait_s=wait_s, on_wait=on_wait)
+        return Neo4jStore(url, mode, schema=schema, wait_s=wait_s, on_wait=on_wait, on_empty=on_empty)
     raise StoreError(
         f"{url!r} is not a store; expected ladybug:PATH, such as ladybug:catalogue.db, or neo4j://HOST[:PORT][/DATABASE]"
     )

@@ -139,11 +139,16 @@ class GraphStore(Protocol):
             How many were removed.
         """
 
-    def read_nodes(self, node_type: str) -> Iterator[pa.RecordBatch]:
-        """The nodes of a type in batches of `NodeType.arrow_schema`, in any order."""
+    def read_nodes(self, node_type: str, enough: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The nodes of a type in batches of `NodeType.arrow_schema`, in any order.
 
-    def read_edges(self, edge_type: str) -> Iterator[pa.RecordBatch]:
-        """The edges of a type in batches of `EdgeType.arrow_schema`, in any order."""
+        Args:
+            node_type: the type.
+            enough: a number of rows after which the store may stop; None: all are wanted.
+        """
+
+    def read_edges(self, edge_type: str, enough: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The edges of a type in batches of `EdgeType.arrow_schema`, in any order; see `read_nodes`."""
 
     def counts(self) -> Counts:
         """How many nodes and edges there are of each type of the schema."""

@@ -272,18 +272,19 @@ class LadybugStore:
                 f"{self._load_command}"
             )
 
-    def read_nodes(self, node_type: str) -> Iterator[pa.RecordBatch]:
+    def read_nodes(self, node_type: str, enough: int | None = None) -> Iterator[pa.RecordBatch]:
         """See GraphStore."""
-        return self._read(self._node_table(node_type))
+        return self._read(self._node_table(node_type), enough)
 
-    def read_edges(self, edge_type: str) -> Iterator[pa.RecordBatch]:
+    def read_edges(self, edge_type: str, enough: int | None = None) -> Iterator[pa.RecordBatch]:
         """See GraphStore."""
-        return self._read(self._edge_table(edge_type))
+        return self._read(self._edge_table(edge_type), enough)
 
-    def _read(self, table: NodeTable | EdgeTable) -> Iterator[pa.RecordBatch]:
+    def _read(self, table: NodeTable | EdgeTable, enough: int | None) -> Iterator[pa.RecordBatch]:
         self._check_whole()
         outputs = ", ".join(f"{column} AS c{i}" for i, column in enumerate(table.columns))
-        rows = self._query_arrow(f"{table.match} RETURN {outputs}")
+        limit = "" if enough is None else f" LIMIT {enough}"
+        rows = self._query_arrow(f"{table.match} RETURN {outputs}{limit}")
         for batch in rows.to_batches():
             yield pa.RecordBatch.from_arrays(batch.columns, schema=table.arrow_schema)
 

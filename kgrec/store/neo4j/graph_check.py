@@ -1,6 +1,6 @@
 """Checks that what a schema names is in a graph that kgrec did not load: a typo is an error, not an empty column."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,17 +15,28 @@ _LOOKED_AT = 1000  # nodes, or relationships, whose property names are read for 
 _MOST_SHOWN = 12
 
 
-def check_graph(connection: Connection, schema: CatalogueSchema) -> None:
+OnEmpty = Callable[[str], None]
+
+
+def check_graph(connection: Connection, schema: CatalogueSchema, on_empty: OnEmpty | None = None) -> None:
     """Checks that every label, property, relationship and step of a schema matches something in a graph.
 
     Args:
         connection: to a graph that kgrec did not load.
         schema: the schema to read it by.
+        on_empty: called with a sentence about each edge type that matches nothing: all its edges may have been
+            deleted; None: that is a problem as any other.
 
     Raises:
         StoreError: something matches nothing; all of it is told, each with the nearest name that is there.
     """
-    problems = _Check(connection, schema).find_problems()
+    check = _Check(connection, schema)
+    problems = check.find_problems()
+    if on_empty is None:
+        problems += check.empty
+    else:
+        for sentence in check.empty:
+            on_empty(sentence)
     if problems:
         more = [f"and {len(problems) - _MOST_SHOWN} more"] if len(problems) > _MOST_SHOWN else []
         told = "\n  ".join([*problems[:_MOST_SHOWN], *more])
@@ -40,6 +51,7 @@ class _Check:
     connection: Connection
     schema: CatalogueSchema
     problems: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)  # of edge types that match nothing
 
     def find_problems(self) -> list[str]:
         layout = Layout(self.schema)
@@ -94,13 +106,14 @@ class _Check:
         for name in types:
             if name not in there:
                 step = "; it is a step of the path" if edge.path else ""
-                self._add(f"edges.{edge_type}: no relationship {name}{step}", name, self._types - {name})
+                problem = f"edges.{edge_type}: no relationship {name}{step}"
+                self.empty.append(problem + _advise(name, self._types - {name}))
         return len(there) == len(types)
 
     def _check_ends(self, edge_type: str, edge: EdgeType, place: EdgePlace) -> None:
         match = place.match
         if not self._is_there(match):
-            self.problems.append(f"edges.{edge_type}: {self._describe_miss(edge, place)}")
+            self.empty.append(f"edges.{edge_type}: {self._describe_miss(edge, place)}")
             return
         names = [name for name in edge.attributes if name in self._keys]
         values = {
@@ -179,11 +192,14 @@ class _Check:
         return {name for name in names if not name.startswith(RELEASE_PREFIX)}
 
     def _add(self, problem: str, name: str, names: Iterable[str]) -> None:
-        known = sorted(names)
-        near = find_near_name(name, known)
-        others = f"; expected one of: {_join(known)}" if known else ""
-        advice = others if near is None else f"; did you mean {near}?"
-        self.problems.append(problem + advice)
+        self.problems.append(problem + _advise(name, names))
+
+
+def _advise(name: str, names: Iterable[str]) -> str:
+    known = sorted(names)
+    near = find_near_name(name, known)
+    others = f"; expected one of: {_join(known)}" if known else ""
+    return others if near is None else f"; did you mean {near}?"
 
 
 def _join(names: Iterable[str], most: int = 8) -> str:

@@ -29,7 +29,7 @@ from kgrec.store.neo4j import writing
 from kgrec.store.neo4j.connection import Connection, OnWait
 from kgrec.store.neo4j.export import iter_edge_columns, iter_node_columns
 from kgrec.store.neo4j.foreign import ForeignGraph
-from kgrec.store.neo4j.graph_check import check_graph
+from kgrec.store.neo4j.graph_check import OnEmpty, check_graph
 from kgrec.store.neo4j.item_links import read_item_links
 from kgrec.store.neo4j.layout import META_LABEL, EdgePlace, Layout, NodePlace
 from kgrec.store.rows import find_others, to_inputs
@@ -53,6 +53,7 @@ class Neo4jStore:
         schema: the schema that it must have or, where kgrec has loaded nothing, the schema of the graph that is there.
         wait_s: how long to wait for a server that does not answer yet.
         on_wait: called with a sentence about what it waits for.
+        on_empty: see `check_graph`.
 
     Raises:
         StoreError: see `Connection`.
@@ -66,11 +67,13 @@ class Neo4jStore:
         schema: CatalogueSchema | None = None,
         wait_s: float = WAIT_S,
         on_wait: OnWait | None = None,
+        on_empty: OnEmpty | None = None,
     ) -> None:
         self.url = url
         self.connection = Connection(url, mode, wait_s=wait_s, on_wait=on_wait)
         self._given = schema
         self._on_wait = on_wait
+        self._on_empty = on_empty
         self._guard = writing.Guard(None)
         self._is_checked = False  # the names in the schema of a graph that kgrec did not load
 
@@ -147,7 +150,7 @@ class Neo4jStore:
     def _check_names(self) -> None:
         """Checks, once, that what the schema of a graph that kgrec did not load names is there."""
         if not self._is_checked:
-            check_graph(self.connection, self.read_schema())
+            check_graph(self.connection, self.read_schema(), self._on_empty)
             self._is_checked = True
 
     @cached_property
@@ -277,15 +280,15 @@ class Neo4jStore:
                 f"and it is whole: kgrec load SOURCE --to {self.url}"
             )
 
-    def read_nodes(self, node_type: str) -> Iterator[pa.RecordBatch]:
-        """See GraphStore."""
+    def read_nodes(self, node_type: str, enough: int | None = None) -> Iterator[pa.RecordBatch]:
+        """See GraphStore; rows come as they are asked for."""
         place = self._node_place(node_type)
         if (rows := self.foreign_rows()) is not None:
             return self._iter_checked(rows, lambda staged: staged.iter_nodes(node_type))
         return self._to_batches(iter_node_columns(self.connection, place), self._schema.nodes[node_type].arrow_schema)
 
-    def read_edges(self, edge_type: str) -> Iterator[pa.RecordBatch]:
-        """See GraphStore."""
+    def read_edges(self, edge_type: str, enough: int | None = None) -> Iterator[pa.RecordBatch]:
+        """See GraphStore; rows come as they are asked for."""
         place = self._edge_place(edge_type)
         if (rows := self.foreign_rows()) is not None:
             return self._iter_checked(rows, lambda staged: staged.iter_edges(edge_type))

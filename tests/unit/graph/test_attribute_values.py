@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
-from graph_schema.schema_types import ARROW_TYPES
+from graph_schema import SOURCE, TARGET, Attribute, CatalogueSchema, GraphTables, NodeType
+from graph_schema.schema_types import ARROW_TYPES, AttributeType
 from kgrec.graph.attribute_values import AttributeValues, derive_schema, fit_values, split_name, split_path
 from kgrec.graph.hetero import sort_tables, to_hetero
-from kgrec.graph.value_codes import ValueCodes
+from kgrec.graph.value_codes import ValueCodes, fit_codes
 from kgrec.ids import IdMap
 
 Rows = Sequence[object]
@@ -401,3 +401,28 @@ def test_later_tables_have_the_known_values_and_no_others(before: list[list[str]
     assert found.nodes["book.size"]["id"].to_pylist() == known
     expected = {(f"b{row}", tag) for row, tags in enumerate(after) for tag in tags or ["missing"] if tag in known}
     assert edges_of(found, "book.size") == expected
+
+
+@pytest.mark.parametrize("value", ["false", "True", "no", "?", "unknown"])
+def test_values_that_say_nothing_by_themselves_have_no_name(value: str) -> None:
+    codes = fit_codes("smoker", "string", pa.array([value, "sometimes"]))
+    assert (codes.name(value, "smoker"), codes.name("sometimes", "smoker")) == (None, "sometimes")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "kind", "phrase"),
+    [
+        ("features", "list", "feature"),
+        ("main_categories", "list", "main category"),
+        ("colour", "string", "colour"),
+        ("series", "string", "series"),
+        ("brand.name", "string", "brand"),
+        ("price.amount", "float", ""),
+    ],
+)
+def test_a_phrase_names_one_shared_value(attribute: str, kind: AttributeType, phrase: str) -> None:
+    schema = make_authored().schema
+    book = schema.nodes["book"].model_copy(update={"attributes": {attribute: Attribute(type=kind, feature=True)}})
+    nodes = {**schema.nodes, "book": NodeType.model_validate(book.model_dump())}
+    derived = derive_schema(schema.model_copy(update={"nodes": nodes}))
+    assert derived.edges[f"book.{attribute}"].phrase == phrase

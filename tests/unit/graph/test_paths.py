@@ -9,11 +9,11 @@ from films import SCHEMA, make_tables
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graph_schema import CatalogueSchema, GraphTables
+from graph_schema import CatalogueSchema, EdgeType, GraphTables
 from kgrec.errors import RequestError
 from kgrec.graph.attribute_values import derive_schema
 from kgrec.graph.hetero import to_hetero
-from kgrec.graph.paths import PathIndex, ReasonPath, build_path_index, build_path_index_around
+from kgrec.graph.paths import PathIndex, ReasonPath, build_path_index, build_path_index_around, rank_value
 from kgrec.ids import IdMap
 
 NODES = {
@@ -301,3 +301,10 @@ def test_an_index_of_100_000_edges_is_fast() -> None:
     asked_at = time.process_time()
     assert built_at - started_at < 4  # 0.2 s of one core
     assert asked_at - built_at < 1  # 0.03 ms a pair
+
+
+def test_values_in_words_come_before_ranges_of_numbers() -> None:
+    link = EdgeType(source="book", type="BY", target="author")
+    brand = EdgeType(source="book", type="b", target="b", phrase="brand", derived=True)
+    price = EdgeType(source="book", type="p", target="p", phrase="", derived=True)
+    assert [rank_value(edge) for edge in (link, brand, price)] == [0, 1, 2]

@@ -186,3 +186,10 @@ def test_numbers_in_a_column_of_texts_are_remarked_on(samples, is_mixed) -> None
 def test_long_integers_are_codes_and_never_measures(distinct, attribute) -> None:
     found = draft(prop("favourite book", "int", low=9_780_000_000_000, high=9_790_000_000_000, distinct=distinct))
     assert found["favourite book"].attribute == attribute
+
+
+@pytest.mark.parametrize(("id_", "name"), [("brand.id", "brand.name"), ("brandId", "brandName")])
+def test_of_an_id_and_its_name_the_name_is_the_feature(id_, name) -> None:
+    found = draft_attributes([prop(id_), prop(name), prop("shop.id")], n_nodes=100, is_user=False)
+    assert [found[one].attribute.feature for one in (id_, name, "shop.id")] == [False, True, True]
+    assert found[id_].remark == f"the id of {name}"

@@ -648,3 +648,12 @@ def test_people_who_are_linked_to_items_too_are_not_joined():
     nodes = {"Artikel": SHOP.nodes["Artikel"], **people}
     draft = draft_schema(GraphProfile("p", "n", nodes, (bought, friends, sellers), is_tables=True))
     assert draft.schema.edges["friends"].target == "user2"
+
+
+def test_ids_of_linked_nodes_are_no_attributes():
+    ids = [prop("categoryID", "int"), prop("supplierId", "int"), prop("shelf_id", samples=("s1", "s2"))]
+    _, product = label("Product", 77, prop("productName", unique=True), *ids)
+    _, category = label("Category", 8, prop("categoryName", unique=True))
+    nodes = {**NORTHWIND.nodes, "Product": product, "Category": category}
+    item = draft_schema(replace(NORTHWIND, nodes=nodes)).schema.nodes["product"]
+    assert {*item.attributes} == {"supplierId", "shelf_id"}  # nothing else says what they are

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from graph_schema import CatalogueError
 from graph_schema.profile import GraphProfile
 from loaders import read_profile
 
@@ -112,3 +113,19 @@ def test_lists_of_ids_of_a_table_are_links(tmp_path):
         "films", "films", "film_id", "actor_ids", "|",
     )  # fmt: skip
     assert (cast.count, cast.n_starts, cast.n_ends) == (60, 30, 20)
+
+
+@pytest.mark.parametrize(("n_named", "end"), [(40, "item_names"), (30, "item")])
+def test_a_table_whose_key_is_called_alike_has_the_names_of_the_items(tmp_path, n_named, end):
+    names = [("item", "title"), *((n, f"A Film {n}") for n in range(n_named))]
+    likes = [("user_id", "item_id"), *((f"u{n % 30}", n * 7 % 40) for n in range(300))]
+    assert ends(profile(tmp_path / "films", item_names=names, likes=likes))["likes"] == ("user", end)
+
+
+def test_a_spreadsheet_is_told(tmp_path):
+    (tmp_path / "Online Retail.xlsx").write_bytes(b"PK")
+    with pytest.raises(CatalogueError, match=r"no tables but Online Retail\.xlsx: save each of its sheets as CSV"):
+        read_profile(tmp_path)
+    (tmp_path / "items.csv").write_text("id,title\n1,A\n2,B\n", encoding="utf-8")
+    [left_out] = read_profile(tmp_path).left_out
+    assert left_out == "Online Retail.xlsx: it is a spreadsheet; save each of its sheets as CSV"

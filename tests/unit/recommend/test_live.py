@@ -1,6 +1,7 @@
 """Reasons read from the graph in a store: what it says now, and nothing else."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,9 @@ from shop import SCHEMA, WordEncoder, make_tables, train_shop
 
 from kgrec.errors import StoreError
 from kgrec.recommend import Recommender, Share
+from kgrec.recommend.live import read_path_index
 from kgrec.store import GraphStore, open_store
+from kgrec.store.contract import ItemLinks
 
 USERS = train_shop().users.ids
 TITLES = dict(zip(train_shop().items.ids, train_shop().names["product"], strict=True))
@@ -193,3 +196,16 @@ def test_a_store_that_fails_is_said(tmp_path: Path) -> None:
     for explain in (False, True):
         with pytest.raises(StoreError, match="is closed"):
             live.recommend(USERS[0], k=5, explain=explain)
+
+
+def test_names_are_mended_as_by_a_load(monkeypatch: pytest.MonkeyPatch, store: GraphStore) -> None:
+    ask = store.item_links
+
+    def with_entities(items: Sequence[str]) -> ItemLinks:
+        found = ask(items)
+        return replace(found, names={node: name and f"{name} &amp; Sons" for node, name in found.names.items()})
+
+    monkeypatch.setattr(store, "item_links", with_entities)
+    index = read_path_index(store, SCHEMA, ["sku-02", "sku-08"])
+    [path] = index.shared_paths("sku-08", "sku-02", 1)
+    assert path.sentence().startswith("same maker (House of m-tea-2 & Sons) as ")

@@ -11,11 +11,13 @@ import pytest
 from bookshop import train_bookshop
 from shop import WordEncoder, train_shop
 
+from graph_schema import Attribute, NodeType
 from kgrec.model.model import Contributions, Model
 from kgrec.recommend import reasons
-from kgrec.recommend.reasons import explain_items, find_likeness_reasons, find_reasons
+from kgrec.recommend.reasons import describe_knowledge, explain_items, find_likeness_reasons, find_reasons
 from kgrec.recommend.requests import Request
 from kgrec.recommend.state import SentenceEncoder, State
+from kgrec.recommend.user_reasons import UserReason
 
 ITEMS = train_shop().items
 TITLES = dict(zip(ITEMS.ids, train_shop().names["product"], strict=True))
@@ -185,3 +187,37 @@ def test_who_likes_neither_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None
     shares = {"likes": [1.0, 1.0], "text": [0.5, 0.5], "links": [0.0, 0.0]}
     found = likeness_reasons(monkeypatch, shares, "sku-02", ["sku-04", "sku-29"], None)  # nobody likes sku-29
     assert found == ["liked by the same people; similar texts", "similar texts"]
+
+
+@pytest.mark.parametrize(("is_telling", "likes", "expected"), [
+    (True, {"sku-02": 0.5}, "liked by 9 people in Oslo"),
+    (False, {"sku-02": 0.5}, MAKER),
+    (False, {"sku-02": -0.5}, "liked by 9 people in Oslo"),
+])  # fmt: skip
+def test_a_mere_count_of_people_gives_way_to_a_like(
+    monkeypatch: pytest.MonkeyPatch, is_telling: bool, likes: Mapping[str, float], expected: str
+) -> None:
+    told = [UserReason("liked by 9 people in Oslo", is_telling)]
+    monkeypatch.setattr(reasons, "find_user_reasons", lambda state, request, rows: told[: len(rows)])
+    shares = np.array([list(likes.values())], np.float32).reshape(-1, 1)
+    none = np.zeros(1, np.float32)
+    found = Contributions(shares, none, np.ones(1, np.float32), none, np.zeros_like(shares), {})
+    monkeypatch.setattr(Model, "contributions", lambda model, support, rows: found)
+    request = Request(ITEMS.rows(list(likes)), user=0, prior=np.ones(1, np.float32))
+    assert find_reasons(STATE, [request], [ITEMS.rows(["sku-08"])]) == [[expected]]
+
+
+def test_what_places_an_item_is_named_by_what_there_is() -> None:
+    bundle = train_shop()
+    item = bundle.schema.nodes["product"]
+
+    def describe(**changes: object) -> str:
+        nodes = {**bundle.schema.nodes, "product": NodeType.model_validate({**item.model_dump(), **changes})}
+        schema = bundle.schema.model_copy(update={"nodes": nodes})
+        return describe_knowledge(State(replace(bundle, schema=schema), SentenceEncoder(WordEncoder())))
+
+    picture = {"picture_vector": Attribute(type="vector")}
+    assert describe() == "text and links"
+    assert describe(text=()) == "links"
+    assert describe(text=(), attributes=picture) == "picture vector and links"
+    assert describe(attributes=picture) == "text, picture vector and links"

@@ -14,7 +14,7 @@ from shop import WordEncoder
 
 from graph_schema import CatalogueSchema
 from kgrec.bundle import Bundle
-from kgrec.recommend import Recommender
+from kgrec.recommend import Recommender, user_reasons
 from kgrec.recommend.asked import read_asked
 from kgrec.recommend.requests import Request, read_request
 from kgrec.recommend.state import SentenceEncoder, State
@@ -50,7 +50,7 @@ def pairs_of(edge_type: str) -> list[tuple[str, str]]:
 def reasons_for(state: State, books: Sequence[str] = BOOKS, **asked: object) -> list[str]:
     given = {"user": None, "likes": None, "text": None, "links": None, "attributes": None, **asked}
     request = read_request(state, read_asked(**given), [])  # type: ignore[arg-type]
-    return find_user_reasons(state, request, state.bundle.items.rows(books))
+    return [each.words for each in find_user_reasons(state, request, state.bundle.items.rows(books))]
 
 
 def with_likes(bundle: Bundle, fans: Iterable[str], one: str = book(0)) -> Bundle:
@@ -283,7 +283,20 @@ def test_nobody_is_named_in_paths_from_a_store(tmp_path: Path) -> None:
 
 def test_a_request_without_a_profile_has_no_groups() -> None:
     state = to_state(train_bookshop())
-    assert find_user_reasons(state, Request(np.zeros(0, np.int64)), np.array([0])) == [EVERYBODY]
+    [found] = find_user_reasons(state, Request(np.zeros(0, np.int64)), np.array([0]))
+    assert (found.words, found.is_telling) == (EVERYBODY, False)
     assert find_user_reasons(state, Request(np.zeros(0, np.int64)), np.zeros(0, np.int64)) == []
     nobody = to_state(with_likes(train_bookshop(), []))
     assert reasons_for(nobody, [book(0)]) == ["similar to what people like you like"]
+
+
+def test_a_value_that_a_third_of_all_share_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = to_state(train_bookshop())
+
+    def find_by_value() -> list[str]:
+        told = [reason for place in range(6) for reason in reasons_for(state, user=reader(place))]
+        return [reason for reason in told if "like you (" in reason]
+
+    assert find_by_value()
+    monkeypatch.setattr(user_reasons, "_MOST_SHARING", 0)
+    assert not find_by_value()

@@ -122,6 +122,18 @@ def test_names_that_are_left_over_in_the_database_match_nothing(connection: Conn
     assert "kgrec_vector" not in "".join(problems)  # which publishing wrote
 
 
+def test_edges_that_were_all_deleted_are_told_where_the_schema_is_known_to_fit(connection: Connection) -> None:
+    connection.write("MATCH ()-[r:BASED_ON]->() DELETE r")
+    schema, told = CatalogueSchema.parse(SCHEMA), list[str]()
+    check_graph(connection, schema, told.append)
+    assert [sentence.split(";")[0] for sentence in told] == ["edges.based: no relationship BASED_ON"]
+    with open_store(connection.url, schema=schema, on_empty=told.append) as store:
+        assert read_tables(store, max_rejects=0.2).edges["based"].num_rows == 0
+    assert len(told) == 2
+    with pytest.raises(StoreError, match="no Film has the property relased"):
+        check_graph(connection, CatalogueSchema.parse(SCHEMA.replace("released", "relased")), told.append)
+
+
 @pytest.mark.parametrize(
     "use", [read_tables, lambda store: store.counts(), lambda store: store.read_nodes("film")], ids=["all", "n", "one"]
 )

@@ -221,6 +221,14 @@ def test_a_reader_cannot_write(loaded: Path) -> None:
             store.finish_load()
 
 
+def test_a_reader_may_have_enough(loaded: Path, tables: GraphTables) -> None:
+    name, nodes = next((name, nodes) for name, nodes in tables.nodes.items() if nodes.num_rows > 1)
+    edge, edges = next((edge, edges) for edge, edges in tables.edges.items() if edges.num_rows > 1)
+    with open_store(f"ladybug:{loaded}", mode="read") as store:
+        assert [sum(map(len, store.read_nodes(name, enough))) for enough in (1, None)] == [1, nodes.num_rows]
+        assert [sum(map(len, store.read_edges(edge, enough))) for enough in (1, None)] == [1, edges.num_rows]
+
+
 # -- concurrent access -------------------------------------------------------------------------------------------------
 
 
