@@ -45,7 +45,7 @@ class RawBatch:
 
 
 class Source(Protocol):
-    """Where a catalogue comes from; `graph_schema.staging` checks what it yields."""
+    """Where a catalogue comes from; `graph_schema.checks.staging` checks what it yields."""
 
     @property
     def schema(self) -> CatalogueSchema:

@@ -25,7 +25,7 @@ class GraphTables:
     edges: Mapping[str, pa.Table]
 
     def __post_init__(self) -> None:
-        """Checks that every type has a table with the schema's columns (rows are checked by `graph_schema.staging`)."""
+        """Checks that every type has a table with the schema's columns (`checks.staging` checks rows)."""
         for kind, tables, types in (("node", self.nodes, self.schema.nodes), ("edge", self.edges, self.schema.edges)):
             if set(tables) != set(types):
                 raise CatalogueError(f"expected {kind} tables for {sorted(types)}, got {sorted(tables)}")

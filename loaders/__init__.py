@@ -1,4 +1,4 @@
-"""Raw sources of catalogues: each yields the rows that `graph_schema.staging` checks and stages."""
+"""Raw sources of catalogues: each yields the rows that `graph_schema.checks.staging` checks and stages."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graph_schema import CatalogueError, CatalogueSchema
-from graph_schema.profile import GraphProfile
+from graph_schema.drafts.profile import GraphProfile
 from graph_schema.sources import Source
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SOURCES = {
     "mind": "loaders.mind",
     "movielens-100k": "loaders.movielens",
-    "tabular": "loaders.tabular",
+    "tabular": "loaders.files.tabular",
 }
 
 
@@ -53,15 +53,15 @@ def open_source(
 def read_profile(
     folder: Path, encoding: str | None = None, on_rows: Callable[[str, int], None] | None = None
 ) -> GraphProfile:
-    """Profiles a folder of tables; see `loaders.table_profile`."""
-    from loaders import table_profile
+    """Profiles a folder of tables; see `loaders.profiles.table_profile`."""
+    from loaders.profiles import table_profile
 
     return table_profile.read_profile(folder, encoding, on_rows)
 
 
 def read_rows(file: Path, columns: Sequence[str]) -> "pa.Table":
-    """Reads a whole file that has some columns; see `loaders.table_reading`."""
-    from loaders import table_reading
+    """Reads a whole file that has some columns; see `loaders.files.table_reading`."""
+    from loaders.files import table_reading
 
     return table_reading.read_rows(file, columns)
 

@@ -8,9 +8,9 @@ from kgrec.terminal import to_rich_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from graph_schema.alternatives import Alternative
-    from graph_schema.interaction_candidates import Candidate
-    from graph_schema.profile import GraphProfile
+    from graph_schema.drafts.alternatives import Alternative
+    from graph_schema.drafts.interaction_candidates import Candidate
+    from graph_schema.drafts.profile import GraphProfile
 
 _MOST = 9  # choices that are offered
 
@@ -34,8 +34,8 @@ def make_asker(
     Args:
         console: where the choices are printed.
     """
-    from graph_schema.alternatives import show_example
-    from graph_schema.usable_parts import describe_relationship
+    from graph_schema.drafts.alternatives import show_example
+    from graph_schema.drafts.usable_parts import describe_relationship
 
     def ask(profile: "GraphProfile", candidates: "Sequence[Candidate]") -> "Candidate | None":
         left = list(candidates)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from graph_schema import CatalogueSchema
-    from graph_schema.draft import Draft
-    from graph_schema.profile import GraphProfile
+    from graph_schema.drafts.draft import Draft
+    from graph_schema.drafts.profile import GraphProfile
 
 _MOST_MISSING = 0.1  # the share of a table's rows that `load` rejects without being asked
 
@@ -54,7 +54,7 @@ def inspect(
 
     Nothing is changed. Exit status 1: no interactions were found, and the draft has a place to fill in.
     """
-    from graph_schema.draft import draft_schema
+    from graph_schema.drafts.draft import draft_schema
     from graph_schema.schema_toml import to_toml
     from kgrec.errors import RequestError
 

@@ -50,9 +50,9 @@ def load(
     Bad rows go to a reject file. Rows that the store has and the source has not stay, unless --replace is given.
     """
     from graph_schema import CatalogueSchema
-    from graph_schema.rejects import open_reject_log
-    from graph_schema.repeated_edges import describe_repeats
-    from graph_schema.staging import stage_tables
+    from graph_schema.checks.rejects import open_reject_log
+    from graph_schema.checks.repeated_edges import describe_repeats
+    from graph_schema.checks.staging import stage_tables
     from kgrec import cache_dir
     from kgrec.store import NEO4J_SCHEMES, load_staged, open_store
     from loaders import open_source

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, GraphTables, NodeType
-from graph_schema.name_words import to_singular
+from graph_schema.drafts.name_words import to_singular
 from graph_schema.schema_types import AttributeType
 from kgrec.graph.value_codes import ValueCodes, fit_codes
 from kgrec.ids import IdMap

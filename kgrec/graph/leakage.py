@@ -11,7 +11,7 @@ from scipy.sparse import coo_array, csc_array, csr_array
 from scipy.stats import spearmanr
 
 from graph_schema import TARGET, CatalogueSchema, GraphTables
-from graph_schema.name_words import is_computed_name
+from graph_schema.drafts.name_words import is_computed_name
 
 LEAK_SHARE = 0.5  # a relation leaks when it shares this part of its own pairs, or of the interaction's
 LEAK_PAIRS = 10  # and at least this many pairs

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graph_schema import SOURCE, TARGET, CatalogueError, CatalogueSchema, GraphTables
-from graph_schema.rejects import Fault, RejectLog
+from graph_schema.checks.rejects import Fault, RejectLog
+from graph_schema.checks.staging import stage_tables
 from graph_schema.sources import RawBatch, Source
-from graph_schema.staging import stage_tables
 from kgrec.store import GraphStore
 
 MOST_NODES, MOST_EDGES = 200_000, 50_000  # rows of one type

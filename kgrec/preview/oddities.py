@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from graph_schema import GraphTables
-from graph_schema.name_words import GRADES, begins_with, split_words
+from graph_schema.drafts.name_words import GRADES, begins_with, split_words
 
 _FLOAT_ID = r"^-?\d+\.0+$"
 _MISREAD = r"Ã[\x{80}-\x{BF}]|â€|�"  # UTF-8 that was read as Latin-1

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from numbers import Integral
 
-from graph_schema.columns import MOST_ID_BYTES
+from graph_schema.checks.columns import MOST_ID_BYTES
 from kgrec.errors import RequestError
 
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema
-from graph_schema.column_texts import Problem
-from graph_schema.columns import convert_column, convert_ids
-from graph_schema.frame_columns import read_columns
-from graph_schema.repeated_edges import gather_weights
+from graph_schema.checks.column_texts import Problem
+from graph_schema.checks.columns import convert_column, convert_ids
+from graph_schema.checks.repeated_edges import gather_weights
+from graph_schema.frames.frame_columns import read_columns
 from graph_schema.schema_types import AttributeType
 from kgrec.errors import CatalogueError, RequestError
 from kgrec.recommend.asked import Asked, freeze_values

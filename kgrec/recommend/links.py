@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from graph_schema import CatalogueSchema
-from graph_schema.columns import convert_column
+from graph_schema.checks.columns import convert_column
 from graph_schema.schema_types import ARROW_TYPES, AttributeType
 from kgrec.bundle import Bundle
 from kgrec.errors import CatalogueError, RequestError

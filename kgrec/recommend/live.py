@@ -6,7 +6,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from graph_schema import CatalogueSchema
-from graph_schema.column_texts import mend_entities
+from graph_schema.checks.column_texts import mend_entities
 from kgrec.errors import StoreError
 from kgrec.graph.paths import PathIndex, build_path_index_around
 from kgrec.store.contract import GraphStore, NodeRef

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, GraphTables
-from graph_schema.staged_tables import StagedTables
-from graph_schema.staging import stage_tables
+from graph_schema.checks.staged_tables import StagedTables
+from graph_schema.checks.staging import stage_tables
 from kgrec.store.contract import Counts, GraphStore, OnRows
 
 _log = logging.getLogger(__name__)

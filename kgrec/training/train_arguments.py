@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graph_schema import CatalogueSchema, GraphTables
-from graph_schema.frames import build_frame_tables
-from graph_schema.rejects import open_reject_log
+from graph_schema.checks.rejects import open_reject_log
+from graph_schema.frames.frame_tables import build_frame_tables
 from kgrec.errors import CatalogueError, RequestError
 from kgrec.terminal import count_of, make_total_counter, open_console, show_progress, show_stages
 from kgrec.text.encoder import OnTexts

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 
-from graph_schema.name_words import split_words
+from graph_schema.drafts.name_words import split_words
 from kgrec.graph.leakage import find_computed_features, list_entries
 from kgrec.validate.attribute_queries import list_common_values, list_interactions_by_value, list_lone_values
 from kgrec.validate.findings import Example, Finding

@@ -11,8 +11,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from graph_schema import GraphTables
-from graph_schema.reject_file import RejectedRows
-from graph_schema.rejects import Fault, RejectLog
+from graph_schema.checks.reject_file import RejectedRows
+from graph_schema.checks.rejects import Fault, RejectLog
 from kgrec.text.node_texts import read_own_texts
 from kgrec.validate.attribute_findings import (
     find_common,

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
-from graph_schema.repeated_edges import describe_repeats
+from graph_schema.checks.repeated_edges import describe_repeats
 from kgrec.store.contract import NodeRef
 from kgrec.validate.findings import CHECKS, Example, Finding
 from kgrec.validate.queries import QueryDialect

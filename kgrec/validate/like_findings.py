@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from graph_schema.repeated_edges import describe_repeats
+from graph_schema.checks.repeated_edges import describe_repeats
 from kgrec.validate.findings import Finding
 from kgrec.validate.indexed_graph import IndexedGraph
 

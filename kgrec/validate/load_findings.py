@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from graph_schema.reject_file import RejectedRows
+from graph_schema.checks.reject_file import RejectedRows
 from kgrec.validate.findings import Example, Finding
 from kgrec.validate.indexed_graph import IndexedGraph, report_finding
 

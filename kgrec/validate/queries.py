@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from graph_schema import SOURCE, CatalogueSchema, EdgeType, NodeType
-from graph_schema.column_texts import MISSING_WORDS
+from graph_schema.checks.column_texts import MISSING_WORDS
 from kgrec.store.contract import NodeRef
 from kgrec.validate.value_conditions import bind_value
 

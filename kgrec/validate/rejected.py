@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 
 from graph_schema import SOURCE, TARGET
-from graph_schema.columns import time_range
-from graph_schema.rejects import Fault, Reason, RejectLog
+from graph_schema.checks.columns import time_range
+from graph_schema.checks.rejects import Fault, Reason, RejectLog
 from kgrec.store.contract import NodeRef
 from kgrec.validate.findings import Example, Finding
 from kgrec.validate.indexed_graph import IndexedGraph, report_finding

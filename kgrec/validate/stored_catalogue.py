@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graph_schema import CatalogueSchema
-from graph_schema.reject_file import RejectedRows, read_reject_file
-from graph_schema.rejects import open_reject_log
-from graph_schema.staging import stage_tables
+from graph_schema.checks.reject_file import RejectedRows, read_reject_file
+from graph_schema.checks.rejects import open_reject_log
+from graph_schema.checks.staging import stage_tables
 from kgrec.store import GraphStore, OnRows, read_tables
 from kgrec.validate.checks import validate_tables
 from kgrec.validate.findings import Validation

@@ -1,11 +1,11 @@
 """Conditions on single values, in Cypher: which values staging rejects, and why.
 
-They must read a value as `graph_schema.columns` does; staging reads the values of a graph that kgrec did not write.
+They must read a value as `checks.columns` does, which reads the values of a graph that kgrec did not write.
 """
 
 from graph_schema import EdgeType, NodeType
-from graph_schema.columns import FINER_THAN_SECONDS
-from graph_schema.number_texts import READABLE, READABLE_INT
+from graph_schema.checks.columns import FINER_THAN_SECONDS
+from graph_schema.checks.number_texts import READABLE, READABLE_INT
 from graph_schema.schema_types import AttributeType
 
 _BOOLS = "['true', 't', 'yes', 'y', '1', '1.0', 'false', 'f', 'no', 'n', '0', '0.0']"

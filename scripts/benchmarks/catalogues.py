@@ -28,7 +28,7 @@ from published_splits import DATA_DIR, PublishedSplit, read_citeulike, read_kgrs
 from scipy.sparse import csr_array
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
-from graph_schema.staging import build_tables, stage_tables
+from graph_schema.checks.staging import build_tables, stage_tables
 from kgrec import cache_dir
 from kgrec.graph.hetero import sort_tables, to_hetero
 from kgrec.questions.slices import Slice

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
-from graph_schema.staging import build_tables
+from graph_schema.checks.staging import build_tables
 from kgrec import cache_dir
 from kgrec.text.encoder import load_encoder
 from kgrec.training.dataset import CatalogueGraph, build_graph

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
-from graph_schema.staging import build_tables
+from graph_schema.checks.staging import build_tables
 
 PARTS = ("temporal", "cold_users", "cold_items")
 RELATIONS = {

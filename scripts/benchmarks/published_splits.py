@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema
-from graph_schema.staging import build_tables
+from graph_schema.checks.staging import build_tables
 from kgrec import cache_dir
 from kgrec.questions.slices import Slice
 from kgrec.questions.splits import Likes

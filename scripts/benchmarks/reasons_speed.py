@@ -22,8 +22,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from graph_schema.checks.staging import stage_tables
 from graph_schema.sources import MemorySource
-from graph_schema.staging import stage_tables
 from kgrec.bundle import load_bundle
 from kgrec.errors import StoreError
 from kgrec.recommend import Recommender

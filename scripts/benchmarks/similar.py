@@ -34,7 +34,7 @@ from scipy.sparse import csr_array, diags_array
 from torch_geometric.data import HeteroData
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
-from graph_schema.staging import build_tables, stage_tables
+from graph_schema.checks.staging import build_tables, stage_tables
 from kgrec import cache_dir
 from kgrec.graph.hetero import sort_tables, to_hetero
 from kgrec.graph.node_links import NodeLinks, build_item_links, unit_idf_weights

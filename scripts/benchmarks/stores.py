@@ -32,9 +32,9 @@ from rich.console import Console
 from rich.table import Table
 
 from graph_schema import SOURCE, GraphTables
+from graph_schema.checks.staged_tables import StagedTables
+from graph_schema.checks.staging import stage_tables
 from graph_schema.sources import MemorySource
-from graph_schema.staged_tables import StagedTables
-from graph_schema.staging import stage_tables
 from kgrec import cache_dir
 from kgrec.store import load_staged, open_store, read_tables
 from kgrec.store.neo4j.connection import Connection, quote

@@ -23,7 +23,7 @@ from rich.table import Table
 from scipy.sparse import csr_array
 
 from graph_schema import SOURCE, TARGET, GraphTables
-from graph_schema.staging import stage_tables
+from graph_schema.checks.staging import stage_tables
 from kgrec import cache_dir, metrics
 from kgrec.bundle import Bundle
 from kgrec.config import TrainConfig

@@ -24,7 +24,7 @@ from rich.table import Table
 from training_cost import lay_out, measure_each, time_training
 
 from graph_schema import CatalogueSchema, GraphTables
-from graph_schema.staging import stage_tables
+from graph_schema.checks.staging import stage_tables
 from kgrec import cache_dir
 from kgrec.questions.splits import read_likes
 from kgrec.text.encoder import OnTexts, load_encoder

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graph_schema import CatalogueSchema, GraphTables
+from graph_schema.checks.staged_tables import StagedTables
+from graph_schema.checks.staging import stage_tables
 from graph_schema.sources import MemorySource
-from graph_schema.staged_tables import StagedTables
-from graph_schema.staging import stage_tables
 from kgrec.errors import StoreError
 from kgrec.graph.paths import PathIndex, build_path_index
 from kgrec.ids import IdMap

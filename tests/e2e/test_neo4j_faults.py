@@ -16,8 +16,8 @@ import pytest
 from neo4j_server import PASSWORD, SERVE, USERNAME, Server, empty_database, find_free_port
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
+from graph_schema.checks.staging import build_tables, stage_tables
 from graph_schema.sources import MemorySource
-from graph_schema.staging import build_tables, stage_tables
 from kgrec.errors import StoreError
 from kgrec.publish import publish_bundle
 from kgrec.recommend import Recommender
@@ -130,7 +130,7 @@ def loader(tmp_path: Path, frail: Server) -> Iterator[subprocess.Popen[str]]:
     stage(make_tables(), tmp_path / "staged")
     code = SLOW + (
         "import sys; from pathlib import Path; from graph_schema import CatalogueSchema;"
-        "from graph_schema.staged_tables import StagedTables; from kgrec.store import open_store, load_staged;"
+        "from graph_schema.checks.staged_tables import StagedTables; from kgrec.store import open_store, load_staged;"
         "import json; schema = CatalogueSchema.model_validate_json(sys.argv[2]);"
         "staged = StagedTables(schema, Path(sys.argv[1]), {}, {}, 0, 0, 0);"
         "load_staged(open_store(sys.argv[3], mode='write'), staged)"

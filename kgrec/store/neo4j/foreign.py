@@ -1,4 +1,4 @@
-"""A graph that kgrec did not load, as a source of raw rows: `graph_schema.staging` checks them like those of files.
+"""A graph that kgrec did not load, as a source of raw rows, which are checked like those of files.
 
 Its keys may be integers, its lists texts, its points spatial, its times dates, epoch seconds or finer, and any of them
 may be missing.
@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema
-from graph_schema.columns import FINER_THAN_SECONDS
+from graph_schema.checks.columns import FINER_THAN_SECONDS
 from graph_schema.schema_types import AttributeType
 from graph_schema.sources import RawBatch
 from kgrec.store.neo4j.connection import Connection, to_pair, to_plain

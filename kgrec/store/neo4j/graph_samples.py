@@ -2,8 +2,8 @@
 
 import math
 
-from graph_schema.profile import NodeProfile
-from graph_schema.roles import find_key, find_name
+from graph_schema.drafts.profile import NodeProfile
+from graph_schema.drafts.roles import find_key, find_name
 from kgrec.store.neo4j.connection import Connection, quote
 from kgrec.store.neo4j.layout import RELEASE_PREFIX
 from kgrec.store.neo4j.property_profiles import SampledValue

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from graph_schema.interaction_candidates import find_interactions
-from graph_schema.profile import GraphProfile, Guess, NodeProfile, PropertyProfile, RelationshipProfile
-from graph_schema.roles import find_kind
+from graph_schema.drafts.interaction_candidates import find_interactions
+from graph_schema.drafts.profile import GraphProfile, Guess, NodeProfile, PropertyProfile, RelationshipProfile
+from graph_schema.drafts.roles import find_kind
 from kgrec.store.neo4j.connection import Address, Connection, quote
 from kgrec.store.neo4j.graph_samples import read_example, sample_properties
 from kgrec.store.neo4j.label_groups import (

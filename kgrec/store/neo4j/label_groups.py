@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from graph_schema.profile import Guess
+from graph_schema.drafts.profile import Guess
 
 LabelSet = frozenset[str]  # the labels of a node
 Group = tuple[str, ...]  # the labels of one node type, of which each of its nodes has at least one

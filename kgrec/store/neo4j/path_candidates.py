@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from graph_schema.name_words import is_document_name, split_words
-from graph_schema.profile import RelationshipProfile
+from graph_schema.drafts.name_words import is_document_name, split_words
+from graph_schema.drafts.profile import RelationshipProfile
 
 _MOST = 8
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graph_schema.list_entries import find_separator, split_entries
-from graph_schema.profile import Kind, PropertyProfile
-from graph_schema.time_texts import find_time_format
+from graph_schema.checks.column_texts import MISSING_TEXTS
+from graph_schema.checks.list_entries import find_separator, split_entries
+from graph_schema.checks.time_texts import find_time_format
+from graph_schema.drafts.profile import Kind, PropertyProfile
 
 _MOST_SAMPLES = 100
 _PERCENTS = np.linspace(0, 1, 101)
@@ -49,7 +50,8 @@ def summarise(rows: Iterable[Sequence[SampledValue]]) -> dict[str, PropertyProfi
     for row in rows:
         n_rows += 1
         for one in {one.name: one for one in reversed(row)}.values():  # of the parts of a path the first one counts
-            values[one.name].append(one)
+            if isinstance(one.value, list) or one.value not in MISSING_TEXTS:
+                values[one.name].append(one)
     return {name: _summarise_values(name, found, n_rows) for name, found in sorted(values.items())}
 
 

@@ -19,9 +19,9 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from graph_schema import CatalogueSchema
+from graph_schema.checks.staged_tables import StagedTables
+from graph_schema.checks.staging import stage_tables
 from graph_schema.sources import Source
-from graph_schema.staged_tables import StagedTables
-from graph_schema.staging import stage_tables
 from kgrec.errors import StoreError
 from kgrec.store.contract import WAIT_S, Counts, ItemLinks, choose_schema, choose_type, refuse_schema
 from kgrec.store.lock import Mode

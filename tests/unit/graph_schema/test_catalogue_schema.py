@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from graph_schema import Attribute, CatalogueError, CatalogueSchema, NodeType
-from graph_schema.staging import build_tables
+from graph_schema.checks.staging import build_tables
 
 SCHEMA = """
 name = "shop"

@@ -9,8 +9,9 @@ import pytest
 
 from graph_schema import CatalogueError
 from graph_schema.schema_types import SourceTable
-from loaders import json_rows, read_rows, text_rows
-from loaders.table_reading import read_table
+from loaders import read_rows
+from loaders.files import json_rows, text_rows
+from loaders.files.table_reading import read_table
 
 ROWS = [("u1", "007", "5"), ("u2", "8", "3.5"), ("u1", "9", None)]
 NAMED = SourceTable(columns=("user", "item", "stars"))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from graph_schema import CatalogueSchema
-from graph_schema.draft import draft_schema
-from graph_schema.profile import GraphProfile, RelationshipProfile
-from graph_schema.staging import stage_tables
+from graph_schema.checks.staging import stage_tables
+from graph_schema.drafts.draft import draft_schema
+from graph_schema.drafts.profile import GraphProfile, RelationshipProfile
 from loaders import open_source, read_profile
 
 WORDS = ("sea", "hill", "lake", "war", "love", "night", "river", "stone", "glass", "cloud")

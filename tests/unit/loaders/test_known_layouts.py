@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from graph_schema import CatalogueSchema
-from graph_schema.staging import stage_tables
+from graph_schema.checks.staging import stage_tables
 from loaders import open_source
 from loaders.known_layouts import KNOWN_LAYOUTS, find_layout
 

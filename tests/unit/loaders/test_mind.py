@@ -3,7 +3,7 @@
 import pytest
 
 from graph_schema import CatalogueError
-from graph_schema.staging import stage_tables
+from graph_schema.checks.staging import stage_tables
 from loaders import open_source
 
 ENTITY = '[{"Label": "Oslo", "Type": "G", "WikidataId": "Q585", "Confidence": 1.0}]'

@@ -5,7 +5,7 @@ import pytest
 from platformdirs import user_cache_dir
 
 from graph_schema import CatalogueError
-from graph_schema.staging import stage_tables
+from graph_schema.checks.staging import stage_tables
 from loaders import movielens, open_source
 
 RECBOLE = {

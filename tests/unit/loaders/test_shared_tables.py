@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from graph_schema import CatalogueError, CatalogueSchema
-from graph_schema.staging import stage_tables
+from graph_schema.checks.staging import stage_tables
 from loaders import open_source
 
 MOVIES = """

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from graph_schema import CatalogueError, CatalogueSchema
+from graph_schema.checks.staging import build_tables
 from graph_schema.sources import MemorySource
-from graph_schema.staging import build_tables
 from kgrec.preview import first_rows, make_preview, stage_first
 from kgrec.preview.panels import print_preview
 

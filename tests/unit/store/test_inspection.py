@@ -4,7 +4,7 @@ import pytest
 
 from graph_schema import CatalogueSchema, Interaction
 from graph_schema.base_errors import CatalogueError
-from graph_schema.draft import Draft, draft_schema
+from graph_schema.drafts.draft import Draft, draft_schema
 from kgrec.store import open_store
 from kgrec.store.neo4j.connection import Connection
 from kgrec.store.neo4j.inspection import read_profile

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from graph_schema import CatalogueSchema, GraphTables
+from graph_schema.checks.staged_tables import StagedTables
+from graph_schema.checks.staging import stage_tables
 from graph_schema.sources import MemorySource
-from graph_schema.staged_tables import StagedTables
-from graph_schema.staging import stage_tables
 from kgrec.errors import StoreError
 from kgrec.store import load_staged, open_store, read_tables
 
@@ -323,7 +323,7 @@ store.close()
 LOAD = """
 import os, signal, sys
 from pathlib import Path
-from graph_schema.staged_tables import StagedTables
+from graph_schema.checks.staged_tables import StagedTables
 from kgrec.store import load_staged, open_store
 from tests.unit.store.test_ladybug import SCHEMA
 import kgrec.store.load

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graph_schema import CatalogueSchema
+from graph_schema.checks.staging import stage_tables
 from graph_schema.sources import MemorySource
-from graph_schema.staging import stage_tables
 from kgrec.errors import StoreError
 from kgrec.store import load_staged, open_store, read_tables
 from kgrec.store.neo4j import connection as connections

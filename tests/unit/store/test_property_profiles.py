@@ -1,6 +1,6 @@
 """Profiles of the properties of sampled nodes."""
 
-from graph_schema.attribute_draft import draft_attributes
+from graph_schema.drafts.attribute_draft import draft_attributes
 from kgrec.store.neo4j.property_profiles import SampledValue, summarise
 
 

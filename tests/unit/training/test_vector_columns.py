@@ -9,7 +9,7 @@ import pytest
 from shop import CONFIG, N_ITEMS, SCHEMA, WordEncoder, kind_of, make_tables
 
 from graph_schema import CatalogueError, CatalogueSchema, GraphTables
-from graph_schema.staging import stage_tables
+from graph_schema.checks.staging import stage_tables
 from kgrec.bundle import Bundle, load_bundle, save_bundle
 from kgrec.errors import RequestError
 from kgrec.graph.hetero import to_hetero

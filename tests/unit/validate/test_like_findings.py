@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 
 from graph_schema import CatalogueSchema
-from graph_schema.rejects import RejectLog
-from graph_schema.staging import build_tables
+from graph_schema.checks.rejects import RejectLog
+from graph_schema.checks.staging import build_tables
 from kgrec.validate import Finding, validate_tables
 from kgrec.validate.queries import QueryDialect
 

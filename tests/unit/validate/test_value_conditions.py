@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from graph_schema.columns import convert_column
+from graph_schema.checks.columns import convert_column
 from kgrec.store.neo4j.connection import Connection
 from kgrec.validate.value_conditions import is_unfit
 

@@ -1,0 +1,1 @@
+"""Drafts of schemas: from the profile of a graph or a folder to a commented TOML file."""

@@ -1,0 +1,1 @@
+"""Catalogues from pandas DataFrames."""

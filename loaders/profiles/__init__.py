@@ -1,0 +1,1 @@
+"""Profiles of folders, from which `kgrec inspect` drafts a schema."""

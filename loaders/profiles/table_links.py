@@ -1,0 +1,170 @@
+"""Which tables are links, and between what; which are steps of a path from users to items."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from graph_schema.drafts.name_words import is_entity_name, is_item_name, is_place_name, split_id, split_words
+from loaders.profiles.column_profile import Column, find_share
+from loaders.profiles.table_columns import TableColumns
+from loaders.profiles.table_ends import End, is_end_word, is_prose
+
+_MOST_LINK_COLUMNS = 4  # in a table that links an id to a word
+_MOST_PAIR_COLUMNS = 4  # in a table that links users to users
+_LEAST_SHARED = 0.5  # of the ids of a second column that are ids of the first, where both name users
+_GATHERED = (  # what gathers several choices of one user
+    "order", "invoice", "session", "transaction", "basket", "cart", "purchase", "receipt", "checkout", "visit",
+    "bestellung", "rechnung", "commande", "facture", "pedido", "factura", "trip", "booking", "loan",
+)  # fmt: skip
+_SOCIAL = ("friend", "trust", "follow", "contact", "social", "network", "know", "freund")
+
+
+@dataclass(frozen=True)
+class TablePath:
+    """Two tables that lead from users to items: orders, and their lines.
+
+    Attributes:
+        first: the table that names the user.
+        last: the table that names the item.
+        join: as in `EdgeType.join`, between the two.
+        user: the end in the first table.
+        item: the end in the last table.
+        joined: the columns of `first` and `last` that are joined.
+    """
+
+    first: str
+    last: str
+    join: str
+    user: End
+    item: End
+    joined: tuple[str, str]
+
+
+def is_gathering(words: Sequence[str]) -> bool:
+    """Whether words are those for what gathers several choices of a user, such as an order."""
+    return any(word.startswith(_GATHERED) for word in words)
+
+
+def find_paths(
+    tables: Mapping[str, TableColumns], ends: Mapping[str, Sequence[End]], keys: Mapping[str, str]
+) -> list[TablePath]:
+    """Finds the pairs of tables that lead from users to items over orders or the like.
+
+    Args:
+        tables: all tables.
+        ends: table -> its columns that name nodes.
+        keys: table -> its key.
+    """
+    paths = []
+    for last, found in ends.items():
+        if any(end.is_user for end in found):
+            continue
+        for via in found:
+            first = via.table
+            if first == last or first not in keys or via.key != keys[first]:
+                continue
+            user = next((end for end in ends[first] if end.is_user), None)
+            items = [end for end in found if end is not via and end.table != first]
+            words = split_words(first)
+            title = tables[first].find_title(keys[first])
+            is_via = is_gathering(words) or (title is None and not is_item_name(words))
+            if user is None or not items or not is_via:
+                continue
+            item = choose_item(items)
+            join = via.key if via.key == via.column else f"{via.key}={via.column}"
+            paths.append(TablePath(first, last, join, user, item, (via.key, via.column)))
+    return paths
+
+
+def choose_item(ends: Sequence[End]) -> End:
+    """The end that most likely names items: of a table that is there, called like an item, no order, no place."""
+
+    def worth(end: End) -> tuple[bool, bool, bool, bool]:
+        words, names = split_id(end.column)[0], split_words(end.table)
+        is_item = is_item_name(words) or is_item_name(names) or not words
+        is_other = is_entity_name(words) or is_place_name(words)
+        return not is_gathering(words), bool(end.key) and not is_other, is_item, not is_other
+
+    return max(ends, key=worth)
+
+
+def choose_pair(
+    table: TableColumns, ends: Sequence[End], key: str | None, users: Sequence[Column], *, is_named: bool
+) -> tuple[End, End] | None:
+    """The two ends of a table of links; None: it is a table of things.
+
+    Args:
+        table: the table.
+        ends: its columns that name nodes.
+        key: its key; None: it has none.
+        users: the columns of all tables that name users.
+        is_named: whether a column of another table names its rows.
+    """
+    of_users = [end for end in ends if end.is_user]
+    if is_named and not of_users:
+        return None
+    if len(ends) >= 2:  # noqa: PLR2004
+        # a thing with its own name that refers to others is no link
+        is_thing = is_named or (not of_users and key is not None and table.find_title(key) is not None)
+        return None if is_thing else _order(of_users, ends)
+    if len(ends) == 1 and key is None:
+        if of_users and (friend := _find_friend(table, of_users[0], users)) is not None:
+            return of_users[0], friend
+        return _find_word(table, ends[0])
+    if not ends and key is None:
+        return _find_bare_pair(table)
+    return None
+
+
+def _order(of_users: Sequence[End], ends: Sequence[End]) -> tuple[End, End]:
+    if not of_users:
+        return ends[0], ends[1]
+    others = [end for end in ends if end not in of_users]
+    return (of_users[0], choose_item(others)) if others else (of_users[0], of_users[1])
+
+
+def _find_friend(table: TableColumns, user: End, users: Sequence[Column]) -> End | None:
+    """The second column of users in a table such as trusts(user, trusted), whose name does not say so."""
+    others = [
+        column
+        for column in table.named.values()
+        if column.name != user.column and column.kind == table.columns[user.column].kind and not is_prose(column)
+    ]
+    if len(table.columns) > _MOST_PAIR_COLUMNS or not others:
+        return None
+    first, second = split_words(table.name)[-1:], split_words(others[0].name)[-1:]
+    is_social = any(word.startswith(_SOCIAL) for word in (*split_words(table.name), *second))
+    is_alike = bool(first and second) and first[0][:4] == second[0][:4]
+    known = max((find_share(others[0].values, ids.values) for ids in users), default=0.0)
+    if not (is_social or is_alike) or known < _LEAST_SHARED:
+        return None
+    return replace(user, column=others[0].name, why=f"{known:.0%} of its ids are users")
+
+
+def _find_word(table: TableColumns, end: End) -> tuple[End, End] | None:
+    """A link from an id to a word, such as the tag of a film."""
+    words = [
+        column
+        for column in table.named.values()
+        if column.name != end.column and column.kind == "string" and not is_prose(column)
+    ]
+    if len(table.columns) > _MOST_LINK_COLUMNS or len(words) != 1:
+        return None
+    if table.columns[end.column].is_unique is not False or words[0].is_unique is not False:
+        return None
+    return end, End(words[0].name, words[0].name, "", 1.0, "no table has these words")
+
+
+def _find_bare_pair(table: TableColumns) -> tuple[End, End] | None:
+    """The ends of a table of two columns that no table and no usual word explains, such as source and target."""
+    columns = list(table.named.values())
+    if len(columns) != 2 or any(column.is_unique is not False or is_prose(column) for column in columns):  # noqa: PLR2004
+        return None
+    if any(column.kind not in ("string", "int") for column in columns):
+        return None
+    first, second = columns
+    shared = find_share(first.values, second.values)
+    if is_end_word(first.name) and shared >= _LEAST_SHARED:
+        name = re.sub(r"s$", "", table.name)
+        return tuple(End(one.name, f"{name}_end", "", 1.0, "both columns share ids") for one in columns)  # type: ignore[return-value]
+    return tuple(End(one.name, one.name, "", 1.0, "no table has these ids") for one in columns)  # type: ignore[return-value]
