@@ -88,7 +88,8 @@ class CatalogueSchema(Frozen):
             for name, value in node.available.items():
                 if name not in node.attributes:
                     raise ValueError(f"nodes.{node_type}: available names {name!r}; {_one_of(node.attributes)}")
-                if isinstance(value, bool) != (node.columns[name] == "bool"):
+                fitting = {bool: ("bool",), str: ("string",)}.get(type(value), ("int", "float", "time"))
+                if node.columns[name] not in fitting:
                     raise ValueError(f"nodes.{node_type}: available: {name!r} is a {node.columns[name]}, got {value!r}")
             for name in node.features:
                 other = self.nodes.get(f"{node_type}.{name}")
@@ -138,8 +139,12 @@ class CatalogueSchema(Frozen):
         if edge.source == edge.target:
             raise ValueError(f"interaction: {chosen.edge!r} must go from users to items, got {edge.source!r} twice")
         if chosen.weight is not None and edge.attributes.get(chosen.weight) not in ("int", "float"):
+            near = find_near_name(
+                chosen.weight, [name for name, kind in edge.attributes.items() if kind in ("int", "float")]
+            )
             raise ValueError(
                 f"interaction: weight {chosen.weight!r} must be an int or float attribute of {chosen.edge!r}"
+                + (f"; did you mean {near!r}?" if near else "")
             )
         if chosen.at is not None and edge.attributes.get(chosen.at) != "time":
             raise ValueError(f"interaction: at {chosen.at!r} must be an attribute of {chosen.edge!r} of type 'time'")

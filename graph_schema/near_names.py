@@ -1,11 +1,14 @@
 """The name that somebody may have meant."""
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 def find_near_name(name: str, names: Iterable[str]) -> str | None:
-    """The known name that is most like a name; None where none is alike. Case and punctuation do not count."""
+    """The known name that is most like a name; None where none is alike. Case, accents and punctuation do not
+    count, and "ß" is "ss".
+    """
     plain = {known: _to_plain(known) for known in names}
     wanted = _to_plain(name)
     same = [known for known, text in plain.items() if text == wanted]
@@ -17,4 +20,6 @@ def find_near_name(name: str, names: Iterable[str]) -> str | None:
 
 
 def _to_plain(name: str) -> str:
-    return "".join(char for char in name.casefold() if char.isalnum()) or name
+    # an accent is a character of its own once it is taken apart from its letter
+    apart = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(char for char in apart if char.isalnum()) or name

@@ -145,7 +145,8 @@ class NodeType(Frozen):
         label: its label in a graph database.
         labels: where its nodes have one of several labels: these, and `label` is the first. For a graph that kgrec did
             not load.
-        key: the column that holds the catalogue's own id; ids are strings, kept as they are.
+        key: the column that holds the catalogue's own id; ids are strings, kept as they are, but for the spaces
+            around them in files.
         name: the column shown to people (a title, a person's name).
         text: the columns that the text encoder reads, in this order. One may be an attribute, too, if its type is
             "string" or "list".

@@ -32,7 +32,7 @@ def open_console(*, stderr: bool = False) -> "Console":
     """Opens the console that tables are printed to."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, emoji=False)  # :Ticket: is a name
 
 
 def draws_bars(console: "Console") -> bool:
@@ -51,7 +51,8 @@ def show_progress(console: "Console | None" = None) -> Iterator["Progress"]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        SpinnerColumn(), TextColumn("{task.description}", markup=False),
+        BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
     )  # fmt: skip
     console = console or open_console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not draws_bars(console)) as progress:

@@ -50,6 +50,13 @@ def open_source(
         raise CatalogueError(f"cannot read {path or cache_dir}: {error}; expected a readable folder") from error
 
 
+def describe_spaces(source: Source) -> str:
+    """How many ids of a source's files, read so far, had spaces around them, as a sentence; empty where none had."""
+    from loaders.files.tabular import TabularSource
+
+    return source.describe_spaces() if isinstance(source, TabularSource) else ""
+
+
 def read_profile(
     folder: Path, encoding: str | None = None, on_rows: Callable[[str, int], None] | None = None
 ) -> GraphProfile:
@@ -66,4 +73,4 @@ def read_rows(file: Path, columns: Sequence[str]) -> "pa.Table":
     return table_reading.read_rows(file, columns)
 
 
-__all__ = ["SOURCES", "open_source", "read_profile", "read_rows"]
+__all__ = ["SOURCES", "describe_spaces", "open_source", "read_profile", "read_rows"]

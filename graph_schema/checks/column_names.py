@@ -88,7 +88,8 @@ def check_names(
         expected += _explain_ends(schema, declared)
     parts = [f"{file}: expected the columns {expected}; got {', '.join(names)}"]
     if missing:
-        near = {column: find_near_name(column, unknown) for column in missing}
+        free = [column for column in names if column not in declared.columns]  # those to ignore, too
+        near = {column: find_near_name(column, unknown) or find_near_name(column, free) for column in missing}
         meant = [f"did you mean {found!r} by {column!r}?" for column, found in near.items() if found]
         parts.append(f"missing: {', '.join(missing)}; add them to the file or take them out of [{kind}.{name}]")
         parts += [" ".join(meant)] if meant else []
@@ -100,7 +101,7 @@ def check_names(
         )
     if repeated:
         parts.append(f"there twice: {', '.join(repeated)}; rename or remove one")
-    raise CatalogueError(". ".join(parts))
+    raise CatalogueError(". ".join(parts).replace("?. ", "? "))  # a question ends a sentence by itself
 
 
 def _name_ends(declared: NodeType | EdgeType) -> dict[str, str]:

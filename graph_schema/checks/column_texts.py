@@ -100,16 +100,31 @@ def mend_entities(text: pa.Array) -> pa.Array:
     """Texts with the characters that HTML entities stand for: "Tom &amp; Jerry" is "Tom & Jerry".
 
     Args:
-        text: strings.
+        text: strings, or lists of them.
     """
+    if pa.types.is_list(text.type):
+        mended = mend_entities(text.flatten())
+        lengths = pc.fill_null(pc.list_value_length(text), 0).to_numpy()
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        return pa.ListArray.from_arrays(pa.array(offsets), mended, mask=text.is_null()).cast(text.type)
     has_one = to_mask(pc.match_substring_regex(text, _ENTITY.pattern))
     if not has_one.any():
         return text
     # NUL, which "&#0;" stands for, becomes the sign of a character that is unknown
-    mended = [
-        _ENTITY.sub(lambda found: html.unescape(found[0]), one) for one in text.filter(pa.array(has_one)).to_pylist()
-    ]
-    return pc.replace_with_mask(text, pa.array(has_one), pa.array(mended, pa.string()))
+    given = text.filter(pa.array(has_one)).to_pylist()
+    found = [_ENTITY.sub(lambda entity: html.unescape(entity[0]), one) for one in given]
+    return pc.replace_with_mask(text, pa.array(has_one), pa.array(found, pa.string()))
+
+
+def mend_written_lists(column: pa.Array) -> pa.Array:
+    """Lists that are written as text, mended before they are split at the ";" of an entity; other columns stay.
+
+    Those in brackets stay too: a quotation mark that is mended would end an entry.
+    """
+    text = decode(column)
+    if not pa.types.is_string(text.type):
+        return column
+    return pc.if_else(pc.starts_with(pc.utf8_ltrim_whitespace(text), "["), text, mend_entities(text))
 
 
 def to_mask(values: pa.Array) -> Mask:

@@ -23,6 +23,17 @@ class NearIds:
         return self._known.get(_to_plain(id_))
 
 
+def describe_difference(id_: str, other: str) -> str:
+    """How two ids that `NearIds` takes for one differ: "spaces around it", "leading zeros"."""
+    one, two = id_.strip(), other.strip()
+    found = ["spaces around it"] if (one, two) != (id_, other) else []
+    if one != two and one.casefold() == two.casefold():
+        found.append("upper and lower case")
+    elif one != two:
+        found.append('a point, as in "12.0"' if "." in one + two else "leading zeros")
+    return " and ".join(found)
+
+
 def _to_plain(id_: str) -> str:
     text = id_.strip()
     if _WHOLE.fullmatch(text):

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TextIO
@@ -42,14 +42,16 @@ class Reason:
     Attributes:
         fault: the kind of reason.
         column: the column with the fault; None for a row that could not be parsed.
-        text: the full reason, for people.
+        text: the full reason, for people; it holds for each row that has it.
         keeps_row: only the value is left out, the row is kept without it.
+        example: what the first of these rows has, for summaries; reasons that differ by it alone are one.
     """
 
     fault: Fault
     column: str | None
     text: str
     keeps_row: bool = False
+    example: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.text}{KEPT_ROW}" if self.keeps_row else self.text
@@ -131,7 +133,8 @@ class RejectLog:
         counts = self.counts.most_common()
         counts.sort(key=lambda counted: counted[0][0] != first)
         parts = [
-            f"{count:,} in {table}: {reason} (first: {self._first[table, reason]})"
+            f"{count:,} in {table}: {reason} (first: {self._first[table, reason]}"
+            f"{f': {reason.example}' if reason.example else ''})"
             for (table, reason), count in counts[:_MOST_REASONS]
         ]
         more = len(counts) - _MOST_REASONS

@@ -16,9 +16,15 @@ from graph_schema.base_errors import CatalogueError
 from graph_schema.catalogue_schema import CatalogueSchema
 from graph_schema.checks.checked_rows import CheckedRows
 from graph_schema.checks.column_names import check_names, rename_ends
-from graph_schema.checks.column_texts import decode, drop_missing_texts, mend_entities
+from graph_schema.checks.column_texts import (
+    Problem,
+    decode,
+    drop_missing_texts,
+    mend_entities,
+    mend_written_lists,
+)
 from graph_schema.checks.columns import convert_column, convert_ids, find_times_outside, from_milliseconds
-from graph_schema.checks.near_ids import NearIds
+from graph_schema.checks.near_ids import NearIds, describe_difference
 from graph_schema.checks.number_texts import Notation, find_notation
 from graph_schema.checks.rejects import Fault, Reason, RejectLog, open_reject_log
 from graph_schema.checks.repeated_edges import describe_repeats, find_latest, gather_weights, summarise_repeats
@@ -118,7 +124,6 @@ class _Staging:
         self.n_nodes: dict[str, int] = {}
         self.n_edges: dict[str, int] = {}
         self.near_ids: dict[str, NearIds] = {}  # node type -> its ids, where an edge has an unknown one
-        self.near_reasons: dict[tuple[str, str], Reason] = {}  # (edge type, end) -> why near ids are rejected
         self.notations: dict[tuple[str, str], Notation] = {}  # (table, column) -> how its numbers are written
         for kind in ("nodes", "edges"):
             (directory / kind).mkdir(parents=True, exist_ok=True)
@@ -156,7 +161,7 @@ class _Staging:
                 rows = self._check_columns(batch, name, edge, required)
                 for end, node_type in ((SOURCE, edge.source), (TARGET, edge.target)):
                     if not self.schema.nodes[node_type].from_edges:
-                        self._reject_unknown(name, end, node_type, rows)
+                        self._reject_unknown(end, node_type, rows)
                 clean = self._keep_good(batch, name, rows, edge.arrow_schema)
                 writer.write_batch(clean)
                 pairs.append(self._find_pairs(edge, clean))
@@ -218,19 +223,10 @@ class _Staging:
                 continue
             values = batch.columns.column(raw.index(column))
             try:
-                if column in ids:
-                    rows.columns[column], problems = convert_ids(values)
-                else:
-                    notation = self._find_notation(name, column, values) if kind in ("int", "float") else None
-                    rows.columns[column], problems = convert_column(
-                        values, kind, notation, time_format=declared.time_formats.get(column)
-                    )
+                converted = convert_ids(values) if column in ids else self._convert(name, declared, column, values)
             except CatalogueError as error:
                 raise CatalogueError(f"{batch.file}: column {column!r}: {error}") from error
-            if kind == "string" and column not in ids:
-                rows.columns[column] = drop_missing_texts(rows.columns[column])
-            if isinstance(declared, NodeType) and kind == "string" and column in (declared.name, *declared.text):
-                rows.columns[column] = mend_entities(rows.columns[column])
+            rows.columns[column], problems = converted
             in_milliseconds = column in declared.milliseconds
             if in_milliseconds:
                 rows.columns[column] = from_milliseconds(rows.columns[column], values)
@@ -242,6 +238,19 @@ class _Staging:
             if column in required:
                 rows.reject_missing(column, required[column])
         return rows
+
+    def _convert(
+        self, name: str, declared: NodeType | EdgeType, column: str, values: pa.Array
+    ) -> tuple[pa.Array, list[Problem]]:
+        """A column that is no id as the schema's type; the texts of nodes have characters instead of HTML entities."""
+        kind, is_node = declared.columns[column], isinstance(declared, NodeType)
+        if kind == "list" and is_node:
+            values = mend_written_lists(values)
+        notation = self._find_notation(name, column, values) if kind in ("int", "float") else None
+        found, problems = convert_column(values, kind, notation, time_format=declared.time_formats.get(column))
+        if kind == "string":
+            found = drop_missing_texts(found)
+        return (mend_entities(found) if is_node and kind in ("string", "list") else found), problems
 
     def _find_notation(self, name: str, column: str, values: pa.Array) -> Notation | None:
         """How a column's numbers are written: as in the first batch that shows it."""
@@ -273,8 +282,8 @@ class _Staging:
         found: NDArray[np.int64] = known[encoded.indices.fill_null(len(known) - 1).to_numpy()]
         return found
 
-    def _reject_unknown(self, edge_type: str, end: str, node_type: str, rows: CheckedRows) -> None:
-        """Rejects edges with an end that is not among the nodes; one that is written in another way is told by name."""
+    def _reject_unknown(self, end: str, node_type: str, rows: CheckedRows) -> None:
+        """Rejects edges with an end that is not among the nodes; of one written in another way the reason says how."""
         ids = rows.columns[end]
         unknown = (self._find_rows(node_type, ids) < 0) & rows.good
         if not unknown.any():
@@ -285,12 +294,17 @@ class _Staging:
         encoded = ids.filter(pa.array(unknown)).dictionary_encode()
         given = encoded.dictionary.to_pylist()
         near = [self.near_ids[node_type].find(id_) for id_ in given]
-        is_near = np.zeros(len(unknown), dtype=bool)
-        is_near[unknown] = np.array([one is not None for one in near])[encoded.indices.to_numpy()]
-        first = next(((id_, one) for id_, one in zip(given, near, strict=True) if one is not None), None)
-        if first is not None:
-            reason = Reason(Fault.UNKNOWN_END, end, f"{text}: {first[0]!r}; there is {first[1]!r}")
-            rows.reject(is_near, self.near_reasons.setdefault((edge_type, end), reason))
+        differences = [
+            "" if two is None else describe_difference(one, two) for one, two in zip(given, near, strict=True)
+        ]
+        codes = encoded.indices.to_numpy()
+        for difference in dict.fromkeys(filter(None, differences)):
+            so_written = np.zeros(len(unknown), dtype=bool)
+            so_written[unknown] = np.array([one == difference for one in differences])[codes]
+            first = differences.index(difference)
+            reason = f"{text}: there is an id that differs only by {difference}"
+            example = f"{given[first]!r}, there is {near[first]!r}"
+            rows.reject(so_written, Reason(Fault.UNKNOWN_END, end, reason, example=example))
         rows.reject(unknown, Reason(Fault.UNKNOWN_END, end, text))
 
     def _find_pairs(self, edge: EdgeType, clean: pa.RecordBatch) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from graph_schema.drafts.name_words import (
     is_category_name,
     is_computed_name,
     is_popularity_name,
+    is_postcode_name,
     is_sensitive_name,
     is_stock_name,
     split_id,
@@ -37,9 +38,10 @@ from graph_schema.schema_types import Attribute, AttributeType
 COMPUTED = "looks computed from interactions: not a feature"
 SENSITIVE = "sensitive: not read by the model unless you add feature = true"
 MIXED = "mostly numbers, the rest has other units or is no number; of type float these values are left out"
-AVAILABLE = "whether it can be had"
+AVAILABLE = "whether it can be had, or is active: not a feature"
 ADDRESSES = "addresses in the web"
 STOCKED = "a quantity in stock or on order: not a feature"
+POSTCODE = "where a person lives: not a feature"
 CONSTANT = "the same for all that have it"
 VECTOR = "the model reads it together with the text"
 _UNIQUE = 0.95  # distinct values per value of an id
@@ -118,7 +120,7 @@ def find_available(one: PropertyProfile, kind: AttributeType) -> bool | int | No
 def _draft(one: PropertyProfile, kind: AttributeType, n_nodes: int, is_user: bool) -> DraftedAttribute:
     if is_user and kind != "vector" and is_sensitive_name(one.name):
         return DraftedAttribute(Attribute(type=kind, sensitive=kind != "point"), SENSITIVE)
-    reason = _find_reason_against(one, kind)
+    reason = POSTCODE if is_user and is_postcode_name(one.name) else _find_reason_against(one, kind)
     if reason is not None:
         return DraftedAttribute(Attribute(type=kind), reason)
     if kind == "int" and (is_category_name(one.name) or _is_code(one)) and one.distinct <= MOST_DISTINCT:

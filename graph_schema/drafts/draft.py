@@ -115,16 +115,14 @@ class _Drafting:
         if chosen is None:
             return self._finish_without(item, user)
         interaction = self._draft_interaction(chosen, feedback, has_rivals=len(candidates) > 1)
-        others = [one for one in rivals if one.relationship not in feedback]
-        for other in others:
-            self.guesses.append(
-                Guess(
-                    "other interaction",
-                    describe_relationship(other.relationship),
-                    "likely" if other.score >= LIKELY_SCORE else "a guess",
-                    f"{other.relationship.count:,} of them; to train on it, name it under [interaction]",
-                )
-            )
+        self.guesses += self._describe_items(chosen.user, chosen.item)
+        for other in rivals:
+            if other.relationship not in feedback:
+                is_written = self._is_written(other) and other in rivals[:_MOST_RIVALS]
+                how = "the end of the draft says how" if is_written else "choose it: kgrec inspect --ask"
+                sure: Sureness = "likely" if other.score >= LIKELY_SCORE else "a guess"
+                why = f"{other.relationship.count:,} of them; to train on it: {how}"
+                self.guesses.append(Guess("other interaction", describe_relationship(other.relationship), sure, why))
         schema = self._build(interaction)
         return self._finish(schema, alternatives, foot=self._write_rivals(chosen, rivals))
 
@@ -226,6 +224,26 @@ class _Drafting:
             self.guesses[len(drafted.guesses) : len(drafted.guesses)] = [guess] if guess else []
         return drafted.interaction
 
+    def _describe_items(self, user: str, item: str) -> list[Guess]:
+        """Tells of items without texts what describes them, if anything does."""
+        node = self.nodes[self.types[item]]
+        if node.text or node.name:
+            return []
+        ends = [{edge.source, edge.target} for edge in self.edges.values()]
+        is_linked = any(self.types[item] in pair and self.types[user] not in pair for pair in ends)
+        why = "nothing else describes items either: new ones cannot be placed"
+        if is_linked or node.features or node.vectors:
+            why = f"items are described by their {'links' if is_linked else 'attributes'} alone, and so are new ones"
+        return [Guess("text of items", "none", "likely", why)]
+
+    def _is_written(self, other: Candidate) -> bool:
+        """Whether the draft has an edge type of another candidate, from its users to its items."""
+        edge = self.edges.get(self.names.get(other.relationship, ""))
+        return edge is not None and (edge.source, edge.target) == (
+            self.types.get(other.user),
+            self.types.get(other.item),
+        )
+
     def _write_rivals(self, chosen: Candidate, rivals: Sequence[Candidate]) -> list[str]:
         """The other interactions as comments, each with what to write instead of the one chosen."""
         lines = []
@@ -233,20 +251,20 @@ class _Drafting:
             found = other.relationship
             about = f"{describe_relationship(found)}: {found.count:,}, score {other.score} (chosen: {chosen.score})"
             about += f"; {found.example}" if found.example else ""
-            lines += ["", wrap_comment(about)]
-            name = self.names.get(found)
-            if name is None:
+            if not self._is_written(other):
+                lines += ["", wrap_comment(f"{about}; the draft has no edge for it: choose it by kgrec inspect --ask")]
                 continue
+            name = self.names[found]
+            is_aside = ("edges", name) in self.asides
+            about += f"; take the '# ' away from [edges.{name}] too" if is_aside else ""
+            lines += ["", wrap_comment(about)]
             feedback = {
                 self.names[one]: weight
                 for one, weight in find_other_feedback(self.profile, other).items()
                 if one in self.names and ("edges", self.names[one]) not in self.asides
             }
-            edge = self.edges[name]
-            if (edge.source, edge.target) != (self.types[other.user], self.types[other.item]):
-                continue
             drafted = draft_interaction(
-                other, name, edge.attributes, feedback, has_rivals=True, is_tables=self.profile.is_tables
+                other, name, self.edges[name].attributes, feedback, has_rivals=True, is_tables=self.profile.is_tables
             )
             lines += [f"# {line}" for line in write_interaction(drafted.interaction)]
         ruler = "# --- Instead of the interaction above: others that it may be, the best first "

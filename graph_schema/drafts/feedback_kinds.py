@@ -31,7 +31,8 @@ _KINDS: tuple[tuple[str, FeedbackKind], ...] = (  # the first one counts that a 
     ("skip skipped ignore ignored dismiss dismissed abandon abandoned cancel", FeedbackKind(0, -0.5)),
     (
         """rate rating review bewert vote star buy bought purchas order kauf gekauft bestell achet achat commande compr
-        like love favo lieb upvote borrow rent ausgeliehen book enrol subscrib complet swap finish""",
+        like love favo lieb upvote borrow rent ausgeliehen book buchung gebucht reserv enrol subscrib complet swap
+        finish""",
         FeedbackKind(4, 1.0),
     ),
     (
@@ -48,8 +49,8 @@ _KINDS: tuple[tuple[str, FeedbackKind], ...] = (  # the first one counts that a 
 
 
 def find_kind_of_feedback(found: RelationshipProfile) -> FeedbackKind | None:
-    """The kind of feedback that a relationship's name states; None: it states none that is known."""
-    words = [word for step in (found.type, *found.path) for word in split_words(step)]
+    """The kind of feedback that the name of a relationship, or of what it leads over, states; None: none is known."""
+    words = [word for step in (found.type, *found.path, *found.via) for word in split_words(step)]
     if words[:1] == ["to"]:  # to_read
         return _SAVED
     return next((kind for known, kind in _KINDS if begins_with(words, tuple(known.split()))), None)

@@ -1,11 +1,12 @@
 """Which relationship may be the interaction, and which label the items."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from graph_schema.drafts.feedback_kinds import UNKNOWN, find_kind_of_feedback, is_against, is_knowledge
 from graph_schema.drafts.name_words import (
     ACTED_ON,
     ENTITIES,
+    GRADES,
     ITEMS,
     LINKED_BY,
     PEOPLE,
@@ -78,7 +79,12 @@ def find_interactions(profile: GraphProfile) -> list[Candidate]:
         and one.score >= most.score - _NEAR_KIND
         and one.relationship.count >= _FEW * most.relationship.count
     ]
-    first = max(rivals, key=lambda one: (_find_strength(one), one.relationship.count))
+    first = max(rivals, key=_find_worth)
+    candidates = [first, *(one for one in candidates if one is not first)]
+    best = max(candidates, key=lambda one: one.score)
+    if best.score > first.score:
+        reason = f"it says more of taste than {best.relationship.type}"
+        candidates[0] = first = replace(first, score=best.score + 1, reasons=(*first.reasons, reason))
     ends = {first.user, first.item}  # a path over them leads from users to what their items are linked to
     return [first, *(one for one in candidates if one is not first and not ends & {*one.relationship.via})]
 
@@ -103,14 +109,40 @@ def find_other_feedback(profile: GraphProfile, chosen: Candidate) -> dict[Relati
         found = one.relationship
         is_same = {found.start, found.end} == {chosen.user, chosen.item} and found is not chosen.relationship
         kind = find_kind_of_feedback(found) or UNKNOWN
+        is_gathered = bool(found.via) and all(_is_gathering(profile, name) for name in found.via)
         is_seen = find_kind_of_feedback(found) is not None or one.is_likely
-        if is_same and is_seen and not is_knowledge(found):
+        if is_same and (is_gathered or (is_seen and not is_knowledge(found))):
             others[found] = kind.weight if kind.weight < 0 else round(min(1.0, kind.weight / unit), 2)
     return others
 
 
-def _find_strength(one: Candidate) -> int:
-    return (find_kind_of_feedback(one.relationship) or UNKNOWN).strength
+def _is_gathering(profile: GraphProfile, name: str) -> bool:
+    """Whether nodes gather what one user chose, as orders do, by their name or by what they are linked to.
+
+    Whatever it is called, such a node has one user, several items, and no name or text of its own.
+    """
+    node = profile.nodes.get(name)
+    if is_document_name(split_words(name if node is None else _label(node))):
+        return True
+    if node is None or _is_one(node, (*USERS, *PEOPLE)) or _is_one(node, ITEMS) or _is_one(node, ENTITIES):
+        return False
+    if _has_text(node):
+        return False
+    ends = [(profile.nodes[one.start], profile.nodes[one.end]) for one in profile.relationships if name in one.via]
+    return any(
+        is_user_label(user) and not _is_one(item, USERS) and not _is_one(item, ENTITIES)
+        for pair in ends
+        for user, item in (pair, pair[::-1])
+    )
+
+
+def _find_worth(one: Candidate) -> tuple[int, bool, int, int]:
+    """What a kind says of taste; of two that say the same, grades first, since as other feedback they count alike."""
+    found = one.relationship
+    time = find_time(found)
+    weight = find_weight(found, time[0] if time else None)
+    is_graded = weight is not None and begins_with(split_words(weight), GRADES)
+    return (find_kind_of_feedback(found) or UNKNOWN).strength, is_graded, one.score, found.count
 
 
 @dataclass
@@ -131,14 +163,14 @@ def _judge(profile: GraphProfile, found: RelationshipProfile, reverse: bool, lar
     user_name, item_name = (found.end, found.start) if reverse else (found.start, found.end)
     users, items = profile.nodes[user_name], profile.nodes[item_name]
     evidence = _Evidence()
-    _judge_names(evidence, found, users, items, reverse)
+    _judge_names(profile, evidence, found, reverse)
     if at := find_time(found):
         evidence.add(2, f"each has a time ({at[0]})", is_telling=True)
     if weight := find_weight(found, at[0] if at else None):
         reason = f"and a strength ({weight})" if at else f"each has a strength ({weight})"
         evidence.add(2 if is_weight_name(weight) else 1, reason, is_telling=True)
     _judge_degrees(evidence, found, users, items, reverse)
-    _judge_path(evidence, found)
+    _judge_path(profile, evidence, found)
     if found.count == largest:
         evidence.add(1, "there are most of them")
     if any(
@@ -151,9 +183,9 @@ def _judge(profile: GraphProfile, found: RelationshipProfile, reverse: bool, lar
     return Candidate(found, reverse, evidence.score, tuple(evidence.reasons), evidence.is_telling)
 
 
-def _judge_names(
-    evidence: _Evidence, found: RelationshipProfile, users: NodeProfile, items: NodeProfile, reverse: bool
-) -> None:
+def _judge_names(profile: GraphProfile, evidence: _Evidence, found: RelationshipProfile, reverse: bool) -> None:
+    start, end = profile.nodes[found.start], profile.nodes[found.end]
+    users, items = (end, start) if reverse else (start, end)
     words = [word for step in (found.type, *found.path) for word in split_words(step)]
     if begins_with(words, ACTED_ON):
         evidence.add(3, f"{found.type} is something that people do", is_telling=True)
@@ -163,7 +195,7 @@ def _judge_names(
         evidence.add(-3)
     if is_against(found):
         evidence.add(-6)
-    if is_document_name(split_words(_label(users))) or is_document_name(split_words(_label(items))):
+    if _is_gathering(profile, users.name) or _is_gathering(profile, items.name):
         evidence.add(-10)
     if _is_one(users, USERS):
         evidence.add(3, f"{_label(users)} is a name for people who choose", is_telling=True)
@@ -179,11 +211,11 @@ def _judge_names(
         evidence.add(1, f"{_label(items)} is a name for what they choose")
 
 
-def _judge_path(evidence: _Evidence, found: RelationshipProfile) -> None:
+def _judge_path(profile: GraphProfile, evidence: _Evidence, found: RelationshipProfile) -> None:
     """Users reach items over orders, sessions and the like, and not over other items and what these are linked to."""
     if not found.path:
         return
-    if found.via and all(is_document_name(split_words(name)) for name in found.via):
+    if found.via and all(_is_gathering(profile, name) for name in found.via):
         evidence.add(1, f"over {', '.join(found.via)}")
     elif any(begins_with(split_words(name)[-1:], (*USERS, *ITEMS, *ENTITIES)) for name in found.via):
         evidence.add(-4)
@@ -231,7 +263,7 @@ def _has_text(node: NodeProfile) -> bool:
 def _is_one(node: NodeProfile, known: tuple[str, ...]) -> bool:
     # the last word counts: a MovieGenre is a genre
     words = [word for word in split_words(node.label or node.name) if word not in ("in", "innen")]  # Kunde:in
-    return bool(words) and words[-1].startswith(known)
+    return bool(words) and words[-1].startswith(known) and not (known == ITEMS and is_document_name(words))
 
 
 def _label(node: NodeProfile) -> str:

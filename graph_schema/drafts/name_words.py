@@ -4,7 +4,7 @@ The words are those of a few languages; an unknown word only makes a judgement l
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -16,7 +16,7 @@ ACTED_ON = _words(
     """rate rating review buy bought purchas order view watch click like love favo listen play read save bookmark wish
     cart visit borrow rent download subscrib enrol appl interact consum stream vote attend follow complet took swip saw
     seen kauf gekauft bestell bewert gesehen gelesen gehört ausgeliehen lieh achet achat commande compr vist leyo leíd
-    booked ate"""
+    booked ate buchung gebucht reserv"""
 )
 LINKED_BY = _words(
     """genre categor tag act direct produc wrot writ author creat made manufactur brand locat near similar relate cite
@@ -27,6 +27,7 @@ SMALL_LINK_WORDS = frozenset(_words("in is of at on to from with by am im aus vo
 USERS = _words(
     """user customer client member account reader viewer listener subscriber buyer shopper visitor consumer player
     student learner guest patron borrower reviewer rater kunde käufer nutzer benutzer leser mitglied besucher gast
+    teilnehmer
     utilisateur acheteur usuario comprador usager lecteur userid friend follower followee followed following"""
 )
 PEOPLE = ("person", "people", "profile", "candidate", "patient", "employee", "persona", "personne", "contact")
@@ -65,13 +66,23 @@ TEXTS = _words(
 )
 ROLES = _words("contact job courtesy work position person employee professional honorific")  # a contactTitle
 COMPANIES = _words("compan supplier vendor shipper publisher organi firm firma hersteller")
-DOCUMENTS = _words(  # what stands between users and items, and neither chooses nor is chosen
-    """order invoice basket session cart visit transaction line receipt checkout purchase bill shipment sale lineitem
-    detail bestellung rechnung warenkorb sitzung position commande facture panier pedido factura"""
+GATHERING = _words(  # what gathers several choices of one user; it neither chooses nor is chosen
+    """order invoice basket session cart visit transaction receipt checkout purchase booking reservation bestellung
+    rechnung warenkorb sitzung buchung beleg auftrag reservierung kassenbon quittung einkauf kaufvorgang commande
+    facture panier réservation pedido factura reserva carrito compra recibo"""
+)
+DOCUMENTS = (*GATHERING, *_words("line bill shipment sale lineitem detail position lieferung lieferschein"))
+_COMPOUNDS = _words(  # German words grow at their front, as a Kursbuchung does
+    "bestellung rechnung buchung beleg auftrag aufträge reservierung warenkorb warenkörbe"
 )
 VECTORS = _words("vector embedding embed emb vec latent representation encoding")
-AVAILABLE = _words("available availability sellable published onsale enabled vorrätig lieferbar verfügbar disponible")
-UNAVAILABLE = _words("discontinued unavailable archived deleted hidden inactive retired disabled withdrawn obsolete")
+AVAILABLE = _words(
+    "available availability sellable published onsale enabled active vorrätig lieferbar verfügbar aktiv disponible"
+)
+UNAVAILABLE = _words(
+    """discontinued unavailable archived deleted hidden inactive retired disabled withdrawn obsolete cancelled canceled
+    soldout abgesagt ausverkauft gelöscht archiviert inaktiv vergriffen"""
+)
 KEYS = _words("id uuid guid urn uri key code sku isbn isbn13 asin ean gtin slug handle number nummer num nr no ref")
 _KEY_ENDINGS = ("uuid", "id", "nummer", "nr", "code", "key", "urn")
 _PLACES = _words(
@@ -103,8 +114,25 @@ _POPULAR = ("popular", "bestsell", "trending")
 _STATED = frozenset(_words("age content parental energy price cost preis prix"))
 _SENSITIVE = _words(
     """gender sex sexual age birth born dob ethnic race racial religio faith caste nationalit citizen disab handicap
-    marital married income salary orientation political politics pregnan"""
+    marital married income salary orientation political politics pregnan geschlecht anrede geburt jahrgang lebensalter
+    familienstand konfession staatsangeh einkommen gehalt behinder naissance âge sexe sexo civil matrimon religión edad
+    nacimiento nacionalidad revenu ingresos étnic"""
 )
+_SENSITIVE_FIRST = frozenset(["alter"])  # other words begin so, such as "alternative"
+_SENSITIVE_ALONE = frozenset(["género", "genero"])  # beside other words they are those of books and films
+# a person's name: these words in themselves, or one for a name beside one that says whose or which
+_PERSON_NAMES = _words(
+    """surname firstname lastname forename username login nickname fullname givenname familyname middlename vorname
+    nachname familienname zuname rufname geburtsname benutzername prénom prenom apellido nomfamille"""
+)
+_CALLS = frozenset(["name", "names", "nom", "nombre", "nombres"])
+_WHOSE = _words(
+    """first last given family full middle second maiden user nick contact display screen birth legal preferred
+    completo complet famille pila usuario utilisateur person people"""
+)
+_STREETS = _words("""street straße strasse address adresse anschrift hausn hausnummer rue direcci domicil""")
+_STREETS_ALONE = frozenset(["str", "addr", "calle", "voie"])  # other words begin so
+_POSTCODES = _words("postcode postal zip zipcode plz postleitzahl")
 _PERSONAL = _words("password passwd pwd token secret salt email mail phone telephone mobile telefon fax ssn iban")
 
 
@@ -164,8 +192,8 @@ def is_user_name(words: list[str]) -> bool:
 
 
 def is_item_name(words: list[str]) -> bool:
-    """Whether a name's last word is a usual one for items."""
-    return bool(words) and words[-1].startswith(ITEMS)
+    """Whether a name's last word is a usual one for items; a Buchung is no Buch."""
+    return bool(words) and words[-1].startswith(ITEMS) and not is_document_name(words)
 
 
 def is_entity_name(words: list[str]) -> bool:
@@ -173,19 +201,30 @@ def is_entity_name(words: list[str]) -> bool:
     return bool(words) and words[-1].startswith(ENTITIES)
 
 
-def is_document_name(words: list[str]) -> bool:
+def is_document_name(words: Sequence[str]) -> bool:
     """Whether a name's last word is a usual one for orders, sessions and the like, which stand between two things."""
-    return bool(words) and bool(to_singulars(words[-1]) & {*DOCUMENTS})
+    if not words:
+        return False
+    forms = to_singulars(words[-1]) | {words[-1].removesuffix(ending) for ending in ("en", "e", "n")}
+    is_line = any(form.endswith("position") and form.startswith(("bestell", *GATHERING)) for form in forms)
+    return is_line or bool(forms & {*DOCUMENTS}) or any(form.endswith(_COMPOUNDS) for form in forms)
+
+
+def is_gathering_name(words: Sequence[str]) -> bool:
+    """Whether one of the words is one for what gathers several choices of a user, such as an order."""
+    gathering = (*GATHERING, "trip", "loan")
+    return any(word.startswith(gathering) or word.removesuffix("en").endswith(_COMPOUNDS) for word in words)
 
 
 def find_availability(name: str) -> bool | None:
     """Whether an item can be had where a property called so is true; None: it says nothing of that."""
     words = split_words(name)
-    out = "out" in words and {"stock", "print"} & {*words}
-    if out or {*words} & {*UNAVAILABLE} or words[:2] == ["sold", "out"]:
-        return False
-    is_stock = words[-2:] == ["in", "stock"] and words[:-2] in ([], ["is"])
-    return True if is_stock or (words[-1:] and words[-1] in AVAILABLE) else None
+    is_denied = bool({*words} & {"not", "no", "nicht", "non"})
+    out = "out" in words and {"stock", "print", "sold"} & {*words}
+    if out or {*words} & {*UNAVAILABLE}:
+        return is_denied
+    is_stock = words[-2:] == ["in", "stock"] and words[:-2] in ([], ["is"], ["not"])
+    return not is_denied if is_stock or (words[-1:] and words[-1] in AVAILABLE) else None
 
 
 def is_vector_name(name: str) -> bool:
@@ -198,9 +237,25 @@ def is_weight_name(name: str) -> bool:
     return begins_with(split_words(name), WEIGHTS)
 
 
-def is_called(name: str) -> bool:
-    """Whether a property is a person's name."""
-    return split_words(name)[-1:] in (["name"], ["username"], ["login"], ["nickname"], ["surname"], ["firstname"])
+def is_person_name(name: str) -> bool:
+    """Whether a property is a person's name or a part of it, in one of a few languages."""
+    words = split_words(name)
+    if words[-1:] and words[-1].startswith(_PERSON_NAMES):
+        return True
+    others = [word for word in words if word not in _CALLS and word not in SMALL_LINK_WORDS]
+    return bool({*words} & _CALLS) and all(word.startswith((*_WHOSE, *USERS)) for word in others)
+
+
+def is_street_name(name: str) -> bool:
+    """Whether a property is the street or the whole address of someone; a town is neither."""
+    words = split_words(name)
+    is_street = begins_with(words, _STREETS) or any(word.endswith(("straße", "strasse")) for word in words)
+    return is_street or bool({*words} & _STREETS_ALONE)
+
+
+def is_postcode_name(name: str) -> bool:
+    """Whether a property is a postcode."""
+    return begins_with(split_words(name), _POSTCODES)
 
 
 def is_personal(name: str) -> bool:
@@ -250,4 +305,5 @@ def is_popularity_name(name: str) -> bool:
 
 def is_sensitive_name(name: str) -> bool:
     """Whether a property of people describes what must not steer their recommendations, such as gender or religion."""
-    return begins_with(split_words(name), _SENSITIVE)
+    words = split_words(name)
+    return begins_with(words, _SENSITIVE) or bool({*words[:1]} & _SENSITIVE_FIRST) or {*words} <= _SENSITIVE_ALONE

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from graph_schema.drafts.attribute_draft import draft_attributes, find_available
-from graph_schema.drafts.name_words import is_called, is_sensitive_name
+from graph_schema.drafts.name_words import is_person_name, is_sensitive_name, is_street_name, split_words
 from graph_schema.drafts.profile import Guess, NodeProfile, PropertyProfile, Sureness
 from graph_schema.drafts.roles import find_kind, find_name, find_texts, is_category, is_list, is_vector
 from graph_schema.drafts.source_columns import describe_values, find_ignored, find_milliseconds, find_time_formats
@@ -50,8 +50,10 @@ def draft_node(
     is_person = role in ("users", "people")
     usable, left_out = find_usable_properties(node.name, node.properties, needed={key_name})
     title, texts = _find_title_and_texts(node, usable, key_name, role)
-    hidden = {one for one in usable if role == "people" and is_called(one) and one != key_name}
-    left_out += [f"{node.name}.{to_one_line(one)}: it names a person" for one in sorted(hidden)]
+    hidden = {
+        one: reason for one in usable if is_person and one not in (key_name, title) and (reason := _find_person(one))
+    }
+    left_out += [f"{node.name}.{to_one_line(one)}: {reason}" for one, reason in sorted(hidden.items())]
     others = [one for one in usable.values() if one.name not in {key_name, title, *texts, *hidden, *linked}]
     drafted = draft_attributes(others, n_nodes=node.count, is_user=is_person)
     attributes = {one: found.attribute for one, found in drafted.items()}
@@ -64,11 +66,11 @@ def draft_node(
     parts += [f"text {', '.join(texts)}"] if texts else []
     guesses = [Guess(node.name, "; ".join(parts), sure, why)]
     if role == "items":
-        guesses += _find_item_guesses(node, [usable[one] for one in attributes], has_text=bool(texts or title))
+        guesses += _find_hubs(node, [usable[one] for one in attributes])
     path = ("nodes", name)
     comments: dict[TomlPath, str] = {path: _describe_rows(node, role, is_tables), (*path, "key"): f"{sure}: {why}"}
     if available:
-        comments[*path, "available"] = "a guess: kgrec publish prints queries that leave the others out"
+        comments[*path, "available"] = "a guess: the others are not recommended"
     for one, attribute in drafted.items():
         comments[*path, "attributes", one] = describe_values(usable[one], attribute.remark)
     types = {one: attribute.type for one, attribute in attributes.items()}
@@ -95,9 +97,10 @@ def draft_node(
 def _find_title_and_texts(
     node: NodeProfile, usable: dict[str, PropertyProfile], key: str, role: Role
 ) -> tuple[str | None, list[str]]:
-    """The name and the texts; what is sensitive is neither, of people, and other people's names are not shown."""
+    """The name and the texts; what is sensitive or a street is neither, of people; only users' names are shown."""
     is_person = role in ("users", "people")
-    described = {one: found for one, found in usable.items() if not (is_person and is_sensitive_name(one))}
+    unfit = {one for one in usable if is_person and one != key and (is_sensitive_name(one) or is_street_name(one))}
+    described = {one: found for one, found in usable.items() if one not in unfit}
     shown = replace(node, properties=described)
     title = find_name(shown, key)
     texts = [
@@ -106,15 +109,20 @@ def _find_title_and_texts(
         if text == title or not (is_list(usable[text]) or is_category(usable[text]) or is_vector(usable[text]))
     ]
     if is_person:  # a user's name says nothing about taste
-        texts = [text for text in texts if not is_called(text)]
+        texts = [text for text in texts if not (is_person_name(text) or split_words(text)[-1:] == ["name"])]
     return (None if role == "people" and title != key else title), texts
 
 
-def _find_item_guesses(node: NodeProfile, attributes: list[PropertyProfile], *, has_text: bool) -> list[Guess]:
+def _find_person(name: str) -> str | None:
+    """Why a property tells who or where a person is, for people; None: it does not."""
+    if is_person_name(name):
+        return "it names a person, and says nothing about taste"
+    return "it says where a person lives, and nothing about taste" if is_street_name(name) else None
+
+
+def _find_hubs(node: NodeProfile, attributes: list[PropertyProfile]) -> list[Guess]:
+    """Tells of values that most items have."""
     guesses = []
-    if not has_text:
-        why = "items are described by their links alone, and so are new ones"
-        guesses.append(Guess("text of items", "none", "likely", why))
     for one in attributes:
         if one.commonest and one.common_share >= _HUB and find_kind(one) in ("string", "list"):
             n_having = round(one.common_share * node.count)

@@ -24,6 +24,7 @@ from graph_schema.drafts.name_words import (
     WEIGHTS,
     begins_with,
     is_personal,
+    is_street_name,
     is_vector_name,
     split_id,
     split_words,
@@ -41,7 +42,8 @@ _MOST_WORDS, _MOST_ENTRY_WORDS = 4, 3  # of a category, and of an entry of a lis
 _NUMBER = r"[+-]?\d+(?:\.\d+)?"
 _PAIR = re.compile(rf"(?:POINT ?)?[\[(]?\s*({_NUMBER})\s*[,;\s]\s*({_NUMBER})\s*[\])]?")
 _VECTOR_START = re.compile(r"\[(\s*[+-]?\d+\.\d+(?:[eE][+-]?\d+)?\s*,){3}")  # a long one is cut off
-LEAST_COVERAGE = 0.95  # of an interaction's weight and time: rows without are rejected
+_OWN_ID = 2  # an id that is called as the node itself, or just "id"
+LEAST_COVERAGE = 0.95  # of a key, and of an interaction's weight and time: rows without are rejected
 
 
 def find_time(found: RelationshipProfile) -> tuple[str, Unit] | None:
@@ -134,13 +136,14 @@ def find_key(node: NodeProfile) -> tuple[str, Sureness, str] | None:
         is_whole = one.coverage == 1 and one.is_unique is not False
         words, is_id = split_id(one.name)
         own = {*split_words(node.name), *split_words(node.label), *to_singulars(node.name)}
-        named = 0 if not is_id else 2 if set(words) <= own else 1
+        named = 0 if not is_id else _OWN_ID if set(words) <= own else 1
         # measures (a year, a price) may be distinct by chance, and a title may repeat
         is_code = find_kind(one) == "string" and all(re.fullmatch(r"\S*\d\S*", value) for value in one.samples)
         kind = 3 if is_code else 2 if words[-1:] and words[-1] in NAMES else int(find_kind(one) == "string")
         return (
             is_whole and one.is_constrained,
             is_whole and one.is_unique is True and named,
+            named == _OWN_ID and _is_nearly_key(one),
             is_whole and one.distinct == 1,
             named if is_whole or one.coverage * one.distinct > 0.9 else 0,  # noqa: PLR2004
             one.coverage * one.distinct if not is_whole else 1,
@@ -150,13 +153,22 @@ def find_key(node: NodeProfile) -> tuple[str, Sureness, str] | None:
         )
 
     best = max(fitting, key=worth)
+    whole = max((one for one in fitting if one.coverage == 1 and one.is_unique), key=worth, default=None)
+    return best.name, *_judge_key(best, whole, _label(node))
+
+
+def _judge_key(best: PropertyProfile, whole: PropertyProfile | None, label: str) -> tuple[Sureness, str]:
+    """How sure a key is, and why; `whole` is the best property that all nodes have, if there is one."""
     if best.coverage == 1 and best.is_constrained:
-        return best.name, "sure", f"on every {_label(node)}, and the database keeps it unique"
+        return "sure", f"on every {label}, and the database keeps it unique"
     if best.coverage == 1 and best.is_unique:
-        named = split_id(best.name)[1]
-        return best.name, "sure" if named else "likely", f"on every {_label(node)}, and no two have the same"
+        return "sure" if split_id(best.name)[1] else "likely", f"on every {label}, and no two have the same"
     if best.coverage == 1 and best.is_unique is None and best.distinct == 1:
-        return best.name, "likely", f"on every {_label(node)}, and no two in the sample have the same"
+        return "likely", f"on every {label}, and no two in the sample have the same"
+    rejected = "such nodes are rejected when the graph is read"
+    if _is_nearly_key(best):
+        other = "" if whole is None else f"; every {label} has {whole.name}, which may be the key as well"
+        return "likely", f"no two have the same, and {1 - best.coverage:.1%} lack it: {rejected}{other}"
     wrong = []
     if best.coverage < 1:
         wrong.append(f"{1 - best.coverage:.1%} lack it")
@@ -164,12 +176,12 @@ def find_key(node: NodeProfile) -> tuple[str, Sureness, str] | None:
         wrong.append(f"{best.n_duplicates:,} repeat another's value")
     elif best.distinct < 1:
         wrong.append(f"{1 - best.distinct:.1%} repeat another's value")
-    return (
-        best.name,
-        "a guess",
-        f"no property is on every {_label(node)} and unique; of the best, {' and '.join(wrong)}: such nodes are "
-        "rejected when the graph is read",
-    )
+    return "a guess", f"no property is on every {label} and unique; of the best, {' and '.join(wrong)}: {rejected}"
+
+
+def _is_nearly_key(one: PropertyProfile) -> bool:
+    """Whether nearly all nodes have it, and no two the same."""
+    return one.coverage >= LEAST_COVERAGE and (one.is_unique is True or (one.is_unique is None and one.distinct == 1))
 
 
 def _is_float_key(one: PropertyProfile) -> bool:
@@ -178,7 +190,11 @@ def _is_float_key(one: PropertyProfile) -> bool:
 
 def find_name(node: NodeProfile, key: str) -> str | None:
     """Finds the property to show to people; the key itself where it is a name."""
-    texts = [one for one in node.properties.values() if find_kind(one) == "string" and _is_shown(one)]
+    texts = [
+        one
+        for one in node.properties.values()
+        if find_kind(one) == "string" and _is_shown(one) and not is_street_name(one.name)
+    ]
     named = [one for one in texts if split_words(one.name)[-1:] and split_words(one.name)[-1] in NAMES]
     if named:
         return min(named, key=lambda one: _rank_name(node, one)).name

@@ -14,7 +14,14 @@ from graph_schema.drafts.name_words import (
 )
 from graph_schema.drafts.profile import GraphProfile, Guess, NodeProfile, RelationshipProfile
 
-_NOUNS = {"follow": "followed user", "trust": "trusted user", "know": "contact"}  # of relations called by a verb
+_NOUNS = {  # of relations called by a verb, or in a language whose plurals differ
+    "follow": "followed user",
+    "trust": "trusted user",
+    "know": "contact",
+    "freund": "friend",
+    "amig": "friend",
+    "kontakt": "contact",
+}
 
 
 def join_users(profile: GraphProfile) -> GraphProfile:

@@ -67,6 +67,8 @@ class Bundle:
         lineage: what it was trained on, in numbers.
         contents: node type, users aside -> (n,) int64, a hash per row of what the model reads of a node, its name and
             texts; rows past its end are unknown.
+        available: (n_items,) bool: the items that can be had, by the schema's `available`. Others are in no answer
+            unless a request names them as candidates.
         adapter: the adapter of the text encoder, None without one. It is in memory, so that a loaded bundle can encode
             whatever happens to its folder.
     """
@@ -92,6 +94,7 @@ class Bundle:
     trained_at: int
     lineage: Lineage
     contents: Mapping[str, NDArray[np.int64]]
+    available: NDArray[np.bool_]
     adapter: Adapter | None = None
 
     @property

@@ -100,6 +100,7 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
 
 
 _PRIOR, _USER_PRIOR, _PARAMETERS = "prior", "prior_of_users", "parameters"
+_UNAVAILABLE = "unavailable"  # the rows of items that cannot be had; left out where all can
 _KINDS: dict[str, type] = {kind.name: kind for kind in COMPONENTS}
 
 
@@ -125,6 +126,8 @@ def to_tensors(bundle: Bundle) -> dict[str, Tensor]:
     tensors |= {f"edges.{name}": _narrow_ends(ends) for name, ends in bundle.edges.items()}
     tensors |= {f"contents.{name}": torch.from_numpy(hashes) for name, hashes in bundle.contents.items()}
     tensors["link_node"] = torch.from_numpy(bundle.link_node)
+    if not bundle.available.all():
+        tensors[_UNAVAILABLE] = torch.from_numpy(np.flatnonzero(~bundle.available))
     tensors |= {f"seen.{key}": part for key, part in pack_pattern(bundle.seen).items()}
     tensors |= {f"liked.{key}": part for key, part in pack_part(bundle.liked, bundle.seen).items()}
     if bundle.adapter is not None:
@@ -248,6 +251,7 @@ def from_parts(
         trained_at=described["trained_at"],
         lineage=Lineage(**described["lineage"]),
         contents={name: tensor.numpy() for name, tensor in hashes.items()},
+        available=_read_available(tensors, shape[1]),
         adapter=_read_adapter(parts("adapter"), source),
     )
 
@@ -272,6 +276,16 @@ def _read_ends(ends: Tensor, name: str, schema: CatalogueSchema, ids: Mapping[st
     limits = np.array([[len(ids[source])], [len(ids[target])]])
     check(bool(((rows >= 0) & (rows < limits)).all()), name, f"rows below {limits.ravel().tolist()}")
     return rows
+
+
+def _read_available(tensors: Mapping[str, Tensor], n_items: int) -> NDArray[np.bool_]:
+    available = np.ones(n_items, np.bool_)
+    if _UNAVAILABLE in tensors:
+        rows = tensors[_UNAVAILABLE]
+        check(rows.dtype == torch.int64 and rows.ndim == 1, _UNAVAILABLE, "an int64 vector")
+        check(bool(((rows >= 0) & (rows < n_items)).all()), _UNAVAILABLE, f"rows below {n_items}")
+        available[rows.numpy()] = False
+    return available
 
 
 def _read_adapter(parts: Mapping[str, Tensor], source: str) -> Adapter | None:

@@ -9,10 +9,10 @@ import typer
 
 from kgrec.cli.app import app
 from kgrec.cli.command_inputs import (
-    check_id,
     open_live_bundle,
     read_attributes,
     read_columns,
+    read_id,
     read_pairs,
     read_table,
 )
@@ -123,7 +123,7 @@ def recommend(
                 say(f"users with no item left to recommend: {list_some(nothing)}")
             write_table(table, format_, out, "Recommendations")
             return
-        _check_ids(recommender, user, like)
+        user, like = _read_ids(recommender, user, like)
         answer = recommender.recommend(
             user, like or None, text, links=links, attributes=attributes,
             k=k, candidates=allowed, exclude=left_out, tail=tail, explain=explain,
@@ -148,6 +148,7 @@ def similar(
 ) -> None:
     """Finds items similar in likes, texts and links."""
     with open_live_bundle(bundle, store, wait) as recommender:
+        item = read_id(item, recommender.bundle.items, "ITEM")
         found = recommender.similar(item, k, by=by, explain=explain)
         write_answer(found, format_, out, f"Similar to {_title(recommender, item)}", keep=explain)
 
@@ -181,8 +182,8 @@ def explain(
         raise RequestError("got no user; expected --user, --like, --text, --link or --attribute")
     links, attributes = read_pairs(link, "--link", "lives_in=Oslo"), read_attributes(attribute)
     with open_live_bundle(bundle, store, wait) as recommender:
-        check_id(item, recommender.bundle.items, "--item")
-        _check_ids(recommender, user, like)
+        item = read_id(item, recommender.bundle.items, "--item")
+        user, like = _read_ids(recommender, user, like)
         found = recommender.explain(item, user=user, likes=like or None, text=text, links=links, attributes=attributes)
     table = pa.table(
         {
@@ -204,11 +205,11 @@ def explain(
         say(f"unknown ids, ignored: {', '.join(map(repr, found.unknown))}")
 
 
-def _check_ids(recommender: "Recommender", user: str | None, like: Sequence[str] | None) -> None:
-    if user is not None:
-        check_id(user, recommender.bundle.users, "--user")
-    for item in like or ():
-        check_id(item, recommender.bundle.items, "--like")
+def _read_ids(recommender: "Recommender", user: str | None, like: Sequence[str] | None) -> tuple[str | None, list[str]]:
+    """The user's id and the liked items' as the bundle has them."""
+    known = recommender.bundle
+    found = None if user is None else read_id(user, known.users, "--user")
+    return found, [read_id(item, known.items, "--like") for item in like or ()]
 
 
 def _describe(user: str | None, like: Sequence[str] | None, text: str | None, about: Sequence[str]) -> str:

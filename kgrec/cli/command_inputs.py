@@ -1,8 +1,8 @@
 """Reads the inputs of commands: stores, bundles, settings, files of ids."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from graph_schema import CatalogueSchema
+    from graph_schema.checks.rejects import RejectLog
     from kgrec.config import TrainConfig
     from kgrec.ids import IdMap
     from kgrec.recommend import Recommender
+
+_MOST_TABLES = 4  # of those with bad rows, told in one sentence
 
 
 def read_settings(
@@ -71,9 +74,14 @@ def read_store(
     wait: float,
     rejects: Path | None = None,
     max_rejects: float = 0.1,
+    tell: Callable[[str], None] = say,
 ) -> Any:
-    """Reads the whole catalogue of a store; bad rows of a graph that kgrec did not load go to a reject file."""
+    """Reads the whole catalogue of a store; bad rows of a graph that kgrec did not load go to a reject file.
+
+    How many they are, and why, is told in a sentence.
+    """
     from graph_schema import CatalogueSchema
+    from graph_schema.checks.rejects import RejectLog, open_reject_log
     from kgrec.store import open_store, read_tables
 
     given = CatalogueSchema.from_toml(schema) if isinstance(schema, Path) else schema
@@ -87,10 +95,29 @@ def read_store(
     ):
         is_foreign = opened.foreign_rows() is not None
         reading = make_counter(progress, "reading")
-        tables = read_tables(opened, reading, rejects=reject_file if is_foreign else None, max_rejects=max_rejects)
-    if is_foreign and _has_rejects(reject_file):
-        say(f"some rows were rejected: see {reject_file}")
+        with open_reject_log(reject_file) if is_foreign else nullcontext(RejectLog()) as log:
+            tables = read_tables(opened, reading, rejects=log, max_rejects=max_rejects)
+    if log.counts:
+        tell(f"{describe_rejects(log, tables.schema.interaction.edge)}: see {reject_file}")
     return tables
+
+
+def describe_rejects(log: "RejectLog", interaction: str) -> str:
+    """Says how many rows of each table are bad, and the commonest reason.
+
+    Args:
+        log: the bad rows.
+        interaction: the edge type that likes come from, which is told first.
+    """
+    shares = sorted(log.list_shares(), key=lambda share: share[0] != interaction)
+    parts = []
+    for table, n_bad, n_rows in shares[:_MOST_TABLES]:
+        (reason, n), *others = [(reason, n) for (name, reason), n in log.counts.most_common() if name == table]
+        why = f"{reason}, in {n:,}" if others else str(reason)
+        of_likes = ", which likes come from" if table == interaction else ""
+        parts.append(f"{n_bad:,} of {n_rows:,} rows of {table!r}{of_likes} ({why})")
+    more = f"; and of {len(shares) - _MOST_TABLES} more types" if len(shares) > _MOST_TABLES else ""
+    return f"rejected: {'; '.join(parts)}{more}"
 
 
 def default_rejects(store: str) -> Path:
@@ -143,15 +170,17 @@ def open_live_bundle(path: Path, store: str | None, wait: float) -> Iterator["Re
         yield Recommender(recommender.bundle, store=opened)
 
 
-def check_id(given: str, known: "IdMap", option: str) -> None:
-    """Checks an id of the command line for spaces around it, and for several ids in one option.
+def read_id(given: str, known: "IdMap", option: str) -> str:
+    """An id of the command line, without the spaces around it unless it is known so.
 
     Raises:
-        RequestError: it is unknown, and what is meant is not.
+        RequestError: it is unknown, but it is several known ids in one option.
     """
+    if given.strip() in known and given not in known:
+        return given.strip()
     parts = [part for part in re.split(r"[,;\s]+", given) if part]
     if given in known or not parts or any(part not in known for part in parts):
-        return
+        return given
     from kgrec.errors import RequestError
 
     expected = " ".join(f"{option} {part}" for part in parts)

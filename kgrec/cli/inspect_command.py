@@ -163,6 +163,10 @@ def _read_profile(
         if scheme == "ladybug" and not Path(place).is_dir():
             with open_store(place, mode="read") as opened:
                 return None, opened.read_schema()
+        if Path(place).is_file():
+            raise StoreError(
+                f"{place} is a file; name its folder: kgrec inspect {shlex.quote(str(Path(place).parent))}"
+            )
         if not Path(place).is_dir():
             raise StoreError(f"{place!r} is neither a store nor a folder; expected {STORE_HELP}, or a folder of tables")
         from loaders import read_profile as read_tables

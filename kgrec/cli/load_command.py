@@ -55,7 +55,7 @@ def load(
     from graph_schema.checks.staging import stage_tables
     from kgrec import cache_dir
     from kgrec.store import NEO4J_SCHEMES, load_staged, open_store
-    from loaders import open_source
+    from loaders import describe_spaces, open_source
 
     started = time.perf_counter()
     given = None if schema is None else CatalogueSchema.from_toml(schema)
@@ -80,6 +80,8 @@ def load(
     print_table(f"{opened.schema.name} in {to}", ("kind", "type", "loaded", "in the store"), rows)
     total = sum(report.n_nodes.values()) + sum(report.n_edges.values())
     say(f"{total:,} rows in {took:.1f} s, {total / took:,.0f} rows/s")
+    if told := describe_spaces(opened):
+        say(told)
     for name, n in report.repeats.items():
         say(f"{count_of(n, f'{name} edge')} repeated another: {describe_repeats(opened.schema, name)}")
     for name, n in report.removed.items():

@@ -7,7 +7,11 @@ from typing import Annotated
 import typer
 
 WAIT_S = 30.0
-STORE_HELP = "ladybug:PATH, or neo4j://HOST[:PORT][/DATABASE] (credentials in NEO4J_USERNAME and NEO4J_PASSWORD)"
+SERVER_HELP = (
+    "neo4j:// or bolt://HOST[:PORT][/DATABASE], with +s for an encrypted connection (credentials in NEO4J_USERNAME and "
+    "NEO4J_PASSWORD)"
+)
+STORE_HELP = f"ladybug:PATH, or {SERVER_HELP}"
 
 
 class Format(StrEnum):

@@ -8,18 +8,19 @@ import typer
 
 from kgrec.cli.app import app
 from kgrec.cli.command_inputs import open_bundle
-from kgrec.cli.options import WAIT_S, Wait
-from kgrec.terminal import make_counter, print_table, say, show_progress, show_stages
+from kgrec.cli.options import SERVER_HELP, WAIT_S, Wait
+from kgrec.terminal import count_of, make_counter, print_table, say, show_progress, show_stages
 
 if TYPE_CHECKING:
     from kgrec.publish import PublishReport
     from kgrec.recommend import Recommender
     from kgrec.store.neo4j.connection import Connection
+    from kgrec.store.neo4j.old_versions import Removed
 
 
 @app.command()
 def publish(
-    to: Annotated[str, typer.Option("--to", metavar="STORE", help="neo4j://HOST[:PORT][/DATABASE]")],
+    to: Annotated[str, typer.Option("--to", metavar="STORE", help=SERVER_HELP)],
     bundle: Annotated[
         Path | None, typer.Argument(metavar="[BUNDLE]", help="The folder that `kgrec train` wrote.")
     ] = None,
@@ -32,7 +33,10 @@ def publish(
         typer.Option("--segments", metavar="N|auto", help="Divide users into N groups of like taste, with names."),
     ] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Make the previous version live again.")] = False,
-    status: Annotated[bool, typer.Option("--status", help="List the published versions.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="List the published versions, and what is left.")] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove all that was published; your own data stays as it is.")
+    ] = False,
     wait: Wait = WAIT_S,
 ) -> None:
     """Publishes vectors and recommendations in Neo4j.
@@ -42,20 +46,20 @@ def publish(
     """
     from kgrec.errors import RequestError
     from kgrec.store.neo4j.connection import Connection
-    from kgrec.store.neo4j.release import read_release, roll_back
+    from kgrec.store.neo4j.old_versions import remove_release
+    from kgrec.store.neo4j.release import roll_back
 
-    if (bundle is not None) + rollback + status != 1:
-        raise RequestError("expected one of BUNDLE, --rollback and --status")
-    if status or rollback:
-        with Connection(to, "write" if rollback else "read", wait_s=wait, on_wait=say) as connection:
-            release = roll_back(connection) if rollback else read_release(connection)
-        if not release.versions:
-            say(f"nothing is published in {to}")
-            return
-        rows = [(v.name, release.state(v), *v.n_published.values()) for v in reversed(release.versions)]
-        print_table(f"Published in {to}", ("version", "state", *release.versions[0].n_published), rows)
+    if (bundle is not None) + rollback + status + remove != 1:
+        raise RequestError("expected one of BUNDLE, --rollback, --status and --remove")
+    if bundle is None:
+        with Connection(to, "read" if status else "write", wait_s=wait, on_wait=say) as connection:
+            if remove:
+                print_removed(remove_release(connection), to)
+                return
+            if rollback:
+                roll_back(connection)
+            print_status(connection)
         return
-    assert bundle is not None
     n_segments = read_segments(segments)
     recommender = open_bundle(bundle)
     started = time.perf_counter()
@@ -63,6 +67,40 @@ def publish(
         report = publish_with_progress(recommender, connection, neighbours, recommend, n_segments)
     print_published(report, to)
     say(f"published in {time.perf_counter() - started:.1f} s")
+
+
+def print_status(connection: "Connection") -> None:
+    """Prints the published versions, and how much of them is left where nodes were deleted since."""
+    from kgrec.store.neo4j.published_state import count_left
+    from kgrec.store.neo4j.release import read_release
+
+    release = read_release(connection)
+    if not release.versions:
+        say(f"nothing is published in {connection.url}")
+        return
+    rows, is_less = [], False
+    for version in reversed(release.versions):
+        cells: list[int | str] = list(version.n_published.values())
+        if version in release.kept:
+            left = count_left(connection, version)
+            cells = [n if left[what] >= n else f"{left[what]:,} of {n:,}" for what, n in version.n_published.items()]
+            is_less |= left != version.n_published
+        rows.append((version.name, release.state(version), *cells))
+    print_table(f"Published in {connection.url}", ("version", "state", *release.versions[0].n_published), rows)
+    if is_less:
+        say("where it says N of M, N are left: the others went with nodes that were deleted since; sync, then publish")
+
+
+def print_removed(removed: "Removed | None", to: str) -> None:
+    """Prints what was removed of all that was published."""
+    if removed is None:
+        say(f"nothing is published in {to}")
+        return
+    parts = [f"{n:,} {kind}" for kind, n in removed.n_edges.items() if n]
+    if removed.n_indexes:
+        parts.append("1 vector index" if removed.n_indexes == 1 else f"{removed.n_indexes} vector indexes")
+    parts += [f"the segments of {count_of(removed.n_users, 'user')}"] if removed.n_users else []
+    say(f"removed from {to}: {', '.join([*parts, 'the KgrecRelease node'])}")
 
 
 def read_segments(given: str | None) -> int | None:
@@ -107,9 +145,19 @@ def print_published(report: "PublishReport", to: str) -> None:
         print_table("Segments of users", ("segment", "users", "name"), rows)
     for note in report.notes:
         say(note)
-    n, n_all = report.version.n_written, sum((*report.version.n_edges.values(), *report.version.n_vectors.values()))
-    say(
-        f"{n:,} of {n_all:,} relationships were written; the others are as they were" if n < n_all else f"{n:,} written"
-    )
+    say(describe_written(report))
     if report.release.previous is not None:
         say(f"{report.release.previous.name} is kept: `kgrec publish --rollback --to {to}` makes it live again")
+
+
+def describe_written(report: "PublishReport") -> str:
+    """Says what was written, and what is as it was in the version before."""
+    version = report.version
+    n, n_all = version.n_written, sum((*version.n_edges.values(), *version.n_vectors.values()))
+    written = [count_of(n, "relationship")] if n else []
+    if report.segments:
+        n_users = sum(len(segment.users) for segment in report.segments)
+        written.append(f"the segments of {count_of(n_users, 'user')}")
+    others = f"{n_all - n:,} others" if n else f"all {n_all:,} relationships"
+    as_before = f"; {others} are as they were" if n < n_all else ""
+    return f"written: {' and '.join(written) or 'nothing new'}{as_before}"

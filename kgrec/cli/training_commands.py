@@ -60,7 +60,7 @@ def train(
     settings = read_settings(config, seed, adapter, backend)
     tables = read_store(store, schema, wait, rejects, max_rejects)
     from kgrec.bundle import check_folder  # here, since it imports torch
-    from kgrec.recommend.ranking import note_few_likes
+    from kgrec.recommend.notes import note_few_likes
     from kgrec.training.logging import log_run
 
     check_folder(out)  # before the training, not after it
@@ -131,6 +131,7 @@ def evaluate(
     from kgrec.evaluate.evaluation_page import write_report
     from kgrec.evaluate.evaluation_tables import to_rich_audit, to_rich_tables
     from kgrec.text.encoder import load_config_encoder
+    from kgrec.text.node_texts import has_texts
     from kgrec.training.dataset import build_graph
 
     settings = read_settings(config, seed, adapter, backend)
@@ -138,7 +139,7 @@ def evaluate(
     tables = read_store(store, schema, wait, rejects, max_rejects)
     with show_progress() as progress:
         stages = show_stages(progress)
-        stages("encoding texts")
+        stages("encoding texts" if has_texts(tables.schema) else "reading the graph")
         graph = build_graph(
             tables,
             load_config_encoder(settings),

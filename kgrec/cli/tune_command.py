@@ -49,6 +49,7 @@ def tune(
 
     from kgrec import cache_dir
     from kgrec.text.encoder import load_config_encoder
+    from kgrec.text.node_texts import has_texts
     from kgrec.training.dataset import build_graph
     from kgrec.tune.search import tune_catalogue
     from kgrec.tune.tuning_report import check_config_file, print_tuning, write_config
@@ -62,7 +63,7 @@ def tune(
     try:
         with show_progress() as progress:
             stages = show_stages(progress)
-            stages("encoding texts")
+            stages("encoding texts" if has_texts(tables.schema) else "reading the graph")
             encoder = load_config_encoder(settings)
             on_texts = make_total_counter(progress, "encoding texts")
             graph = build_graph(tables, encoder, cache_dir(), on_texts=on_texts)

@@ -3,8 +3,8 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -52,8 +52,10 @@ def watch(
     if publish and store.partition(":")[0] not in NEO4J_SCHEMES:
         raise RequestError(f"got --publish with {store}; expected a Neo4j store to publish to")
 
+    tell_rejects = tell_changes(report)
+
     def work() -> None:
-        sync_folder(store, bundle, rejects, max_rejects, wait)
+        sync_folder(store, bundle, rejects, max_rejects, wait, tell_rejects)
         if publish:
             publish_folder(store, bundle, wait)
 
@@ -69,7 +71,9 @@ def watch(
         report("stopped")
 
 
-def sync_folder(store: str, bundle: Path, rejects: Path | None, max_rejects: float, wait: float) -> None:
+def sync_folder(
+    store: str, bundle: Path, rejects: Path | None, max_rejects: float, wait: float, tell_rejects: Callable[[str], None]
+) -> None:
     """Syncs a bundle in place; prints what changed."""
     from kgrec import cache_dir
     from kgrec.bundle import load_bundle, save_bundle
@@ -78,7 +82,7 @@ def sync_folder(store: str, bundle: Path, rejects: Path | None, max_rejects: flo
 
     started = time.perf_counter()
     before = load_bundle(bundle)
-    tables = read_store(store, before.schema, wait, rejects, max_rejects)
+    tables = read_store(store, before.schema, wait, rejects, max_rejects, tell_rejects)
     synced, found = sync_bundle(before, tables, None, cache_dir(), now=int(time.time()))
     if not found.changes:
         return
@@ -115,6 +119,19 @@ def report(line: str) -> None:
     say(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}")
 
 
+def tell_changes(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """Tells a sentence, but not twice in a row."""
+    last: str | None = None
+
+    def tell_change(sentence: str) -> None:
+        nonlocal last
+        if sentence != last:
+            tell(sentence)
+        last = sentence
+
+    return tell_change
+
+
 @contextmanager
 def hold_folder(bundle: Path) -> Iterator[None]:
     """Keeps other watchers off a bundle.
@@ -140,6 +157,9 @@ def hold_folder(bundle: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        # while it is held: another watcher that has opened it sees that it is gone, and makes a new one
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
         lock.release()
 
 

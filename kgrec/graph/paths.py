@@ -182,9 +182,8 @@ class PathIndex:
         for relation, far_id in links:
             edge = self.schema.graph_edges.get(relation)
             if edge is None or item_type not in (edge.source, edge.target):
-                raise RequestError(
-                    f"no edge type {relation!r} of the node type {item_type!r}; expected one of {relations}"
-                )
+                expected = f"expected one of {relations}" if relations else "nodes of this type have no links"
+                raise RequestError(f"no edge type {relation!r} of the node type {item_type!r}; {expected}")
             forward = edge.source == item_type
             far_type = edge.target if forward else edge.source
             row = self.ids[far_type].row(far_id)

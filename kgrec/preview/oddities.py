@@ -26,8 +26,8 @@ def find_oddities(tables: GraphTables, texts: Sequence[str | None]) -> Iterator[
     yield from _check_likes(tables)
     yield from _check_ids(tables)
     yield from _check_names(tables)
-    yield from _check_texts(texts)
-    yield from _check_links(tables)
+    yield from _check_edges(tables)
+    yield from _check_descriptions(tables, texts)
 
 
 def _check_likes(tables: GraphTables) -> Iterator[str]:
@@ -71,21 +71,30 @@ def _check_names(tables: GraphTables) -> Iterator[str]:
             yield f"{name}: {n_named:,} items share {n_distinct:,} names: is {node.name} the name of something else?"
 
 
-def _check_texts(texts: Sequence[str | None]) -> Iterator[str]:
-    n_without = sum(text is None for text in texts)
-    if n_without > _SOME * len(texts):
-        yield f"{n_without:,} of {len(texts):,} items have no text: they are placed by their links alone"
-
-
-def _check_links(tables: GraphTables) -> Iterator[str]:
-    schema = tables.schema
-    for name, edge in schema.edges.items():
+def _check_edges(tables: GraphTables) -> Iterator[str]:
+    for name, edge in tables.schema.edges.items():
         if tables.edges[name].num_rows == 0 and not edge.derived:
             yield f"{name}: no edge was read"
-    at_items = [edge for edge in schema.graph_edges.values() if schema.item_type in (edge.source, edge.target)]
+
+
+def _check_descriptions(tables: GraphTables, texts: Sequence[str | None]) -> Iterator[str]:
+    """What describes items: their texts, and their links and features."""
+    schema = tables.schema
+    n_without = sum(text is None for text in texts)
     item = schema.nodes[schema.item_type]
-    if not at_items and not item.features and not item.vectors:
+    is_linked = any(schema.item_type in (edge.source, edge.target) for edge in schema.graph_edges.values())
+    is_linked = is_linked or bool(item.features or item.vectors)
+    if not is_linked and n_without == len(texts):
+        yield (
+            "items have neither texts nor links nor features: only their users say what they are like, and new items "
+            "cannot be placed"
+        )
+    elif not is_linked:
         yield "items have neither links nor features: new ones are placed by their texts alone"
+        if n_without > _SOME * len(texts):
+            yield f"{n_without:,} of {len(texts):,} items have no text: nothing describes them"
+    elif n_without > _SOME * len(texts):
+        yield f"{n_without:,} of {len(texts):,} items have no text: they are placed by their links alone"
 
 
 def _is_grade(name: str) -> bool:

@@ -17,6 +17,7 @@ from kgrec.publish.publish_report import ENOUGH, Coverage, PublishReport
 from kgrec.publish.ranked_lists import find_neighbours, find_recommendations
 from kgrec.publish.user_segments import MOST_SEGMENTS, Segment, find_segments
 from kgrec.recommend import Recommender
+from kgrec.recommend.live import is_another_graph
 from kgrec.store.contract import OnRows
 from kgrec.store.neo4j.backend_queries import BY_INDEX, describe_parameters, describe_queries
 from kgrec.store.neo4j.connection import Connection
@@ -57,7 +58,7 @@ def publish_bundle(
         What was published, with the queries for a backend.
 
     Raises:
-        StoreError: another publish is running, the graph has none of the items, or the database fails.
+        StoreError: another publish is running, the graph has hardly any of the items, or the database fails.
         RequestError: neighbours, recommend or segments is out of range.
     """
     _check_numbers(neighbours, recommend, segments)
@@ -83,7 +84,10 @@ def publish_bundle(
             of_users = user_vectors(bundle.model.backbone, bundle.liked[bundle.users.rows(known)])
             draft.write_vectors("user", users, *_drop_empty(known, of_users), on_rows)
             report("writing recommendations")
-            lists = find_recommendations(recommender, known, present, min(recommend, len(bundle.items)))
+            # SIMILAR_TO has what cannot be had too: the queries leave it out as it is when they are asked
+            can_be_had = bundle.available[bundle.items.rows(present)]
+            allowed = [id_ for id_, can in zip(present, can_be_had, strict=True) if can]
+            lists = find_recommendations(recommender, known, allowed, min(recommend, len(bundle.items)))
             _write_lists(draft, RECOMMENDED, users, items, lists, draft.before.sizes(RECOMMENDED), on_rows)
         else:
             for kind in (USER_VECTOR, RECOMMENDED):
@@ -125,14 +129,19 @@ def _check_numbers(neighbours: int, recommend: int, segments: int | None) -> Non
 
 
 def _find_present(connection: Connection, bundle: Bundle, items: GraphNodes) -> list[str]:
-    """The items of the bundle that are in the graph."""
+    """The items of the bundle that are in the graph.
+
+    Raises:
+        StoreError: these are so few that it is another graph.
+    """
     present = [id_ for id_ in bundle.items.ids if id_ in items.elements]
-    if not present:
+    if is_another_graph(len(present), len(bundle.items)):
         node = bundle.schema.nodes[bundle.schema.item_type]
+        of_them = f"only {len(present):,}" if present else "none"
         raise StoreError(
-            f"{connection.url} has none of the {len(bundle.items):,} items of the bundle, such as "
-            f"{bundle.items.ids[0]!r}; expected nodes with the label {node.label!r} and the key {node.key!r}: name "
-            "the graph that the bundle was trained from"
+            f"{connection.url} has {of_them} of the {len(bundle.items):,} items of the bundle, such as "
+            f"{bundle.items.ids[0]!r}; expected nodes with the label {' or '.join(node.all_labels)!r} and the key "
+            f"{node.key!r}: name the graph that the bundle was trained from"
         )
     return present
 

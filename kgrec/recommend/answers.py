@@ -22,7 +22,7 @@ class Recommendation:
         rank: from 1.
         score: higher is better; comparable within one answer only.
         title: its name; None when it has none.
-        reason: the main reason as a sentence; None without `explain`.
+        reason: the main reason as a sentence; None without `explain`, and where there is none to tell.
     """
 
     item: str

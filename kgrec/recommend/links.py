@@ -1,13 +1,16 @@
 """Links and attributes of new items and new users, as edges of the graph."""
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from graph_schema import CatalogueSchema
+from graph_schema.checks.column_texts import drop_missing_texts
 from graph_schema.checks.columns import convert_column
+from graph_schema.checks.near_ids import NearIds
 from graph_schema.schema_types import ARROW_TYPES, AttributeType
 from kgrec.bundle import Bundle
 from kgrec.errors import CatalogueError, RequestError
@@ -40,8 +43,11 @@ def find_far_end(schema: CatalogueSchema, edge_type: str, node_type: str) -> tup
     edge = schema.graph_edges.get(edge_type)
     if edge is None or node_type not in (edge.source, edge.target):
         edges = schema.graph_edges.items()
-        expected = [name for name, e in edges if node_type in (e.source, e.target) and not e.derived]
-        raise RequestError(f"no edge type {edge_type!r} of the node type {node_type!r}; expected one of {expected}")
+        names = [name for name, e in edges if node_type in (e.source, e.target) and not e.derived]
+        expected = f"expected one of {names}" if names else "nodes of this type have no links"
+        features = schema.nodes[node_type].features
+        asked = f"; {edge_type!r} is an attribute, so give it as one" if edge_type in features else ""
+        raise RequestError(f"no edge type {edge_type!r} of the node type {node_type!r}; {expected}{asked}")
     is_source = edge.source == node_type
     return is_source, edge.target if is_source else edge.source
 
@@ -76,6 +82,27 @@ def resolve_links(
         else:
             found.append((edge_type, far_id, (row, far_row) if is_source else (far_row, row)))
     return found, unknown
+
+
+def warn_of_unknown(bundle: Bundle, node_type: str, lost: Sequence[tuple[str, str, str]]) -> None:
+    """Warns of links of new nodes to nodes that the catalogue does not have, in one sentence.
+
+    Args:
+        bundle: the bundle.
+        node_type: the type of the new nodes.
+        lost: (id of the new node, edge type, id that no node has) of each.
+    """
+    if not lost:
+        return
+    own, edge_type, far_id = lost[0]
+    far_type = find_far_end(bundle.schema, edge_type, node_type)[1]
+    near = NearIds(bundle.ids[far_type].ids).find(far_id)
+    meant = "" if near is None else f" (did you mean {near!r}?)"
+    more = "" if len(lost) == 1 else f"; nor have {len(lost) - 1:,} more links"
+    warnings.warn(
+        f"no {far_type} has the id {far_id!r}{meant}: the link {edge_type!r} of {own!r} has no effect{more}",
+        stacklevel=4,  # the caller of `Recommender.add_items`
+    )
 
 
 def group_edges(resolved: Iterable[tuple[str, str, tuple[int, int]]]) -> dict[str, NDArray[np.int64]]:
@@ -159,7 +186,7 @@ def _to_column(name: str, value: object, kind: AttributeType) -> pa.Array:
     reason = next((reason for rows, reason in problems if rows.any()), None)
     if reason is not None:
         raise RequestError(f"the attribute {name!r} is {value!r}; expected a value of type {kind!r}: it {reason}")
-    return column
+    return drop_missing_texts(column) if kind == "string" else column  # as files are read
 
 
 def add_paths_to_values(bundle: Bundle, edges: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:

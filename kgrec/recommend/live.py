@@ -9,6 +9,7 @@ from graph_schema import CatalogueSchema
 from graph_schema.checks.column_texts import mend_entities
 from kgrec.errors import StoreError
 from kgrec.graph.paths import PathIndex, build_path_index_around
+from kgrec.recommend.value_links import ValueLinks
 from kgrec.store.contract import GraphStore, NodeRef
 
 _SAMPLED = 200  # items of a bundle that are looked up in its store
@@ -37,13 +38,23 @@ def check_store(store: GraphStore, schema: CatalogueSchema, items: Sequence[str]
 
     sample = items[:: max(len(items) // _SAMPLED, 1)]
     n_there = len(sample) - len(find_gone(store, sample))
-    if n_there <= _LEAST_THERE * len(sample):
+    if is_another_graph(n_there, len(sample)):
         of_them = "none" if n_there == 0 else f"only {n_there}"
         raise StoreError(
             f"{store.url} has {of_them} of {len(sample)} items of the bundle that were looked up, such as "
             f"{sample[0]!r}: it is another graph, or an empty one; name the store that the bundle was trained from, or "
             "train from this one"
         )
+
+
+def is_another_graph(n_there: int, n_asked: int) -> bool:
+    """Whether a graph has so few of a bundle's items that it is not the one that the bundle was trained from.
+
+    Args:
+        n_there: how many of the items that were asked for are in the graph.
+        n_asked: how many were asked for.
+    """
+    return n_there <= _LEAST_THERE * n_asked
 
 
 def find_gone(store: GraphStore, items: Iterable[str]) -> set[str]:
@@ -81,7 +92,11 @@ def answer_without_gone(
 
 
 def read_path_index(
-    store: GraphStore, schema: CatalogueSchema, items: Iterable[str], gone: set[str] | None = None
+    store: GraphStore,
+    schema: CatalogueSchema,
+    items: Iterable[str],
+    gone: set[str] | None = None,
+    values: ValueLinks | None = None,
 ) -> PathIndex:
     """Reads the paths between some items from a store, by one query.
 
@@ -90,6 +105,7 @@ def read_path_index(
         schema: the catalogue's schema.
         items: the items' ids; an id that is not in the store has no paths.
         gone: gets the ids that are not in the store.
+        values: the values of items, which the store does not have as nodes; None: there are none.
 
     Raises:
         StoreError: the store fails.
@@ -101,7 +117,12 @@ def read_path_index(
     mended = mend_entities(pa.array(found.names.values(), pa.string())).to_pylist()  # as a load does
     for node, name in zip(found.names, mended, strict=True):
         names[node.type][node.id] = name
+    there = [id_ for id_ in asked if NodeRef(schema.item_type, id_) in found.names]
     if gone is not None:
-        gone.update(id_ for id_ in asked if NodeRef(schema.item_type, id_) not in found.names)
+        gone.update(set(asked).difference(there))
     links = [(link.item, link.edge, link.reverse, link.node.id, link.n_items) for link in found.links]
+    if values is not None:
+        named, valued = values.find(there)
+        names |= named
+        links += valued
     return build_path_index_around(schema, names, links)

@@ -26,6 +26,7 @@ from kgrec.recommend.links import (
     read_attributes,
     read_links,
     resolve_links,
+    warn_of_unknown,
 )
 from kgrec.recommend.state import check_words
 from kgrec.recommend.updates import place_linked
@@ -137,6 +138,7 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
     row_of: dict[str, int] = {}  # of the new items so far
     links: dict[str, list[tuple[str, str]]] = {}
     unknown: dict[str, tuple[str, ...]] = {}
+    lost: list[tuple[str, str, str]] = []
     vectors, resolved = [], []
     for place, (new, text) in enumerate(zip(items, texts, strict=True)):
         with _naming(items, place):
@@ -144,6 +146,7 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
                 raise RequestError(f"item {new.item!r} exists already; expected a new id")
             row = model.n_items + place
             found, not_found = resolve_links(bundle, item_type, row, new.links, row_of)
+            lost += [(new.item, edge_type, far_id) for edge_type, far_id in new.links if far_id in not_found]
             values, no_values = read_attributes(bundle, item_type, new.attributes)
             resolved += [*found, *resolve_links(bundle, item_type, row, values, row_of)[0]]
             not_found += no_values
@@ -172,6 +175,7 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
         edges=add_edges(bundle.edges, edges),
         liked=_reshape(bundle.liked, shape),
         seen=_reshape(bundle.seen, shape),
+        available=np.concatenate([bundle.available, np.ones(len(ids), np.bool_)]),
     )
     codes = read_link_features(grown, edges, rows)
     columns, number = torch.from_numpy(np.stack(vectors)), number_ids(ids)
@@ -185,6 +189,7 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
             torch.cat([model.columns, columns[block]]),
             number[block],
         )
+    warn_of_unknown(bundle, item_type, lost)
     linked = find_item_ends(bundle.schema, edges)
     grown = place_linked(replace(grown, model=model), linked[linked < len(bundle.items)])
     return AddedItems(grown, links, unknown)

@@ -20,6 +20,7 @@ from kgrec.recommend.links import (
     read_attributes,
     read_links,
     resolve_links,
+    warn_of_unknown,
 )
 from kgrec.recommend.state import check_words
 from kgrec.recommend.updates import place_likes_of, place_linked, set_pairs
@@ -70,6 +71,7 @@ def add_users(
         raise RequestError(f"user {taken!r} exists already; expected a new id, or add interactions")
     row_of = {new.user: len(bundle.users) + place for place, new in enumerate(users)}
     unknown: dict[str, tuple[str, ...]] = {}
+    lost: list[tuple[str, str, str]] = []
     rows, items, resolved = [], [], []
     for new in users:
         row, liked = row_of[new.user], bundle.items.rows(new.likes)
@@ -80,6 +82,7 @@ def add_users(
         values, no_values = read_attributes(bundle, user_type, new.attributes)
         found, not_found = resolve_links(bundle, user_type, row, [*new.links, *values], row_of)
         resolved += found
+        lost += [(new.user, edge_type, far_id) for edge_type, far_id in new.links if far_id in not_found]
         missing += [*not_found, *no_values]
         if missing:
             unknown[new.user] = tuple(missing)
@@ -95,6 +98,7 @@ def add_users(
         liked=set_pairs(bundle.liked, n_users, of_user, of_item, positive),
         seen=set_pairs(bundle.seen, n_users, of_user, of_item, positive),
     )
+    warn_of_unknown(bundle, user_type, lost)
     placed = place_likes_of(grown, bundle, np.unique(of_user))
     return place_linked(placed, find_item_ends(bundle.schema, edges)), unknown
 

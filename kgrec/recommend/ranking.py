@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -21,9 +20,9 @@ from kgrec.recommend.asked import Asked
 from kgrec.recommend.batches import Batch, find_known_users, read_batch
 from kgrec.recommend.blocks import to_blocks
 from kgrec.recommend.live import answer_without_gone
+from kgrec.recommend.notes import note_basis, note_no_likes
 from kgrec.recommend.reasons import find_reasons
 from kgrec.recommend.requests import (
-    Request,
     check_k,
     mask_items,
     read_request,
@@ -32,7 +31,7 @@ from kgrec.recommend.requests import (
 )
 from kgrec.recommend.state import State, one_thread
 from kgrec.recommend.tail import check_dial
-from kgrec.recommend.user_reasons import counts_prior, describe_prior
+from kgrec.recommend.user_reasons import counts_prior
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 _TIE = 1e-7  # scores that differ by less are equal
 _ITEMS_COMPARED = 64  # first; they nearly always show a difference
 _ABOUT = ("unknown_users", "unknown_items", "unknown_links", "by_profile", "without_likes")
-_FEW_LIKES = 500  # in training; with fewer, answers carry a note
 
 
 def recommend(
@@ -70,11 +68,11 @@ def recommend(
     if request.fits is not None and not request.fits.any():
         notes.append("no item's text is close to your words: expect weak matches")
     if not len(support):
-        notes += _note_no_likes(state, asked, request, filter_seen=filter_seen)
+        notes += note_no_likes(state, asked, request, tail, filter_seen=filter_seen)
     known_by = to_support(state, request)
     scored = _score(state, known_by)  # (1, n_items)
     rests_on = _break_ties(state, scored, masked[None, :], known_by.likes)[0]
-    notes += [rests_on] if rests_on else _note_basis(state, support)
+    notes += [rests_on] if rests_on else note_basis(state, support, request.user)
 
     def rank(n: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         ranked = _rank(state, scored, masked[None, :], known_by.likes, n, tail, sentence=asked.text is not None)
@@ -155,13 +153,6 @@ def predict(state: State, asked: Asked, items: Sequence[str]) -> NDArray[np.floa
     scores = _score(state, to_support(state, read_request(state, asked, [])))[0]
     rows = state.bundle.items.rows(items)
     return np.where(rows >= 0, scores[rows], np.float32(np.nan))
-
-
-def note_few_likes(n_likes: int) -> str | None:
-    """A note if training had few likes; None if it had enough."""
-    if n_likes >= _FEW_LIKES:
-        return None
-    return f"only {n_likes} like{'' if n_likes == 1 else 's'} to learn from"
 
 
 def _score(state: State, known_by: Support) -> NDArray[np.float32]:
@@ -271,29 +262,6 @@ def _break_ties(
             scores[user] = np.log1p(model.n_likes.numpy())
             notes[user] = "nothing tells these items apart for this user: the most liked come first"
     return notes
-
-
-def _note_no_likes(state: State, asked: Asked, request: Request, *, filter_seen: bool) -> list[str]:
-    """A note on what a list rests on without likes; none where a sentence says it."""
-    who = "no likes are given" if asked.user is None else f"user {asked.user!r} has no likes"
-    profile = describe_prior(state, request) if request.has_profile and counts_prior(state) else ""
-    if profile:
-        return [f"{who}: this rests on {'your words and ' if asked.text is not None else ''}the user's {profile}"]
-    if asked.text is not None:
-        return []
-    if asked.links or asked.values:
-        who += ", and the links and attributes have no effect"
-    seen = ", without those the user has seen" if asked.user is not None and filter_seen else ""
-    return [f"{who}: these are the most liked items{seen}"]
-
-
-def _note_basis(state: State, support: NDArray[np.int64]) -> list[str]:
-    """A note if a list does not rest on likes alone."""
-    model = state.bundle.model
-    if len(support) and bool(model.cold[torch.from_numpy(support)].all()):
-        return ["nobody liked these items in training: this rests on their texts and links"]
-    few = note_few_likes(state.bundle.lineage.n_likes)
-    return [f"{few}: this rests on texts and links as well"] if few and len(support) else []
 
 
 def _spread(scores: NDArray[np.float32], masked: NDArray[np.bool_]) -> NDArray[np.float32]:

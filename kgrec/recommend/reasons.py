@@ -20,6 +20,8 @@ _REASON_LIKES = 5  # paths are searched for this many of the likes that add most
 _PATHS_PER_LIKE = 3
 _NOTABLE = 0.5  # of the largest share; smaller shares are never the reason
 _HUB = 0.5  # of all items; a node that more of them share says nothing about any two
+_LEAST_SHARED = 2  # other people who like two items, so that these are "liked by people who like" the other
+_SOME = 0.2  # of a like's contribution; with as much from texts and links, an item is near the liked one by these
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class _Weighed:
 
     Attributes:
         row: the item's.
+        user: the user's row; None: nobody of the bundle.
         likes: row of a like -> its contribution, the largest first.
         known: row of a like -> the share of its contribution that comes from texts and links, 0 to 1.
         sentence: the sentence's contribution; None without a sentence.
@@ -40,6 +43,7 @@ class _Weighed:
     """
 
     row: int
+    user: int | None
     likes: Mapping[int, float]
     known: Mapping[int, float]
     sentence: float | None
@@ -96,7 +100,7 @@ def explain_items(
 
 def find_likeness_reasons(
     state: State, row: int, rows: NDArray[np.int64], by: str | None, index: PathIndex | None = None
-) -> list[str]:
+) -> list[str | None]:
     """Why items are similar to another: the rarest node that they share, and whether the same people like both.
 
     Args:
@@ -105,6 +109,10 @@ def find_likeness_reasons(
         rows: (n,) the items' rows.
         by: name only this source; None: any.
         index: the paths between all of them in the store; None: those of the bundle.
+
+    Returns:
+        A reason for each; None where there is nothing to say, as of items that people with similar tastes like, but
+        not the same people.
     """
     if not len(rows):
         return []
@@ -113,7 +121,7 @@ def find_likeness_reasons(
     people = np.unique(liked[:, [row]].nonzero()[0])
     by_them = np.asarray(liked[people].sum(axis=0)).ravel()  # (n_items,): how many of these people like each item
     paths = _find_paths(state, {(ids[found], ids[row]) for found in rows.tolist()}, 1, index)
-    reasons = []
+    reasons: list[str | None] = []
     for place, found in enumerate(rows.tolist()):
         by_source = {source: float(values[place]) if by in (None, source) else 0.0 for source, values in shares.items()}
         most = max(1e-9, *by_source.values())
@@ -121,11 +129,13 @@ def find_likeness_reasons(
         shared = paths[ids[found], ids[row]]
         if shared and by_source["links"] > (_NOTABLE * most if _is_value(state, shared[0]) else 0):
             parts.append(shared[0].sentence())
-        if by_source["likes"] > _NOTABLE * most / 2 and by_them[found]:
+        if by_source["likes"] > _NOTABLE * most / 2 and by_them[found] >= _LEAST_SHARED:
             parts.append("liked by the same people")
         if by_source["text"] > _NOTABLE * most / 2:
-            parts.append("similar texts")
-        reasons.append("; ".join(parts) or "alike")
+            parts.append(_describe_content(state))
+        if not parts and by_source["links"] > _NOTABLE * most:
+            parts.append(f"similar {_describe_links(state)}")
+        reasons.append("; ".join(parts) or None)
     return reasons
 
 
@@ -155,7 +165,9 @@ def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: 
         sentence = None if request.sentence is None else float(found.sentence[place])
         prior = None if not request.has_profile else float(found.prior[place])
         reason, rest = user_reasons.get(row), float(found.rest[place])
-        weighed.append(_Weighed(row, likes, known, sentence, prior, words, reason, rest, searched, bool(fits[place])))
+        weighed.append(
+            _Weighed(row, request.user, likes, known, sentence, prior, words, reason, rest, searched, bool(fits[place]))
+        )
     return weighed
 
 
@@ -170,7 +182,7 @@ def read_live_index(state: State, items: set[str], listed: set[str], gone: set[s
     """
     assert state.store is not None
     missing: set[str] = set()
-    index = read_path_index(state.store, state.bundle.schema, sorted(items | listed), missing)
+    index = read_path_index(state.store, state.bundle.schema, sorted(items | listed), missing, state.value_links)
     if gone is not None:
         gone |= (missing & listed) - state.added
     return index
@@ -231,13 +243,30 @@ def _format_reason(state: State, weighed: _Weighed, shares: Sequence[Share]) -> 
     if notable:
         best = min(notable, key=lambda share: (_rank_value(state, share.paths[0]), share.paths[0].n_sharing))
         return f"{best.paths[0].sentence()}, which you liked"
-    if likes:
-        like = f"{likes[0].title or likes[0].item}, which you liked"
-        by_graph = likes[0].item in known
-        return f"near {like}, by its {describe_knowledge(state)}" if by_graph else f"liked by people who like {like}"
+    for like in weighed.searched:
+        told = _relate(state, weighed, like)
+        if told is not None:
+            return told
     if sentence is not None and sentence.value > 0:
         return "fits your words"
     return _count_likes(state, weighed.row)
+
+
+def _relate(state: State, weighed: _Weighed, like: int) -> str | None:
+    """What relates an item to a like where no path does, in words: people or what is known of both; None: nothing."""
+    name = f"{state.title(like) or state.bundle.items.ids[like]}, which you liked"
+    by_graph = weighed.known[like]
+    if by_graph <= _NOTABLE and count_shared(state, weighed.row, like, weighed.user) >= _LEAST_SHARED:
+        return f"liked by people who like {name}"
+    return f"near {name}, by its {describe_knowledge(state)}" if by_graph >= _SOME else None
+
+
+def count_shared(state: State, one: int, other: int, user: int | None) -> int:
+    """How many people like two items, without the user who asks."""
+    fans = state.liked_by_item
+    of_one, of_other = (fans.indices[slice(*fans.indptr[row : row + 2])] for row in (one, other))
+    both = np.intersect1d(of_one, of_other, assume_unique=True)
+    return int((both != (-1 if user is None else user)).sum())
 
 
 def _count_likes(state: State, row: int) -> str:
@@ -247,14 +276,26 @@ def _count_likes(state: State, row: int) -> str:
 
 def describe_knowledge(state: State) -> str:
     """What the catalogue says of items, in words: "text and links", "embedding"; vectors go by their names."""
-    schema = state.bundle.schema
-    item = schema.nodes[schema.item_type]
-    edges = [edge for edge in schema.graph_edges.values() if schema.item_type in (edge.source, edge.target)]
-    has_links = any(not edge.derived for edge in edges)
+    item = state.bundle.schema.nodes[state.bundle.schema.item_type]
+    links = _describe_links(state)
     parts = ["text"] if item.text else []
     parts += [name.replace("_", " ") for name in item.vectors]
-    parts += ["links"] if has_links else ["attributes"] if edges else []
+    parts += [links] if links else []
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts) or "text and links"
+
+
+def _describe_links(state: State) -> str:
+    """What items are linked by, in a word: "links" or "attributes"; empty: nothing."""
+    schema = state.bundle.schema
+    edges = [edge for edge in schema.graph_edges.values() if schema.item_type in (edge.source, edge.target)]
+    return "links" if any(not edge.derived for edge in edges) else "attributes" if edges else ""
+
+
+def _describe_content(state: State) -> str:
+    """How items are alike by their texts or, without any, by their vectors."""
+    item = state.bundle.schema.nodes[state.bundle.schema.item_type]
+    names = " and ".join(name.replace("_", " ") for name in item.vectors)
+    return "similar texts" if item.text or not names else f"alike by their {names}"
 
 
 def _rank_value(state: State, path: ReasonPath) -> int:

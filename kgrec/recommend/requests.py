@@ -120,10 +120,12 @@ def mask_items(
 ) -> NDArray[np.bool_]:
     """(n_items,) bool: the items that may not be recommended; unknown ids are appended to `unknown`.
 
+    What cannot be had may be recommended only where it is named as a candidate.
+
     Raises:
         RequestError: candidates are given, but the list is empty or none is known.
     """
-    masked = np.zeros(len(state.bundle.items), np.bool_)
+    masked = ~state.bundle.available
     if candidates is not None:
         if not candidates:
             raise RequestError("candidates is empty; expected at least one item id, or leave candidates out")

@@ -23,6 +23,7 @@ from kgrec.recommend.linked_nodes import LinkedNodes, link_users
 from kgrec.recommend.live import find_gone
 from kgrec.recommend.recent import RecentAnswers
 from kgrec.recommend.tail import TailDial, draw_reference
+from kgrec.recommend.value_links import ValueLinks, link_values
 from kgrec.store.contract import GraphStore
 from kgrec.text.encoder import Encoder
 
@@ -123,6 +124,11 @@ class State:
         return link_users(self.bundle)
 
     @cached_property
+    def value_links(self) -> ValueLinks:
+        """The values of the items."""
+        return link_values(self.bundle)
+
+    @cached_property
     def liked_by_item(self) -> csr_array:
         """(n_items, n_users) of 1s: who likes each item."""
         return csr_array(self.bundle.liked.T.tocsr())
@@ -185,6 +191,8 @@ class State:
         if bundle.items is self.bundle.items:  # users changed, or their likes
             found |= {name: vars(self)[name] for name in ("by_id", "editions") if name in vars(self)}
         before = self.bundle
+        if bundle.edges is before.edges and bundle.items is before.items and "value_links" in vars(self):
+            found["value_links"] = self.value_links
         if bundle.edges is before.edges and bundle.users.ids == before.users.ids:
             kept = ("user_links", "linked_nodes", "user_priors", "friends")
             found |= {name: vars(self)[name] for name in kept if name in vars(self)}

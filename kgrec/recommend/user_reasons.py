@@ -3,6 +3,7 @@
 Nobody is named and no count below three is given, unless the schema says that users are `public`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,10 +20,13 @@ LEAST_COUNT = 3  # people; of fewer, each could be recognised
 _MOST_NAMED = 2
 _MOST_WORDS = 4
 _MOST_GROUPS = 12  # the smallest are compared
-_MOST_SHARING = 1 / 3  # of all users; a value that more of them have says nothing of any
+_MOST_SHARING = 1 / 3  # of all users; a node or a value that more of them share says nothing of any
 _FRIENDS_FIRST = 0.5  # of the largest lift; friends with as much are the reason
 _LINKING_WORDS = ("of", "with", "by", "to")
+_ENGLISH = ("acquaintance", "associate", "colleague", "employee", "mate", "one", "people", "relative")
+_FOREIGN = re.compile(r".*(?:[aeiou]|en|[^a-z ])", re.IGNORECASE)  # as "Freunde", which is a plural already
 _PLACING_WORDS = ("in", "at", "from", "near", "on")
+_DONE = re.compile(r".*[^e]ed|bought|seen|read|met")  # what one did, as viewed and saved
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def describe_prior(state: State, request: Request) -> str:
             continue  # a value of a linked node goes with the node
         noun = _noun(state, link.edge_type)
         of_many = link.far_type == schema.user_type or (link.far_type == schema.item_type and not link.is_source)
-        words[_plural(noun) if noun and of_many else noun or "links"] = None
+        words[_plural(noun) if of_many and _has_plural(noun) else noun or "links"] = None
     if request.user is not None and bundle.user_text.shape[1] and bool(bundle.user_text[request.user].any()):
         words["text"] = None
     listed = list(words)
@@ -133,7 +137,7 @@ def find_user_reasons(state: State, request: Request, rows: NDArray[np.int64]) -
         if best is None or (sharing is not None and best.lift < _FRIENDS_FIRST * sharing.lift):
             best = sharing
         if row in wished:
-            reasons.append(UserReason(f"on your {wished[row]}", True))
+            reasons.append(UserReason(wished[row], True))
         elif best is not None:
             reasons.append(UserReason(_say(state, best.group, best.fans), True))
         else:
@@ -187,11 +191,11 @@ def _to_group(state: State, request: Request, people: NDArray[np.int64], friends
 
 
 def _find_wished(state: State, request: Request) -> dict[int, str]:
-    """The items that a user is linked to, such as those on a wish list -> the noun of the link."""
+    """The items that a user is linked to, such as those on a wish list -> how: "on your wish list"."""
     wished: dict[int, str] = {}
     for link in _find_linked(state, request):
         if link.is_source and link.far_type == state.bundle.schema.item_type:
-            wished |= dict.fromkeys(link.nodes.tolist(), _noun(state, link.edge_type))
+            wished |= dict.fromkeys(link.nodes.tolist(), _say_wished(_noun(state, link.edge_type)))
     return wished
 
 
@@ -217,11 +221,11 @@ def _find_sharing(state: State, request: Request) -> list[_Group]:
             name = bundle.names[link.far_type][node]
             if of_items:
                 people = state.liked_by_item.indices[slice(*state.liked_by_item.indptr[node : node + 2])]
-                words = f"who like {name or bundle.items.ids[node]}, on your {_noun(state, link.edge_type)}"
+                words = f"who like {name or bundle.items.ids[node]}, {_say_wished(_noun(state, link.edge_type))}"
                 found.append((people.astype(np.int64), words))
             elif not is_derived or (link.edge_type == link.far_type and name):  # values that reasons name
                 people = state.linked_nodes.find_users(link.place, node)
-                if not is_derived or len(people) <= _MOST_SHARING * len(bundle.users):
+                if len(people) <= _MOST_SHARING * len(bundle.users):
                     found.append((people, _describe_shared(state, link.edge_type, name)))
     found.sort(key=lambda each: len(each[0]))
     groups = (_to_group(state, request, people, None, words) for people, words in found[:_MOST_GROUPS])
@@ -235,16 +239,18 @@ def _say(state: State, group: _Group, people: NDArray[np.int64]) -> str:
         return f"liked by {n_people:,} {'person' if n_people == 1 else 'people'} {group.words}"
     if schema.nodes[schema.user_type].public:
         return _name_friends(state, group, people)
-    if not group.friends:
-        return f"{n_people:,} of the {group.size:,} people linked to you ({group.words}) like it"
     # "all of your friends" would tell what each of them likes
-    some = f"{n_people:,} of your {group.size:,}" if n_people < group.size else "most of your"
+    is_most = n_people == group.size
+    if not group.friends or not _has_plural(group.friends):
+        some = "most of the" if is_most else f"{n_people:,} of the {group.size:,}"
+        return f"{some} people linked to you ({group.friends or group.words}) like it"
+    some = "most of your" if is_most else f"{n_people:,} of your {group.size:,}"
     return f"{some} {_plural(group.friends)} like it"
 
 
 def _name_friends(state: State, group: _Group, people: NDArray[np.int64]) -> str:
     """The reason with names of friends who like the item."""
-    bundle, friend = state.bundle, group.friends or "link"
+    bundle, friend = state.bundle, group.friends if group.friends and _has_plural(group.friends) else "link"
     names = [bundle.names[bundle.schema.user_type][row] or bundle.users.ids[row] for row in people[:_MOST_NAMED]]
     if len(people) > len(names):
         return f"{', '.join(names)} and {len(people) - len(names):,} more of your {_plural(friend)} like it"
@@ -267,6 +273,14 @@ def _describe_shared(state: State, edge_type: str, name: str | None) -> str:
     return f"who share your {noun} ({name})" if name else f"who share your {noun}"
 
 
+def _say_wished(noun: str) -> str:
+    """How a user is linked to an item, by the words of the link: "on your wish list", "viewed by you"."""
+    last = noun.rsplit(" ", 1)[-1]
+    if last in (*_PLACING_WORDS, *_LINKING_WORDS):
+        return f"linked to you ({noun})"
+    return f"{noun} by you" if _DONE.fullmatch(last) else f"on your {noun}"
+
+
 def _noun(state: State, edge_type: str) -> str:
     """What a relation leads to, in the singular: "friend", "town"; empty where an edge between users has no noun."""
     schema = state.bundle.schema
@@ -281,6 +295,11 @@ def _noun(state: State, edge_type: str) -> str:
     if edge.source == schema.user_type and edge.target == schema.item_type:
         return edge_type.replace("_", " ")
     return (edge.target if edge.source == schema.user_type else edge.source).replace("_", " ")
+
+
+def _has_plural(noun: str) -> bool:
+    """Whether a noun has an English plural; "Freunde" and "Kollegen" have none."""
+    return noun.endswith(_ENGLISH) or not _FOREIGN.fullmatch(noun)
 
 
 def _plural(noun: str) -> str:

@@ -52,7 +52,8 @@ def open_store(
 
         return Neo4jStore(url, mode, schema=schema, wait_s=wait_s, on_wait=on_wait, on_empty=on_empty)
     raise StoreError(
-        f"{url!r} is not a store; expected ladybug:PATH, such as ladybug:catalogue.db, or neo4j://HOST[:PORT][/DATABASE]"
+        f"{url!r} is not a store; expected ladybug:PATH, such as ladybug:catalogue.db, or a Neo4j server, "
+        "neo4j://HOST[:PORT][/DATABASE] or bolt://HOST[:PORT][/DATABASE]"
     )
 
 

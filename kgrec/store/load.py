@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema, EdgeType, GraphTables
+from graph_schema.checks.rejects import RejectLog
 from graph_schema.checks.staged_tables import StagedTables
 from graph_schema.checks.staging import stage_tables
 from kgrec.store.contract import Counts, GraphStore, OnRows
@@ -113,7 +114,11 @@ def _read_keys(batches: Iterable[pa.RecordBatch], schema: pa.Schema, keys: list[
 
 
 def read_tables(
-    store: GraphStore, on_rows: OnRows | None = None, *, rejects: Path | None = None, max_rejects: float = 0.1
+    store: GraphStore,
+    on_rows: OnRows | None = None,
+    *,
+    rejects: Path | RejectLog | None = None,
+    max_rejects: float = 0.1,
 ) -> GraphTables:
     """Reads the whole catalogue, in an order that does not depend on how it was written.
 
@@ -122,7 +127,8 @@ def read_tables(
     Args:
         store: the store to read.
         on_rows: called with a type's name and how many of its rows were just read.
-        rejects: CSV file for the bad rows of a graph that kgrec did not load; None writes none.
+        rejects: CSV file for the bad rows of a graph that kgrec did not load; or a log of the caller's, which counts
+            them; None writes none.
         max_rejects: the share of all rows that may be bad there, 0 to 1.
 
     Returns:

@@ -59,13 +59,15 @@ class Changes:
 
     Attributes:
         nodes: by node type.
-        edges: by edge type, the interaction included.
+        edges: by edge type, the interaction included, other feedback left out.
         likes: interactions that are likes; a weight that crosses the schema's `positive` adds or removes one.
+        of_values: the node types and edge types that stand for the values of attributes.
     """
 
     nodes: Mapping[str, NodeChanges]
     edges: Mapping[str, EdgeChanges]
     likes: EdgeChanges
+    of_values: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         """Whether anything changed."""
@@ -142,8 +144,8 @@ def find_changes(bundle: Bundle, tables: GraphTables) -> tuple[Catalogue, Change
     n_items, n_kept = len(ids[schema.item_type]), len(kept[schema.item_type])
     reread, relinked = np.ones(n_items, np.bool_), np.zeros(n_items, np.bool_)
     edges = {}
-    for name, edge in schema.edges.items():
-        is_interaction = name == schema.interaction.edge
+    for name in (*schema.graph_edges, schema.interaction.edge):  # a bundle holds no other feedback
+        edge, is_interaction = schema.edges[name], name == schema.interaction.edge
         before = np.stack(bundle.seen.nonzero()) if is_interaction else bundle.edges[name]
         rows = [_rows_now(kept[end], len(bundle.ids[end])) for end in (edge.source, edge.target)]
         found, differing = _compare_edges(before, rows, data[schema.edge_triple(name)].edge_index.numpy())
@@ -177,7 +179,9 @@ def find_changes(bundle: Bundle, tables: GraphTables) -> tuple[Catalogue, Change
     catalogue = Catalogue(
         data, ids, names, contents, item_texts, user_texts, kept, liked, seen, reread, reread_users, replaced
     )
-    return catalogue, Changes(nodes, edges, likes)
+    derived = [name for name, node in schema.nodes.items() if node.derived]
+    derived += [name for name, edge in schema.edges.items() if edge.derived]
+    return catalogue, Changes(nodes, edges, likes, frozenset(derived))
 
 
 def _to_bundle_order(bundle: Bundle, tables: GraphTables) -> tuple[GraphTables, dict[str, NDArray[np.int64]]]:

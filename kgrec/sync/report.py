@@ -1,6 +1,9 @@
 """Reports a sync, as text and as JSON."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeVar
 
 from rich import box
 from rich.console import Console
@@ -8,11 +11,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from kgrec.bundle import Bundle
-from kgrec.sync.changes import Changes
+from kgrec.sync.changes import Changes, EdgeChanges, NodeChanges
 from kgrec.sync.staleness import DAY_S
 from kgrec.sync.update import SyncReport
 
 LIKES = "likes"
+_Some = TypeVar("_Some", NodeChanges, EdgeChanges)
 
 
 def to_json(report: SyncReport, bundle: Bundle, *, store: str, now: int) -> str:
@@ -61,6 +65,7 @@ def to_json(report: SyncReport, bundle: Bundle, *, store: str, now: int) -> str:
 
 def describe_changes(changes: Changes) -> str:
     """What changed, in one line, such as "product 1 added, 2 changed; likes 3 added"."""
+    changes = _sum_values(changes)
     counted: list[tuple[str, dict[str, int]]] = [
         (
             name,
@@ -85,7 +90,7 @@ def describe_changes(changes: Changes) -> str:
 
 def print_report(report: SyncReport, console: Console, *, store: str) -> None:
     """Prints what changed, how stale the bundle is, and whether to train again."""
-    changes, found = report.changes, report.staleness
+    changes, found = _sum_values(report.changes), report.staleness
     rows: list[tuple[str, str, int, int, int | None, int | None, int]] = [
         ("node", name, len(n.added), len(n.deleted), len(n.changed), len(n.relinked) if n.relinked else None, n.n_now)
         for name, n in changes.nodes.items()
@@ -107,6 +112,36 @@ def print_report(report: SyncReport, console: Console, *, store: str) -> None:
     console.print(table)
     advice = "; ".join(found.reasons)
     console.print(f"Train again: {advice}" if advice else "No need to train again yet", markup=False, soft_wrap=True)
+
+
+def _sum_values(changes: Changes) -> Changes:
+    """The changes with one entry for the values of all attributes of a node type, and for the links to them."""
+    nodes, edges = _group(changes.nodes, changes.of_values), _group(changes.edges, changes.of_values)
+    return replace(
+        changes,
+        nodes={
+            name: NodeChanges(
+                added=tuple(id_ for one in each for id_ in one.added),
+                changed=tuple(id_ for one in each for id_ in one.changed),
+                relinked=tuple(id_ for one in each for id_ in one.relinked),
+                deleted=tuple(id_ for one in each for id_ in one.deleted),
+                n_now=sum(one.n_now for one in each),
+            )
+            for name, each in nodes.items()
+        },
+        edges={
+            name: EdgeChanges(*(sum(getattr(one, n) for one in each) for n in ("n_added", "n_deleted", "n_now")))
+            for name, each in edges.items()
+        },
+    )
+
+
+def _group(changes: Mapping[str, _Some], of_values: frozenset[str]) -> dict[str, list[_Some]]:
+    """The changes by type; those of the values of "book.year" and "book.price" together, as "values of book"."""
+    found: dict[str, list[_Some]] = {}
+    for name, each in changes.items():
+        found.setdefault(f"values of {name.split('.')[0]}" if name in of_values else name, []).append(each)
+    return found
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -13,6 +13,7 @@ from torch import Tensor
 from graph_schema import GraphTables
 from kgrec.bundle import Bundle, load_bundle_encoder
 from kgrec.errors import BundleError
+from kgrec.graph.availability import read_available
 from kgrec.graph.propagation import join_vectors, read_item_vectors
 from kgrec.ids import number_ids
 from kgrec.model.component import round_text
@@ -46,7 +47,7 @@ class SyncReport:
 
 def preview_sync(bundle: Bundle, tables: GraphTables, *, now: int) -> SyncReport:
     """Reports what `sync_bundle` would do, without doing it; see there for arguments and errors."""
-    return _report(bundle, *find_changes(bundle, tables), now)
+    return _report(bundle, *_compare(bundle, tables)[:2], now)
 
 
 def sync_bundle(
@@ -82,7 +83,7 @@ def sync_bundle(
         CatalogueError: the catalogue is broken, as in `to_hetero`.
         TextError: the encoder cannot be loaded.
     """
-    catalogue, changes = find_changes(bundle, tables)
+    catalogue, changes, available = _compare(bundle, tables)
     schema, report = bundle.schema, _report(bundle, catalogue, changes, now)
     text, user_text = _read_texts(bundle, catalogue, encoder, cache_dir, on_texts)
     kept = catalogue.kept[schema.item_type]
@@ -101,6 +102,7 @@ def sync_bundle(
         seen=catalogue.seen,
         lineage=lineage,
         contents=catalogue.contents,
+        available=available,
     )
     replaced = np.flatnonzero(catalogue.replaced)
     model = bundle.model.with_items(
@@ -117,6 +119,19 @@ def sync_bundle(
     model = place_by_likes(model, catalogue.liked, np.flatnonzero(liked))
     _log.info("synced: %d texts encoded, %d items placed", report.n_encoded, report.n_placed)
     return replace(synced, model=model), report
+
+
+def _compare(bundle: Bundle, tables: GraphTables) -> tuple[Catalogue, Changes, NDArray[np.bool_]]:
+    """The catalogue, its changes, and (n_items,) bool: what can be had now, which counts as a change."""
+    catalogue, changes = find_changes(bundle, tables)
+    item_type = bundle.schema.item_type
+    items, kept = catalogue.ids[item_type], catalogue.kept[item_type]
+    available = read_available(tables, items)
+    differing = np.flatnonzero(available[: len(kept)] != bundle.available[kept])
+    found = changes.nodes[item_type]
+    changed = dict.fromkeys([*found.changed, *(items.ids[row] for row in differing.tolist())])
+    nodes = {**changes.nodes, item_type: replace(found, changed=tuple(changed))}
+    return catalogue, replace(changes, nodes=nodes), available
 
 
 def _report(bundle: Bundle, catalogue: Catalogue, changes: Changes, now: int) -> SyncReport:

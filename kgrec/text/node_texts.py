@@ -52,6 +52,12 @@ def build_node_texts(tables: GraphTables) -> dict[str, list[str | None]]:
     return texts
 
 
+def has_texts(schema: CatalogueSchema) -> bool:
+    """Whether nodes may have texts: their own, or names; of users only their own."""
+    stored = [(name, node) for name, node in schema.nodes.items() if not node.derived]
+    return any(node.text or (node.name and name != schema.user_type) for name, node in stored)
+
+
 def describe_node(
     schema: CatalogueSchema, node_type: str, neighbours: Mapping[tuple[str, bool], Sequence[tuple[str, str]]]
 ) -> str | None:

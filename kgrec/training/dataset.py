@@ -13,6 +13,7 @@ from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema, GraphTables
 from kgrec.graph.attribute_values import AttributeValues, fit_values
+from kgrec.graph.availability import read_available
 from kgrec.graph.hetero import sort_tables, to_hetero
 from kgrec.ids import IdMap
 from kgrec.text.cache import encode_cached
@@ -34,6 +35,7 @@ class CatalogueGraph:
         encoder_revision: its revision.
         contents: from `hash_contents`.
         values: the value nodes of the features; `schema` and `data` have them.
+        available: (n_items,) bool: the items that can be had.
     """
 
     schema: CatalogueSchema
@@ -44,6 +46,7 @@ class CatalogueGraph:
     encoder_revision: str
     contents: Mapping[str, NDArray[np.int64]]
     values: AttributeValues
+    available: NDArray[np.bool_]
 
 
 def build_graph(
@@ -79,7 +82,10 @@ def build_graph(
     for node_type in features:
         data[node_type].has_text = torch.from_numpy(known[node_type])
     contents = hash_contents(tables, texts[schema.item_type])
-    return CatalogueGraph(schema, data, ids, read_names(tables), encoder.name, encoder.revision, contents, values)
+    available = read_available(tables, ids[schema.item_type])
+    return CatalogueGraph(
+        schema, data, ids, read_names(tables), encoder.name, encoder.revision, contents, values, available
+    )
 
 
 def read_names(tables: GraphTables) -> dict[str, list[str | None]]:

@@ -176,11 +176,16 @@ def _choose_bucket(
         if LinkedLikes.name not in with_graph:
             usable = [name for name in usable if name != LinkedLikes.name]
         question = ask(model, asked, k, usable=usable, popular=popular)
-        others = [name for name in usable if name not in _OF_USERS]
-        warm, judged, verdict = _choose_blend(model, question, warm, others, cap, title)
+        # Of somebody of whom nothing is known, popularity alone decides: others would rank by chance likes of few.
+        others = [name for name in usable if name not in _OF_USERS] if start else [Popularity.name]
+        against = start > 0  # what little is known of a user would else rank the least liked items first
+        warm, judged, verdict = _choose_blend(model, question, warm, others, cap, title, against_popular=against)
+        of_users = np.isin(names, _OF_USERS)
         for added, default in with_graph.items():
             parts = usable if added == LinkedLikes.name else [name for name in usable if name != LinkedLikes.name]
-            found = _choose_blend(model, question, default, parts, cap, title)
+            found = _choose_blend(model, question, default, parts, cap, title, against_popular=against)
+            if not (start or found[0][of_users].any()):
+                continue  # then nothing is known of anybody
             if added == UserPrior.name or is_clear(compare(found[1], judged)):
                 known, judged, verdict = found
         verdicts.append(verdict)
@@ -246,12 +251,21 @@ def _add_user_knowledge(
 
 
 def _choose_blend(
-    model: Model, question: Question, default: Weights, usable: Sequence[str], cap: float | None, title: str
+    model: Model,
+    question: Question,
+    default: Weights,
+    usable: Sequence[str],
+    cap: float | None,
+    title: str,
+    *,
+    against_popular: bool,
 ) -> tuple[Weights, ListQuality, Verdict]:
     """Chooses the weights of a question from a default, or those of a baseline that is clearly better."""
     names, less = model.names, default_weights(model, "less_popular")
     default = np.where([name in _OF_USERS and name not in usable for name in names], 0, default)
-    weights, judged = choose_weights(question, names, default, usable=usable, less_popular=less, most_popular=cap)
+    weights, judged = choose_weights(
+        question, names, default, usable=usable, less_popular=less, most_popular=cap, against_popular=against_popular
+    )
     alone = {c.baseline: place for place, c in enumerate(model.components) if c.baseline and c.name in usable}
     rivals = {name: question.parts[place] for name, place in alone.items()}
     better, rival, rival_judged, error = race(question, judged, rivals, cap)

@@ -58,6 +58,7 @@ def choose_weights(
     less_popular: Weights | None = None,
     most_popular: float | None = None,
     cold: bool = False,
+    against_popular: bool = True,
 ) -> tuple[Weights, ListQuality]:
     """Chooses weights of components, one at a time, from a default.
 
@@ -70,6 +71,7 @@ def choose_weights(
         most_popular: the limit on how many of the first 10 items are among the most liked, as a mean over users; None:
             no limit.
         cold: whether all items of the question are cold.
+        against_popular: whether popularity may have a weight below 0.
 
     Returns:
         (n_components,) weights, and the judgement of their lists.
@@ -95,6 +97,8 @@ def choose_weights(
         for name in usable:
             place = place_of[name]
             steps = _steps_from(float(default[place]), popularity=name == "popularity")
+            if not against_popular:
+                steps = tuple(step for step in steps if step >= 0)
             others = weights.copy()
             others[place] = 0
             rest = question.blend(others, others) if cold else question.blend(others)

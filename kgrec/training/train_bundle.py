@@ -16,6 +16,7 @@ from kgrec.model.component import round_text
 from kgrec.questions.splits import read_likes
 from kgrec.text.adapter import load_adapter
 from kgrec.text.encoder import Encoder, OnTexts
+from kgrec.text.node_texts import has_texts
 from kgrec.training.dataset import CatalogueGraph, build_graph
 from kgrec.training.logging import OnMetric, time_stages
 from kgrec.training.pipeline import fit_model
@@ -48,7 +49,7 @@ def train_bundle(
         CatalogueError: the catalogue has no likes.
     """
     with time_stages(on_stage, on_metric) as begin:
-        begin("encoding texts")
+        begin("encoding texts" if has_texts(tables.schema) else "reading the graph")
         graph = build_graph(tables, encoder, cache_dir, on_texts=on_texts)
         return fit_bundle(graph, config, trained_at, begin, on_metric)
 
@@ -96,5 +97,6 @@ def fit_bundle(
         trained_at=trained_at,
         lineage=Lineage.of(model),
         contents=graph.contents,
+        available=graph.available,
         adapter=None if config.adapter is None else load_adapter(Path(config.adapter)),
     )

@@ -13,6 +13,7 @@ from kgrec.validate.findings import Example, Finding
 from kgrec.validate.indexed_graph import N_EXAMPLES, IndexedGraph, Rows, report_finding, to_date
 
 USER_HUB = 10_000  # neighbours of one relation, above which a node of a user's links is a hub
+HUB_USERS = 10  # fewer users are too few to say that most of them are linked to one node
 COMMON_ITEMS = 10  # fewer items are too few to say that a value is common
 DISTINCT_SHARE, DISTINCT_LEAST = 0.9, 50  # entries of a feature that nothing else has, and the least entries to judge
 
@@ -117,7 +118,7 @@ def find_sensitive(graph: IndexedGraph) -> Iterator[Finding]:
 
 
 def find_user_hubs(graph: IndexedGraph) -> Iterator[Finding]:
-    """Nodes at either end of a relation of users that it links to more than 10,000 others."""
+    """Nodes at either end of a relation of users that it links to most users, or to more than 10,000 others."""
     user_type = graph.schema.user_type
     for name, edge in graph.schema.graph_edges.items():
         if user_type not in (edge.source, edge.target):
@@ -130,11 +131,13 @@ def find_user_hubs(graph: IndexedGraph) -> Iterator[Finding]:
         for hub_type, hubs, other_type, others, hub_is_source in sides:
             n_others = max(graph.size(other_type), 1)
             counts = np.bincount(np.unique(hubs * n_others + others) // n_others, minlength=graph.size(hub_type))
-            found = np.flatnonzero(counts > USER_HUB)
+            is_of_users = other_type == user_type and n_others >= HUB_USERS
+            least = min(USER_HUB, n_others // 2 if is_of_users else USER_HUB) + 1
+            found = np.flatnonzero(counts >= least)
             found = found[np.argsort(-counts[found], kind="stable")]
             examples = [graph.example(hub_type, int(row), f"{counts[row]:,}") for row in found[:N_EXAMPLES]]
-            message = f"{hub_type} nodes with over {USER_HUB:,} neighbours ({name})"
-            query = graph.dialect.list_hubs(name, hub_is_source=hub_is_source, least=USER_HUB + 1)
+            message = f"{hub_type} nodes with {least:,} or more neighbours ({name})"
+            query = graph.dialect.list_hubs(name, hub_is_source=hub_is_source, least=least)
             yield from report_finding(
                 "user_hubs", name, message, len(found), graph.size(hub_type), f"{hub_type} nodes", examples, query
             )

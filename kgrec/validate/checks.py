@@ -52,7 +52,7 @@ def validate_tables(
         dialect: of the database, for the queries that findings show.
         now: UTC seconds; later times are in the future.
         rejects: the log of staging; None where the rows were checked when they were loaded.
-        at_load: what the load left out, by node type and edge type; None where that is not known.
+        at_load: what the load left out, by node type and edge type; None where there is no file of it.
     """
     if rejects is not None:
         keyless = {table for table, reason in rejects.counts if reason.fault == Fault.MISSING_KEY}
@@ -67,7 +67,7 @@ def validate_tables(
     hit = {one.check for one in found}
     skipped = {} if rejects is not None else dict.fromkeys(AT_LOADING, "rows were checked when they were loaded")
     if at_load is None:
-        skipped["rejected_rows"] = "there is no reject file of a load"
+        skipped["rejected_rows"] = "a load that rejects nothing leaves no reject file, and there is none"
     if tables.schema.interaction.at is None:
         skipped |= dict.fromkeys(TIMES, "the schema names no time of interactions")
     return Validation(

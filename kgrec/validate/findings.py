@@ -195,8 +195,8 @@ CHECKS: Mapping[str, Check] = {
         warning_from=0.05,
     ),
     "user_hubs": Check(
-        "nodes with over 10,000 neighbours among the links of users",
-        "Sharing one says little about taste, so it weighs little.",
+        "nodes that more than half of the users, or over 10,000 nodes, are linked to",
+        "Sharing one says little about taste, so it weighs little and is no reason.",
         "If it is a default, a bot or a catch-all, delete it or split it. Otherwise leave it.",
     ),
     "distinct_features": Check(

@@ -89,8 +89,9 @@ def print_validation(validation: Validation, console: Console, *, store: str) ->
     if validation.passed:
         _print(console, f"Nothing found: {_to_names(validation.passed)}.", style="dim")
     for why in dict.fromkeys(validation.skipped.values()):
-        names = [name for name, reason in validation.skipped.items() if reason == why]
-        _print(console, f"Not checked, since {why}: {_to_names(names)}.", style="dim")
+        names = [name for name, reason in validation.skipped.items() if reason == why and name != "rejected_rows"]
+        if names:  # without a reject file a load most likely rejected nothing, which says nothing of the data
+            _print(console, f"Not checked, since {why}: {_to_names(names)}.", style="dim")
 
 
 def _summarise(validation: Validation) -> str:

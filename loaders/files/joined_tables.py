@@ -17,6 +17,7 @@ from graph_schema.checks.columns import convert_ids
 from graph_schema.near_names import find_near_name
 from graph_schema.sources import BrokenRow, RawBatch
 from loaders.files.edge_rows import keep_where
+from loaders.files.id_spaces import trim_ids
 from loaders.files.row_lookup import RowLookup
 
 _log = logging.getLogger("kgrec.loaders")
@@ -108,7 +109,7 @@ class _Step:
         for wanted, column in self.columns.items():
             found = batch.columns.schema.names
             values = batch.columns.column(column) if column in found else pa.nulls(batch.columns.num_rows, pa.string())
-            arrays[wanted] = convert_ids(values)[0] if wanted in (_BEFORE, _AFTER) else values
+            arrays[wanted] = convert_ids(trim_ids(values)[0])[0] if wanted in (_BEFORE, _AFTER) else values
         return RawBatch(pa.RecordBatch.from_pydict(arrays), batch.file, batch.rows, batch.broken)
 
 

@@ -15,20 +15,25 @@ class OptionalColumns:
     Args:
         wanted: the columns that are needed.
         known: all that the schema names.
+        has_others: the objects may have further columns, which other types read.
     """
 
-    def __init__(self, wanted: Sequence[str], known: Collection[str]) -> None:
-        self._wanted, self._known = wanted, known
+    def __init__(self, wanted: Sequence[str], known: Collection[str], *, has_others: bool) -> None:
+        self._wanted, self._known, self._has_others = wanted, known, has_others
         self._seen: dict[str, None] = {}
         self._file = ""
 
     def fill(self, batch: RawBatch) -> RawBatch:
-        """The rows with the wanted columns, null where no object has them."""
+        """The rows with the wanted columns, null where no object has them.
+
+        One that seems to be misspelt stays missing, since the check of the names tells what is meant.
+        """
         names = batch.columns.schema.names
         self._seen.update(dict.fromkeys(names))
         self._file = batch.file
         kept = [name for name in names if name in self._known or "." not in name]
-        absent = [name for name in self._wanted if name not in names]
+        unknown = [] if self._has_others else [name for name in kept if name not in self._known]
+        absent = [name for name in self._wanted if name not in names and find_near_name(name, unknown) is None]
         arrays = [*(batch.columns.column(name) for name in kept), *(pa.nulls(len(batch.rows)) for _ in absent)]
         columns = pa.RecordBatch.from_arrays(arrays, names=[*kept, *absent])
         return RawBatch(columns, batch.file, batch.rows, batch.broken)

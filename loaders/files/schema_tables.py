@@ -1,6 +1,6 @@
 """Which tables of files the types of a schema read, and by which columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 
 from graph_schema import SOURCE, TARGET, CatalogueError, CatalogueSchema, EdgeType, NodeType
@@ -48,8 +48,11 @@ class SchemaTables:
             if table not in free or any(isinstance(one, EdgeType) for one in readers)
         ]
 
-    def check(self) -> None:
+    def check(self, there: Collection[str]) -> None:
         """Checks that types of one name do not share a table by accident, and the names of tables.
+
+        Args:
+            there: the tables that files are called after.
 
         Raises:
             CatalogueError: they do, or the schema describes a table that no type reads, called almost like one.
@@ -68,6 +71,11 @@ class SchemaTables:
         undescribed = [table for table in self.readers if table not in self.schema.tables]
         for table in self.schema.tables:
             near = None if table in self.readers else find_near_name(table, undescribed)
+            if near is not None and table in there and near not in there:
+                raise CatalogueError(
+                    f"there is no table {near!r}, which {self._name_reader(near)} reads; did you mean {table!r}, which "
+                    f"[tables.{table}] describes?"
+                )
             if near is not None:
                 raise CatalogueError(f"no type reads the table {table!r} of [tables.{table}]; did you mean {near!r}?")
 
@@ -106,6 +114,19 @@ class SchemaTables:
                 known |= {part.strip() for join in reader.join for part in join.split("=")}
         return known
 
+    def find_ids(self, table: str) -> set[str]:
+        """The names of the columns of a table that may hold ids: keys and ends."""
+        ids: set[str] = set()
+        for reader in self.readers.get(table, ()):
+            if isinstance(reader, NodeType):
+                ids.add(reader.key)
+                continue
+            said = {SOURCE: (reader.source_column, reader.source), TARGET: (reader.target_column, reader.target)}
+            for end, (column, node_type) in said.items():
+                may_be = {end, self.schema.nodes[node_type].key} - {*reader.attributes}
+                ids |= may_be if column is None else {column}
+        return ids
+
     def find_wanted(self, name: str) -> list[str]:
         """The columns that a type needs under these very names; those of ends have several. Empty for no type."""
         if name in self.schema.nodes:
@@ -138,6 +159,12 @@ class SchemaTables:
                 names.update(dict.fromkeys(reader.columns))
         more = [f"column_{place}" for place in range(len(names) + 1, n_columns + 1)]
         return [*names, *more][: n_columns or None]
+
+    def _name_reader(self, table: str) -> str:
+        """The first type that reads a table, as the schema file calls it."""
+        kinds = (("nodes", self.schema.nodes), ("edges", self.schema.edges))
+        types = {f"[{kind}.{name}]": one for kind, declared in kinds for name, one in declared.items()}
+        return next(name for name, one in types.items() if one is self.readers[table][0])
 
     def _feedback(self) -> list[EdgeType]:
         chosen = self.schema.interaction

@@ -13,6 +13,7 @@ from graph_schema.schema_types import SourceTable
 _KINDS = (".inter", ".data", ".user", ".users", ".item", ".items", ".kg", ".link", ".net")
 _TEXT = (".csv", ".tsv", ".txt", ".dat", *_KINDS, ".jsonl", ".ndjson", ".json")
 SUFFIXES = (*_TEXT, *(f"{suffix}.gz" for suffix in _TEXT), ".parquet")
+EXPECTED = "CSV, TSV, text, JSON, JSON lines or Parquet (.csv, .tsv, .txt, .dat, .json, .jsonl, .parquet, also .csv.gz)"
 _MOST_SHOWN = 20
 
 
@@ -96,6 +97,11 @@ def list_tables(folder: Path) -> str:
     return ", ".join(found[:_MOST_SHOWN]) or "no tables"
 
 
+def drop_empty(files: Sequence[Path]) -> list[Path]:
+    """The files that have any content, and those that cannot be read."""
+    return [file for file in files if not file.exists() or file.stat().st_size]
+
+
 def _is_part(stem: str, name: str) -> bool:
     return stem == name or stem.startswith((f"{name}.", f"{name}-"))
 
@@ -106,7 +112,8 @@ def _split_name(entry: Path) -> tuple[str, str]:
 
 
 def _find_named(folder: Path, name: str, pattern: str) -> list[Path]:
-    found = [file for file in folder.glob(pattern) if file.is_file()]
+    exact = folder / pattern  # a name such as "loans [2].csv" is no pattern
+    found = [exact] if exact.is_file() else [file for file in folder.glob(pattern) if file.is_file()]
     if not found:
         every = [file for file in folder.iterdir() if file.is_file()]
         found = [file for file in every if fnmatch(file.name.casefold(), pattern.casefold())]

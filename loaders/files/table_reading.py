@@ -13,6 +13,7 @@ from graph_schema import CatalogueError
 from graph_schema.checks.column_names import rename_known
 from graph_schema.schema_types import SourceTable
 from graph_schema.sources import RawBatch
+from loaders.files.id_spaces import trim_columns
 from loaders.files.json_rows import read_json
 from loaders.files.table_look import MOST_SHOWN, TableLook, find_look
 from loaders.files.text_encoding import find_encoding
@@ -44,7 +45,9 @@ def read_table(
 
 
 def read_rows(file: Path, columns: Sequence[str]) -> pa.Table:
-    """Reads a whole file that has some columns, perhaps among others, under these names; its encoding is found.
+    """Reads a whole file that has some columns of ids, perhaps among others, under these names.
+
+    Ids are read without the spaces around them, as a load does; the encoding of the file is found.
 
     Args:
         file: the file.
@@ -68,7 +71,8 @@ def read_rows(file: Path, columns: Sequence[str]) -> pa.Table:
                 f"{file}: row {broken.row} {broken.reason}: {broken.content[:MOST_SHOWN]!r}; correct it or leave it out"
             )
         names = rename_known(batch.columns.schema.names, columns)
-        parts.append(pa.Table.from_batches([batch.columns]).rename_columns(names))
+        rows, _ = trim_columns(batch.columns.rename_columns(names), {*columns})
+        parts.append(pa.Table.from_batches([rows]))
     return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
 
 

@@ -3,24 +3,25 @@
 A table is named after its node type or edge type: rated.csv, rated.tsv, rated.jsonl, rated.csv.gz or rated.parquet, or
 in parts: rated.1.csv, rated-2024.csv, or any of these in a folder rated/. The schema can say otherwise: which files a
 table has and how they look, which types read one table, which tables an edge type leads through. Text is read as text,
-so that ids do not change. Files are read in blocks and may be larger than memory.
+so that ids do not change, but for the spaces around them. Files are read in blocks and may be larger than memory.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from graph_schema import CatalogueError, CatalogueSchema, EdgeType, NodeType
-from graph_schema.checks.column_names import check_names, rename_ends, rename_known
+from graph_schema.checks.column_names import check_names, find_column, rename_ends, rename_known
 from graph_schema.near_names import find_near_name
 from graph_schema.schema_types import SOURCE, TARGET, SourceTable
 from graph_schema.sources import RawBatch
 from loaders.files.edge_rows import FirstRows, keep_linked, keep_where, split_targets
+from loaders.files.id_spaces import describe_spaces, trim_columns
 from loaders.files.joined_tables import PathTable, join_path
 from loaders.files.optional_columns import OptionalColumns
 from loaders.files.schema_tables import SchemaTables
-from loaders.files.table_files import find_files, find_tables, list_tables
+from loaders.files.table_files import drop_empty, find_files, find_tables, list_tables
 from loaders.files.table_look import MOST_SHOWN, TableLook, to_plain
 from loaders.files.table_reading import look_at, read_file
 
@@ -47,7 +48,7 @@ def open_source(
     if not path.is_dir():
         raise CatalogueError(f"no folder {path}; expected one with a table per node type and edge type")
     tables = SchemaTables(schema)
-    tables.check()
+    tables.check(find_tables(path))
     files = find_files(path, list(tables.readers), schema.tables)
     absent = [name for name in tables.needed if not files[name]]
     if absent:
@@ -68,11 +69,18 @@ class TabularSource:
         schema: their schema.
         files: table -> its files, in the order in which they are read.
         encoding: of text files whose table has none in the schema; None for UTF-8, or what their first bytes say.
+        n_spaced: (table, column) -> the ids of it read so far that had spaces around them, which are left out.
     """
 
     schema: CatalogueSchema
     files: Mapping[str, list[Path]]
     encoding: str | None = None
+    n_spaced: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def describe_spaces(self) -> str:
+        """How many of the ids read so far had spaces around them, as a sentence; empty where none had."""
+        n_ids = sum(self.n_spaced.values())
+        return describe_spaces(n_ids) if n_ids else ""
 
     def read_nodes(self, node_type: str) -> Iterator[RawBatch]:
         """The raw rows of a node type.
@@ -133,7 +141,7 @@ class TabularSource:
             yield RawBatch(batch.columns.select(places), batch.file, batch.rows, batch.broken)
 
     def _read(self, table: str, of: str = "") -> Iterator[RawBatch]:
-        """All columns of a table, those that the schema knows in its spelling.
+        """All columns of a table, those that the schema knows in its spelling; ids without spaces around them.
 
         Args:
             table: the table.
@@ -142,14 +150,21 @@ class TabularSource:
         tables = SchemaTables(self.schema)
         known = tables.find_known(table)
         said = self.schema.tables.get(table)
-        optional = OptionalColumns(tables.find_wanted(of), known)
-        for file in self.files.get(table, ()):
+        optional = OptionalColumns(tables.find_wanted(of), known, has_others=len(tables.readers[table]) > 1)
+        n_spaced: dict[str, int] = {}
+        files = self.files.get(table, [])
+        for file in drop_empty(files) or files:
             look = look_at(file, said, encoding=self.encoding, known=known)
             self._check_look(file, table, look, said, known)
             for batch in read_file(file, look):
-                names = batch.columns.schema.names
-                names = rename_known(names, known) if of else names  # a join finds its columns by itself
-                renamed = RawBatch(batch.columns.rename_columns(names), batch.file, batch.rows, batch.broken)
+                raw = batch.columns.schema.names
+                ids = {column for name in tables.find_ids(table) if (column := find_column(name, raw)) is not None}
+                columns, n_each = trim_columns(batch.columns, ids)
+                for column, n in n_each.items():
+                    n_spaced[column] = n_spaced.get(column, 0) + n
+                    self.n_spaced[table, column] = n_spaced[column]  # several types may read one table
+                names = rename_known(raw, known) if of else raw  # a join finds its columns by itself
+                renamed = RawBatch(columns.rename_columns(names), batch.file, batch.rows, batch.broken)
                 yield optional.fill(renamed) if look.kind == "json" else renamed
         optional.check(of)
 

@@ -25,12 +25,13 @@ from graph_schema.checks.time_texts import find_time_format
 from graph_schema.drafts.name_words import NAMES, split_words
 from graph_schema.drafts.profile import Kind, PropertyProfile
 from graph_schema.schema_types import AttributeType
+from loaders.files.id_spaces import trim_ids
 from loaders.profiles.number_spread import NumberSpread
 
 MOST_DISTINCT = 2_000_000
 _TRIED: tuple[AttributeType, ...] = ("int", "float", "bool", "time")
 _CODE = r"^[+-]?0\d|^\d{16,}$|^\d+[A-Z]$"
-_ODD_ID = r"^\s|\s$|^0+\d|^\d+\.0+$"  # padded, or written as a float
+_ODD_ID = r"^0+\d|^\d+\.0+$"  # with leading zeros, or written as a float
 _TRIED_FIRST = 200  # values to try before a whole block
 _MOST_OTHER_UNITS = 0.1  # of a column of numbers, the share in another unit than most
 _MOST_SAMPLES = 100
@@ -53,10 +54,11 @@ class Column:
         name: its name.
         values: hashes of its distinct values, sorted.
         counts: how often each is there.
-        odd: hashes of those that numbers are not usually written as, such as "12.0", " 12" and "012"; sorted.
+        odd: hashes of those that numbers are not usually written as, such as "12.0" and "012"; sorted.
         mended: hashes of the same as they are usually written, "12"; sorted.
         entries: of lists: hashes of their distinct entries, sorted.
         separator: what is between them; empty: its values are no lists.
+        n_spaced: values with spaces around them, which are left out as a load does of ids.
         is_capped: there were too many distinct values to count.
         common: values, or entries of lists, that are frequent somewhere -> how often they are there in all.
         is_coded: values have leading zeros, too many digits for a number, or a letter after them.
@@ -77,12 +79,15 @@ class Column:
     entries: Hashes = field(default_factory=_no_hashes)
     separator: str | None = None  # None: not looked for yet
     common: Counter[str] = field(default_factory=Counter)
+    n_spaced: int = 0
     is_capped: bool = False
     is_coded: bool = False
 
     def add(self, raw: pa.Array) -> None:
         """Adds the values of one block."""
         self.n_rows += len(raw)
+        raw, n_spaced = trim_ids(raw)
+        self.n_spaced += n_spaced
         raw = _drop_missing(raw)
         kind = _kind_of(raw.type)
         if kind == "list" and split_words(self.name)[-1:] in [[name] for name in NAMES]:  # the words of a title
@@ -91,10 +96,7 @@ class Column:
         if kind in ("list", "point", "vector", "other"):
             self._add_nested(raw, kind)
             return
-        try:
-            text, _ = convert_ids(raw)
-        except CatalogueError:
-            text, _ = convert_column(raw, "string")
+        text = _to_texts(raw)
         present = text.drop_null()
         self.n_values += len(present)
         if len(present) == 0:
@@ -233,13 +235,23 @@ def find_share(values: Hashes, known: Hashes) -> float:
 
 
 def to_plain(word: str) -> str:
-    """An id as numbers are written plainly: "12" for "12.0", " 12" and "012"."""
-    stripped = re.sub(r"^(\d+)\.0+$", r"\1", word.strip())
-    return (stripped.lstrip("0") or "0") if stripped.isdecimal() else stripped
+    """An id as numbers are written plainly: "12" for "12.0" and "012"."""
+    whole = re.sub(r"^(\d+)\.0+$", r"\1", word)
+    return (whole.lstrip("0") or "0") if whole.isdecimal() else whole
 
 
 def _join(values: Hashes, words: Iterable[str]) -> Hashes:
     return np.union1d(values, np.fromiter(map(hash, set(words)), dtype=np.int64))
+
+
+def _to_texts(raw: pa.Array) -> pa.Array:
+    """The values as they are compared with ids; measures such as 9.5 stay as they are."""
+    try:
+        text, problems = convert_ids(raw)
+    except CatalogueError:
+        return convert_column(raw, "string")[0]
+    is_measured = pa.types.is_floating(raw.type) and any(bad.any() for bad, _ in problems)
+    return convert_column(raw, "string")[0] if is_measured else text
 
 
 def _drop_missing(raw: pa.Array) -> pa.Array:

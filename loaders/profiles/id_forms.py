@@ -3,6 +3,7 @@
 import math
 
 from graph_schema.drafts.profile import Guess
+from loaders.files.id_spaces import describe_spaces
 from loaders.profiles.column_profile import Column, to_plain
 from loaders.profiles.table_columns import TableColumns
 from loaders.profiles.table_ends import End
@@ -19,7 +20,7 @@ def describe_ids(table: TableColumns, end: End, other: TableColumns | None) -> l
         other: the table that it names; None: there is none.
     """
     column = table.columns[end.column]
-    guesses = []
+    guesses = _describe_spaces(table, column)
     n_missing = table.n_rows - column.n_values
     if n_missing:
         share = n_missing / table.n_rows
@@ -48,17 +49,26 @@ def describe_ids(table: TableColumns, end: End, other: TableColumns | None) -> l
 
 
 def describe_keys(table: TableColumns, key: str) -> list[Guess]:
-    """What a person should know of the key of a table: rows that lack it, and rows that repeat it."""
+    """What a person should know of the key of a table: rows that lack it or repeat it, spaces around it."""
     column = table.columns[key]
+    guesses = _describe_spaces(table, column)
     n_missing, n_repeated = table.n_rows - column.n_values, 0 if column.is_capped else column.n_duplicates
     parts = [
         f"{n_missing:,} rows have none" if n_missing else "",
         f"{n_repeated:,} repeat another's" if n_repeated else "",
     ]
     wrong = " and ".join(part for part in parts if part)
-    if not wrong:
+    if wrong:
+        choice, why = f"the key, though {wrong}", "such rows are rejected by a load"
+        guesses.append(Guess(f"{table.name}.{key}", choice, "likely", why))
+    return guesses
+
+
+def _describe_spaces(table: TableColumns, column: Column) -> list[Guess]:
+    if not column.n_spaced:
         return []
-    return [Guess(f"{table.name}.{key}", f"the key, though {wrong}", "likely", "such rows are rejected by a load")]
+    told = describe_spaces(column.n_spaced)
+    return [Guess(f"{table.name}.{column.name}", "ids without the spaces around them", "sure", told)]
 
 
 def _show_form(column: Column, key: Column) -> str:

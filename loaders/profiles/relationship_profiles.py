@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from graph_schema.checks.column_texts import MISSING_WORDS, mend_entities
 from graph_schema.checks.list_entries import split_entries
 from graph_schema.drafts.name_words import split_id, split_words
 from graph_schema.drafts.profile import RelationshipProfile
@@ -211,7 +212,8 @@ class Relationships:
             return str(value)
         title = table.find_title(self.keys.get(end.table, ""))
         row = _find_row(table.first_rows, {title or end.key}, {end.key: value or ""})
-        return str(row.get(title or end.key) or value)
+        shown = row.get(title or end.key) or ""
+        return str(value) if shown in MISSING_WORDS else mend_entities(pa.array([shown]))[0].as_py()
 
 
 def name_column_edge(table: str, column: str, taken: Collection[str], *, is_list: bool) -> str:

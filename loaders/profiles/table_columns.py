@@ -12,11 +12,13 @@ from graph_schema.checks.column_texts import decode
 from graph_schema.drafts.profile import NodeProfile, PropertyProfile
 from graph_schema.drafts.roles import find_name, find_texts
 from graph_schema.schema_types import SourceTable, is_label
+from loaders.files.id_spaces import trim_ids
 from loaders.files.table_reading import read_table
 from loaders.profiles.column_profile import Column
 
 OnRows = Callable[[str, int], None]
 _MOST_KEPT_ROWS = 20_000  # of each table, to see which columns belong together
+_NUMBERED = re.compile(r"(.*[^\W\d_])[ _.-]+\d[\d _.-]*|(.*[^\W\d_])(?:19|20)\d\d")  # sales_2024_01, sales2024
 _SPLIT_WORDS = ("train", "test", "valid", "validation", "val", "dev", "prior", "eval", "part")
 
 
@@ -116,14 +118,25 @@ def read_columns(
 
 
 def find_splits(files: Mapping[str, Sequence[Path]]) -> dict[str, list[str]]:
-    """Finds tables that may be parts of one by their names, as ratings_train and ratings_test: a name -> the parts."""
+    """Finds tables that may be parts of one by their names: a name -> the parts.
+
+    They are called as ratings_train and ratings_test, or as "Sales 2024" and "Sales 2025".
+    """
     groups: dict[str, list[str]] = {}
     for name in files:
-        found = re.fullmatch(r"(?:(.*[^_.-])[_.-]+)?([a-z]+)\d*", name, re.IGNORECASE)
-        stem = (found[1] or "interactions") if found else name
-        if found and found[2].lower() in _SPLIT_WORDS and stem not in files:
+        stem = _find_stem(name)
+        if stem is not None and stem not in files:
             groups.setdefault(stem, []).append(name)
     return {stem: names for stem, names in groups.items() if len(names) > 1}
+
+
+def _find_stem(name: str) -> str | None:
+    """The name of the table that a table may be a part of; None: it is called like no part."""
+    split = re.fullmatch(r"(?:(.*[^_.-])[_.-]+)?([a-z]+)\d*", name, re.IGNORECASE)
+    if split and split[2].lower() in _SPLIT_WORDS:
+        return split[1] or "interactions"
+    numbered = _NUMBERED.fullmatch(name)
+    return numbered and (numbered[1] or numbered[2])
 
 
 def _to_texts(batch: pa.RecordBatch) -> pa.Table:
@@ -132,5 +145,5 @@ def _to_texts(batch: pa.RecordBatch) -> pa.Table:
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         plain = decode(column)
         if not (pa.types.is_nested(plain.type) or pa.types.is_binary(plain.type)):
-            kept[name] = plain.cast(pa.string())
+            kept[name] = trim_ids(plain.cast(pa.string()))[0]
     return pa.table(kept)

@@ -4,7 +4,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from graph_schema.drafts.name_words import is_entity_name, is_item_name, is_place_name, split_id, split_words
+from graph_schema.drafts.name_words import (
+    is_document_name,
+    is_entity_name,
+    is_gathering_name,
+    is_item_name,
+    is_place_name,
+    split_id,
+    split_words,
+)
 from loaders.profiles.column_profile import Column, find_share
 from loaders.profiles.table_columns import TableColumns
 from loaders.profiles.table_ends import End, is_end_word, is_prose
@@ -12,10 +20,6 @@ from loaders.profiles.table_ends import End, is_end_word, is_prose
 _MOST_LINK_COLUMNS = 4  # in a table that links an id to a word
 _MOST_PAIR_COLUMNS = 4  # in a table that links users to users
 _LEAST_SHARED = 0.5  # of the ids of a second column that are ids of the first, where both name users
-_GATHERED = (  # what gathers several choices of one user
-    "order", "invoice", "session", "transaction", "basket", "cart", "purchase", "receipt", "checkout", "visit",
-    "bestellung", "rechnung", "commande", "facture", "pedido", "factura", "trip", "booking", "loan",
-)  # fmt: skip
 _SOCIAL = ("friend", "trust", "follow", "contact", "social", "network", "know", "freund")
 
 
@@ -40,11 +44,6 @@ class TablePath:
     joined: tuple[str, str]
 
 
-def is_gathering(words: Sequence[str]) -> bool:
-    """Whether words are those for what gathers several choices of a user, such as an order."""
-    return any(word.startswith(_GATHERED) for word in words)
-
-
 def find_paths(
     tables: Mapping[str, TableColumns], ends: Mapping[str, Sequence[End]], keys: Mapping[str, str]
 ) -> list[TablePath]:
@@ -63,17 +62,42 @@ def find_paths(
             first = via.table
             if first == last or first not in keys or via.key != keys[first]:
                 continue
-            user = next((end for end in ends[first] if end.is_user), None)
             items = [end for end in found if end is not via and end.table != first]
-            words = split_words(first)
-            title = tables[first].find_title(keys[first])
-            is_via = is_gathering(words) or (title is None and not is_item_name(words))
-            if user is None or not items or not is_via:
+            user = _find_user(first, ends[first])
+            if user is None or not items:
                 continue
             item = choose_item(items)
+            if not _gathers(tables[first], tables, keys, item):
+                continue
             join = via.key if via.key == via.column else f"{via.key}={via.column}"
             paths.append(TablePath(first, last, join, user, item, (via.key, via.column)))
     return paths
+
+
+def _find_user(table: str, ends: Sequence[End]) -> End | None:
+    """The end that names the user of an order; where none is called so, the only one that may."""
+    named = next((end for end in ends if end.is_user), None)
+    if named is not None or not is_document_name(split_words(table)):
+        return named
+    others = [end for end in ends if end.key and not _is_other(end) and not is_item_name(split_words(end.table))]
+    return others[0] if len(others) == 1 else None
+
+
+def _gathers(table: TableColumns, tables: Mapping[str, TableColumns], keys: Mapping[str, str], item: End) -> bool:
+    """Whether the rows of a table gather what one user chose: by its name, or since they have no name of their own."""
+    words = split_words(table.name)
+    if is_gathering_name(words):
+        return True
+    if table.find_title(keys[table.name]) is not None:
+        return False
+    has_title = bool(item.key) and tables[item.table].find_title(keys[item.table]) is not None
+    return not is_item_name(words) or (has_title and not _is_other(item))
+
+
+def _is_other(end: End) -> bool:
+    """Whether an end is called like what items are linked to, or like a place."""
+    words = split_id(end.column)[0]
+    return is_entity_name(words) or is_place_name(words)
 
 
 def choose_item(ends: Sequence[End]) -> End:
@@ -82,8 +106,8 @@ def choose_item(ends: Sequence[End]) -> End:
     def worth(end: End) -> tuple[bool, bool, bool, bool]:
         words, names = split_id(end.column)[0], split_words(end.table)
         is_item = is_item_name(words) or is_item_name(names) or not words
-        is_other = is_entity_name(words) or is_place_name(words)
-        return not is_gathering(words), bool(end.key) and not is_other, is_item, not is_other
+        is_other = _is_other(end)
+        return not is_gathering_name(words), bool(end.key) and not is_other, is_item, not is_other
 
     return max(ends, key=worth)
 

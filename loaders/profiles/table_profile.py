@@ -96,12 +96,11 @@ class _Sorting:
             reason = f"it has two columns called {', '.join(map(repr, table.repeated))}: rename one"
         elif table.n_rows == 0:
             reason = "it has no rows"
-        elif not is_name(table.name):
-            reason = "a schema cannot hold that name: it must begin with a letter; rename the file"
         if reason:
             self.left_out.append(f"the table {table.name}: {reason}")
         if table.n_broken:
-            self.left_out.append(f"the table {table.name}: {table.n_broken:,} rows that do not fit its header")
+            rows, fit = ("1 row", "does") if table.n_broken == 1 else (f"{table.n_broken:,} rows", "do")
+            self.left_out.append(f"{rows} of the table {table.name}, which {fit} not fit the others")
         return not reason
 
     # -- links ---------------------------------------------------------------------------------------------------------

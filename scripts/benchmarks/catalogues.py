@@ -30,6 +30,8 @@ from scipy.sparse import csr_array
 from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
 from graph_schema.checks.staging import build_tables, stage_tables
 from kgrec import cache_dir
+from kgrec.graph.attribute_values import fit_values
+from kgrec.graph.availability import read_available
 from kgrec.graph.hetero import sort_tables, to_hetero
 from kgrec.questions.slices import Slice
 from kgrec.questions.splits import Likes, read_likes
@@ -327,9 +329,11 @@ def _draw(size: int, share: float, rng: np.random.Generator) -> Mask:
 def _build(tables: GraphTables, texts: bool) -> CatalogueGraph:
     if texts:
         return build_graph(tables, load_encoder(), cache_dir())
-    ordered = sort_tables(tables)
+    values = fit_values(tables)
+    ordered = sort_tables(values.derive(tables))
     data, ids = to_hetero(ordered)
-    return CatalogueGraph(ordered.schema, data, ids, read_names(ordered), "none", "none", {})
+    available = read_available(ordered, ids[ordered.schema.item_type])
+    return CatalogueGraph(ordered.schema, data, ids, read_names(ordered), "none", "none", {}, values, available)
 
 
 def _schema(name: str, item: str, interaction: str, links: str) -> CatalogueSchema:

@@ -385,6 +385,18 @@ def test_a_bad_row_is_rejected_and_the_rest_loads(
     assert_fails(run(*shop.load_args(), "--max-rejects", 0), reason, f"{name}.csv row ")
 
 
+def test_a_load_says_how_many_ids_had_spaces_around_them(run: RunCommand, shop: Shop) -> None:
+    before = read_store(shop.store)
+    change_rows(shop.folder / "bought.csv", {1: {"sku": f" {read_csv(shop.folder / 'bought.csv')[1][1]}"}})
+    ran = run(*shop.load_args())
+    assert ran.code == 0
+    assert "1 id had spaces around it, which are left out" in ran.err
+    assert "rejected" not in ran.err
+    assert_same_tables(read_store(shop.store), before)
+    change_rows(shop.folder / "bought.csv", {1: {"sku": read_csv(shop.folder / "bought.csv")[1][1].strip()}})
+    assert "spaces" not in run(*shop.load_args()).err
+
+
 def test_training_without_interactions_is_an_error(run: RunCommand, shop: Shop) -> None:
     before = read_store(shop.store)
     write_csv(shop.folder / "bought.csv", read_csv(shop.folder / "bought.csv")[:1])
@@ -592,13 +604,29 @@ def test_contradictory_options_are_errors(run: RunCommand, shop: Shop, tmp_path:
     ("args", "expected"),
     [
         (("--like", "sku-00, sku-02"), "expected --like sku-00 --like sku-02, an option for each id"),
-        (("--like", "sku-00", "--like", " sku-02"), "' sku-02', which is no id; expected --like sku-02"),
-        (("--user", "c-000 "), "expected --user c-000"),
+        (("--user", "c-000,c-001"), "expected --user c-000 --user c-001"),
     ],
 )
 def test_a_misspelt_id_gets_a_suggestion(run: RunCommand, shop: Shop, args: tuple[str, ...], expected: str) -> None:
     assert_fails(run("recommend", shop.bundle, *args), expected)
     assert_fails(run("explain", shop.bundle, "--item", "sku-01", *args), expected)
+
+
+def test_ids_are_read_without_the_spaces_around_them(run: RunCommand, shop: Shop, tmp_path: Path) -> None:
+    def answer(*args: object) -> str:
+        ran = run(*args, "--format", "jsonl")
+        assert ran.code == 0 and "unknown" not in ran.err
+        return ran.out
+
+    spaced = answer("recommend", shop.bundle, "--user", "c-000 ", "--like", " sku-02")
+    assert spaced == answer("recommend", shop.bundle, "--user", "c-000", "--like", "sku-02")
+    assert answer("similar", shop.bundle, " sku-01") == answer("similar", shop.bundle, "sku-01")
+    spaced = answer("explain", shop.bundle, "--item", "sku-01 ", "--user", " c-000")
+    assert spaced == answer("explain", shop.bundle, "--item", "sku-01", "--user", "c-000")
+    write_csv(tmp_path / "likes.csv", [["user", "item"], ["a ", "sku-00 "], ["a", " sku-02"]])
+    write_csv(tmp_path / "plain.csv", [["user", "item"], ["a", "sku-00"], ["a", "sku-02"]])
+    spaced = answer("recommend", shop.bundle, "--likes", tmp_path / "likes.csv")
+    assert spaced == answer("recommend", shop.bundle, "--likes", tmp_path / "plain.csv")
 
 
 def test_an_unknown_setting_is_an_error(run: RunCommand, shop: Shop) -> None:

@@ -184,3 +184,10 @@ def test_an_unusable_place_is_one_message(run: RunCommand, tmp_path, place) -> N
     ran = run("inspect", place)
     assert ran.code == 2
     assert ran.err.count("kgrec: error:") == 1 and "Traceback" not in ran.err
+
+
+def test_a_file_is_no_folder_and_its_folder_is_named(run: RunCommand, tmp_path) -> None:
+    file = make_shop(tmp_path / "my shop") / "bought.csv"
+    ran = run("inspect", file)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{file} is a file; name its folder: kgrec inspect '{file.parent}'" in " ".join(ran.err.split())

@@ -8,6 +8,7 @@ import pytest
 from conftest import CONFIG, N_PRODUCTS, WORDS, RunCommand, Shop
 from rounding import assert_same_but_for_rounding
 
+from kgrec.errors import StoreError
 from kgrec.recommend import Recommender
 from kgrec.store import open_store, read_tables
 from kgrec.store.neo4j.connection import Connection
@@ -105,7 +106,7 @@ def test_a_graph_made_by_hand_is_inspected_trained_validated_explained_and_publi
         ran = run("train", neo4j_url, "--schema", draft, "--out", bundle, "--config", config, "--rejects", rejects)
         assert ran.code == 0, ran.err
         assert "ohne Nummer" in rejects.read_text(encoding="utf-8")
-        assert f"some rows were rejected: see {rejects}" in ran.err
+        assert f"rejected: 1 of {N_PRODUCTS + 1} rows of 'artikel' (artnr is empty): see {rejects}" in ran.err
         assert count_all(connection) == before  # nothing was written
 
         answer = run(
@@ -164,6 +165,18 @@ def test_a_wrong_password_or_user_is_an_error(
     assert ran.code == 2
     assert f"refused the user '{user}'" in ran.err
     assert "not-it-at-all" not in ran.err
+
+
+def test_a_password_that_is_not_set_is_named(run: RunCommand, neo4j_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NEO4J_PASSWORD")
+    ran = run("train", neo4j_url, "--out", "nowhere")
+    assert ran.code == 2
+    assert "asks for a password, and NEO4J_PASSWORD is not set; set NEO4J_USERNAME and NEO4J_PASSWORD" in ran.err
+
+
+def test_a_graph_without_a_schema_says_how_to_give_one(neo4j_url: str) -> None:
+    with open_store(neo4j_url) as store, pytest.raises(StoreError, match=r"open_store\(url, schema='FILE.toml'\)"):
+        store.read_schema()
 
 
 def test_credentials_are_read_from_a_file(

@@ -238,6 +238,30 @@ def test_a_graph_of_something_else_is_refused_and_left_as_it_was(shop: Recommend
         with pytest.raises(RequestError, match="expected 0 to 100"):
             publish_bundle(shop, connection, published_at=0, segments=101)
         assert read_all(connection) == before
+        connection.write("CREATE (:Product {sku: $id})", {"id": ITEMS[0]})
+        with pytest.raises(StoreError, match=r"only 1 of the 30 items .* name the graph that the bundle was trained"):
+            publish_bundle(shop, connection, published_at=0)
+        connection.write("CREATE (:Product {sku: $id})", {"id": ITEMS[1]})  # 2 of 30 are more than a twentieth
+        assert publish_bundle(shop, connection, published_at=0, recommend=2).items.n_both == 2
+
+
+def test_items_that_nothing_in_the_graph_is_like_are_published_without_neighbours(
+    shop: Recommender, neo4j_url: str
+) -> None:
+    vectors = BUNDLE.model.likeness_vectors()
+    other = ITEMS[int(np.argmin(vectors @ vectors[1]))]
+    with Connection(neo4j_url, "write") as connection:
+        write_shop(connection, (ITEMS[1], other))
+        report = publish_bundle(shop, connection, published_at=0)
+        assert report.items.n_both == 2 and math.isnan(report.agreement)
+
+
+def test_what_cannot_be_had_is_recommended_to_nobody(graph: Connection) -> None:
+    available = np.arange(N_ITEMS) % 2 == 0
+    some = Recommender(replace(BUNDLE, available=available), WordEncoder())
+    publish_bundle(some, graph, published_at=0, recommend=4)
+    listed = {item for (item,) in graph.read("MATCH ()-[:RECOMMENDED]->(p) RETURN DISTINCT p.sku")}
+    assert listed and listed <= {item for item, can in zip(ITEMS, available, strict=True) if can}
 
 
 # -- segments ----------------------------------------------------------------------------------------------------------
@@ -323,6 +347,9 @@ def test_the_command_line(shop: Recommender, graph: Connection, tmp_path: Path) 
     assert status == 0, err
     assert "Segments of users" in out and "House of m-tea" in out
     assert run(str(tmp_path / "bundle"), "--segments", "some")[0] == 2
+    n_all = live.n_vectors["item"] + live.n_edges["SIMILAR_TO"]
+    n_liking = int((np.diff(BUNDLE.liked.indptr) > 0).sum())
+    assert f"written: the segments of {n_liking} users; all {n_all:,} relationships are as they were" in err
     status, _, err = run(str(tmp_path / "bundle"), "--recommend", "3", "--neighbours", "4")
     live = read_release(graph).live
     assert live is not None
@@ -332,6 +359,13 @@ def test_the_command_line(shop: Recommender, graph: Connection, tmp_path: Path) 
     status, out, _ = run("--status")
     assert status == 0 and len([line for line in out.splitlines() if live.name in line and "live" in line]) == 1
     assert run()[0] == 2
+    graph.write("MATCH (p:Product) DETACH DELETE p")
+    status, out, err = run("--status")
+    assert status == 0 and f"0 of {N_ITEMS}" in out and "deleted since" in err
+    status, _, err = run("--remove")
+    assert status == 0 and "the KgrecRelease node" in err
+    assert graph.read("MATCH (n) WHERE any(key IN keys(n) WHERE key STARTS WITH 'kgrec') RETURN 1") == []
+    assert "nothing is published" in run("--remove")[2]
 
 
 def test_notes_state_how_far_the_vectors_agree() -> None:

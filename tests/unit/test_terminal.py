@@ -12,7 +12,7 @@ from rich.console import Console
 from shop import train_shop
 
 from kgrec.bundle import save_bundle
-from kgrec.terminal import count_of, draws_bars, make_total_counter, show_progress, show_stages
+from kgrec.terminal import count_of, draws_bars, make_total_counter, print_table, show_progress, show_stages
 
 
 def test_counts_agree_with_their_nouns() -> None:
@@ -50,6 +50,17 @@ def test_a_notebook_has_bars_where_rich_can_draw_them_and_lines_elsewhere(capsys
     if not has_widgets:
         show_something(notebook)
         assert capsys.readouterr().err == "reading\nwriting\n"
+
+
+def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(":ticket: [bold]", ["name"], [[":ticket:"], ["[red]x[/red]"], [":heart:"]])
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in (":ticket: [bold]", ":heart:", "[red]x[/red]"))
+    file = io.StringIO()
+    with show_progress(Console(file=file, force_terminal=True, width=80)) as progress:
+        show_stages(progress)("reading :ticket: [red]")
+        progress.refresh()
+    assert "reading :ticket: [red]" in file.getvalue()
 
 
 def run(*args: object) -> subprocess.CompletedProcess[str]:

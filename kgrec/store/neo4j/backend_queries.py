@@ -59,7 +59,7 @@ def describe_queries(
         queries["people like you"] = f"{found}WHERE other <> u{returned.format(key=user_key, what='user')}"
     if version.n_edges.get(RECOMMENDED):
         met = _walk(schema.edges[schema.interaction.edge])
-        queries["recommended for you, less what you have met since"] = (
+        queries["recommended for you, without what is in your history by now"] = (
             f"{live}{a_user}\nMATCH (u)-[s:{RECOMMENDED}]->(other)\n"
             f"{where}{available} AND NOT EXISTS {{ (u){met}(other) }}\n"
             f"RETURN other.{item_key} AS item, s.score AS score{first}"

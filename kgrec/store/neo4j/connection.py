@@ -31,7 +31,7 @@ from kgrec.store.lock import Mode
 LEAST_VERSION = (5, 26)  # the long-term line; the calendar versions (2025.01 and later) are above it
 USERNAME, PASSWORD, CREDENTIALS_FILE = "NEO4J_USERNAME", "NEO4J_PASSWORD", "NEO4J_CREDENTIALS_FILE"
 RETRY_S = 30.0  # how long a transaction that failed for a passing reason is tried again
-_FORM = "neo4j://HOST[:PORT][/DATABASE]"
+_FORM = "neo4j://HOST[:PORT][/DATABASE] or bolt://HOST[:PORT][/DATABASE]"
 _CONNECT_S = 5.0
 _LEAST_WAIT_S = 5.0  # for a server that is there, also with `wait_s` 0
 _POLL_S = 0.5
@@ -136,6 +136,7 @@ class Connection:
         self.mode = mode
         self._database = address.database
         self._user, password = read_credentials()
+        self._has_password = password is not None
         logging.getLogger("neo4j").addHandler(_SILENT)  # the errors here report what it logs
         try:
             self._driver = neo4j.GraphDatabase.driver(
@@ -305,6 +306,8 @@ class Connection:
             )
         if not isinstance(error, neo4j_errors.Neo4jError | neo4j_errors.DriverError):
             return error
+        if isinstance(error, neo4j_errors.AuthError) and not self._has_password:
+            return StoreError(f"{self.url} asks for a password, and {PASSWORD} is not set; {_REFUSED}")
         code = getattr(error, "code", None) or ("AuthError" if isinstance(error, neo4j_errors.AuthError) else "")
         message = next((text for part, text in _MESSAGES.items() if part in code), None)
         if message is None:

@@ -9,7 +9,15 @@ from graph_schema.near_names import find_near_name
 from graph_schema.schema_types import EdgeType
 from kgrec.errors import StoreError
 from kgrec.store.neo4j.connection import Connection, quote
-from kgrec.store.neo4j.layout import RELEASE_PREFIX, EdgePlace, Layout, join_labels, walk
+from kgrec.store.neo4j.layout import (
+    RELEASE_LABEL,
+    RELEASE_PREFIX,
+    RELEASE_TYPES,
+    EdgePlace,
+    Layout,
+    join_labels,
+    walk,
+)
 
 _LOOKED_AT = 1000  # nodes, or relationships, whose property names are read for "did you mean"
 _MOST_SHOWN = 12
@@ -76,7 +84,8 @@ class _Check:
         there = self._find_matching({label: f"(:{quote(label)})" for label in labels if label in self._labels})
         for label in labels:
             if label not in there:
-                self._add(f"nodes.{node_type}: no node is labelled {label}", label, self._labels - {label})
+                others = self._labels - {label, RELEASE_LABEL}
+                self._add(f"nodes.{node_type}: no node is labelled {label}", label, others)
         return bool(there)
 
     def _check_properties(self, node_type: str) -> None:
@@ -107,7 +116,8 @@ class _Check:
             if name not in there:
                 step = "; it is a step of the path" if edge.path else ""
                 problem = f"edges.{edge_type}: no relationship {name}{step}"
-                self.empty.append(problem + _advise(name, self._types - {name}))
+                own = RELEASE_TYPES if RELEASE_LABEL in self._labels else ()  # what kgrec published
+                self.empty.append(problem + _advise(name, self._types - {name, *own}))
         return len(there) == len(types)
 
     def _check_ends(self, edge_type: str, edge: EdgeType, place: EdgePlace) -> None:

@@ -52,7 +52,7 @@ def batch_lists(
             zip((targets[id_] for id_ in table[TARGET].to_pylist()), table["score"].to_pylist(), strict=True)
         )
         starts = [place for place in range(len(ids)) if place == 0 or ids[place] != ids[place - 1]]
-        for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
+        for start, end in pairwise([*starts, len(ids)]):
             batch.append((sources[ids[start]], entries[start:end]))
             n_edges += end - start
             if n_edges >= most:

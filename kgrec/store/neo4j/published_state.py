@@ -1,13 +1,15 @@
 """What a published version holds, read back to be compared with the next one."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kgrec.store.neo4j.connection import Connection, work_in_halves
-from kgrec.store.neo4j.release import VECTOR_TYPES, Side, Version, is_in
+from kgrec.store.neo4j.layout import RELEASE_TYPES
+from kgrec.store.neo4j.release import SIDES, VECTOR_TYPES, Side, Version, is_in
 
 BATCH_LISTS = 1000  # lists of one query
 CHANGED = 1e-4  # vectors whose sketches differ by less are the same: computed on another machine, or in another order
@@ -19,6 +21,30 @@ def sketch(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     """(n, 8) random projections of vectors, which change where a vector does: they are read back instead of it."""
     directions = np.random.default_rng(vectors.shape[1]).normal(size=(vectors.shape[1], _SKETCH_DIM))
     return vectors.astype(np.float64) @ directions
+
+
+def count_edges(connection: Connection, version: Version) -> dict[str, int]:
+    """How many relationships of each type a version has now.
+
+    Raises:
+        StoreError: the database fails.
+    """
+    counts = {}
+    for kind in RELEASE_TYPES:
+        query = f"MATCH ()-[s:{kind}]->() WHERE {is_in('s', '$version')} RETURN count(s)"
+        ((counts[kind],),) = connection.read(query, {"version": version.name})
+    return counts
+
+
+def count_left(connection: Connection, version: Version) -> dict[str, int]:
+    """How much of what `Version.n_published` counts is there now: it goes with the nodes that are deleted.
+
+    Raises:
+        StoreError: the database fails.
+    """
+    counts = count_edges(connection, version)
+    left = replace(version, n_vectors={side: counts[VECTOR_TYPES[side]] for side in SIDES}, n_edges=counts)
+    return left.n_published
 
 
 class PublishedState:

@@ -40,6 +40,11 @@ def is_in(edge: str, version: str) -> str:
     return f"{edge}.version <= {version} AND {version} < {edge}.until"
 
 
+def name_segments(slot: str) -> tuple[str, str]:
+    """The properties of users with the number and the name of their segment, in one of SEGMENT_SLOTS."""
+    return f"{RELEASE_PREFIX}segment{slot}", f"{RELEASE_PREFIX}segment_name{slot}"
+
+
 @dataclass(frozen=True)
 class Version:
     """One published version.
@@ -87,7 +92,7 @@ class Version:
         """The properties of users with the number and the name of their segment; None: it has no segments."""
         if self.segment_slot is None:
             return None
-        return f"{RELEASE_PREFIX}segment{self.segment_slot}", f"{RELEASE_PREFIX}segment_name{self.segment_slot}"
+        return name_segments(self.segment_slot)
 
     @property
     def properties(self) -> dict[str, str | None]:

@@ -122,7 +122,8 @@ class Neo4jStore:
             if self._given is None:
                 raise StoreError(
                     f"{self.url} holds no catalogue that kgrec loaded; load one (kgrec load SOURCE --to {self.url}), "
-                    f"or draft a schema of its graph: kgrec inspect {self.url} --out FILE.toml, then --schema FILE.toml"
+                    f"or draft a schema of its graph: kgrec inspect {self.url} --out FILE.toml, then --schema "
+                    "FILE.toml, or open_store(url, schema='FILE.toml')"
                 )
             return self._given
         return choose_schema(self.url, self._parse(text), self._given)

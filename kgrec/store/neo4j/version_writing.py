@@ -16,11 +16,11 @@ from kgrec.errors import StoreError
 from kgrec.store.contract import OnRows
 from kgrec.store.neo4j.connection import Connection, ConnectionLost
 from kgrec.store.neo4j.graph_nodes import GraphNodes
-from kgrec.store.neo4j.layout import RELEASE_PREFIX, RELEASE_TYPES, join_labels
+from kgrec.store.neo4j.layout import RELEASE_PREFIX, join_labels
 from kgrec.store.neo4j.list_changes import batch_lists, compare_lists
 from kgrec.store.neo4j.old_versions import remove_old_versions, remove_segments
 from kgrec.store.neo4j.publish_lease import Lease
-from kgrec.store.neo4j.published_state import BATCH_LISTS, CHANGED, PublishedState, sketch
+from kgrec.store.neo4j.published_state import BATCH_LISTS, CHANGED, PublishedState, count_edges, sketch
 from kgrec.store.neo4j.release import (
     OPEN,
     SEGMENT_SLOTS,
@@ -250,7 +250,7 @@ class Draft:
         for side in SIDES:
             if side in self.version.indexes:
                 await_index(self._lease, self.version.indexes[side])
-        self.version = replace(self.version, is_whole=True, n_edges=self._count_edges(), about=about)
+        self.version = replace(self.version, is_whole=True, n_edges=self._count_lists(), about=about)
         self._is_live = None
         self._lease.write(
             "SET r.previous = r.version, r += $properties, r.versions = $versions RETURN 1",
@@ -259,15 +259,9 @@ class Draft:
         self._is_live = True
         remove_old_versions(self._lease, read_release(self.connection), is_undone=False)
 
-    def _count_edges(self) -> dict[str, int]:
-        kinds = [kind for kind in RELEASE_TYPES if kind not in VECTOR_TYPES.values()]
-        counts = {}
-        for kind in kinds:
-            query = f"MATCH ()-[s:{kind}]->() WHERE {is_in('s', '$version')} RETURN count(s)"
-            ((n,),) = self.connection.read(query, {"version": self.version.name})
-            if n:
-                counts[kind] = n
-        return counts
+    def _count_lists(self) -> dict[str, int]:
+        counts = count_edges(self.connection, self.version)
+        return {kind: n for kind, n in counts.items() if n and kind not in VECTOR_TYPES.values()}
 
     def close(self) -> None:
         """Lets others publish."""

@@ -11,6 +11,10 @@ from graph_schema.near_names import find_near_name
         ("lable", ["table", "label"], "label"),
         ("ORDERD", ["ORDERS", "PURCHASED"], "ORDERS"),
         ("price", ["genre"], None),
+        ("Anzahl Platze", ["Einzelpreis", "Anzahl Plätze"], "Anzahl Plätze"),
+        ("Strase", ["Stadt", "Straße"], "Straße"),
+        ("STRASSE", ["Strasa", "Straße"], "Straße"),
+        ("prénom", ["nom", "Prenom"], "Prenom"),
         ("x", [], None),
     ],
 )

@@ -148,7 +148,7 @@ def test_sales_describe_their_products_and_customers(tmp_path):
     assert {name: (node.key, node.table) for name, node in profile.nodes.items()} == {
         "customer": ("CustomerID", "Online Retail"), "stock": ("StockCode", "Online Retail"),
     }  # fmt: skip
-    assert set(profile.nodes["stock"].properties) == {"StockCode", "Description"}
+    assert set(profile.nodes["stock"].properties) == {"StockCode", "Description", "UnitPrice"}
     assert set(profile.nodes["customer"].properties) == {"CustomerID", "Country"}
     assert profile.nodes["stock"].properties["Description"].is_unique
     [missing] = [guess for guess in profile.guesses if guess.about == "Online Retail.CustomerID"]

@@ -251,3 +251,11 @@ edge = "liked"
 def test_typos_are_told_with_the_near_name(load, schema, message):
     with pytest.raises(CatalogueError, match=message):
         load(schema, {"Online Retail.csv": ROWS})
+
+
+def test_a_type_that_names_no_table_is_told_rather_than_the_table_that_is_there(load):
+    schema = SALES.replace('file = "Online Retail.csv"', 'delimiter = ","').replace('"sales"', '"sale"')
+    with pytest.raises(
+        CatalogueError, match=r"no table 'sale', which \[nodes.product\] reads; did you mean 'sales', which \[tables.s"
+    ):
+        load(schema, {"sales.csv": "a,b\n1,2\n"})

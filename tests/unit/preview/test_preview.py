@@ -6,10 +6,12 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from graph_schema import CatalogueError, CatalogueSchema
+from graph_schema import CatalogueError, CatalogueSchema, GraphTables
 from graph_schema.checks.staging import build_tables
+from graph_schema.schema_types import NodeType
 from graph_schema.sources import MemorySource
 from kgrec.preview import first_rows, make_preview, stage_first
+from kgrec.preview.oddities import find_oddities
 from kgrec.preview.panels import print_preview
 
 SCHEMA = """
@@ -113,6 +115,30 @@ def test_items_are_shown_as_the_model_reads_them():
 )
 def test_what_looks_wrong_is_said(films, rated, schema, sentence):
     assert any(sentence in found for found in make_preview(build(films, rated, schema)).oddities)
+
+
+@pytest.mark.parametrize(
+    ("is_linked", "has_texts", "sentences"),
+    [
+        (False, False, ["items have neither texts nor links nor features: only their users say what they are like, "
+                        "and new items cannot be placed"]),
+        (False, True, ["items have neither links nor features: new ones are placed by their texts alone"]),
+        (True, False, ["2 of 2 items have no text: they are placed by their links alone"]),
+        (True, True, []),
+    ],
+)  # fmt: skip
+def test_what_describes_items_is_said_without_contradiction(is_linked, has_texts, sentences):
+    tables = build(FILMS[:2], [row for row in RATED if row[1] != "f3"])
+    schema = tables.schema
+    if not is_linked:
+        film = NodeType(label="Film", key="id", name="title", attributes={"year": "int"})
+        edges = {"rated": schema.edges["rated"]}
+        schema = schema.model_copy(update={"nodes": {**schema.nodes, "film": film}, "edges": edges})
+    nodes = {name: tables.nodes[name].select(list(node.columns)) for name, node in schema.nodes.items()}
+    tables = GraphTables(schema, nodes, {name: tables.edges[name] for name in schema.edges})
+    texts = ["A thief.", "A boy."] if has_texts else [None, None]
+    found = [one for one in find_oddities(tables, texts) if "placed" in one or "describes" in one]
+    assert found == sentences
 
 
 def test_nothing_looks_wrong_in_a_sound_catalogue():

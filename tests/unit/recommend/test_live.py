@@ -7,12 +7,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from graph_deletions import delete_edges, delete_nodes
+from linked_shop import LINKED, make_linked_tables, train_linked
 from rounding import assert_same_but_for_rounding
 from shop import SCHEMA, WordEncoder, make_tables, train_shop
 
 from kgrec.errors import StoreError
 from kgrec.recommend import Recommender, Share
 from kgrec.recommend.live import read_path_index
+from kgrec.recommend.value_links import link_values
 from kgrec.store import GraphStore, open_store
 from kgrec.store.contract import ItemLinks
 
@@ -209,3 +211,24 @@ def test_names_are_mended_as_by_a_load(monkeypatch: pytest.MonkeyPatch, store: G
     index = read_path_index(store, SCHEMA, ["sku-02", "sku-08"])
     [path] = index.shared_paths("sku-08", "sku-02", 1)
     assert path.sentence().startswith("same maker (House of m-tea-2 & Sons) as ")
+
+
+def test_values_that_items_share_are_reasons_with_a_store_as_well(tmp_path: Path) -> None:
+    bundle, tables = train_linked(), make_linked_tables()
+    with open_store(f"ladybug:{tmp_path / 'shop.db'}", mode="write") as store:
+        store.ensure_schema(LINKED)
+        for node_type, nodes in tables.nodes.items():
+            store.upsert_nodes(node_type, nodes)
+        for edge_type, edges in tables.edges.items():
+            store.upsert_edges(edge_type, edges)
+        offline, live = Recommender(bundle, WordEncoder()), Recommender(bundle, WordEncoder(), store)
+        paths = []
+        for item in bundle.items.ids[:6]:
+            found = live.explain(item, likes=bundle.items.ids[6:9])
+            assert_same_but_for_rounding(found, offline.explain(item, likes=bundle.items.ids[6:9]))
+            paths += [path for share in found.shares for path in share.paths]
+        assert any(path.steps[0].relation == "product.price" for path in paths)
+        # what the store does not have any more has no values
+        delete_nodes(store, "product", [bundle.items.ids[0]])
+        index = read_path_index(store, bundle.schema, bundle.items.ids[:9], None, link_values(bundle))
+        assert all(not index.shared_paths(bundle.items.ids[0], other) for other in bundle.items.ids[1:9])

@@ -147,3 +147,19 @@ def test_what_is_no_list_of_items(shop: Recommender) -> None:
     before = shop.bundle
     assert shop.add_items([]) == {}
     assert shop.bundle is before
+
+
+@pytest.mark.parametrize(
+    ("far_id", "message"),
+    [
+        ("nobody", "no maker has the id 'nobody': the link 'made_by' of 'new' has no effect"),
+        (" M-TEA-0", r"no maker has the id .* \(did you mean 'm-tea-0'\?\): the link"),
+    ],
+)
+def test_a_link_to_nobody_is_told(shop: Recommender, far_id: str, message: str) -> None:
+    with pytest.warns(UserWarning, match=message) as told:
+        assert shop.add_item("new", name="New", links=[("made_by", far_id)]) == (far_id,)
+    assert told[0].filename.endswith("recommender.py") or told[0].filename == __file__
+    with pytest.warns(UserWarning, match="'a' has no effect; nor have 2 more links"):
+        shop.add_items([NewItem("a", name="A", links=[("made_by", "x"), ("made_by", "y")]),
+                        NewItem("b", name="B", links=[("made_by", "z")])])  # fmt: skip

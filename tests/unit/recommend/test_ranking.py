@@ -1,13 +1,17 @@
 """What the notes of an answer say, and how links and attributes of those who ask count."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bookshop import N_BOOKS, book, reader, train_bookshop
+from scipy.sparse import csr_array
 from shop import WordEncoder
 
 from kgrec.errors import RequestError
 from kgrec.recommend import Recommender
 from kgrec.recommend.asked import read_asked
+from kgrec.recommend.reasons import describe_knowledge
 from kgrec.recommend.requests import Request, read_request
 from kgrec.recommend.state import SentenceEncoder, State
 
@@ -61,6 +65,37 @@ def test_where_nothing_given_is_known_popular_books_come_and_a_note_says_so(aske
     named += ["interests=falconry"] if "falconry" in str(asked) else []
     assert list(found.unknown) == named
     assert all(name in found.notes[-1] for name in named)
+
+
+def test_without_likes_a_note_says_that_the_most_liked_come_only_where_they_do() -> None:
+    most = "no likes are given: these are the most liked items"
+    found = SHOP.recommend(k=N_BOOKS)
+    assert found.notes[0] == SHOP.recommend(k=3, tail=-1).notes[0] == most
+    n_likes = BUNDLE.model.n_likes.numpy()[BUNDLE.items.rows(found.ids)]
+    assert (np.diff(n_likes[n_likes > 0]) <= 0).all()
+    assert SHOP.recommend(k=3, tail=1).notes[0] == "no likes are given: this rests on how many people like an item"
+
+
+def with_likes(*pairs: tuple[int, int]) -> Recommender:
+    """The book club, where some readers, by place, like these books and nobody likes anything else."""
+    liked = np.zeros(BUNDLE.liked.shape, np.float32)
+    liked[tuple(np.array(pairs).T)] = 1
+    lineage = replace(BUNDLE.lineage, n_likes=500)  # enough to learn from
+    return Recommender(replace(BUNDLE, liked=csr_array(liked), lineage=lineage), WordEncoder())
+
+
+def test_a_note_says_where_nobody_shares_the_likes() -> None:
+    lone = f"nobody else who likes this item likes another: this rests on {describe_knowledge(STATE)}"
+
+    def notes(shop: Recommender, *books: int, user: str | None = None) -> tuple[str, ...]:
+        return shop.recommend(user, [book(place) for place in books] or None, k=3).notes
+
+    alone = with_likes((0, 0))
+    assert notes(alone, 0) == (lone,)
+    assert notes(alone, user=reader(0)) == (lone,)  # the reader is nobody else
+    assert notes(with_likes((0, 0), (0, 1)), 0) == ()
+    assert notes(with_likes((0, 0), (0, 1)), 0, 1) == (lone.replace("this item", "these items"),)
+    assert notes(with_likes((0, 0), (0, 1), (1, 1), (1, 2)), user=reader(0)) == ()
 
 
 def test_a_given_attribute_replaces_that_of_a_known_user_and_a_list_is_added_to() -> None:

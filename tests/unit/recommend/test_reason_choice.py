@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bookshop import train_bookshop
+from scipy.sparse import csr_array
 from shop import WordEncoder, train_shop
 
 from graph_schema import Attribute, NodeType
@@ -21,7 +22,18 @@ from kgrec.recommend.user_reasons import UserReason
 
 ITEMS = train_shop().items
 TITLES = dict(zip(ITEMS.ids, train_shop().names["product"], strict=True))
-STATE = State(train_shop(), SentenceEncoder(WordEncoder()))
+
+
+def share_likes(n_people: int) -> State:
+    """The shop, where the first so many customers like all that anybody likes, beside what others like."""
+    bundle = train_shop()
+    liked = bundle.liked.toarray()
+    liked[:n_people] = liked.any(axis=0)
+    liked[n_people:, ITEMS.rows(["sku-08"])] = 0
+    return State(replace(bundle, liked=csr_array(liked)), SentenceEncoder(WordEncoder()))
+
+
+STATE = share_likes(2)  # sku-08 has the same two people as every other
 MAKER = f"same maker (House of m-tea-2) as {TITLES['sku-02']}, which you liked"
 N_LIKES = f"liked by {int(train_shop().model.n_likes[8])} people"
 
@@ -34,6 +46,8 @@ def reason_for(
     sentence: float | None = None,
     *,
     fits: bool = False,
+    state: State = STATE,
+    user: int | None = None,
 ) -> str:
     """The reason for an item, given what each like adds to its score, the known parts, and what the sentence adds."""
     shares = np.array([list(likes.values())], np.float32).reshape(-1, 1)
@@ -45,10 +59,10 @@ def reason_for(
     fitting = np.zeros(len(ITEMS), bool)
     fitting[asked] = fits
     vector = None if sentence is None else WordEncoder().encode(["tea"])[0]
-    request = Request(rows, vector, None if sentence is None else fitting)
-    ((whole,),) = explain_items(STATE, [request], [asked])
+    request = Request(rows, vector, None if sentence is None else fitting, user=user)
+    ((whole,),) = explain_items(state, [request], [asked])
     assert whole.score == pytest.approx(sum(likes.values()) + (sentence or 0.0) + 0.125)
-    assert find_reasons(STATE, [request], [asked]) == [[whole.reason]]
+    assert find_reasons(state, [request], [asked]) == [[whole.reason]]
     return whole.reason
 
 
@@ -78,6 +92,26 @@ def test_without_a_path_the_strongest_like_is_named_by_what_its_share_rests_on(m
     shares = {"sku-06": 0.5, "sku-04": 1.0}
     assert reason_for(monkeypatch, "sku-08", shares, [0.5, 0.5]) == f"liked by people who like {liked}"
     assert reason_for(monkeypatch, "sku-08", shares, [0.0, 0.51]) == f"near {liked}, by its text and links"
+
+
+def test_people_are_the_reason_where_two_others_like_both_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    liked = f"{TITLES['sku-04']}, which you liked"
+    people, near = f"liked by people who like {liked}", f"near {liked}, by its text and links"
+    share = {"sku-04": 1.0}
+    assert reason_for(monkeypatch, "sku-08", share, user=2) == people
+    assert reason_for(monkeypatch, "sku-08", share, user=1) == N_LIKES  # the user is one of the two
+    assert reason_for(monkeypatch, "sku-08", share, state=share_likes(1)) == N_LIKES
+    # what texts and links add is a reason from a fifth of the share on
+    assert reason_for(monkeypatch, "sku-08", share, [0.19], state=share_likes(1)) == N_LIKES
+    assert reason_for(monkeypatch, "sku-08", share, [0.2], state=share_likes(1)) == near
+    assert reason_for(monkeypatch, "sku-08", share, [0.2]) == people
+
+
+def test_a_lesser_like_is_named_where_nothing_relates_the_item_to_the_strongest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = reason_for(monkeypatch, "sku-08", {"sku-04": 1.0, "sku-06": 0.6}, [0.0, 0.4], state=share_likes(1))
+    assert found == f"near {TITLES['sku-06']}, which you liked, by its text and links"
 
 
 def test_a_node_that_most_items_share_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,11 +193,12 @@ def likeness_reasons(
     item: str,
     others: Sequence[str],
     by: str | None,
-) -> list[str]:
+    state: State = STATE,
+) -> list[str | None]:
     found = {source: np.array(values, np.float32) for source, values in shares.items()}
     monkeypatch.setattr(Model, "likeness_shares", lambda model, one, other: found)
     (row,) = ITEMS.rows([item])
-    return find_likeness_reasons(STATE, int(row), ITEMS.rows(others), by)
+    return find_likeness_reasons(state, int(row), ITEMS.rows(others), by)
 
 
 def test_what_makes_items_alike_is_named_from_a_quarter_of_the_largest_share(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,11 +210,11 @@ def test_what_makes_items_alike_is_named_from_a_quarter_of_the_largest_share(mon
     }
     maker, people, text = "same maker (House of m-tea-2)", "liked by the same people", "similar texts"
     found = likeness_reasons(monkeypatch, shares, "sku-02", others, None)
-    assert [reason.replace(f" as {TITLES['sku-02']}", "") for reason in found] == [
-        f"{maker}; {people}", f"{people}; {text}", f"{maker}; {text}", f"{maker}; {text}", "alike",
+    assert [str(reason).replace(f" as {TITLES['sku-02']}", "") for reason in found] == [
+        f"{maker}; {people}", f"{people}; {text}", f"{maker}; {text}", f"{maker}; {text}", "similar links",
     ]  # fmt: skip
     assert likeness_reasons(monkeypatch, shares, "sku-02", others, "text") == [text] * 5
-    assert likeness_reasons(monkeypatch, shares, "sku-02", others, "likes") == [people] * 3 + ["alike"] * 2
+    assert likeness_reasons(monkeypatch, shares, "sku-02", others, "likes") == [people] * 3 + [None] * 2
     assert likeness_reasons(monkeypatch, shares, "sku-02", [], None) == []
 
 
@@ -187,6 +222,24 @@ def test_who_likes_neither_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None
     shares = {"likes": [1.0, 1.0], "text": [0.5, 0.5], "links": [0.0, 0.0]}
     found = likeness_reasons(monkeypatch, shares, "sku-02", ["sku-04", "sku-29"], None)  # nobody likes sku-29
     assert found == ["liked by the same people; similar texts", "similar texts"]
+
+
+def test_where_nothing_can_be_told_the_reason_of_similar_items_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = {"likes": [1.0], "text": [0.0], "links": [0.0]}
+    assert likeness_reasons(monkeypatch, shares, "sku-02", ["sku-08"], None) == ["liked by the same people"]
+    assert likeness_reasons(monkeypatch, shares, "sku-02", ["sku-08"], None, share_likes(1)) == [None]  # one person
+
+
+def test_items_without_texts_are_alike_by_their_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = train_shop()
+    without_text = {**bundle.schema.nodes["product"].model_dump(), "text": (), "name": None}
+    product = NodeType.model_validate({**without_text, "attributes": {"picture_vector": Attribute(type="vector")}})
+    nodes = {**bundle.schema.nodes, "product": product}
+    schema = bundle.schema.model_copy(update={"nodes": nodes})
+    state = State(replace(bundle, schema=schema), SentenceEncoder(WordEncoder()))
+    shares = {"likes": [0.0], "text": [1.0], "links": [0.0]}
+    found = likeness_reasons(monkeypatch, shares, "sku-02", ["sku-04"], None, state)
+    assert found == ["alike by their picture vector"]
 
 
 @pytest.mark.parametrize(("is_telling", "likes", "expected"), [

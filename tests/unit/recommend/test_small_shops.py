@@ -18,7 +18,7 @@ from graph_schema import CatalogueSchema, GraphTables
 from kgrec.bundle import Bundle
 from kgrec.config import BackboneConfig, HeadConfig, PriorConfig, TrainConfig
 from kgrec.recommend import Recommender
-from kgrec.recommend.ranking import note_few_likes
+from kgrec.recommend.notes import note_few_likes
 from kgrec.training.train_bundle import train_bundle
 
 SCHEMA = """

@@ -93,6 +93,7 @@ def test_the_counts_are_those_in_the_tables(place: int) -> None:
     groups[f"who share your interests ({interest})"] = {
         one for one in READERS if rows[one]["interests"] == [interest]
     } - {me}
+    groups = {words: group for words, group in groups.items() if len(group) + 1 <= N_READERS / 3}  # others are hubs
     wished = {b for a, b in pairs_of("wish_list") if a == me}
     groups |= {f"who like Title {b}, on your wish list": {one for one, other in read if other == b} for b in wished}
     ages = 0
@@ -147,23 +148,23 @@ def test_the_counts_follow_added_and_forgotten_readers() -> None:
 
 @pytest.mark.parametrize(("n_fans", "expected"), [(2, EVERYBODY), (3, "3 of your 5 friends like it")])
 def test_a_count_below_three_is_never_given(n_fans: int, expected: str) -> None:
-    fans = READERS[3:15:3][:n_fans]  # all in Oslo, of one kind
+    fans = READERS[10:20:3][:n_fans]  # all in Rome, of one kind
     state = to_state(with_likes(with_friends(train_bookshop(), []), fans))
     friends = [("friend_of", one) for one in [*fans, *READERS[40:45]][:5]]
     assert reasons_for(state, [book(0)], links=friends) == [expected]
-    place = reasons_for(state, [book(0)], links=[("lives_in", "oslo")])
-    assert place == [EVERYBODY if n_fans == 2 else "liked by 3 people in Oslo"]
+    place = reasons_for(state, [book(0)], links=[("lives_in", "rome")])
+    assert place == [EVERYBODY if n_fans == 2 else "liked by 3 people in Rome"]
 
 
 def test_those_who_ask_are_not_counted() -> None:
-    fans = READERS[0:9:3]  # the asker and two others of the town
+    me, *_ = fans = READERS[10:19:3]  # the asker and two others of the town
     state = to_state(with_likes(with_friends(train_bookshop(), []), fans))
-    assert reasons_for(state, [book(0)], user=reader(0)) == [EVERYBODY]
-    assert reasons_for(state, [book(0)], links=[("lives_in", "oslo")]) == ["liked by 3 people in Oslo"]
-    loop = to_state(with_likes(with_friends(train_bookshop(), [(reader(0), one) for one in fans]), fans))
-    assert reasons_for(loop, [book(0)], user=reader(0)) == [EVERYBODY]  # nobody is a friend of themselves
+    assert reasons_for(state, [book(0)], user=me) == [EVERYBODY]
+    assert reasons_for(state, [book(0)], links=[("lives_in", "rome")]) == ["liked by 3 people in Rome"]
+    loop = to_state(with_likes(with_friends(train_bookshop(), [(me, one) for one in fans]), fans))
+    assert reasons_for(loop, [book(0)], user=me) == [EVERYBODY]  # nobody is a friend of themselves
     links = [("friend_of", one) for one in fans]
-    assert reasons_for(loop, [book(0)], user=reader(0), links=links) == [EVERYBODY]
+    assert reasons_for(loop, [book(0)], user=me, links=links) == [EVERYBODY]
 
 
 @pytest.mark.parametrize(("n_friends", "is_first"), [(6, True), (30, False)])
@@ -181,17 +182,18 @@ def test_friends_come_first_where_they_like_it_half_as_much(n_friends: int, is_f
 
 @pytest.mark.parametrize(
     ("phrase", "expected"),
-    [(None, "in Oslo"), ("in {}", "in Oslo"), ("from {} too", "from Oslo too"), ("home", "who share your home (Oslo)")],
+    [(None, "in Rome"), ("in {}", "in Rome"), ("from {} too", "from Rome too"), ("home", "who share your home (Rome)")],
 )
 def test_a_phrase_of_the_schema_names_a_shared_node(phrase: str | None, expected: str) -> None:
-    bundle = with_schema(with_likes(train_bookshop(), READERS[0:12:3]), phrases={"lives_in": phrase})
-    assert reasons_for(to_state(bundle), [book(0)], links=[("lives_in", "oslo")]) == [f"liked by 4 people {expected}"]
+    bundle = with_schema(with_likes(train_bookshop(), READERS[10:22:3]), phrases={"lives_in": phrase})
+    assert reasons_for(to_state(bundle), [book(0)], links=[("lives_in", "rome")]) == [f"liked by 4 people {expected}"]
 
 
 @pytest.mark.parametrize(
     ("phrase", "expected"),
     [("buddy", "3 of your 4 buddies like it"), ("pen pal of", "3 of your 4 pen pals like it"),
-     ("follows", "3 of your 4 follows like it")],
+     ("follows", "3 of your 4 follows like it"), ("colleague", "3 of your 4 colleagues like it"),
+     ("Freunde", "3 of the 4 people linked to you (Freunde) like it")],
 )  # fmt: skip
 def test_a_phrase_of_the_schema_names_friends(phrase: str, expected: str) -> None:
     bundle = with_schema(with_likes(train_bookshop(), READERS[0:9:3]), phrases={"friend_of": phrase})
@@ -206,18 +208,27 @@ def test_a_book_on_the_wish_list_and_books_liked_with_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("phrase", "expected"),
+    [("viewed", "viewed by you"), ("saved", "saved by you"), ("feed", "on your feed"),
+     ("interested in", "linked to you (interested in)")],
+)  # fmt: skip
+def test_what_a_user_is_linked_to_by_a_verb_is_said_as_one(phrase: str, expected: str) -> None:
+    assert user_reasons._say_wished(phrase) == expected
+
+
+@pytest.mark.parametrize(
     ("n_fans", "friends", "town"),
     [
-        (1, "Ms Reader-00, your friend, likes it", "liked by 1 person in Oslo"),
-        (2, "Ms Reader-00 and Ms Reader-03, your friends, like it", "liked by 2 people in Oslo"),
-        (4, "Ms Reader-00, Ms Reader-03 and 2 more of your friends like it", "liked by 4 people in Oslo"),
+        (1, "Ms Reader-10, your friend, likes it", "liked by 1 person in Rome"),
+        (2, "Ms Reader-10 and Ms Reader-13, your friends, like it", "liked by 2 people in Rome"),
+        (4, "Ms Reader-10, Ms Reader-13 and 2 more of your friends like it", "liked by 4 people in Rome"),
     ],
 )
 def test_public_users_are_named(n_fans: int, friends: str, town: str) -> None:
-    fans = READERS[0:12:3][:n_fans]
+    fans = READERS[10:22:3][:n_fans]
     state = to_state(with_schema(with_likes(train_bookshop(), fans), public=True))
-    assert reasons_for(state, [book(0)], links=[("friend_of", one) for one in READERS[0:18:3]]) == [friends]
-    assert reasons_for(state, [book(0)], links=[("lives_in", "oslo")]) == [town]
+    assert reasons_for(state, [book(0)], links=[("friend_of", one) for one in READERS[10:28:3]]) == [friends]
+    assert reasons_for(state, [book(0)], links=[("lives_in", "rome")]) == [town]
 
 
 def test_what_is_known_of_a_user_in_words() -> None:
@@ -288,6 +299,18 @@ def test_a_request_without_a_profile_has_no_groups() -> None:
     assert find_user_reasons(state, Request(np.zeros(0, np.int64)), np.zeros(0, np.int64)) == []
     nobody = to_state(with_likes(train_bookshop(), []))
     assert reasons_for(nobody, [book(0)]) == ["similar to what people like you like"]
+
+
+def test_a_place_that_over_a_third_of_all_live_in_is_no_reason() -> None:
+    bundle = train_bookshop()
+
+    def living_in_rome(n: int) -> State:
+        towns = [("rome", one) for one in READERS[:n]] + [("lima", one) for one in READERS[n:]]
+        ends = np.array([(bundle.users.row(one), bundle.ids["town"].row(town)) for town, one in towns], np.int64).T
+        return to_state(with_likes(replace(bundle, edges={**bundle.edges, "lives_in": ends}), READERS[:5]))
+
+    told = {n: reasons_for(living_in_rome(n), [book(0)], links=[("lives_in", "rome")]) for n in (30, 31)}
+    assert told == {30: ["liked by 5 people in Rome"], 31: [EVERYBODY]}
 
 
 def test_a_value_that_a_third_of_all_share_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,9 @@ def connection(neo4j_url: str) -> Iterator[Connection]:
             "(f)-[:BASED_ON]->(:Film {id: 2}), (:Fan {id: 'a', nick: 'x'})-[:BOUGHT]->(t:Ticket {seats: 2}), "
             "(f)-[:ADMITS {price: 9.5}]->(t), (:Fan)-[:LIKES]->(f)"
         )
+        # what kgrec published is no name for a schema
+        opened.write("CREATE (:KgrecRelease {name: 'release'})")
+        opened.write("MATCH (f:Film) CREATE (f)-[:ITEM_VECTOR]->(f), (f)-[:SIMILAR_TO]->(f)")
         yield opened
 
 
@@ -79,6 +82,12 @@ def test_a_schema_of_what_is_there_passes(connection: Connection) -> None:
     ("before", "after", "said"),
     [
         ('"ACTED_IN"', '"ACTEDIN"', "edges.acted: no relationship ACTEDIN; did you mean ACTED_IN?"),
+        ('"Fan"', '"Zzz"', "nodes.fan: no node is labelled Zzz; expected one of: Actor, Director, Fan, Film, Ticket"),
+        (
+            '"ACTED_IN"',
+            '"Zzz"',
+            "edges.acted: no relationship Zzz; expected one of: ACTED_IN, ADMITS, BASED_ON, BOUGHT, LIKES",
+        ),
         ('label = "Film"', 'label = "Flim"', "nodes.film: no node is labelled Flim; did you mean Film?"),
         ('"Director"]', '"Directr"]', "nodes.star: no node is labelled Directr; did you mean Director?"),
         ('key = "no"', 'key = "nr"', "nodes.star: no Actor|Director has the key nr; expected one of: no"),

@@ -15,7 +15,9 @@ from kgrec.store.neo4j import publish_lease
 from kgrec.store.neo4j.backend_queries import describe_queries
 from kgrec.store.neo4j.connection import Connection, Parameters, TransactionTooLarge, quote
 from kgrec.store.neo4j.graph_nodes import GraphNodes, read_graph_nodes
-from kgrec.store.neo4j.list_changes import compare_lists
+from kgrec.store.neo4j.list_changes import batch_lists, compare_lists
+from kgrec.store.neo4j.old_versions import remove_release
+from kgrec.store.neo4j.published_state import count_left
 from kgrec.store.neo4j.release import OPEN, RECOMMENDED, SIMILAR_TO, USER_VECTOR, Version, read_release, roll_back
 from kgrec.store.neo4j.version_writing import Draft
 
@@ -169,6 +171,58 @@ def test_live_and_previous_are_kept_and_a_rollback_swaps_them(graph: Connection)
     assert "people like you" not in queries(graph)
 
 
+def test_a_release_is_removed_without_a_trace(graph: Connection) -> None:
+    graph.write(f"MATCH (a:{FILM} {{{KEY}: 'f0'}}) CREATE (a)-[:SIMILAR_TO {{score: 9}}]->(a)")
+    before = read_all(graph)
+    assert remove_release(graph) is None
+    assert read_all(graph) == before
+    publish(graph, 1, users=True)
+    publish(graph, 2, users=True)
+    films, viewers = read_nodes(graph)
+    with Draft(graph, SCHEMA, published_at=0) as draft:
+        draft.write_vectors("item", films, FILMS, VECTORS)
+        draft.write_segments(viewers, {"v0": (1, "Drama"), "v1": (1, "Drama")})
+        draft.finish({})
+    with Draft(graph, SCHEMA, published_at=0) as draft:
+        draft.write_segments(viewers, {"v0": (1, "Horror")})
+        draft.finish({})
+    found = remove_release(graph)
+    assert found is not None and found.n_users == 2
+    assert found.n_indexes == 1  # the last version has no vectors, the one before it those of items
+    assert found.n_edges[SIMILAR_TO] == 3 * len(FILMS) and found.n_edges[RECOMMENDED] == 3
+    assert read_all(graph) == before
+    assert read_release(graph).versions == ()
+    assert remove_release(graph) is None
+    publish(graph, 1)
+    assert ask(graph, "are available", item="f0") == ["f1", "f3"]
+
+
+def test_a_release_is_removed_also_where_its_node_is_not_understood_or_gone(graph: Connection) -> None:
+    before = read_all(graph)
+    publish(graph, 1, users=True)
+    graph.write("MATCH (r:KgrecRelease) SET r.versions = ['{']")
+    assert remove_release(graph) is not None
+    assert read_all(graph) == before
+    publish(graph, 1)
+    graph.write("MATCH (r:KgrecRelease) DELETE r")
+    assert remove_release(graph) is not None
+    assert read_all(graph) == before
+
+
+def test_a_release_is_not_removed_while_a_publish_is_at_work(graph: Connection) -> None:
+    live = publish(graph, 1)
+    with Draft(graph, SCHEMA, published_at=0), pytest.raises(StoreError, match="another publish is at work"):
+        remove_release(graph)
+    assert read_release(graph).live == live
+
+
+def test_what_is_left_of_a_version_is_counted(graph: Connection) -> None:
+    version = publish(graph, 1)
+    assert count_left(graph, version) == version.n_published
+    graph.write(f"MATCH (n:{FILM}) WHERE n.{KEY} <> 'f0' DETACH DELETE n")
+    assert count_left(graph, version) == {"items": 1, "users": 0, "similar": 0, "recommended": 0}
+
+
 def test_a_rollback_without_a_previous_version_is_an_error(graph: Connection) -> None:
     assert read_release(graph).live is None
     with pytest.raises(StoreError, match="nothing is published"):
@@ -285,6 +339,13 @@ def test_lists_are_compared_entry_by_entry() -> None:
     assert compare_lists(before, [("a", 0.9), ("b", 0.8 + 1e-7), ("c", 0.5)]) == (["c"], [("c", 0.5)])
     near = {"a": 0.9, "b": 0.9 - 1e-7}
     assert compare_lists(near, [("b", 0.9), ("a", 0.9 - 1e-7)]) == (["a", "b"], [("b", 0.9), ("a", 0.9 - 1e-7)])
+
+
+def test_lists_are_batched_whole_and_no_lists_are_no_batch() -> None:
+    elements = {film: f"e{film}" for film in FILMS}
+    table = to_lists({"f0": ["f1", "f2"], "f3": ["f4"]})
+    found = list(batch_lists([table.slice(0, 0), table], elements, elements, 2))
+    assert found == [[("ef0", [("ef1", 1.0), ("ef2", 0.5)])], [("ef3", [("ef4", 1.0)])]]
 
 
 def test_remains_are_found_without_the_release_node(graph: Connection) -> None:

@@ -14,7 +14,7 @@ from rounding import assert_same_as_stored, assert_same_but_for_rounding
 from shop import CONFIG, LURKER, NEWCOMER, SCHEMA, WordEncoder, make_tables, read_unpacked, train_shop
 from shop_changes import with_edges, with_nodes, without_edges, without_nodes
 
-from graph_schema import CatalogueSchema, GraphTables
+from graph_schema import CatalogueSchema, EdgeType, GraphTables
 from kgrec.bundle import Bundle, save_bundle
 from kgrec.errors import BundleError, RequestError
 from kgrec.recommend import Recommender
@@ -70,6 +70,37 @@ def assert_same_files(found: Bundle, expected: Bundle, folder: Path) -> None:
         name: {file.name: file.read_bytes() for file in (folder / name).iterdir()} for name in ("found", "expected")
     }
     assert files["found"] == files["expected"] != {}
+
+
+# -- other feedback ----------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def with_views() -> GraphTables:
+    """The shop, where TEA has viewed two products, beside what people bought."""
+    viewed = EdgeType(source="customer", type="VIEWED", target="product")
+    schema = CatalogueSchema(
+        name=SCHEMA.name,
+        nodes=SCHEMA.nodes,
+        edges={"viewed": viewed, **SCHEMA.edges},
+        interaction=SCHEMA.interaction.model_copy(update={"other_feedback": {"viewed": 0.2}}),
+    )
+    views = pa.table([pa.array([TEA, TEA]), pa.array(ITEMS[:2])], viewed.arrow_schema)
+    tables = make_tables()
+    return GraphTables(schema, tables.nodes, {"viewed": views, **tables.edges})
+
+
+def test_other_feedback_is_no_edge_of_the_bundle_and_changes_nothing(cache: Path) -> None:
+    tables = with_views()
+    bundle = train_bundle(tables, CONFIG, WordEncoder(), cache, trained_at=NOW)
+    assert set(bundle.edges) == {"made_by", "spare_part_of"}
+    synced, report = sync(tables, cache, bundle)
+    assert not report.changes
+    assert set(report.changes.edges) == {"made_by", "spare_part_of", "bought"}
+    _, seen_less = sync(without_edges(tables, "viewed", [(TEA, ITEMS[0])]), cache, synced)
+    assert not seen_less.changes
+    _, bought_less = sync(without_edges(tables, "bought", [(TEA, min(LIKED[TEA]))]), cache, synced)
+    assert (bought_less.changes.edges["bought"].n_deleted, bought_less.changes.likes.n_deleted) == (1, 1)
 
 
 # -- the same as by hand -----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kgrec.cli.watch_command import hold_folder, stop_by_signal
+from kgrec.cli.watch_command import hold_folder, stop_by_signal, tell_changes
 from kgrec.errors import BundleError, StoreError
 from kgrec.sync.changes import Changes, EdgeChanges, NodeChanges
 from kgrec.sync.report import describe_changes
@@ -92,8 +92,17 @@ def test_one_watcher_for_a_bundle(tmp_path: Path) -> None:
             pass
         with pytest.raises(BundleError, match="one for each bundle"), hold_folder(bundle):
             pass
+    assert not list(tmp_path.iterdir())
     with hold_folder(bundle):
         pass
+
+
+def test_what_is_told_at_every_sync_is_told_when_it_changes() -> None:
+    told: list[str] = []
+    tell = tell_changes(told.append)
+    for sentence in ("3 rows", "3 rows", "4 rows", "3 rows"):
+        tell(sentence)
+    assert told == ["3 rows", "4 rows", "3 rows"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -113,3 +122,14 @@ def test_changes_are_told_in_a_line() -> None:
     edges = {"bought": EdgeChanges(1200, 3, 5000)}
     found = describe_changes(Changes(nodes, edges, EdgeChanges(0, 1, 9)))
     assert found == "product 1 added, 2 changed; bought 1,200 added, 3 deleted; likes 1 deleted"
+
+
+def test_the_values_of_attributes_are_told_together_for_each_node_type() -> None:
+    none = NodeChanges((), (), (), (), 5)
+    values = {"product.price": NodeChanges(("2",), (), (), ("7",), 9), "product.maker.name": none, "maker.town": none}
+    links = {"product.price": EdgeChanges(2, 1, 20), "product.maker.name": EdgeChanges(0, 1, 30)}
+    nodes = {"product": NodeChanges((), (), (), ("a",), 9), **values}
+    of_values = frozenset({*values, *links})
+    changes = Changes(nodes, {"bought": EdgeChanges(0, 3, 50), **links}, EdgeChanges(0, 0, 9), of_values)
+    told = "product 1 deleted; values of product 1 added, 1 deleted; bought 3 deleted; values of product 2 added, "
+    assert describe_changes(changes) == f"{told}2 deleted"

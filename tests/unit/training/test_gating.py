@@ -333,6 +333,37 @@ def test_noise_of_the_graph_gets_no_weight_and_loses_nothing(n_likes: int, noise
     assert verdicts[title].worth == without[title].worth
 
 
+def plant_unpopular(model: Model, prior: NDArray[np.float32] | None = None) -> Slice:
+    """New users without likes who want the least liked items."""
+    support = to_csr(np.zeros((N_USERS, N_ITEMS), bool))
+    relevant, candidates = (np.zeros((n, N_ITEMS), bool) for n in (N_USERS, 1))
+    relevant[:, WARM[np.argsort(model.n_likes.numpy()[WARM], kind="stable")[:3]]] = True
+    candidates[0, WARM] = True
+    return Slice("cold_users_k0", "cold_users_k0", support, to_csr(relevant), candidates[0], prior=prior)
+
+
+def test_of_whom_nothing_is_known_popularity_decides_and_never_against_the_popular() -> None:
+    model = draw_model()
+    place = model.names.index("popularity")
+    noise = np.random.default_rng(2).normal(size=(N_USERS, DIM)).astype(np.float32)
+    for prior in (None, noise, 0 * noise):
+        gate, _ = choose(model, plant_unpopular(model, prior))
+        assert gate.warm[0, place] > 0
+        assert not np.delete(gate.warm[0], place).any()
+        assert weights_of_known(gate)[0, place] >= 0
+        nobody = replace(model, gate=gate).score(to_csr(np.zeros((1, N_ITEMS), bool)))[0, WARM]
+        assert nobody.argmax() == model.n_likes.numpy()[WARM].argmax()
+
+
+def test_where_the_graph_says_nothing_of_users_without_likes_popularity_decides() -> None:
+    model = draw_model()
+    asked = plant_by_graph(model, 0)
+    popular = np.zeros((N_USERS, N_ITEMS), bool)
+    popular[:, WARM[np.argsort(-model.n_likes.numpy()[WARM])[:3]]] = True
+    gate, _ = choose(model, replace(asked, relevant=to_csr(popular)))
+    np.testing.assert_array_equal(weights_of_known(gate)[0], gate.warm[0])
+
+
 def test_too_few_users_leave_the_default_weight_of_the_graph() -> None:
     model = draw_model()
     asked, place = plant_by_graph(model, 0, n_users=6), model.names.index("user_prior")

@@ -81,6 +81,13 @@ def test_without_a_gain_the_default_stays() -> None:
     assert max(weights[1:].max() for weights in found) <= 0.2
 
 
+def test_popularity_counts_against_items_only_where_it_may() -> None:
+    question = plant(more=0.0, popularity=-0.9)  # the popular are seldom wanted
+    default = np.array([0, 0, 0, 1.0])
+    assert choose(question, default, usable=["popularity"])[3] < 0
+    assert choose(question, default, usable=["popularity"], against_popular=False)[3] > 0
+
+
 def test_a_harmful_default_is_left() -> None:
     question = plant()
     wrong = np.array([0.2, 0, 2.0, 0])

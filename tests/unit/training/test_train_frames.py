@@ -154,6 +154,7 @@ def test_progress_is_shown_when_asked_for_and_callbacks_still_run(
         lines[progress] = capsys.readouterr().err
     assert shown[None] == shown[True] == shown[False]
     assert "choosing the gate" in shown[None]
+    assert "encoding texts" not in shown[None]  # ratings have none
     assert lines[None] == lines[False] == ""  # stderr is not a terminal here
     assert lines[True].splitlines() == shown[True]
 

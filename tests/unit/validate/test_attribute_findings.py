@@ -305,14 +305,22 @@ def test_a_hub_among_the_links_of_users_is_noted() -> None:
     shop = Shop()
     shop.readers += [{"reader id": f"r{r}"} for r in range(N_READERS, USER_HUB + 2)]
     shop.friends = [(r, 0) for r in range(1, USER_HUB + 2)] + [(0, 1)]  # 10,001 friends
-    shop.clubs = [(r, r % 2) for r in range(USER_HUB + 2)] + [(2 * r + 1, 0) for r in range(USER_HUB // 2 - 1)]
+    shop.clubs = [(r, r % 2) for r in range(USER_HUB + 2)]
     found = {one.type: one for one in check(shop) if one.check == "user_hubs"}
     assert {type_: (one.count, one.severity, one.examples[0].nodes[0].id) for type_, one in found.items()} == {
         "friend": (1, "note", "r0")
-    }  # the largest club has exactly 10,000 members
+    }  # each club has exactly half of them
     assert found["friend"].examples[0].about == "10,001"
-    shop.clubs.append((USER_HUB + 1, 0))
+    shop.clubs.append((1, 0))
     assert {one.type for one in check(shop) if one.check == "user_hubs"} == {"friend", "member"}
+
+
+def test_what_over_half_of_ten_or_more_users_are_linked_to_is_a_hub() -> None:
+    shop = Shop()
+    shop.clubs = [(r, 0) for r in range(N_READERS // 2 + 1)] + [(r, 1) for r in range(N_READERS // 2)]
+    [found] = [one for one in check(shop) if one.check == "user_hubs"]
+    assert (found.type, found.count, found.examples[0].nodes[0].id) == ("member", 1, "c0")
+    assert found.message == f"club nodes with {N_READERS // 2 + 1:,} or more neighbours (member)"
 
 
 def test_a_common_value_is_shown_with_its_share() -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graph_schema import CatalogueError, CatalogueSchema, EdgeType
+from graph_schema import CatalogueError, CatalogueSchema, EdgeType, Interaction, NodeType
+from graph_schema.checks.rejects import open_reject_log
 from graph_schema.checks.staging import build_tables, stage_tables
 from graph_schema.sources import BrokenRow, MemorySource, RawBatch, split_table
 
@@ -383,15 +384,18 @@ def test_ids_that_are_written_in_another_way_are_told_with_the_near_match(tmp_pa
     }
     source = MemorySource.from_tables(SCHEMA, *tables(item=items, has_tag=tags, rated=pa.table(likes)))
     source = MemorySource(SCHEMA, source.nodes, {**source.edges, "rated": split_table(pa.table(likes), "rated", 2)})
-    stage_tables(source, tmp_path / "staged", rejects=tmp_path / "rejects.csv", max_rejects=1.0)
-    near = "target is not in the item table: '12.0'; there is '12'"  # one example for all
+    with open_reject_log(tmp_path / "rejects.csv") as log:
+        stage_tables(source, tmp_path / "staged", rejects=log, max_rejects=1.0)
+    unknown = "target is not in the item table"
+    near = f"{unknown}: there is an id that differs only by"
     assert [(row, reason) for _, row, _, reason, _ in read_rejects(tmp_path / "rejects.csv")] == [
-        (2, near),
-        (3, "target is not in the item table"),
-        (4, near),
+        (2, f'{near} a point, as in "12.0"'),
+        (3, unknown),
+        (4, f"{near} spaces around it and upper and lower case"),
         (5, "target is empty"),
-        (6, near),
+        (6, f"{near} spaces around it"),
     ]
+    assert "(first: rated row 2: '12.0', there is '12')" in log.describe()  # an example of a row, not of all
 
 
 def test_entities_in_names_and_texts_become_characters_and_keys_stay(tmp_path):
@@ -402,6 +406,27 @@ def test_entities_in_names_and_texts_become_characters_and_keys_stay(tmp_path):
     assert built.nodes["item"]["title"].to_pylist() == ["Tom & Jerry", "L'été &c"]
     assert built.ids("item").to_pylist() == ["a", "b&amp;"]
     assert built.ids("tag").to_pylist() == ["R&amp;B"]
+
+
+def test_entities_in_attributes_and_entries_of_lists_become_characters(tmp_path):
+    item = NodeType(label="Item", key="id", attributes={"author": "string", "genres": "list"})
+    user = NodeType(label="User", key="id")
+    schema = CatalogueSchema(
+        name="books",
+        nodes={"item": item, "user": user},
+        edges={"rated": EdgeType(source="user", type="RATED", target="item")},
+        interaction=Interaction(edge="rated"),
+    )
+    genres = ["R&amp;B; Soul", "R&amp;B", '["Tom &quot;T&quot; &amp; Co", "Soul"]', None]
+    items = pa.table(
+        {"id": ["a&amp;", "b", "c", "d"], "author": ["Rosi &amp; Max", None, "Max", "&"], "genres": genres}
+    )
+    likes = pa.table({"source": ["u"], "target": ["b"]})
+    source = MemorySource.from_tables(schema, {"item": items, "user": pa.table({"id": ["u"]})}, {"rated": likes})
+    built = stage_tables(source, tmp_path / "staged", rejects=None).to_tables()
+    assert built.nodes["item"]["author"].to_pylist() == ["Rosi & Max", None, "Max", "&"]
+    assert built.nodes["item"]["genres"].to_pylist() == [["R&B", "Soul"], ["R&B"], ['Tom "T" & Co', "Soul"], None]
+    assert built.ids("item").to_pylist() == ["a&amp;", "b", "c", "d"]
 
 
 def test_words_for_missing_values_are_no_values_of_text(tmp_path):

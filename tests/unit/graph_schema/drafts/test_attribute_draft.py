@@ -142,6 +142,15 @@ def test_what_says_that_an_item_can_be_had_is_no_feature():
         ("Discontinued", "int", 0),
         ("available", "int", 1),
         ("sold_out", "bool", False),
+        ("isSoldOut", "bool", False),
+        ("lieferbar", "int", 1),
+        ("aktiv", "bool", True),
+        ("is_active", "bool", True),
+        ("abgesagt", "bool", False),
+        ("cancelled", "bool", False),
+        ("ausverkauft", "bool", False),
+        ("gelöscht", "bool", False),
+        ("not_available", "bool", False),
     ):
         one = prop(name, kind, high=1.0)
         assert draft(one)[name].attribute == Attribute(type=kind)

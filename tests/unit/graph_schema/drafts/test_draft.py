@@ -611,6 +611,13 @@ def test_links_of_users_have_phrases():
     assert (edges["is_friend_of"].source, edges["is_friend_of"].target) == ("kunde", "kunde")
 
 
+@pytest.mark.parametrize(("kind", "phrase"), [("FREUNDE", "friend"), ("amigos", "friend"), ("KONTAKTE", "contact")])
+def test_friends_in_other_languages_are_friends_in_reasons(kind, phrase):
+    friends = link("Kunde", kind, "Kunde", 90, per=(3, 3))
+    edges = draft_schema(replace(SHOP, relationships=(*SHOP.relationships, friends))).schema.edges
+    assert edges[kind.lower()].phrase == phrase
+
+
 def test_a_short_list_of_subjects_or_a_text_about_gender_is_no_text():
     texts = [prop("topics", samples=("war", "love")), prop("about", samples=("a b c d e f g h",), length=60)]
     views = prop("political_views", samples=("I think that all of it is right",), length=60, unique=True)
@@ -657,3 +664,76 @@ def test_ids_of_linked_nodes_are_no_attributes():
     nodes = {**NORTHWIND.nodes, "Product": product, "Category": category}
     item = draft_schema(replace(NORTHWIND, nodes=nodes)).schema.nodes["product"]
     assert {*item.attributes} == {"supplierId", "shelf_id"}  # nothing else says what they are
+
+
+@pytest.mark.parametrize(
+    ("middle", "first", "second", "weight"),
+    [("Order", "PURCHASED", "ORDERS", 1.0), ("Order", "PLACED", "CONTAINS", 1.0), ("Vorgang", "HAT", "ENTHAELT", 0.5)],
+)
+def test_orders_beside_ratings_are_other_feedback_and_no_nodes(middle, first, second, weight):
+    bought = [prop("am", "time", samples=()), prop("menge", "int", low=1)]
+    steps = (
+        link("Kunde", first, middle, 400, per=(4, 1)),
+        link(middle, second, "Artikel", 1200, per=(3, 24), properties=bought[1:]),
+        replace(
+            link("Kunde", f"{first}_{second}", "Artikel", 1200, per=(12, 24), properties=bought),
+            path=(first, second), via=(middle,),
+        ),
+    )  # fmt: skip
+    rated = link("Kunde", "BEWERTET", "Artikel", 900, properties=[prop("sterne", "int", low=1, high=5)])
+    nodes = {**SHOP.nodes, **dict([label(middle, 400, bought[0])])}
+    schema = draft_schema(replace(SHOP, nodes=nodes, relationships=(SHOP.relationships[0], rated, *steps))).schema
+    path = f"{first}_{second}".lower()
+    assert (schema.interaction.edge, schema.interaction.weight) == ("bewertet", "sterne")
+    assert schema.interaction.other_feedback == {path: weight} and schema.edges[path].path == (first, second)
+    assert set(schema.nodes) == {"kunde", "artikel", "marke"} and set(schema.graph_edges) == {"von"}
+    alone = draft_schema(replace(SHOP, nodes=nodes, relationships=(SHOP.relationships[0], *steps))).schema
+    assert (alone.interaction.edge, alone.user_type, alone.item_type) == (path, "kunde", "artikel")
+
+
+def test_what_the_names_of_users_and_where_they_live_say_is_no_feature():
+    texts = ("Vorname", "Nachname", "Straße", "PLZ", "Wohnort", "Geschlecht")
+    kunde = label("Kunde", 100, *(prop(name) for name in texts), prop("Geburtsdatum", "time", samples=()))
+    draft = draft_schema(replace(SHOP, nodes={**SHOP.nodes, **dict([kunde])}))
+    node = draft.schema.nodes["kunde"]
+    assert (node.name, node.text, node.features) == (None, (), ("Wohnort",))
+    assert set(node.attributes) == {"PLZ", "Wohnort", "Geschlecht", "Geburtsdatum"}
+    assert node.attributes["Geschlecht"].sensitive and node.attributes["Geburtsdatum"].sensitive
+    left_out = "\n".join(draft.left_out)
+    assert all(f"Kunde.{name}" in left_out for name in ("Vorname", "Nachname", "Straße"))
+
+
+def test_the_one_drafted_has_the_highest_score():
+    more = link("Kunde", "VIEWED", "Artikel", 9000, properties=[prop("am", "time", samples=()), prop("mal", "int")])
+    draft = draft_schema(replace(SHOP, relationships=(*SHOP.relationships, more)))
+    assert draft.schema.interaction.edge == "kaufte"
+    scores = {one.choice: one.score for one in draft.alternatives if one.about == "interaction"}
+    assert max(scores, key=lambda one: scores[one]) == "(:Kunde)-[:KAUFTE]->(:Artikel)"
+
+
+@pytest.mark.parametrize(
+    ("user", "how"), [("Kunde", "the end of the draft says how"), ("Gast", "choose it: kgrec inspect --ask")]
+)
+def test_a_hint_at_another_interaction_can_be_followed(user, how):
+    booked = link(user, "BOOKED", "Hotel", 700, properties=[prop("am", "time", samples=())])
+    nodes = {**SHOP.nodes, **dict([label("Gast", 80), label("Hotel", 60, TITLE)])}  # guests have nothing to do with it
+    draft = draft_schema(replace(SHOP, nodes=nodes, relationships=(*SHOP.relationships, booked)))
+    [other] = [guess.why for guess in draft.guesses if guess.about == "other interaction"]
+    assert other == f"700 of them; to train on it: {how}"
+    rivals = draft.toml.partition("# --- Instead of the interaction above")[2]
+    assert ('edge = "booked"' in rivals) is ("booked" in draft.schema.edges) is (user == "Kunde")
+
+
+@pytest.mark.parametrize(
+    ("more", "links", "why"),
+    [
+        ([], (), "nothing else describes items either: new ones cannot be placed"),
+        ([prop("farbe")], (), "items are described by their attributes alone, and so are new ones"),
+        ([], SHOP.relationships[:1], "items are described by their links alone, and so are new ones"),
+    ],
+)
+def test_items_without_texts_are_told_with_what_describes_them(more, links, why):
+    nodes = {**SHOP.nodes, **dict([label("Artikel", 50, *more)])}
+    draft = draft_schema(replace(SHOP, nodes=nodes, relationships=(*links, SHOP.relationships[1])))
+    [told] = [guess.why for guess in draft.guesses if guess.about == "text of items"]
+    assert told == why

@@ -1,5 +1,7 @@
 """What the name of a relationship says of taste."""
 
+from dataclasses import replace
+
 import pytest
 
 from graph_schema.drafts.feedback_kinds import find_kind_of_feedback, is_against, is_knowledge
@@ -29,6 +31,8 @@ def test_what_speaks_for_an_item_does_not(name):
 def test_the_steps_of_a_path_count():
     kind = find_kind_of_feedback(named("x", ("PURCHASED", "CONTAINS")))
     assert kind == find_kind_of_feedback(named("BOUGHT"))
+    over = replace(named("x", ("PLACED", "CONTAINS")), via=("Order",))
+    assert find_kind_of_feedback(over) == kind  # what it leads over counts too
     assert find_kind_of_feedback(named("to_read")).weight < find_kind_of_feedback(named("read")).weight
 
 

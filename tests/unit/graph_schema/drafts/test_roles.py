@@ -4,7 +4,7 @@ import pytest
 
 from graph_schema.drafts.name_words import split_id, split_words, to_singulars
 from graph_schema.drafts.profile import NodeProfile, PropertyProfile, RelationshipProfile
-from graph_schema.drafts.roles import find_name, find_time, find_unit, find_weight, is_list, is_vector
+from graph_schema.drafts.roles import find_key, find_name, find_time, find_unit, find_weight, is_list, is_vector
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,23 @@ def test_a_time_in_another_form_is_text():
 def test_a_clicked_column_is_the_weight_among_other_numbers():
     found = {one.name: one for one in (numbers("position", 1, 9), numbers("clicked", 0, 1), numbers("slot", 0, 3))}
     assert find_weight(RelationshipProfile("a", "SHOWN", "b", 9, 3, 3, 3, 3, found), None) == "clicked"
+
+
+def ids(name, coverage, *, is_unique=True):
+    return replace(text(name, "K-1", "K-2"), coverage=coverage, is_unique=is_unique)
+
+
+def test_an_id_that_nearly_all_have_is_the_key_rather_than_a_title():
+    title = replace(text("titel"), is_unique=True)
+    key, sure, why = find_key(node("Konzert", title, ids("konzertNr", 0.98)))
+    assert (key, sure) == ("konzertNr", "likely")
+    assert "2.0% lack it: such nodes are rejected" in why
+    assert "every Konzert has titel, which may be the key as well" in why
+    assert find_key(node("Künstler", replace(title, name="name"), ids("id", 0.97)))[0] == "id"
+    for other in (
+        ids("konzertNr", 0.94),
+        ids("konzertNr", 0.98, is_unique=False),
+        ids("saalNr", 0.98),  # another node's
+    ):
+        assert find_key(node("Konzert", title, other))[0] == "titel"
+    assert find_key(node("Konzert", title, ids("isrc_code", 1.0), ids("konzertNr", 0.98)))[0] == "isrc_code"

@@ -180,3 +180,11 @@ def test_objects_of_json_are_joined_with_a_csv(load):
     base = SCHEMA.replace(', OrderDate = "time"', "").replace('at = "OrderDate"\n', "")
     built, _ = load('join = ["id=OrderID"]\nsource_column = "who.name"', files, base)
     assert sorted(weighed(built.interactions)) == [("ann", "p1", 10), ("ann", "p2", 1), ("bob", "p1", 4)]
+
+
+def test_tables_are_joined_by_ids_without_the_spaces_around_them(load):
+    files = FILES | {
+        "orders.csv": FILES["orders.csv"].replace("\n1,ann,", "\n1 ,ann ,").replace("\n3,", "\n 3,"),
+        "order_lines.csv": FILES["order_lines.csv"].replace("c,2,p1,", "c, 2, p1 ,"),
+    }
+    assert load(files=files)[0].interactions.to_pylist() == load()[0].interactions.to_pylist()

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from graph_schema.schema_types import SourceTable
+from loaders import read_profile
 from loaders.profiles.table_columns import read_columns
 
 
@@ -55,3 +56,12 @@ def test_lists_and_points_in_parquet_have_their_kind(
 )
 def test_texts_with_one_unit_are_numbers(tmp_path: Path, texts: list[str], kind: str) -> None:
     assert read_kind(pa.array(texts), tmp_path)[0] == kind
+
+
+def test_whole_numbers_among_decimals_are_no_other_column(tmp_path: Path) -> None:
+    (tmp_path / "food.jsonl").write_text(
+        "".join(f'{{"id": "f{n}", "nutrition": {{"protein": {n / 2}}}}}\n' for n in range(20)), encoding="utf-8"
+    )
+    profile = read_profile(tmp_path).nodes["food"].properties["nutrition.protein"]
+    assert (profile.kinds, profile.coverage, profile.distinct) == ({"float": 20}, 1.0, 1.0)
+    assert (profile.low, profile.high, profile.samples[:3]) == (0.0, 9.5, ("0", "0.5", "1"))
