@@ -291,7 +291,7 @@ class EdgeType(Frozen):
         if len(self.path) == 1:
             raise ValueError(f"path: expected two steps or more, got {self.path[0]!r}; write type = {self.path[0]!r}")
         if self.path and (self.reverse or self.split or self.table):
-            raise ValueError("path: expected neither reverse, split nor table beside it; its steps say where edges are")
+            raise ValueError("path: expected neither reverse, split nor table, since its steps take their place")
         if self.join and len(self.join) != len(self.path) - 1:
             raise ValueError(f"join: expected {max(len(self.path) - 1, 0)} columns, one between two tables of the path")
         if self.split == "":

@@ -34,7 +34,7 @@ def to_list(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
         text, problems = to_string(column)
         column, bad = parse_each(text, _split_entries, pa.list_(pa.string()))
         problems = [*problems, (bad, _NO_LIST)]
-    elif not _is_list(column.type):  # one entry each
+    elif not is_list_type(column.type):  # one entry each
         entries = column.cast(pa.string())
         column = pa.ListArray.from_arrays(np.arange(len(entries) + 1, dtype=np.int32), entries)
     rows, entries = _flatten(column)
@@ -108,7 +108,8 @@ def to_vector(column: pa.Array) -> tuple[pa.Array, list[Problem]]:
     return kept.cast(pa.list_(pa.float32())), problems
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list_type(kind: pa.DataType) -> bool:
+    """Whether a type is one of Arrow's types of lists."""
     types = pa.types
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
@@ -135,16 +136,25 @@ def _split_entries(text: str) -> list[str]:
 
 def _read_flat(text: str) -> Sequence[Any]:
     """The entries of a JSON list, or of a list as Python writes it: ['a', 'b']."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        try:
-            found = ast.literal_eval(text)
-        except (SyntaxError, MemoryError, RecursionError) as error:
-            raise ValueError(text) from error
+    found = read_literal(text)
     if not isinstance(found, list):
         raise ValueError(text)
     return found
+
+
+def read_literal(text: str) -> Any:
+    """The value of a text in JSON, or as Python writes it.
+
+    Raises:
+        ValueError: the text is neither.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            return ast.literal_eval(text)
+        except (SyntaxError, MemoryError, RecursionError) as error:
+            raise ValueError(text) from error
 
 
 def _to_entry(one: object) -> str:

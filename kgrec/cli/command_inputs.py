@@ -78,7 +78,7 @@ def read_store(
 ) -> Any:
     """Reads the whole catalogue of a store; bad rows of a graph that kgrec did not load go to a reject file.
 
-    How many they are, and why, is told in a sentence.
+    A sentence says how many there are, and why.
     """
     from graph_schema import CatalogueSchema
     from graph_schema.checks.rejects import RejectLog, open_reject_log
@@ -107,7 +107,7 @@ def describe_rejects(log: "RejectLog", interaction: str) -> str:
 
     Args:
         log: the bad rows.
-        interaction: the edge type that likes come from, which is told first.
+        interaction: the edge type that likes come from; it comes first.
     """
     shares = sorted(log.list_shares(), key=lambda share: share[0] != interaction)
     parts = []

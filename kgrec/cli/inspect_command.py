@@ -15,6 +15,7 @@ from kgrec.cli.draft_choice import make_asker, show_alternatives
 from kgrec.cli.options import (
     STORE_HELP,
     WAIT_S,
+    Encoding,
     Wait,
 )
 from kgrec.terminal import (
@@ -45,9 +46,7 @@ def inspect(
     ask: Annotated[
         bool, typer.Option("--ask", help="Choose the users, the items and the interaction; Enter takes the first.")
     ] = False,
-    encoding: Annotated[
-        str | None, typer.Option("--encoding", help="The encoding of text files that are not UTF-8.")
-    ] = None,
+    encoding: Encoding = None,
     wait: Wait = WAIT_S,
 ) -> None:
     """Drafts a schema from a graph or a folder of files.

@@ -12,6 +12,7 @@ from kgrec.cli.command_inputs import default_rejects, without_header_only
 from kgrec.cli.options import (
     STORE_HELP,
     WAIT_S,
+    Encoding,
     MaxRejects,
     Wait,
 )
@@ -40,9 +41,7 @@ def load(
     replace: Annotated[
         bool, typer.Option("--replace", help="Remove from the store what is no longer in the source.")
     ] = False,
-    encoding: Annotated[
-        str | None, typer.Option("--encoding", help="The encoding of text files that are not UTF-8.")
-    ] = None,
+    encoding: Encoding = None,
     wait: Wait = WAIT_S,
 ) -> None:
     """Loads a catalogue into a store, or updates it.

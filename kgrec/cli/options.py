@@ -92,6 +92,7 @@ LiveStore = Annotated[
         "from it. Default: from the bundle.",
     ),
 ]
+Encoding = Annotated[str | None, typer.Option("--encoding", help="The encoding of text files that are not UTF-8.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE.toml", help="The settings of the training.")]
 LogDir = Annotated[
     Path | None, typer.Option("--log-dir", metavar="DIR", help="Write losses, scores and times for TensorBoard.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kgrec.cli.app import app
-from kgrec.cli.options import STORE_HELP, WAIT_S, Wait
+from kgrec.cli.options import STORE_HELP, WAIT_S, Encoding, Wait
 from kgrec.terminal import open_console, say
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ def preview(
         Path | None,
         typer.Option("--schema", metavar="FILE.toml", help="The schema; a store that kgrec loaded has its own."),
     ] = None,
-    encoding: Annotated[
-        str | None, typer.Option("--encoding", help="The encoding of text files that are not UTF-8.")
-    ] = None,
+    encoding: Encoding = None,
     wait: Wait = WAIT_S,
 ) -> None:
     """Shows some users with their likes and some items as the model reads them.

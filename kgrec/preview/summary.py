@@ -122,7 +122,7 @@ class _Reading:
 
     @cached_property
     def _names(self) -> dict[str, dict[str, str]]:
-        """Node type -> id -> how people are told of it: its name, or its id."""
+        """Node type -> id -> the name to show, or else the id."""
         named = {}
         for name, node in self.tables.schema.nodes.items():
             ids = self.tables.ids(name).to_pylist()

@@ -262,7 +262,7 @@ def _relate(state: State, weighed: _Weighed, like: int) -> str | None:
 
 
 def count_shared(state: State, one: int, other: int, user: int | None) -> int:
-    """How many people like two items, without the user who asks."""
+    """Counts the people who like both items, except for the user of the request."""
     fans = state.liked_by_item
     of_one, of_other = (fans.indices[slice(*fans.indptr[row : row + 2])] for row in (one, other))
     both = np.intersect1d(of_one, of_other, assume_unique=True)

@@ -56,13 +56,15 @@ def _find_nearest(
     """
     ids = state.bundle.items.ids
 
-    def list_rows(n: int) -> NDArray[np.int64]:
-        rows = np.unique(state.top_rows(likeness, n))
-        return rows[rows >= 0]
+    def list_rows(nearest: NDArray[np.int64]) -> list[int]:
+        return [row for row in np.unique(nearest).tolist() if row >= 0]
 
     def answer(gone: set[str]) -> tuple[NDArray[np.int64], PathIndex | None]:
-        nearest, listed = state.top_rows(likeness, k), list_rows(k).tolist()
-        if state.store is not None and explain:
+        nearest = state.top_rows(likeness, k)
+        if state.store is None:
+            return nearest, None
+        listed = list_rows(nearest)
+        if explain:
             near = {ids[row] for row in asked.tolist()}
             return nearest, read_live_index(state, near, {ids[row] for row in listed}, gone)
         gone |= state.find_gone(listed)
@@ -71,7 +73,10 @@ def _find_nearest(
     def bar(gone: set[str]) -> None:
         likeness[:, state.bundle.items.rows(list(gone))] = -np.inf
 
-    return answer_without_gone(answer, lambda factor: state.find_gone(list_rows(k * factor).tolist()), bar)
+    def look_further(factor: int) -> set[str]:
+        return state.find_gone(list_rows(state.top_rows(likeness, k * factor)))
+
+    return answer_without_gone(answer, look_further, bar)
 
 
 def find_similar_users(state: State, user: str, k: int) -> pa.Table:

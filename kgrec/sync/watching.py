@@ -92,7 +92,7 @@ def make_look(url: str, bundle: Bundle, *, changed_at: str | None, wait_s: float
 
 
 def _describe_files(path: Path) -> str:
-    """The sizes and times of a database's file and of those beside it that it writes ahead."""
+    """The sizes and modification times of a database file and its write-ahead files."""
     files = sorted(path.parent.glob(f"{path.name}*"))
     found = [(file.name, file.stat()) for file in files if file.suffix != ".csv" and file.is_file()]
     return repr([(name, status.st_size, status.st_mtime_ns) for name, status in found])

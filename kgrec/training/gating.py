@@ -42,7 +42,6 @@ _ROOM_FOR_COLD = 0.015  # share of the objective on other items that may be give
 _ENOUGH_USERS = 100
 _ENOUGH_FOR_CAP = 5  # users; with fewer their mean is noise, and popularity is left out
 _POPULARITY_BESIDE = 1.2  # added to popularity's weight for each deviation of the users' prior, which lacks it
-_OF_COLD = 4.0  # weight of the users' prior from which it has its default weight for new items
 _ENOUGH_FOR_FEW, _ENOUGH_FOR_MANY = 40.0, 5.0  # likes of an item that weigh as much as its texts and links
 _ENOUGH_IN_ALL = 1000.0  # likes; with fewer, texts and links are more reliable
 
@@ -176,7 +175,7 @@ def _choose_bucket(
         if LinkedLikes.name not in with_graph:
             usable = [name for name in usable if name != LinkedLikes.name]
         question = ask(model, asked, k, usable=usable, popular=popular)
-        # Of somebody of whom nothing is known, popularity alone decides: others would rank by chance likes of few.
+        # If nothing is known of a user, popularity alone decides: other components would rank by chance.
         others = [name for name in usable if name not in _OF_USERS] if start else [Popularity.name]
         against = start > 0  # what little is known of a user would else rank the least liked items first
         warm, judged, verdict = _choose_blend(model, question, warm, others, cap, title, against_popular=against)

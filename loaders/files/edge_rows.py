@@ -1,7 +1,5 @@
 """Makes the rows of one edge type from those of a table that has more than that."""
 
-import ast
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +11,7 @@ from graph_schema import CatalogueError
 from graph_schema.checks.column_names import find_column
 from graph_schema.checks.column_texts import decode, is_text, parse_each, to_mask, to_string
 from graph_schema.checks.columns import convert_ids
+from graph_schema.checks.list_columns import is_list_type, read_literal
 from graph_schema.checks.list_entries import BRACKETS
 from graph_schema.near_names import find_near_name
 from graph_schema.sources import BrokenRow, RawBatch
@@ -60,7 +59,7 @@ def split_targets(batch: RawBatch, column: str, split: str | None) -> RawBatch:
     """
     values = decode(batch.columns.column(column))
     broken: list[BrokenRow] = list(batch.broken)
-    if not _is_list(values.type):
+    if not is_list_type(values.type):
         if split is None or pa.types.is_nested(values.type):
             return batch
         text = to_texts(values)
@@ -70,7 +69,7 @@ def split_targets(batch: RawBatch, column: str, split: str | None) -> RawBatch:
             reason = f"{column} is not a list, as JSON or Python write it"
             broken.append(BrokenRow(int(batch.rows[place]), reason, text[place].as_py()))
     rows = np.arange(len(values))
-    while _is_list(values.type):  # lists in lists, too
+    while is_list_type(values.type):  # lists in lists, too
         sizes = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
         rows, values = np.repeat(rows, sizes), decode(values.flatten())
     entries = pc.utf8_trim_whitespace(to_texts(values))
@@ -136,23 +135,11 @@ def to_texts(values: pa.Array) -> pa.Array:
     return convert_ids(values)[0] if is_number else values.cast(pa.string())
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    types = pa.types
-    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
-
-
 def _read_list(text: str) -> list[str]:
     """The entries of a list, and of the lists in it."""
     if not text.startswith(("[", "(")):
         return [text]
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        try:
-            found = ast.literal_eval(text)
-        except (SyntaxError, MemoryError, RecursionError) as error:
-            raise ValueError(text) from error
-    return list(_iter_entries(found))
+    return list(_iter_entries(read_literal(text)))
 
 
 def _iter_entries(found: Any) -> Iterator[str]:

@@ -23,7 +23,7 @@ def trim_ids(values: pa.Array) -> tuple[pa.Array, int]:
     n_spaced = pc.sum(pc.not_equal(trimmed, readable)).as_py() or 0
     if not n_spaced:
         return values, 0
-    kept = pc.coalesce(trimmed, plain.view(pa.string()))  # what is no UTF-8 stays, and is told by the checks
+    kept = pc.coalesce(trimmed, plain.view(pa.string()))  # text that is not UTF-8 stays; the checks report it
     return pc.if_else(pc.equal(trimmed, "").fill_null(False), pa.scalar(None, pa.string()), kept), n_spaced
 
 

@@ -10,6 +10,7 @@ from graph_schema.checks.column_texts import MISSING_WORDS, mend_entities
 from graph_schema.checks.list_entries import split_entries
 from graph_schema.drafts.name_words import split_id, split_words
 from graph_schema.drafts.profile import RelationshipProfile
+from graph_schema.drafts.type_names import to_distinct
 from loaders.profiles.table_columns import TableColumns
 from loaders.profiles.table_ends import End
 from loaders.profiles.table_links import TablePath
@@ -223,11 +224,7 @@ def name_column_edge(table: str, column: str, taken: Collection[str], *, is_list
     made = plain if is_list and "_" in plain else f"has_{plain}"
     if made in taken:
         made = f"{table}_{made}"
-    name, n = made, 1
-    while name in taken:
-        n += 1
-        name = f"{made}_{n}"
-    return name
+    return to_distinct(made, taken)
 
 
 def _join(column: str, other: str) -> str:

@@ -125,7 +125,7 @@ def to_likes(users: tuple[list[int], ...], weights: float | None = None, n_items
 
 
 def known(likes: csr_array) -> Support:
-    """Users of whom the graph says something, beside their likes; each is linked to the one before."""
+    """Users with likes and links in the graph; each is linked to the one before."""
     n_users = likes.shape[0]
     prior = np.random.default_rng(3).normal(size=(n_users, CONFIG.embedding_dim)).astype(np.float32)
     of_other = csr_array(likes[np.roll(np.arange(n_users), 1)] * np.float32(0.5))

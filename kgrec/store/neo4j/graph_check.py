@@ -36,7 +36,7 @@ def check_graph(connection: Connection, schema: CatalogueSchema, on_empty: OnEmp
             deleted; None: that is a problem as any other.
 
     Raises:
-        StoreError: something matches nothing; all of it is told, each with the nearest name that is there.
+        StoreError: names match nothing in the graph; the message lists them with the nearest names that exist.
     """
     check = _Check(connection, schema)
     problems = check.find_problems()

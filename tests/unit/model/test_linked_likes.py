@@ -46,7 +46,7 @@ def test_likes_of_linked_users_add_up_and_own_likes_never_count() -> None:
 
 
 def heard(model: Model) -> Model:
-    """The model with linked likes alone beside its other weights for users of whom the graph says something."""
+    """The model in which linked likes count for users with links, and for no others."""
     known = model.gate.warm.copy()
     known[:, model.names.index("linked_likes")] = 0.7
     warm = np.where([name == "linked_likes" for name in model.names], 0, model.gate.warm).astype(np.float32)

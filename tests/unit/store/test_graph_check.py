@@ -1,4 +1,4 @@
-"""What a schema names and a graph that kgrec did not load does not have: each is told with the nearest name."""
+"""Names in a schema that an existing graph does not have are reported with the nearest name."""
 
 import re
 from collections.abc import Iterator

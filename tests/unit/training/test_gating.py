@@ -63,7 +63,7 @@ def choose(model: Model, *slices: Slice, config: GateConfig = FREE, seed: int = 
 
 
 def weights_of_known(gate: Gate) -> NDArray[np.float32]:
-    """(n_buckets, n_components): the weights for users of whom the graph says something."""
+    """(n_buckets, n_components): the weights for users with links, attributes or a text."""
     return gate.warm if gate.known is None else gate.known
 
 
