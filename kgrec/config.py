@@ -131,6 +131,68 @@ class ItemItemConfig(_Frozen):
     shrinkage: float = Field(10.0, ge=0)
 
 
+class TransitionConfig(_Frozen):
+    """What follows what in the order of likes; read where likes have times.
+
+    Attributes:
+        reach: the most places between two likes of a pair.
+        decay: a pair d places apart weighs decay^(d - 1).
+        backward: the weight of a pair in the order against time.
+        half_life_days: a pair whose likes are this far apart in time weighs half.
+        popularity_exponent: rows and columns are divided by the items' number of likes to this power.
+        recency: the like at place p from the last weighs recency^(p - 1).
+        recent: the number of last likes that count.
+        kept: the most weights per item.
+    """
+
+    reach: PositiveInt = 10
+    decay: float = Field(0.7, gt=0, le=1)
+    backward: float = Field(0.3, ge=0, le=1)
+    half_life_days: PositiveFloat = 180.0
+    popularity_exponent: float = Field(0.35, ge=0)
+    recency: float = Field(0.65, gt=0, le=1)
+    recent: PositiveInt = 30
+    kept: PositiveInt = 100
+
+
+class SequenceConfig(_Frozen):
+    """The sequence encoder, a small causal transformer over item vectors (Kang and McAuley 2018).
+
+    Attributes:
+        layers: the number of layers; 0 leaves the encoder out.
+        dim: the width of the states and of the item vectors.
+        heads: the number of attention heads; `dim` must be a multiple of twice as many.
+        longest: the number of last likes of a user that are read.
+        dropout: share of the states' entries left out in a step.
+        learning_rate: the learning rate of AdamW after a warm-up; it falls along a cosine.
+        weight_decay: the weight decay of AdamW.
+        epochs: the most passes over the sequences.
+        patience: validations without a better score before training stops.
+        budget_s: the most seconds of training; 0: no limit.
+        batch_items: the number of likes per step.
+        negatives: the number of items drawn per step, beside those of the batch.
+    """
+
+    layers: int = Field(2, ge=0)
+    dim: PositiveInt = 64
+    heads: PositiveInt = 2
+    longest: PositiveInt = 50
+    dropout: float = Field(0.4, ge=0, lt=1)
+    learning_rate: PositiveFloat = 0.004
+    weight_decay: float = Field(0.05, ge=0)
+    epochs: PositiveInt = 24
+    patience: PositiveInt = 6
+    budget_s: float = Field(600.0, ge=0)
+    batch_items: PositiveInt = 1024
+    negatives: PositiveInt = 512
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        if self.dim % (2 * self.heads):
+            raise ValueError(f"expected `dim` to be a multiple of 2 * `heads`, got {self.dim} and {self.heads}")
+        return self
+
+
 class ContentConfig(_Frozen):
     """Kernel ridge from texts and links straight to the likes, for items without likes.
 
@@ -347,6 +409,8 @@ class TrainConfig(_Frozen):
         validation: how likes are held out to choose settings.
         backbone: implicit ALS.
         item_item: item-item ridge and item kNN.
+        transition: what follows what.
+        sequence: the sequence encoder.
         content: scores of items without likes.
         gate: the limit on popular items.
         prior: item vectors from texts and links.
@@ -365,6 +429,8 @@ class TrainConfig(_Frozen):
     validation: SplitConfig = SplitConfig(warm=0.1)  # fewer than to test: what is chosen is for all likes
     backbone: BackboneConfig = BackboneConfig()
     item_item: ItemItemConfig = ItemItemConfig()
+    transition: TransitionConfig = TransitionConfig()
+    sequence: SequenceConfig = SequenceConfig()
     content: ContentConfig = ContentConfig()
     gate: GateConfig = GateConfig()
     prior: PriorConfig = PriorConfig()

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kgrec.adapt.adapter_folder import save_adapter
 from kgrec.bundle import load_bundle, save_bundle
+from kgrec.language.adapter_folder import save_adapter
 from kgrec.text.adapter import ADAPTER_VERSION
 
 CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}  # audit events of changes to a folder

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from graph_schema import GraphTables
 from kgrec.adapt.adaptation_report import AdaptationReport, Judgement
-from kgrec.adapt.adapter_folder import CHECKPOINTS, check_adapter_folder, remove_checkpoints, save_adapter
 from kgrec.adapt.embedding import embed_texts, training_attention
 from kgrec.adapt.held_out_items import hold_out, is_gain, measure_gain, quality, shuffle_items
 from kgrec.adapt.text_graph import TextGraph, read_text_graph
 from kgrec.adapt.training_state import Progress
-from kgrec.adapt.tuned_weights import tune_few
 from kgrec.adapt.tuning_loop import train
 from kgrec.config import AdaptConfig, SplitConfig
 from kgrec.errors import CatalogueError, TextError
+from kgrec.language.adapter_folder import CHECKPOINTS, check_adapter_folder, remove_checkpoints, save_adapter
+from kgrec.language.tuned_weights import tune_few
 from kgrec.questions.slice_results import SliceResult
 from kgrec.questions.slices import Slice
 from kgrec.questions.splits import Likes, split_likes

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from kgrec.adapt.tuned_weights import list_layers
+from kgrec.language.tuned_weights import list_layers
 from kgrec.text.language_model import LanguageModel
 
 _MOST_BYTES = 1 << 30

@@ -14,9 +14,9 @@ from torch import nn
 from kgrec.adapt.text_graph import TextGraph
 from kgrec.adapt.training_batches import TrainingBatches
 from kgrec.adapt.training_state import Progress, TrainingState, ValidationScore
-from kgrec.adapt.tuned_weights import scale_change
 from kgrec.config import AdaptConfig
 from kgrec.errors import TextError
+from kgrec.language.tuned_weights import scale_change
 from kgrec.questions.splits import Likes
 from kgrec.text.encoder import has_bf16
 from kgrec.text.language_model import LanguageModel

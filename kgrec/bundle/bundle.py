@@ -67,6 +67,8 @@ class Bundle:
         lineage: what it was trained on, in numbers.
         contents: node type, users aside -> (n,) int64, a hash per row of what the model reads of a node, its name and
             texts; rows past its end are unknown.
+        liked_at: (n_users, n_items) int64: when each like was, in UTC seconds, with the entries of `liked`; None where
+            interactions have no time.
         available: (n_items,) bool: the items that can be had, by the schema's `available`. Others are in no answer
             unless a request names them as candidates.
         adapter: the adapter of the text encoder, None without one. It is in memory, so that a loaded bundle can encode
@@ -95,6 +97,7 @@ class Bundle:
     lineage: Lineage
     contents: Mapping[str, NDArray[np.int64]]
     available: NDArray[np.bool_]
+    liked_at: csr_array | None = None
     adapter: Adapter | None = None
 
     @property

@@ -26,6 +26,7 @@ from kgrec.bundle.arrays import (
     unpack_pattern,
 )
 from kgrec.bundle.bundle import Bundle, Lineage
+from kgrec.bundle.like_times import pack_times, unpack_times
 from kgrec.config import TrainConfig
 from kgrec.graph.attribute_values import AttributeValues
 from kgrec.graph.value_codes import ValueCodes
@@ -40,7 +41,7 @@ from kgrec.model.prior import ItemEncoder, Prior
 from kgrec.model.registry import COMPONENTS
 from kgrec.text.adapter import Adapter
 
-FORMAT, FORMAT_VERSION = "kgrec-bundle", 8
+FORMAT, FORMAT_VERSION = "kgrec-bundle", 9
 _MOST_COLUMNS = 2**16  # of the text and other vectors of an item
 
 
@@ -130,6 +131,8 @@ def to_tensors(bundle: Bundle) -> dict[str, Tensor]:
         tensors[_UNAVAILABLE] = torch.from_numpy(np.flatnonzero(~bundle.available))
     tensors |= {f"seen.{key}": part for key, part in pack_pattern(bundle.seen).items()}
     tensors |= {f"liked.{key}": part for key, part in pack_part(bundle.liked, bundle.seen).items()}
+    if bundle.liked_at is not None:
+        tensors |= {f"liked_at.{key}": part for key, part in pack_times(bundle.liked_at).items()}
     if bundle.adapter is not None:
         described = json.dumps(dict(bundle.adapter.described)).encode()
         parts = {"described": described, "config": bundle.adapter.config, "weights": bundle.adapter.weights}
@@ -208,6 +211,7 @@ def from_parts(
     if unknown:
         raise ValueError(f"unknown components {unknown}; this kgrec knows {list(_KINDS)}")
     text, seen = unpack(tensors, "model.text"), unpack_pattern(parts("seen"), shape)
+    liked = unpack_part(parts("liked"), seen)
     model = Model(
         components=tuple(
             _share_text(from_arrays(_KINDS[name], tensors, name), text) for name in described["components"]
@@ -242,7 +246,7 @@ def from_parts(
         user_text=user_text,
         values=AttributeValues({name: _read_codes(codes) for name, codes in described["values"].items()}),
         vector_widths=described["vector_widths"],
-        liked=unpack_part(parts("liked"), seen),
+        liked=liked,
         seen=seen,
         config=TrainConfig.model_validate(described["config"]),
         choices=described["choices"],
@@ -252,6 +256,7 @@ def from_parts(
         lineage=Lineage(**described["lineage"]),
         contents={name: tensor.numpy() for name, tensor in hashes.items()},
         available=_read_available(tensors, shape[1]),
+        liked_at=None if schema.interaction.at is None else unpack_times(parts("liked_at"), liked),
         adapter=_read_adapter(parts("adapter"), source),
     )
 

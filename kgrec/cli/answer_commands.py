@@ -13,18 +13,25 @@ from kgrec.cli.command_inputs import (
     read_attributes,
     read_columns,
     read_id,
+    read_likes,
     read_pairs,
     read_table,
 )
 from kgrec.cli.options import (
     WAIT_S,
+    AtMost,
     BundlePath,
+    Diversity,
     Format,
     K,
     LikenessBy,
+    LikeSequence,
     LiveStore,
     OutFile,
     OutFormat,
+    Pitch,
+    PitchLanguage,
+    PitchModel,
     UserAttributes,
     UserLinks,
     Wait,
@@ -33,6 +40,7 @@ from kgrec.cli.results import choose_format, write_answer, write_table
 from kgrec.terminal import list_some, make_counter, say, show_progress
 
 if TYPE_CHECKING:
+    from kgrec.pitch import Pitches
     from kgrec.recommend import Recommender
 
 
@@ -41,8 +49,10 @@ def recommend(
     bundle: BundlePath,
     user: Annotated[str | None, typer.Option("--user", metavar="ID", help="The id of a known user.")] = None,
     like: Annotated[
-        list[str] | None, typer.Option("--like", metavar="ID", help="The id of a liked item; repeatable.")
+        list[str] | None,
+        typer.Option("--like", metavar="ID", help="The id of a liked item; repeatable, the latest last."),
     ] = None,
+    sequence: LikeSequence = None,
     text: Annotated[str | None, typer.Option("--text", help="What the user wants, in words.")] = None,
     link: UserLinks = None,
     attribute: UserAttributes = None,
@@ -55,8 +65,9 @@ def recommend(
         typer.Option(
             "--likes",
             metavar="FILE",
-            help="A table with the columns user, item: the likes of many users. Further columns may be named as "
-            "their links and attributes.",
+            help="A table with the columns user, item: the likes of many users, by the time of the schema's "
+            "interaction, or else in the order of the rows. Further columns may be named as their links and "
+            "attributes.",
         ),
     ] = None,
     k: K = 10,
@@ -76,7 +87,12 @@ def recommend(
             help="From -1, popular with similar users, over 0, as the model ranks, to 1, little known.",
         ),
     ] = 0.0,
+    diversity: Diversity = 0.0,
+    at_most: AtMost = None,
     explain: Annotated[bool, typer.Option("--explain", help="Give a reason for each.")] = False,
+    pitch: Pitch = False,
+    language: PitchLanguage = None,
+    language_model: PitchModel = None,
     store: LiveStore = None,
     wait: Wait = WAIT_S,
     format_: OutFormat = None,
@@ -88,15 +104,16 @@ def recommend(
     """
     from kgrec.errors import RequestError
 
-    single = user is not None or bool(like) or text is not None or bool(link) or bool(attribute)
+    single = any([user is not None, like, sequence is not None, text is not None, link, attribute])
     if (users is not None) + (likes is not None) + single > 1:
         raise RequestError(
-            "expected one of --users, --likes, or --user, --like, --text, --link and --attribute, which combine; "
-            "got several"
+            "expected one of --users, --likes, or --user, --like or --sequence, --text, --link and --attribute, which "
+            "combine; got several"
         )
     links, attributes = read_pairs(link, "--link", "lives_in=Oslo"), read_attributes(attribute)
     allowed = None if candidates is None else read_columns(candidates, ("item",))["item"]
     left_out = None if exclude is None else read_columns(exclude, ("item",))["item"]
+    limits, pitches = _read_at_most(at_most), _read_pitches(pitch, language, language_model)
     with open_live_bundle(bundle, store, wait) as recommender:
         if users is not None or likes is not None:
             given = None if likes is None else read_table(likes, ("user", "item"))
@@ -106,7 +123,8 @@ def recommend(
                 count = make_counter(progress, "recommending", total=len(asked))
                 table = recommender.recommend_many(
                     wanted, likes=given, k=k, candidates=allowed, exclude=left_out, tail=tail,
-                    explain=explain, on_users=lambda n: count("users", n),
+                    diversity=diversity, at_most=limits, explain=explain, pitch=pitches,
+                    on_users=lambda n: count("users", n),
                 )  # fmt: skip
             about = {key.decode(): json.loads(value) for key, value in (table.schema.metadata or {}).items()}
             for name, what in (
@@ -115,21 +133,28 @@ def recommend(
                 ("unknown_links", "unknown links and attributes, ignored"),
                 ("by_profile", "users without likes, who get what fits their links and attributes"),
                 ("without_likes", "users without likes, who get what is popular"),
+                ("limited_users", f"users with fewer than {k} items because of --at-most"),
             ):
                 if about.get(name):
                     say(f"{what}: {list_some(about[name])}")
+            for note in about.get("pitches", ()):
+                say(note)
             nothing = sorted(asked - set(table["user"].to_pylist()) - set(about.get("unknown_users", ())))
             if nothing:
                 say(f"users with no item left to recommend: {list_some(nothing)}")
             write_table(table, format_, out, "Recommendations")
             return
         user, like = _read_ids(recommender, user, like)
+        in_order = _read_sequence(recommender, sequence)
         answer = recommender.recommend(
-            user, like or None, text, links=links, attributes=attributes,
-            k=k, candidates=allowed, exclude=left_out, tail=tail, explain=explain,
+            user, like or None, text, sequence=in_order, links=links, attributes=attributes,
+            k=k, candidates=allowed, exclude=left_out, tail=tail, diversity=diversity, at_most=limits,
+            explain=explain, pitch=pitches,
         )  # fmt: skip
-        title = _describe(user, like, text, [*(link or ()), *(attribute or ())])
-        write_answer(answer, format_, out, title, keep=explain)
+        words = [*([] if sequence is None else [f"likes in {sequence.name}"]), *(link or ()), *(attribute or ())]
+        title = _describe(user, like, text, words)
+        keep = [column for column, wanted in (("reason", explain), ("pitch", pitch)) if wanted]
+        write_answer(answer, format_, out, title, keep)
 
 
 @app.command()
@@ -150,7 +175,8 @@ def similar(
     with open_live_bundle(bundle, store, wait) as recommender:
         item = read_id(item, recommender.bundle.items, "ITEM")
         found = recommender.similar(item, k, by=by, explain=explain)
-        write_answer(found, format_, out, f"Similar to {_title(recommender, item)}", keep=explain)
+        keep = ["reason"] if explain else []
+        write_answer(found, format_, out, f"Similar to {_title(recommender, item)}", keep)
 
 
 @app.command()
@@ -159,8 +185,10 @@ def explain(
     item: Annotated[str, typer.Option("--item", metavar="ID", help="The item to explain.")],
     user: Annotated[str | None, typer.Option("--user", metavar="ID", help="The id of a known user.")] = None,
     like: Annotated[
-        list[str] | None, typer.Option("--like", metavar="ID", help="The id of a liked item; repeatable.")
+        list[str] | None,
+        typer.Option("--like", metavar="ID", help="The id of a liked item; repeatable, the latest last."),
     ] = None,
+    sequence: LikeSequence = None,
     text: Annotated[str | None, typer.Option("--text", help="What the user wants, in words.")] = None,
     link: UserLinks = None,
     attribute: UserAttributes = None,
@@ -178,13 +206,16 @@ def explain(
 
     from kgrec.errors import RequestError
 
-    if user is None and not like and text is None and not link and not attribute:
-        raise RequestError("got no user; expected --user, --like, --text, --link or --attribute")
+    if not any([user is not None, like, sequence is not None, text is not None, link, attribute]):
+        raise RequestError("got no user; expected --user, --like, --sequence, --text, --link or --attribute")
     links, attributes = read_pairs(link, "--link", "lives_in=Oslo"), read_attributes(attribute)
     with open_live_bundle(bundle, store, wait) as recommender:
         item = read_id(item, recommender.bundle.items, "--item")
         user, like = _read_ids(recommender, user, like)
-        found = recommender.explain(item, user=user, likes=like or None, text=text, links=links, attributes=attributes)
+        in_order = _read_sequence(recommender, sequence)
+        found = recommender.explain(
+            item, user=user, likes=like or None, sequence=in_order, text=text, links=links, attributes=attributes
+        )
     table = pa.table(
         {
             "source": [share.source for share in found.shares],
@@ -210,6 +241,45 @@ def _read_ids(recommender: "Recommender", user: str | None, like: Sequence[str] 
     known = recommender.bundle
     found = None if user is None else read_id(user, known.users, "--user")
     return found, [read_id(item, known.items, "--like") for item in like or ()]
+
+
+def _read_sequence(recommender: "Recommender", file: Path | None) -> list[tuple[str, Any]] | None:
+    """The likes of the option --sequence."""
+    return None if file is None else read_likes(file, recommender.bundle.schema.interaction.at)
+
+
+def _read_pitches(pitch: bool, language: str | None, language_model: str | None) -> "Pitches | bool":
+    """How pitches are written, of the options --pitch, --language and --language-model."""
+    from kgrec.errors import RequestError
+
+    if not pitch:
+        if language is not None or language_model is not None:
+            raise RequestError("--language and --language-model are for pitches: give --pitch, too")
+        return False
+    from kgrec.pitch import LanguageModelWriter, Pitches, load_language
+
+    words = language or "en"
+    if language_model is None:
+        return Pitches(words)
+    load_language(words)  # a bad file is told of before a model is loaded
+    from kgrec.language import LocalLanguageModel
+
+    return Pitches(words, LanguageModelWriter(LocalLanguageModel.load(language_model), words))
+
+
+def _read_at_most(given: Sequence[str] | None) -> dict[str, int]:
+    """Kind of linked node -> the most items with the same one, of the option --at-most."""
+    from kgrec.errors import RequestError
+
+    found: dict[str, int] = {}
+    for kind, n_items in read_pairs(given, "--at-most", "author=2"):
+        if not (n_items.isascii() and n_items.isdigit()) or kind in found:
+            what = "twice" if kind in found else f"as {n_items!r}"
+            raise RequestError(
+                f"got --at-most of {kind!r} {what}; expected one whole number of at least 1, such as --at-most author=2"
+            )
+        found[kind] = int(n_items)
+    return found
 
 
 def _describe(user: str | None, like: Sequence[str] | None, text: str | None, about: Sequence[str]) -> str:

@@ -231,13 +231,32 @@ def read_table(file: Path, columns: Sequence[str]) -> "pa.Table":
     return table
 
 
+def read_likes(file: Path, time_column: str | None) -> list[tuple[str, Any]]:
+    """Reads the likes of one user: items, and when each was liked; None where the file has no time.
+
+    Args:
+        file: a table with the column item, in any format that `kgrec load` reads.
+        time_column: the name of the interaction's time in the schema; a column "time" or "at" is read as well.
+    """
+    table = read_table(file, ("item",))
+    items = _to_ids(file, table, ("item",))["item"]
+    named = [name for name in (time_column, "time", "at") if name in table.column_names]
+    if not named:
+        return [(item, None) for item in items]
+    return list(zip(items, table[named[0]].to_pylist(), strict=True))
+
+
 def read_columns(file: Path, columns: Sequence[str]) -> dict[str, list[str]]:
     """Reads columns of ids, as strings, from a file in any format that `kgrec load` reads."""
+    return _to_ids(file, read_table(file, columns), columns)
+
+
+def _to_ids(file: Path, table: "pa.Table", columns: Sequence[str]) -> dict[str, list[str]]:
+    """The columns of ids in a table, as strings."""
     import pyarrow as pa
 
     from kgrec.errors import RequestError
 
-    table = read_table(file, columns)
     if any(table[name].null_count for name in columns):
         raise RequestError(f"{file} has rows with an empty field; expected {list(columns)} in every row")
     return {name: table[name].cast(pa.string()).to_pylist() for name in columns}

@@ -83,6 +83,48 @@ UserAttributes = Annotated[
     list[str] | None,
     typer.Option("--attribute", metavar="NAME=VALUE", help="An attribute of the user, such as age=31; repeatable."),
 ]
+LikeSequence = Annotated[
+    Path | None,
+    typer.Option(
+        "--sequence",
+        metavar="FILE",
+        help="A table with the column item, and perhaps time: the likes of one user, by their times, or else in the "
+        "order of the rows.",
+    ),
+]
+Diversity = Annotated[
+    float,
+    typer.Option(
+        "--diversity", metavar="0..1", help="From 0, as the model ranks, to 1, a list of items that differ most."
+    ),
+]
+AtMost = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--at-most",
+        metavar="KIND=N",
+        help="At most N items with the same linked node of a kind (node type, edge type or attribute), such as "
+        "author=2; repeatable.",
+    ),
+]
+Pitch = Annotated[
+    bool,
+    typer.Option("--pitch", help="Recommend each in one or two sentences, from the facts that its reasons rest on."),
+]
+PitchLanguage = Annotated[
+    str | None,
+    typer.Option(
+        "--language", metavar="NAME|FILE", help="The language of --pitch: en, de, fr, or the path of a language file."
+    ),
+]
+PitchModel = Annotated[
+    str | None,
+    typer.Option(
+        "--language-model",
+        metavar="PATH",
+        help="A local language model that rewrites each --pitch; what it adds to the facts is not used.",
+    ),
+]
 LiveStore = Annotated[
     str | None,
     typer.Option(

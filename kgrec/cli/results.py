@@ -51,15 +51,17 @@ def write_table(table: "pa.Table", format_: Format | None, out: Path | None, tit
 
 
 def write_answer(
-    answer: "Recommendations", format_: Format | None, out: Path | None, title: str, *, keep: bool = False
+    answer: "Recommendations", format_: Format | None, out: Path | None, title: str, keep: Sequence[str] = ()
 ) -> None:
-    """Writes recommendations, with their reasons if `keep` is set, and prints their notes to stderr."""
+    """Writes recommendations, with the columns `keep` of reasons and pitches, and prints their notes to stderr."""
     for note in answer.notes:
         say(note)
-    columns = ["item", "rank", "score", "title", *(["reason"] if keep else [])]
+    columns = ["item", "rank", "score", "title", *keep]
     chosen = choose_format(format_, out)
     if chosen in (Format.CSV, Format.PARQUET):
-        write_table(answer.to_table().select(columns), format_, out, title)
+        table = answer.to_table()  # an answer without items has no pitches
+        kept = [column for column in columns if column in table.column_names]
+        write_table(table.select(kept), format_, out, title)
         return
     # not by `to_table`: to make an Arrow array, pyarrow imports pandas, which takes as long as the answer itself
     rows = [{column: getattr(found, column) for column in columns} for found in answer]

@@ -1,6 +1,6 @@
 """The metrics along the tail dial: recall, coverage and the share of tail items."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from kgrec.evaluate.intervals import Interval, bootstrap_intervals
 from kgrec.model.model import Model
 from kgrec.questions.slice_results import METRICS, STRATIFIED
 from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
-from kgrec.recommend.tail import TailDial, draw_reference
+from kgrec.recommend.tail import TailDial, TopK, draw_reference
 
 DIAL = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 AFFORDABLE = 0.05  # loss of recall, as a share of the recall at 0
@@ -100,14 +100,9 @@ def measure_dial(
     if not users.size:
         return None
     linked = None if slice_.linked is None else slice_.linked[draw_reference(liked)]
-    dial = TailDial(model, liked, slice_.prior, linked)
-    # Ties are broken in the random order of `evaluate_slice`: at 0 the figures equal those of its table.
-    shuffled = np.random.default_rng(0).permutation(slice_.n_items)
-
-    def top_k(scores: NDArray[np.float32], length: int) -> NDArray[np.int64]:
-        found = metrics.top_k(scores[:, shuffled], length)
-        return np.where(found >= 0, shuffled[found], -1)
-
+    order = None if slice_.order is None else slice_.order.select(draw_reference(liked))
+    dial = TailDial(model, liked, slice_.prior, linked, order)
+    top_k = shuffled_top_k(slice_.n_items)
     candidates = np.ones(slice_.n_items, np.bool_) if slice_.candidates is None else slice_.candidates
     hits = np.zeros((len(settings), users.size, k), np.bool_)
     recommended = np.zeros((len(settings), slice_.n_items), np.int64)
@@ -118,18 +113,10 @@ def measure_dial(
     weights, popular = metrics.popularity_weights(popularity), metrics.find_popular(popularity, POPULAR_ITEMS)
     relevant_weights = (slice_.relevant @ weights)[users]
     own_shares = np.zeros(users.size)
-    for start in range(0, users.size, block_users):
-        block = users[start : start + block_users]
-        at = slice(start, start + block.size)
+    for at, scores, masked in score_blocks(model, slice_, users, block_users):
+        block = users[at]
         support = slice_.support[block]
-        n_likes = np.diff(support.indptr)
-        own_shares[at] = (support @ dial.tail.astype(np.float64)) / np.maximum(n_likes, 1)
-        prior = None if slice_.prior is None else slice_.prior[block]
-        scores = model.score(support, prior, slice_.likes_of_linked(block))
-        masked = np.tile(~candidates, (block.size, 1))
-        masked[support.nonzero()] = True
-        if slice_.left_out is not None:
-            masked[slice_.left_out[block].nonzero()] = True
+        own_shares[at] = (support @ dial.tail.astype(np.float64)) / np.maximum(np.diff(support.indptr), 1)
         for place, setting in enumerate(settings):
             if setting:
                 top = dial.rank(scores, masked, support, setting, k, top_k)[0]
@@ -168,3 +155,49 @@ def measure_dial(
             )
         )
     return DialCurve(slice_.name, slice_.title, float(own_shares.mean()), tuple(points))
+
+
+def score_blocks(
+    model: Model, slice_: Slice, users: NDArray[np.int64], block_users: int
+) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.bool_]]]:
+    """Scores all items for some users of a slice, block by block.
+
+    Args:
+        model: the model.
+        slice_: the users and the items to find.
+        users: (n,) rows of users.
+        block_users: the number of users to score at once.
+
+    Yields:
+        For each block its places in `users`, (n_block, n_items) scores of all items, and (n_block, n_items) bool: what
+        may not be recommended.
+    """
+    barred = np.zeros(slice_.n_items, np.bool_) if slice_.candidates is None else ~slice_.candidates
+    for start in range(0, users.size, block_users):
+        block = users[start : start + block_users]
+        support = slice_.support[block]
+        prior = None if slice_.prior is None else slice_.prior[block]
+        in_order = None if slice_.order is None else slice_.order.select(block)
+        scores = model.score(support, prior, slice_.likes_of_linked(block), in_order)
+        masked = np.tile(barred, (block.size, 1))
+        masked[support.nonzero()] = True
+        if slice_.left_out is not None:
+            masked[slice_.left_out[block].nonzero()] = True
+        yield slice(start, start + block.size), scores, masked
+
+
+def shuffled_top_k(n_items: int) -> TopK:
+    """Finds the best items; ties are broken in the random order of `evaluate_slice`.
+
+    So at 0 the figures along a dial equal those of the slice's table.
+
+    Args:
+        n_items: the number of items.
+    """
+    shuffled = np.random.default_rng(0).permutation(n_items)
+
+    def find(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        found = metrics.top_k(scores[:, shuffled], k)
+        return np.where(found >= 0, shuffled[found], -1)
+
+    return find

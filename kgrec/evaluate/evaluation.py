@@ -17,6 +17,7 @@ from kgrec.evaluate import baselines as simple
 from kgrec.evaluate.audit import audit_split
 from kgrec.evaluate.baselines import Baselines, count_support
 from kgrec.evaluate.dial import DialCurve, measure_dial
+from kgrec.evaluate.diversity_curve import DiversityCurve, measure_diversity
 from kgrec.evaluate.evaluation_report import About, Report, build_report
 from kgrec.evaluate.linked_users import link_users
 from kgrec.evaluate.user_groups import UserGroups, read_user_groups
@@ -116,6 +117,7 @@ def evaluate_catalogue(
         skipped=baselines.skipped,
     )
     dial = measure_dials(test, model, k, np.random.default_rng([seed, 4]))
+    diversity = measure_diversities(test, model, k, np.random.default_rng([seed, 6]))
     return build_report(
         results,
         about,
@@ -123,6 +125,7 @@ def evaluate_catalogue(
         rng=np.random.default_rng([seed, 2]),
         audit=audit,
         dial=dial,
+        diversity=diversity,
         skipped_slices=(*report_not_asked(test), *find_skipped(few_items)),
         groups=groups,
     )
@@ -133,7 +136,8 @@ def report_slices(split: Split) -> list[Slice]:
     found = split.slices
     slices = [found[name] for name in ("cold_items", "cold_items_all", "overall") if name in found]
     if "warm" in found:
-        parts = [found[name] for name in ("warm_latest", "warm_random", "warm_date") if name in found]
+        names = ("warm_latest", "warm_random", "warm_date", "next", "next_session")
+        parts = [found[name] for name in names if name in found]
         slices = [found["warm"], *parts, tail_slice(found["warm"], split.train.counts), *slices]
     return slices + [found[name] for name in found if name.removeprefix("cold_users_k").isdigit()]
 
@@ -211,10 +215,20 @@ def _show_likes(few: FewItems, likes: csr_array, model: Model, baselines: Baseli
 
 def measure_dials(split: Split, model: Model, k: int, rng: np.random.Generator) -> list[DialCurve]:
     """The metrics of known users along the tail dial, for warm items and for all items."""
-    slices = [split.slices[name] for name in ("warm", "overall") if name in split.slices]
     liked, block_users = split.train.to_matrix(), block_size(split)
-    found = [measure_dial(model, liked, slice_, rng, k=k, block_users=block_users) for slice_ in slices]
+    found = [measure_dial(model, liked, slice_, rng, k=k, block_users=block_users) for slice_ in _of_known_users(split)]
     return [curve for curve in found if curve is not None]
+
+
+def measure_diversities(split: Split, model: Model, k: int, rng: np.random.Generator) -> list[DiversityCurve]:
+    """The metrics of known users along the diversity dial, for warm items and for all items."""
+    block_users = block_size(split)
+    found = [measure_diversity(model, slice_, rng, k=k, block_users=block_users) for slice_ in _of_known_users(split)]
+    return [curve for curve in found if curve is not None]
+
+
+def _of_known_users(split: Split) -> list[Slice]:
+    return [split.slices[name] for name in ("warm", "overall") if name in split.slices]
 
 
 def block_size(split: Split) -> int:

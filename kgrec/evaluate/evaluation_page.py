@@ -8,7 +8,15 @@ from kgrec.evaluate.audit import CHECKS
 from kgrec.evaluate.audited import format_example
 from kgrec.evaluate.baselines import FEW, LIKES_ALONE
 from kgrec.evaluate.dial import AFFORDABLE
-from kgrec.evaluate.evaluation_plots import COLD_USERS, DASHES, FEW_ITEMS, plot_dial, plot_sizes, plot_slice
+from kgrec.evaluate.evaluation_plots import (
+    COLD_USERS,
+    DASHES,
+    FEW_ITEMS,
+    plot_dial,
+    plot_diversity,
+    plot_sizes,
+    plot_slice,
+)
 from kgrec.evaluate.evaluation_report import METRIC_TITLES, Report
 from kgrec.evaluate.fairness import FEWEST_USERS, GROUP_METRICS
 from kgrec.evaluate.html_page import SERIES, format_time, render_page, write_page
@@ -49,6 +57,7 @@ def _render(report: Report) -> str:
         support_plots=plot_sizes(report, scorers, COLD_USERS, "known likes"),
         few_plots=plot_sizes(report, scorers, FEW_ITEMS, "known likes of each item"),
         dial_plots={curve.slice_name: plot_dial(report, curve, scorers) for curve in report.dial},
+        diversity_plots={curve.slice_name: plot_diversity(report, curve, scorers) for curve in report.diversity},
         affordable=AFFORDABLE,
         group_metrics=GROUP_METRICS,
         fewest_users=FEWEST_USERS,

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from kgrec.evaluate.dial import AFFORDABLE, DialCurve, DialPoint
+from kgrec.evaluate.diversity_curve import DiversityCurve
 from kgrec.evaluate.evaluation_report import METRIC_TITLES, Bucket, Report, Row, SliceReport
 from kgrec.evaluate.html_page import INK, SERIES, draw_svg
 from kgrec.questions.slice_results import OBJECTIVE_METRICS
@@ -139,6 +140,43 @@ def plot_dial(report: Report, curve: DialCurve, scorers: Sequence[str]) -> Plots
     return [
         (f"Recall@{report.k} against coverage; dashed: {AFFORDABLE:.0%} below that at 0", draw_svg(draw_cost)),
         ("Share of tail items in what is recommended; dashed: in the users' own likes", draw_svg(draw_shares)),
+    ]
+
+
+def plot_diversity(report: Report, curve: DiversityCurve, scorers: Sequence[str]) -> Plots:
+    """Plots how alike the items of a list are along the diversity dial, and recall against their distance.
+
+    Args:
+        report: the evaluation.
+        curve: one slice along the dial.
+        scorers: all scorers of the page, as in `plot_slice`.
+    """
+    style = {**_style(report.about.ours, scorers, report.about.ours), "marker": "o", "markersize": 3.5}
+    settings = [point.diversity for point in curve.points]
+    distances = [point.distance.mean for point in curve.points]
+    recalls = [point.recall for point in curve.points]
+
+    def draw_likeness(axes: Axes) -> None:
+        to_nearest = [1 - point.nearest for point in curve.points]
+        axes.plot(settings, [1 - distance for distance in distances], **style)
+        axes.plot(settings, to_nearest, **{**style, "linestyle": (0, (4, 2))})
+        axes.set_xlabel("dial")
+        axes.set_xlim(0, 1.02)
+        axes.set_ylim(top=1.15 * max(*to_nearest, 0.01))
+
+    def draw_cost(axes: Axes) -> None:
+        axes.plot(distances, recalls, **style)
+        for setting, distance, recall in zip(settings, distances, recalls, strict=True):
+            place = distance, recall
+            axes.annotate(f"{setting:g}", place, (0, -20), textcoords="offset points", ha="center", size=7, color=INK)
+        axes.axhline((1 - AFFORDABLE) * recalls[0], color=INK, linewidth=0.6, alpha=0.5, linestyle=(0, (4, 2)))
+        axes.set_xlabel("distance within lists, at each setting of the dial")
+        axes.margins(x=0.08)
+        axes.set_ylim(top=1.15 * max(*recalls, 0.01))
+
+    return [
+        ("1 - distance: how alike the items of a list are; dashed: to the nearest one", draw_svg(draw_likeness)),
+        (f"Recall@{report.k} against distance; dashed: {AFFORDABLE:.0%} below that at 0", draw_svg(draw_cost)),
     ]
 
 

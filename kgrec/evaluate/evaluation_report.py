@@ -10,6 +10,7 @@ from kgrec.errors import KgrecError
 from kgrec.evaluate.audit import Audit
 from kgrec.evaluate.baselines import is_rival
 from kgrec.evaluate.dial import DialCurve
+from kgrec.evaluate.diversity_curve import DiversityCurve
 from kgrec.evaluate.fairness import AttributeQuality, compare_groups, is_compared
 from kgrec.evaluate.intervals import Interval, bootstrap_intervals, standard_error
 from kgrec.evaluate.user_groups import UserGroups
@@ -154,6 +155,7 @@ class Report:
         dial: the metrics along the tail dial, by slice.
         skipped_slices: slices without users, and the reasons.
         fairness: the quality by groups of users, for each sensitive attribute.
+        diversity: the metrics along the diversity dial, by slice.
     """
 
     about: About
@@ -164,6 +166,7 @@ class Report:
     dial: tuple[DialCurve, ...] = ()
     skipped_slices: tuple[SkippedSlice, ...] = ()
     fairness: tuple[AttributeQuality, ...] = ()
+    diversity: tuple[DiversityCurve, ...] = ()
 
 
 def build_report(
@@ -175,6 +178,7 @@ def build_report(
     n_resamples: int = 1000,
     audit: Audit | None = None,
     dial: Sequence[DialCurve] = (),
+    diversity: Sequence[DiversityCurve] = (),
     skipped_slices: Sequence[SkippedSlice] = (),
     groups: Sequence[UserGroups] = (),
 ) -> Report:
@@ -188,6 +192,7 @@ def build_report(
         n_resamples: the number of resamples.
         audit: the leak audit.
         dial: the metrics along the tail dial.
+        diversity: the metrics along the diversity dial.
         skipped_slices: slices without users, and the reasons.
         groups: the users, grouped by each sensitive attribute.
 
@@ -204,7 +209,9 @@ def build_report(
     slices = tuple(_sum_up(group, about.ours, popularity, rng, n_resamples) for group in by_slice.values())
     compared = _pick_compared(slices, by_slice, about.ours) if groups else []
     fairness = compare_groups(groups, compared, rng, n_resamples=n_resamples)
-    return Report(about, ks.pop(), n_resamples, slices, audit, tuple(dial), tuple(skipped_slices), fairness)
+    return Report(
+        about, ks.pop(), n_resamples, slices, audit, tuple(dial), tuple(skipped_slices), fairness, tuple(diversity)
+    )
 
 
 def value_of(row: Row, column: str) -> float:

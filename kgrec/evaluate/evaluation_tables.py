@@ -10,6 +10,7 @@ from rich.text import Text
 from kgrec.evaluate.audit import CHECKS, Audit, Effect
 from kgrec.evaluate.audited import format_example
 from kgrec.evaluate.baselines import LIKES_ALONE
+from kgrec.evaluate.diversity_curve import DiversityCurve
 from kgrec.evaluate.evaluation_report import METRIC_TITLES, METRICS, Report, SliceReport, value_of
 from kgrec.evaluate.fairness import Gap
 from kgrec.evaluate.intervals import Interval
@@ -27,11 +28,12 @@ _NOTES = (
     "cover: share of the candidates that are recommended to anybody",
     "same: share of the items that the lists of two users have in common",
     "top20: number of the first 10 that are among the 20 most liked items",
+    "distance: mean of 1 - likeness over the pairs of items in a list",
 )
 
 
 def to_rich_tables(report: Report) -> Group:
-    """A table for each slice, the best of each column in bold; the tail dial, groups of users, slices without users."""
+    """A table for each slice, the best of each column in bold; the dials, groups of users, slices without users."""
     parts: list[Table | Text] = [Text(f"{report.about.catalogue}: {report.about.split}"), Text()]
     for slice_ in report.slices:
         parts += [_to_slice_table(report, slice_), Text()]
@@ -43,12 +45,32 @@ def to_rich_tables(report: Report) -> Group:
                 f"--tail {point.tail:g}", *(f"{value:.3f}" for value in values), f"{point.popular_in_first:.1f}"
             )
         parts += [table, Text()]
+    for varied in report.diversity:
+        parts += [_to_diversity_table(report.k, varied), Text()]
     if report.fairness:
         parts += [*_list_gaps(report), Text()]
     known = any(row.scorer == LIKES_ALONE for slice_ in report.slices for row in slice_.rows)
     more = ["likes alone: ours without what the catalogue knows of users besides likes"] if known else []
     notes = [*_NOTES, *more, *(f"left out: {one.title}: {one.reason}" for one in report.skipped_slices)]
     return Group(*parts, *(Text(note) for note in notes), Text())
+
+
+def _to_diversity_table(k: int, curve: DiversityCurve) -> Table:
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"Diversity dial: {curve.slice_title} ({curve.n_users:,} users)",
+        title_justify="left",
+        collapse_padding=True,
+        pad_edge=False,
+        show_edge=False,
+    )
+    table.add_column("", width=16)
+    for name in ("distance", f"Recall@{k}", f"NDCG@{k}", "cover"):
+        table.add_column(name, justify="right", width=max(_METRIC_WIDTH, len(name)))
+    for point in curve.points:
+        values = (point.distance.mean, point.recall, point.ndcg, point.coverage)
+        table.add_row(f"--diversity {point.diversity:g}", *(f"{value:.3f}" for value in values))
+    return table
 
 
 def _make_table(k: int, title: str) -> Table:

@@ -1,7 +1,7 @@
 """The contract of a component: one additive part of a score, as factors of users and items."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 from torch import Tensor, nn
+
+from kgrec.sequences import Order
 
 if TYPE_CHECKING:
     from kgrec.model.inputs import FitInputs
@@ -59,6 +61,8 @@ class Support:
         placed: (n_users, dim) float32, the same sentences as item vectors in the backbone's space; None: likewise.
         prior: (n_users, dim) float32, what the graph says of the users, from `Model.place_users`; None: nothing.
         linked: (n_users, n_items) float32, the weighted likes of the users whom they are linked to; None: nobody is.
+        order: the order of the likes; None: they have none.
+        plain: the likes before `recent` weighed them; None: they are not weighed.
     """
 
     likes: csr_array
@@ -66,6 +70,8 @@ class Support:
     placed: Tensor | None = None
     prior: Tensor | None = None
     linked: csr_array | None = None
+    order: Order | None = None
+    plain: csr_array | None = None
 
     @property
     def n_likes(self) -> NDArray[np.int64]:
@@ -78,7 +84,23 @@ class Support:
         """The support of some of the users, (n,) rows."""
         parts = (self.text, self.placed, self.prior)
         text, placed, prior = (part if part is None else part[torch.from_numpy(rows)] for part in parts)
-        return Support(self.likes[rows], text, placed, prior, None if self.linked is None else self.linked[rows])
+        linked, plain = (part if part is None else part[rows] for part in (self.linked, self.plain))
+        order = None if self.order is None else self.order.select(rows)
+        return Support(self.likes[rows], text, placed, prior, linked, order, plain)
+
+    def recent(self, recency: NDArray[np.float32]) -> "Support":
+        """The support whose likes weigh less the earlier they are: times recency^(place - 1).
+
+        Args:
+            recency: (n_users,) float32 in (0, 1]; where it is 1, and without an order, nothing changes.
+        """
+        if self.order is None or (recency == 1).all():
+            return self
+        places = self.order.places.data
+        weights = np.repeat(recency, np.diff(self.likes.indptr)) ** (places - 1)
+        data = (self.likes.data * weights).astype(np.float32)
+        likes = csr_array((data, self.likes.indices, self.likes.indptr), shape=self.likes.shape)
+        return replace(self, likes=likes, plain=self.likes)
 
 
 @dataclass(frozen=True)
@@ -239,6 +261,14 @@ class Emphatic(Protocol):
             support: of the users.
             users: their factors, as `Component.users` gives them.
         """
+
+
+@runtime_checkable
+class Ordered(Protocol):
+    """A component that weighs the likes of its neighbours by their order itself."""
+
+    def weigh(self, support: Support) -> csr_array:
+        """The likes, (n_users, n_items), with the weights that `neighbours` are multiplied by."""
 
 
 @runtime_checkable

@@ -21,6 +21,8 @@ class Gate:
         sentence_warm, sentence_cold: (n_components,) float32: the weights for a sentence without likes. Beside likes
             a sentence counts as one more like, and only the component `sentence` has its weight from here.
         sentence_shift: the shift for a sentence without likes.
+        recency: (n_buckets,) float32 in (0, 1]: the likes of a support, in order, weigh recency^(place - 1), the last
+            having place 1; 1 where order says nothing.
         known: (n_buckets, n_components) float32: `warm` for users with links, attributes or a text; None: the same.
     """
 
@@ -32,6 +34,7 @@ class Gate:
     sentence_warm: NDArray[np.float32]
     sentence_cold: NDArray[np.float32]
     sentence_shift: float
+    recency: NDArray[np.float32]
     known: NDArray[np.float32] | None = None
 
     def select(self, places: Sequence[int]) -> "Gate":

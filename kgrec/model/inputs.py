@@ -18,6 +18,7 @@ from kgrec.model.likeness import Likeness
 from kgrec.model.nearest import NeighbourMatrix
 from kgrec.model.neighbours import NeighbourSettings, fit_neighbours
 from kgrec.model.prior import ItemEncoder
+from kgrec.sequences import Sequences
 
 _LEAST_NEAREST = 4  # the largest divisor of the setting
 _USERS_PER_NEAREST = 8
@@ -64,6 +65,7 @@ class FitInputs:
         start: components fitted to fewer likes, to start from, by name.
         on_epoch: called with (epoch from 1, mean loss) of the few-shot head's training.
         has_linked_users: whether any user is linked to another one.
+        sequences: the likes in order; None where they have no times.
     """
 
     likes: csr_array
@@ -79,6 +81,7 @@ class FitInputs:
     start: Mapping[str, Component] = field(default_factory=dict)
     on_epoch: Callable[[int, float], None] | None = None
     has_linked_users: bool = False
+    sequences: Sequences | None = None
 
     @property
     def n_likes(self) -> NDArray[np.int64]:

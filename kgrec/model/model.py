@@ -17,6 +17,7 @@ from kgrec.model.component import (
     Emphatic,
     InBackboneSpace,
     ItemChange,
+    Ordered,
     Scale,
     Support,
     add_rows,
@@ -32,6 +33,7 @@ from kgrec.model.likeness import Likeness, join_content
 from kgrec.model.linked_likes import LinkedLikes
 from kgrec.model.prior import ItemEncoder
 from kgrec.model.user_prior import UserPrior
+from kgrec.sequences import Order
 
 _BLOCK_SCORES = 1_600_000  # scores computed at once
 _LEAST_BLOCK = 32  # users at once
@@ -68,6 +70,7 @@ class Contributions:
         rest: (n,) float32, the part that depends on none of these: popularity, and the level of all items.
         known: (n_likes, n) float32: the part of `likes` that comes from texts and links.
         sources: component name -> (n,) float32, its part of the scores.
+        followed: (n_likes, n) float32: the part of `likes` that comes from what people like after them.
     """
 
     likes: NDArray[np.float32]
@@ -76,6 +79,7 @@ class Contributions:
     rest: NDArray[np.float32]
     known: NDArray[np.float32]
     sources: dict[str, NDArray[np.float32]]
+    followed: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -202,11 +206,12 @@ class Model:
             cold: whether to measure scores over the others; else `Part.cold` is 0.
         """
         users = component.users(support)
+        likes = _weigh(component, support)
         added: Tensor | None = None
         neighbours: tuple[Tensor, Tensor] | None = None
         reference: tuple[Tensor, Tensor] | None = None
         if component.neighbours is not None:
-            added = add_rows(support.likes, component.neighbours)
+            added = add_rows(likes, component.neighbours)
             if warm and component.warm_scale is not None:
                 neighbours = _spread(added, self._n_warm)
         rows = component.added(support) if isinstance(component, AddsRows) else None
@@ -217,7 +222,7 @@ class Model:
             if warm and component.warm_scale is not None:
                 neighbours = spread_rows(rows, self._n_warm)
         if cold and component.reference is not None:
-            reference = _spread(add_rows(support.likes, component.reference), component.reference.shape[1])
+            reference = _spread(add_rows(likes, component.reference), component.reference.shape[1])
         of_warm = _measure(component.warm_scale if warm else None, users, neighbours)
         of_cold = _measure(component.cold_scale if cold else None, users, reference)
         if isinstance(component, Emphatic):
@@ -227,7 +232,11 @@ class Model:
 
     @torch.inference_mode()
     def score(
-        self, support: csr_array, prior: NDArray[np.float32] | None = None, linked: csr_array | None = None
+        self,
+        support: csr_array,
+        prior: NDArray[np.float32] | None = None,
+        linked: csr_array | None = None,
+        order: Order | None = None,
     ) -> NDArray[np.float32]:
         """Scores all items for users known by their likes, and by what the graph says of them.
 
@@ -235,12 +244,13 @@ class Model:
             support: (n_users, n_items) float32: the weight of each like.
             prior: (n_users, dim) float32, from `place_users`; None: the graph says nothing.
             linked: (n_users, n_items) float32: the weighted likes of linked users; None: nobody is linked.
+            order: of the likes; None: they have none.
 
         Returns:
             (n_users, n_items) float32.
         """
         of_graph = None if prior is None else torch.from_numpy(prior)
-        return self._score(Support(support, prior=of_graph, linked=linked)).numpy()
+        return self._score(Support(support, prior=of_graph, linked=linked, order=order)).numpy()
 
     def place_users(self, text: NDArray[np.float32] | None, incidence: csr_array) -> NDArray[np.float32]:
         """Vectors of what the graph says of users, (n, dim) float32 in the backbone's space; zeros where it is nothing.
@@ -260,6 +270,7 @@ class Model:
     def _score(self, support: Support) -> Tensor:
         """(n_users, n_items); users with the same weights are scored together, in blocks."""
         kinds, sizes = self._kinds(support), support.n_likes
+        support = support.recent(self.gate.recency[self.gate.bucket(sizes)])
         n_users, step = len(kinds), max(_BLOCK_SCORES // max(self.n_items, 1), _LEAST_BLOCK)
         if 0 < n_users <= step and (kinds == kinds[0]).all():
             return self._blend(support, *self._weights(int(kinds[0]), support))
@@ -387,9 +398,11 @@ class Model:
         rows = torch.arange(self.n_items) if items is None else torch.from_numpy(items)
         n_likes = support.likes.nnz
         warm, cold, shift = self._weights(int(self._kinds(support)[0]), support)
+        support = support.recent(self.gate.recency[self.gate.bucket(support.n_likes)])
         is_cold = self.cold[rows]
         of_likes = torch.zeros((n_likes, len(rows)))
         of_known = torch.zeros((n_likes, len(rows)))
+        of_followed = torch.zeros((n_likes, len(rows)))
         of_sentence, of_prior = torch.zeros(len(rows)), torch.zeros(len(rows))
         penalty = self.gate.dislike * torch.log1p(self.n_disliked[rows].float())
         of_rest = torch.where(is_cold, shift - penalty, 0.0)
@@ -405,7 +418,7 @@ class Model:
             own = shares.likes @ factors  # (n_likes, n)
             if component.neighbours is not None and n_likes:
                 of_each = csr_array(component.neighbours[liked])
-                of_each.data *= np.repeat(support.likes.data, np.diff(of_each.indptr))
+                of_each.data *= np.repeat(_weigh(component, support).data, np.diff(of_each.indptr))
                 dense = of_each.toarray() if items is None else of_each[:, items].toarray()
                 own = own + torch.from_numpy(np.asarray(dense, np.float32))
             of_text, rest = (shares.sentence @ factors) * factor, shares.rest @ factors
@@ -417,13 +430,16 @@ class Model:
             own *= factor
             of_likes += own
             of_known += own * (is_cold | (component.name == Knowledge.name))
+            if isinstance(component, Ordered):
+                of_followed += own
             of_sentence += of_text
             of_prior += of_graph
             of_rest += rest
             sources[component.name] = (own.sum(dim=0) + of_text + of_graph + rest).numpy()
         return Contributions(
-            of_likes.numpy(), of_sentence.numpy(), of_prior.numpy(), of_rest.numpy(), of_known.numpy(), sources
-        )
+            of_likes.numpy(), of_sentence.numpy(), of_prior.numpy(), of_rest.numpy(), of_known.numpy(), sources,
+            of_followed.numpy(),
+        )  # fmt: skip
 
     @torch.inference_mode()
     def score_support(self, support: Support) -> NDArray[np.float32]:
@@ -432,12 +448,12 @@ class Model:
 
     def with_sentence(
         self, support: csr_array, sentence: NDArray[np.float32], prior: Tensor | None = None,
-        linked: csr_array | None = None,
+        linked: csr_array | None = None, order: Order | None = None,
     ) -> Support:  # fmt: skip
         """The support of users with a sentence each: their likes, and unit vectors (n_users, text_dim)."""
         none = np.zeros(0, np.int64)
         placed = np.stack([self.prior.place(one, none) for one in sentence])
-        return Support(support, torch.from_numpy(sentence), torch.from_numpy(placed), prior, linked)
+        return Support(support, torch.from_numpy(sentence), torch.from_numpy(placed), prior, linked, order)
 
     def with_items(
         self,
@@ -520,6 +536,11 @@ class Model:
             for component in self.components
         )
         return replace(self, components=tuple(moved_components))
+
+
+def _weigh(component: Component, support: Support) -> csr_array:
+    """The likes with the weights that the component's neighbours are multiplied by."""
+    return component.weigh(support) if isinstance(component, Ordered) else support.likes
 
 
 def _spread(added: Tensor, n_items: int) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,8 @@ from kgrec.model.knowledge import Knowledge
 from kgrec.model.linked_likes import LinkedLikes
 from kgrec.model.popularity import Popularity
 from kgrec.model.sentence import Sentence
+from kgrec.model.sequence_encoder import SequenceEncoder
+from kgrec.model.transitions import Transitions
 from kgrec.model.user_prior import UserPrior
 
 COMPONENTS: tuple[type[Component], ...] = (
@@ -20,8 +22,10 @@ COMPONENTS: tuple[type[Component], ...] = (
     ItemItem,
     ItemItemFew,
     CoLikes,
+    Transitions,
     Content,
     Knowledge,
+    SequenceEncoder,
     Popularity,
     Sentence,
 )

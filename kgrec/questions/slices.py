@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from kgrec import metrics
 from kgrec.errors import KgrecError, RequestError
 from kgrec.questions.slice_results import SliceResult
+from kgrec.sequences import Order
 
 CURVE_LENGTH = 50  # metrics are kept at every list length up to this
 POPULAR_ITEMS, FIRST_PLACES = 20, 10  # how many items count as popular, and among how many places they are counted
@@ -38,10 +39,14 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class KnowsUsers(Protocol):
-    """A scorer that also reads what the graph says of users."""
+    """A scorer that also reads what the graph says of users, and the order of their likes."""
 
     def score(
-        self, support: csr_array, prior: NDArray[np.float32] | None = None, linked: csr_array | None = None
+        self,
+        support: csr_array,
+        prior: NDArray[np.float32] | None = None,
+        linked: csr_array | None = None,
+        order: Order | None = None,
     ) -> NDArray[np.float32]:
         """Scores all items for a block of users, as `Scorer.score`.
 
@@ -49,6 +54,7 @@ class KnowsUsers(Protocol):
             support: as there.
             prior: rows of `Slice.prior`.
             linked: from `Slice.likes_of_linked`.
+            order: of the likes in `support`.
         """
         ...
 
@@ -83,6 +89,7 @@ class Slice:
         linked: (n_users, n_all_users) float32: the weights of the users whom each user is linked to; None: nobody is,
             or not placed yet.
         linked_likes: (n_all_users, n_items) of 1s: the likes of all users in training; None: as with `linked`.
+        order: of the likes in `support`; None: they have no times.
 
     Raises:
         KgrecError: the shapes differ, or a relevant item could never be found.
@@ -97,6 +104,7 @@ class Slice:
     prior: NDArray[np.float32] | None = None
     linked: csr_array | None = None
     linked_likes: csr_array | None = None
+    order: Order | None = None
 
     def __post_init__(self) -> None:
         shape = self.support.shape
@@ -233,7 +241,8 @@ def _rank(
     support = slice_.support[users]
     if isinstance(scorer, KnowsUsers):
         prior = None if slice_.prior is None else slice_.prior[users]
-        scores = scorer.score(support, prior, slice_.likes_of_linked(users))
+        in_order = None if slice_.order is None else slice_.order.select(users)
+        scores = scorer.score(support, prior, slice_.likes_of_linked(users), in_order)
     elif isinstance(scorer, KnowsRows):
         scores = scorer.score_users(users)
     else:

@@ -12,8 +12,10 @@ from graph_schema import CatalogueSchema
 from kgrec.config import SplitConfig
 from kgrec.errors import CatalogueError
 from kgrec.questions.slices import SkippedSlice, Slice
+from kgrec.sequences import Order, find_order
 
 _AFTER = 0.9  # share of the likes before the date of the slice "warm_date"
+_SESSION_GAP_S = 12 * 3600  # a longer gap between two likes ends a session
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,17 @@ class Likes:
         matrix.data[:] = 1
         return matrix
 
+    def to_order(self) -> Order | None:
+        """The order of the likes in `to_matrix`; None where they have no times."""
+        if self.times is None:
+            return None
+        matrix, by_entry = self.to_matrix(), np.lexsort((self.items, self.users))
+        first = np.ones(len(by_entry), np.bool_)  # of the likes of one pair
+        first[1:] = (np.diff(self.users[by_entry]) != 0) | (np.diff(self.items[by_entry]) != 0)
+        return find_order(
+            matrix, np.maximum.reduceat(self.times[by_entry], np.flatnonzero(first)) if len(self) else self.times
+        )
+
 
 def read_likes(data: HeteroData, schema: CatalogueSchema) -> Likes:
     """Reads the likes out of a heterograph.
@@ -101,8 +114,8 @@ class Split:
     Attributes:
         train: the training likes.
         slices: the slices with users, by name: "warm" (its parts "warm_latest" and "warm_random", and "warm_date", the
-            likes after one date), "cold_items", "cold_items_all", "overall", "cold_users_k<n>", and
-            "cold_users_cold_items_k<n>".
+            likes after one date), "next" (each user's last like, from all before it), "next_session", "cold_items",
+            "cold_items_all", "overall", "cold_users_k<n>", and "cold_users_cold_items_k<n>".
         cold_items: (n_items,) bool: held out whole.
         cold_users: (n_users,) bool: held out whole.
         by_time: whether likes have times; then half of the held-out warm likes are the latest of each user.
@@ -133,7 +146,7 @@ def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> 
     cold_users = _draw(np.unique(likes.users), n_users, config.cold_users, rng)
     cold_items = _draw(np.unique(likes.items), n_items, config.cold_items, rng)
     of_cold_user, of_cold_item = cold_users[likes.users], cold_items[likes.items]
-    latest, random, after = _hold_out(likes, ~of_cold_user, config.warm, rng)
+    latest, random, after, last = _hold_out(likes, ~of_cold_user, config.warm, rng)
     later = latest | random
     disliked = likes.disliked
     if disliked is not None:
@@ -157,16 +170,30 @@ def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> 
     )
     no_cold_items = _why_none("items", config.cold_items, cold_items)
     no_cold = no_cold_items or "no known user likes a held-out item"
-    all_warm = Slice("warm", "Known users, known items", seen, held_warm, trained, disliked)
+    all_warm = Slice("warm", "Known users, known items", seen, held_warm, trained, disliked, order=train.to_order())
     slices = [  # each with the reason if it has no users
         (all_warm, no_warm),
         *_parts_of_warm(all_warm, no_warm, likes, warm, latest, random, after),
-        (Slice("cold_items", "Cold items, among cold items", seen, held_cold, cold_items), no_cold),
+        *_ask_what_comes_next(
+            all_warm, no_warm, likes, likes.select(~of_cold_user & ~of_cold_item), warm & last, warm & later
+        ),
         (
-            Slice("cold_items_all", "Cold items, among all items", seen, held_cold, trained | cold_items, disliked),
+            Slice("cold_items", "Cold items, among cold items", seen, held_cold, cold_items, order=all_warm.order),
             no_cold,
         ),
-        (Slice("overall", "Known and cold items together", seen, held, None, disliked), no_warm),
+        (
+            Slice(
+                "cold_items_all",
+                "Cold items, among all items",
+                seen,
+                held_cold,
+                trained | cold_items,
+                disliked,
+                order=all_warm.order,
+            ),
+            no_cold,
+        ),
+        (Slice("overall", "Known and cold items together", seen, held, None, disliked, order=all_warm.order), no_warm),
     ]
     order = rng.permutation(len(likes)) if likes.times is None else np.lexsort((likes.items, likes.times))
     place = np.empty(len(likes), np.int64)
@@ -180,16 +207,24 @@ def split_likes(likes: Likes, config: SplitConfig, rng: np.random.Generator) -> 
     no_cold_users = _why_none("users", config.cold_users, cold_users)
     for size in config.support_sizes:
         enough = n_shown >= max(least, size + 1)
-        support = shown.select(enough & (rank < size)).to_matrix()
+        known_likes = shown.select(enough & (rank < size))
+        support, order_of = known_likes.to_matrix(), known_likes.to_order()
         rest = shown.select(enough & (rank >= size)).to_matrix()
         n_likes = f"{size} like{'' if size == 1 else 's'}"
         few = no_cold_users or f"no held-out user has more than {n_likes} of known items"
         title, of_cold = f"Cold users, {n_likes}", _rows_of(asked, rest)
         no_like_of_cold = few if not rest.nnz else no_cold_items or "no user of that slice likes a held-out item"
         slices += [
-            (Slice(f"cold_users_k{size}", title, support, rest, trained, disliked), few),
+            (Slice(f"cold_users_k{size}", title, support, rest, trained, disliked, order=order_of), few),
             (
-                Slice(f"cold_users_cold_items_k{size}", f"{title}, cold items", support, of_cold, cold_items),
+                Slice(
+                    f"cold_users_cold_items_k{size}",
+                    f"{title}, cold items",
+                    support,
+                    of_cold,
+                    cold_items,
+                    order=order_of,
+                ),
                 no_like_of_cold,
             ),
         ]
@@ -230,6 +265,74 @@ def _parts_of_warm(
     ]
 
 
+def _ask_what_comes_next(
+    whole: Slice, no_warm: str, likes: Likes, shown: Likes, last: NDArray[np.bool_], held: NDArray[np.bool_]
+) -> list[tuple[Slice, str]]:
+    """Each user's last like from all likes before it, and the held-out likes of the last session from those before it.
+
+    Args:
+        whole: the slice of all held-out likes of known users.
+        no_warm: why it has no users, if it has none.
+        likes: all likes.
+        shown: those that a support may have.
+        last: (n,) bool: the held-out likes that are the last of their users.
+        held: (n,) bool: all held-out likes of known users.
+    """
+    titles = {"next": "Known users, their next like", "next_session": "Known users, their next session"}
+    if likes.times is None:
+        why = "the likes have no times"
+        nothing = replace(whole, relevant=csr_array(whole.support.shape, dtype=np.float32))
+        return [(replace(nothing, name=name, title=title), why) for name, title in titles.items()]
+    n_users = likes.shape[0]
+    asked = likes.select(last)
+    wanted = np.bincount(asked.users, minlength=n_users) > 0
+    relevant = asked.to_matrix()
+    before = shown.select(wanted[shown.users] & ~_is_in(shown, relevant))
+    starts = _start_of_last_session(shown)
+    of_session = held & (likes.times >= starts[likes.users])
+    session = likes.select(of_session).to_matrix()
+    session = _rows_of(session, shown.select(_times_of(shown) < starts[shown.users]).to_matrix())
+    earlier = shown.select(_times_of(shown) < starts[shown.users])
+    others = subtract(shown.select(_times_of(shown) >= starts[shown.users]).to_matrix(), session)
+    left_out = others if whole.left_out is None else csr_array(whole.left_out.maximum(others))
+    return [
+        (
+            replace(whole, name="next", title=titles["next"], support=before.to_matrix(), relevant=relevant,
+                    order=before.to_order()),
+            no_warm,
+        ),
+        (
+            replace(whole, name="next_session", title=titles["next_session"], support=earlier.to_matrix(),
+                    relevant=session, left_out=left_out, order=earlier.to_order()),
+            "no user has held-out likes in a session after another one",
+        ),
+    ]  # fmt: skip
+
+
+def _times_of(likes: Likes) -> NDArray[np.int64]:
+    assert likes.times is not None
+    return likes.times
+
+
+def _is_in(likes: Likes, matrix: csr_array) -> NDArray[np.bool_]:
+    """(n,) bool: the likes that are entries of a matrix of 1s."""
+    width = likes.shape[1]
+    rows, columns = matrix.nonzero()
+    return np.isin(likes.users * width + likes.items, rows.astype(np.int64) * width + columns)
+
+
+def _start_of_last_session(likes: Likes) -> NDArray[np.int64]:
+    """(n_users,) int64 seconds: when the last session of each user begins."""
+    times = _times_of(likes)
+    order = np.lexsort((times, likes.users))
+    users, times = likes.users[order], times[order]
+    begins = np.ones(len(users), np.bool_)
+    begins[1:] = (np.diff(users) != 0) | (np.diff(times) > _SESSION_GAP_S)
+    starts = np.zeros(likes.shape[0], np.int64)
+    starts[users[begins]] = times[begins]  # of equal users the last one stays
+    return starts
+
+
 def _draw(rows: NDArray[np.int64], size: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     """A mask with a share of `rows` marked."""
     mask = np.zeros(size, np.bool_)
@@ -239,26 +342,27 @@ def _draw(rows: NDArray[np.int64], size: int, share: float, rng: np.random.Gener
 
 def _hold_out(
     likes: Likes, held: NDArray[np.bool_], share: float, rng: np.random.Generator
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Marks likes to hold out, the latest of each user and random others, and the last of all likes by date.
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Marks likes to hold out, the latest of each user and random others.
 
     The share of each user is rounded at random, so that users with two likes count too.
 
     Returns:
-        Three (n,) masks; without times the first and the third mark nothing.
+        Four (n,) masks: the latest and the random ones; the last of all likes by date; each user's last like, where it
+        is among the latest. Without times all but the second mark nothing.
     """
-    by_time = likes.times is not None
+    by_time, nothing = likes.times is not None, np.zeros(len(likes), np.bool_)
     random = held & (rng.random(len(likes)) < (share / 2 if by_time else share))
     if likes.times is None:
-        nothing = np.zeros(len(likes), np.bool_)
-        return nothing, random, nothing
+        return nothing, random, nothing, nothing
     order = np.argsort(np.lexsort((rng.random(len(likes)), likes.times)))  # ties in time at random
     n_likes = np.bincount(likes.users[held], minlength=likes.shape[0])
     wanted = np.floor(n_likes * share / 2 + rng.random(likes.shape[0])).astype(np.int64)
     wanted = np.minimum(wanted, np.maximum(n_likes - 1, 0))
     from_last = _rank_by_user(likes.users, -order)
     latest = held & (from_last < wanted[likes.users])
-    return latest, random & ~latest, order >= math.ceil(_AFTER * (len(likes) - 1))
+    late = order >= math.ceil(_AFTER * (len(likes) - 1))
+    return latest, random & ~latest, late, latest & (from_last == 0)
 
 
 def _rank_by_user(users: NDArray[np.int64], place: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -23,6 +23,7 @@ class Recommendation:
         score: higher is better; comparable within one answer only.
         title: its name; None when it has none.
         reason: the main reason as a sentence; None without `explain`, and where there is none to tell.
+        pitch: one or two sentences that recommend it, from facts that are true for the user; None without `pitch`.
     """
 
     item: str
@@ -30,6 +31,7 @@ class Recommendation:
     score: float
     title: str | None = None
     reason: str | None = None
+    pitch: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,33 +70,32 @@ class Recommendations:
         return tuple(found.item for found in self.items)
 
     def to_table(self) -> pa.Table:
-        """Returns a pyarrow Table with the columns item, rank, score, title and reason."""
-        return pa.table(
-            {
-                "item": pa.array([found.item for found in self.items], pa.string()),
-                "rank": pa.array([found.rank for found in self.items], pa.int64()),
-                "score": pa.array([found.score for found in self.items], pa.float64()),
-                "title": pa.array([found.title for found in self.items], pa.string()),
-                "reason": pa.array([found.reason for found in self.items], pa.string()),
-            }
-        )
+        """Returns a pyarrow Table with the columns item, rank, score, title and reason, and pitch if there are any."""
+        columns = {
+            "item": pa.array([found.item for found in self.items], pa.string()),
+            "rank": pa.array([found.rank for found in self.items], pa.int64()),
+            "score": pa.array([found.score for found in self.items], pa.float64()),
+            "title": pa.array([found.title for found in self.items], pa.string()),
+            "reason": pa.array([found.reason for found in self.items], pa.string()),
+        }
+        pitches = [found.pitch for found in self.items]
+        return pa.table(columns | ({"pitch": pa.array(pitches, pa.string())} if any(pitches) else {}))
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Returns a DataFrame with the columns item, rank, score, title and reason."""
+        """Returns a DataFrame with the columns of `to_table`."""
         return self.to_table().to_pandas()
 
     def _repr_html_(self) -> str:
-        """An HTML table for notebooks: a column of reasons if there are any, and the notes below."""
-        columns = ["item", "rank", "score", "title"]
-        columns += ["reason"] if any(found.reason is not None for found in self.items) else []
+        """An HTML table for notebooks: columns of reasons and pitches if there are any, and the notes below."""
+        texts = ["title"] + [
+            column for column in ("reason", "pitch") if any(getattr(found, column) is not None for found in self.items)
+        ]
         rows = [
-            (found.item, str(found.rank), f"{found.score:.3f}", found.title or "", found.reason or "")
+            (found.item, str(found.rank), f"{found.score:.3f}", *(getattr(found, column) or "" for column in texts))
             for found in self.items
         ]
-        head = "".join(f"<th>{column}</th>" for column in columns)
-        body = "".join(
-            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row[: len(columns)])}</tr>" for row in rows
-        )
+        head = "".join(f"<th>{column}</th>" for column in ("item", "rank", "score", *texts))
+        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
 

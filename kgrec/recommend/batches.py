@@ -12,8 +12,10 @@ from scipy.sparse import csr_array
 from kgrec.recommend.argument_ids import to_id, to_ids
 from kgrec.recommend.asked import Asked
 from kgrec.recommend.interactions import read_many
-from kgrec.recommend.requests import Request, find_friends, find_links, select_row, to_matrix
+from kgrec.recommend.like_order import PlacedLikes, to_order
+from kgrec.recommend.requests import Request, find_friends, find_links, place_given, select_row, to_matrix
 from kgrec.recommend.state import State
+from kgrec.sequences import Order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +32,7 @@ class Batch:
         friends: (n_users, n_all_users), the weights of the users whom they are linked to; None: they do not count.
         users: (n_users,) their rows; None: what the bundle has of them does not count.
         linked: the nodes that each is linked to, as in `Request.linked`; None: those that the bundle has.
+        order: of the likes; None: they have none, or it does not count.
     """
 
     keys: Sequence[str]
@@ -38,6 +41,7 @@ class Batch:
     friends: csr_array | None = None
     users: NDArray[np.int64] | None = None
     linked: Sequence[NDArray[np.int64]] | None = None
+    order: Order | None = None
 
     def select(self, block: slice) -> "Batch":
         """Some of the users."""
@@ -48,17 +52,23 @@ class Batch:
             None if self.friends is None else self.friends[block],
             None if self.users is None else self.users[block],
             None if self.linked is None else self.linked[block],
+            None if self.order is None else self.order.select(block),
         )
 
     def to_request(self, place: int) -> Request:
         """The request of one user."""
         friends = None if self.friends is None else self.friends[[place]]
+        likes, placed = select_row(self.support, place), None
+        if self.order is not None:
+            own = slice(*self.support.indptr[place : place + 2])
+            placed = PlacedLikes(likes, self.order.places.data[own], self.order.ages.data[own])
         return Request(
-            select_row(self.support, place),
+            likes,
             prior=None if self.prior is None or not self.prior[place].any() else self.prior[place],
             friends=None if friends is None or not friends.nnz else friends,
             user=None if self.users is None else int(self.users[place]),
             linked=None if self.linked is None else self.linked[place],
+            placed=placed,
         )
 
 
@@ -70,7 +80,8 @@ def find_known_users(state: State, users: Sequence[str], about: dict[str, list[s
     known = rows[rows >= 0]
     prior = None if state.user_priors is None else state.user_priors[known]
     keys = [id_ for id_, row in zip(asked, rows, strict=True) if row >= 0]
-    batch = Batch(keys, state.bundle.liked[known], prior, state.weigh_friends(known), users=known)
+    order = state.find_order(known)
+    batch = Batch(keys, state.bundle.liked[known], prior, state.weigh_friends(known), users=known, order=order)
     return batch, state.bundle.seen[known]
 
 
@@ -88,9 +99,12 @@ def read_batch(
         about["unknown_items"] += [id_ for id_, row in zip(asked.likes, rows, strict=True) if row < 0]
         found.append(np.unique(rows[rows >= 0]))
     support = to_matrix(found, len(state.bundle.items))
+    order = None
+    if state.counts_order:
+        order = to_order(support, [place_given(state, asked) for asked in by_user.values()])
     if not any(asked.links or asked.values for asked in by_user.values()):
-        return Batch(list(by_user), support)
+        return Batch(list(by_user), support, order=order)
     linked, codes = find_links(state, list(by_user.values()), about["unknown_links"])
     prior = state.bundle.model.place_users(None, codes)
     friends = find_friends(state, [None] * len(linked), linked)
-    return Batch(list(by_user), support, prior, friends, linked=linked)
+    return Batch(list(by_user), support, prior, friends, linked=linked, order=order)

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema
 from graph_schema.checks.column_texts import Problem
-from graph_schema.checks.columns import convert_column, convert_ids
+from graph_schema.checks.columns import convert_column, convert_ids, find_times_outside
 from graph_schema.checks.repeated_edges import gather_weights
 from graph_schema.frames.frame_columns import read_columns
 from graph_schema.schema_types import AttributeType
 from kgrec.errors import CatalogueError, RequestError
 from kgrec.recommend.asked import Asked, freeze_values
+from kgrec.recommend.sequence_argument import check_times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,28 +32,34 @@ class Interactions:
         users: (n,) ids.
         items: (n,) ids.
         positive: (n,) bool: whether each is a like.
+        places: (n,) int64: the row of each in the table; of several of one pair, of the one that counts.
+        times: (n,) int64 UTC seconds of each; None: the table has no times.
     """
 
     users: list[str]
     items: list[str]
     positive: NDArray[np.bool_]
+    places: NDArray[np.int64]
+    times: NDArray[np.int64] | None
 
 
 def read_interactions(interactions: "pa.Table | pd.DataFrame", schema: CatalogueSchema) -> Interactions:
     """Reads a table of interactions; see `Recommender.add_interactions`.
 
     Raises:
-        RequestError: the argument is neither a table nor a DataFrame, a column or an id is missing, or a weight is not
-            a number.
+        RequestError: the argument is neither a table nor a DataFrame, a column or an id is missing, a weight is not a
+            number, or a time is before 1970 or after 2100.
     """
     table, chosen = _read(interactions), schema.interaction
     is_count = chosen.repeat_rule == "count"
     weight = chosen.weight if not is_count and (chosen.positive is not None or chosen.weight in table) else None
     users, items = (_read_ids(table, column) for column in _find_columns(table, *[weight] if weight else []))
     weights = np.ones(len(users)) if weight is None else _read_numbers(table, weight, "float")
-    order = np.arange(len(users))
+    order, times = np.arange(len(users)), None
     if chosen.at is not None and chosen.at in table:
-        order = np.argsort(_read_numbers(table, chosen.at, "time"), kind="stable")
+        times = _read_numbers(table, chosen.at, "time").astype(np.int64)
+        _refuse(table, chosen.at, find_times_outside(pa.array(times), interaction=True))
+        order = np.argsort(times, kind="stable")
     latest = {(users[row], items[row]): row for row in order.tolist()}
     rows = list(latest.values())
     gathered = weights[rows]
@@ -62,21 +69,27 @@ def read_interactions(interactions: "pa.Table | pd.DataFrame", schema: Catalogue
         gathered = gather_weights(pairs, weights, np.isin(np.arange(len(users)), rows), chosen.repeat_rule)
         gathered = gathered[np.searchsorted(np.sort(rows), rows)]  # they came in the order of the rows
     positive = chosen.is_like(gathered) if weight is not None or is_count else np.ones(len(rows), np.bool_)
-    return Interactions([users[row] for row in rows], [items[row] for row in rows], positive)
+    places = np.array(rows, np.int64)
+    return Interactions(
+        [users[row] for row in rows], [items[row] for row in rows], positive, places,
+        None if times is None else times[places],
+    )  # fmt: skip
 
 
 def read_many(likes: "pa.Table | pd.DataFrame", schema: CatalogueSchema) -> dict[str, Asked]:
     """The users of a batch, from a table with the columns user and item, or source and target.
 
     Further columns are named as edge types of users, with ids of linked nodes, or as features of users. The rows of a
-    user belong together; an empty field says nothing. The interaction's own attributes are not read.
+    user belong together; an empty field says nothing. Of the interaction's own attributes only the time is read: likes
+    come in its order, or else in that of the rows.
 
     Returns:
         User id -> the user's request; `Asked.user` is None, so that only the table counts.
 
     Raises:
         RequestError: the argument is neither a table nor a DataFrame, a column or an id is missing, the model does not
-            read a column, a value cannot be read, or a user has two values of an attribute that is no list.
+            read a column, a value cannot be read, a time is before 1970 or in the future, or a user has two values of
+            an attribute that is no list.
     """
     table, node = _read(likes), schema.nodes[schema.user_type]
     own, liked = _find_columns(table)
@@ -88,11 +101,13 @@ def read_many(likes: "pa.Table | pd.DataFrame", schema: CatalogueSchema) -> dict
     values = [name for name in table if name in node.features and name not in (*known, *links)]
     _refuse_unknown([name for name in table if name not in (*known, *links, *values)], [*edge_types, *node.features])
     users = _read_ids(table, own)
-    likes_of, links_of = defaultdict[str, dict[str, None]](dict), defaultdict[str, dict[tuple[str, str], None]](dict)
-    values_of = defaultdict[str, dict[str, Any]](dict)
-    for user, item in zip(users, _read_ids(table, liked, optional=bool(links or values)), strict=True):
+    likes_of, links_of = defaultdict[str, list[str]](list), defaultdict[str, dict[tuple[str, str], None]](dict)
+    values_of, times_of = defaultdict[str, dict[str, Any]](dict), defaultdict[str, list[int | None]](list)
+    times = _read_like_times(table, schema.interaction.at)
+    for user, item, time in zip(users, _read_ids(table, liked, optional=bool(links or values)), times, strict=True):
         if item is not None:
-            likes_of[user][item] = None
+            likes_of[user].append(item)
+            times_of[user].append(time)
     for name in links:
         for user, id_ in zip(users, _read_ids(table, name, optional=True), strict=True):
             if id_ is not None:
@@ -107,9 +122,28 @@ def read_many(likes: "pa.Table | pd.DataFrame", schema: CatalogueSchema) -> dict
             elif value is not None:
                 values_of[user][name] = value
     return {
-        user: Asked(likes=tuple(likes_of[user]), links=tuple(links_of[user]), values=freeze_values(values_of[user]))
+        user: Asked(
+            likes=tuple(likes_of[user]),
+            links=tuple(links_of[user]),
+            values=freeze_values(values_of[user]),
+            times=tuple(times_of[user]),
+        )
         for user in dict.fromkeys(users)
     }
+
+
+def _read_like_times(table: Mapping[str, pa.Array], column: str | None) -> list[int | None]:
+    """When the like in each row of a table was, UTC seconds; None where no time is given."""
+    if column is None or column not in table:
+        return [None] * len(next(iter(table.values())))
+    times: list[int | None] = _convert(table, column, "time").to_pylist()
+
+    def refuse(row: int, reason: str) -> RequestError:
+        value = table[column][row].as_py()
+        return RequestError(f"interactions: in row {row + 1} {column} {reason}: got {value!r}; leave it out")
+
+    check_times(times, refuse)
+    return times
 
 
 def _refuse_unknown(columns: Sequence[str], expected: Sequence[str]) -> None:

@@ -174,6 +174,7 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
         names={**bundle.names, item_type: [*bundle.names[item_type], *(new.name for new in items)]},
         edges=add_edges(bundle.edges, edges),
         liked=_reshape(bundle.liked, shape),
+        liked_at=None if bundle.liked_at is None else _reshape(bundle.liked_at, shape),
         seen=_reshape(bundle.seen, shape),
         available=np.concatenate([bundle.available, np.ones(len(ids), np.bool_)]),
     )

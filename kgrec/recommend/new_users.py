@@ -11,7 +11,7 @@ from kgrec.bundle import Bundle
 from kgrec.errors import RequestError
 from kgrec.model.component import round_text
 from kgrec.recommend.argument_ids import check_new_id, check_text, to_ids
-from kgrec.recommend.asked import check_attributes
+from kgrec.recommend.asked import check_attributes, keep_last
 from kgrec.recommend.links import (
     add_edges,
     add_paths_to_values,
@@ -23,7 +23,7 @@ from kgrec.recommend.links import (
     warn_of_unknown,
 )
 from kgrec.recommend.state import check_words
-from kgrec.recommend.updates import place_likes_of, place_linked, set_pairs
+from kgrec.recommend.updates import place_likes_of, place_linked, set_likes, set_pairs
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class NewUser:
 
     Attributes:
         user: the user's id.
-        likes: ids of items that the user likes.
+        likes: ids of items that the user likes, the latest last.
         links: pairs (edge type, id of the linked node), such as the user's groups or friends.
         attributes: attribute -> value; those that the schema marks as features are read.
         text: the content of the text fields that the schema names for users.
@@ -49,7 +49,7 @@ class NewUser:
 
 
 def add_users(
-    bundle: Bundle, users: Sequence[NewUser], texts: NDArray[np.float32]
+    bundle: Bundle, users: Sequence[NewUser], texts: NDArray[np.float32], now: int
 ) -> tuple[Bundle, dict[str, tuple[str, ...]]]:
     """Adds users; see `Recommender.add_users`.
 
@@ -57,6 +57,7 @@ def add_users(
         bundle: the current bundle.
         users: at least one, as `check_users` returns them.
         texts: (n_users, text_dim) float32 unit vectors of their texts, zeros for a user without one.
+        now: UTC seconds: when each user's last like was.
 
     Returns:
         The new bundle, and user -> the liked and linked ids that are not in the catalogue; only users with such ids.
@@ -89,13 +90,16 @@ def add_users(
     of_user, of_item = np.concatenate(rows), np.concatenate(items)
     edges = add_paths_to_values(bundle, group_edges(resolved))
     n_users, positive = len(bundle.users) + len(users), np.ones(len(of_user), np.bool_)
+    in_order = np.arange(len(of_user))
+    liked, liked_at = set_likes(bundle, n_users, of_user, of_item, positive, None, in_order, now)
     grown = replace(
         bundle,
         ids={**bundle.ids, user_type: bundle.users.extended(list(row_of))},
         names={**bundle.names, user_type: [*bundle.names[user_type], *(new.name for new in users)]},
         edges=add_edges(bundle.edges, edges),
         user_text=torch.cat([bundle.user_text, round_text(torch.from_numpy(texts))]),
-        liked=set_pairs(bundle.liked, n_users, of_user, of_item, positive),
+        liked=liked,
+        liked_at=liked_at,
         seen=set_pairs(bundle.seen, n_users, of_user, of_item, positive),
     )
     warn_of_unknown(bundle, user_type, lost)
@@ -121,6 +125,6 @@ def check_users(users: Iterable[NewUser]) -> tuple[NewUser, ...]:
         if new.text is not None:
             check_words(new.text)
         check_attributes(new.attributes)
-        likes = tuple(dict.fromkeys(to_ids(new.likes, "likes")))
+        likes = keep_last(to_ids(new.likes, "likes"))
         checked[user] = replace(new, user=user, likes=likes, links=read_links(new.links))
     return tuple(checked.values())

@@ -14,13 +14,17 @@ from kgrec.errors import RequestError
 from kgrec.model.component import Support
 from kgrec.model.knowledge import Knowledge
 from kgrec.model.linked_likes import sum_likes_of_linked
+from kgrec.pitch import Facts, Pitches
 from kgrec.recommend.answers import Recommendation, Recommendations
 from kgrec.recommend.argument_ids import to_ids
 from kgrec.recommend.asked import Asked
 from kgrec.recommend.batches import Batch, find_known_users, read_batch
 from kgrec.recommend.blocks import to_blocks
+from kgrec.recommend.diversity import Ranked, Variety, rank_varied
+from kgrec.recommend.limits import describe_limits
 from kgrec.recommend.live import answer_without_gone
 from kgrec.recommend.notes import note_basis, note_no_likes
+from kgrec.recommend.pitch_facts import find_facts
 from kgrec.recommend.reasons import find_reasons
 from kgrec.recommend.requests import (
     check_k,
@@ -39,6 +43,8 @@ if TYPE_CHECKING:
 _TIE = 1e-7  # scores that differ by less are equal
 _ITEMS_COMPARED = 64  # first; they nearly always show a difference
 _ABOUT = ("unknown_users", "unknown_items", "unknown_links", "by_profile", "without_likes")
+_LIMITED, _PITCHES = "limited_users", "pitches"
+Vary = Callable[[Callable[[int], Ranked], int], Ranked]
 
 
 def recommend(
@@ -48,9 +54,11 @@ def recommend(
     candidates: Sequence[str] | None,
     exclude: Sequence[str],
     tail: float,
+    variety: Variety,
     *,
     filter_seen: bool,
     explain: bool,
+    pitches: Pitches | None,
 ) -> Recommendations:
     """Recommends items to one user; see `Recommender.recommend`."""
     unknown: list[str] = []
@@ -61,6 +69,7 @@ def recommend(
     request = read_request(state, asked, unknown)
     support = request.likes
     masked = mask_items(state, candidates, exclude, unknown)
+    vary = _make_varied(state, variety)
     if filter_seen:
         known = np.concatenate([support, select_row(state.bundle.seen, request.user)])
         masked[known] = True
@@ -74,13 +83,18 @@ def recommend(
     rests_on = _break_ties(state, scored, masked[None, :], known_by.likes)[0]
     notes += [rests_on] if rests_on else note_basis(state, support, request.user)
 
-    def rank(n: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        ranked = _rank(state, scored, masked[None, :], known_by.likes, n, tail, sentence=asked.text is not None)
-        rows, scores = (found[0][ranked[0][0] >= 0] for found in ranked)
-        return rows, scores
+    def rank(n: int) -> Ranked:
+        return _rank(state, scored, masked[None, :], known_by.likes, n, tail, sentence=asked.text is not None)
+
+    facts: list[Facts] = []
 
     def answer(gone: set[str]) -> tuple[NDArray[np.int64], NDArray[np.float32], Sequence[str | None]]:
-        rows, scores = rank(k)
+        listed = vary(rank, k)
+        rows, scores = (found[0][listed[0][0] >= 0] for found in listed)
+        if pitches is not None:
+            told = find_facts(state, [request], [rows], gone)[0]
+            facts[:] = [of_item for _, of_item in told]
+            return rows, scores, [reason if explain else None for reason, _ in told]
         if explain:
             return rows, scores, find_reasons(state, [request], [rows], gone)[0]
         gone |= state.find_gone(rows.tolist())
@@ -90,15 +104,22 @@ def recommend(
         masked[state.bundle.items.rows(list(gone))] = True
 
     rows, scores, reasons = answer_without_gone(
-        answer, lambda factor: state.find_gone(rank(k * factor)[0].tolist()), bar
+        answer, lambda factor: state.find_gone(_list_rows(rank(k * factor)[0])), bar
     )
     if len(rows) < k:
-        notes.append(f"asked for {k} items, only {len(rows)} may be recommended")
+        limited = f" with {describe_limits(variety.at_most)}" if len(rows) < np.count_nonzero(~masked) else ""
+        notes.append(f"asked for {k} items, only {len(rows)} may be recommended{limited}")
+    written: Sequence[str | None] = [None] * len(rows)
+    if pitches is not None:
+        written, about_pitches = pitches.write(facts)
+        notes += about_pitches
     if unknown:
         notes.append(f"unknown ids, ignored: {', '.join(map(repr, unknown[:10]))}{' ...' if unknown[10:] else ''}")
     items = tuple(
-        Recommendation(state.bundle.items.ids[row], place + 1, score, state.title(row), reason)
-        for place, (row, score, reason) in enumerate(zip(rows.tolist(), scores.tolist(), reasons, strict=True))
+        Recommendation(state.bundle.items.ids[row], place + 1, score, state.title(row), reason, pitch)
+        for place, (row, score, reason, pitch) in enumerate(
+            zip(rows.tolist(), scores.tolist(), reasons, written, strict=True)
+        )
     )
     return Recommendations(items, tuple(unknown), tuple(notes))
 
@@ -111,9 +132,11 @@ def recommend_many(
     candidates: Iterable[str] | None,
     exclude: Iterable[str] | None,
     tail: float,
+    variety: Variety,
     *,
     filter_seen: bool,
     explain: bool,
+    pitches: Pitches | None,
     on_users: Callable[[int], None] | None,
 ) -> pa.Table:
     """Recommends items to many users; see `Recommender.recommend_many`."""
@@ -121,6 +144,7 @@ def recommend_many(
     check_dial(tail)
     if (users is None) == (likes is None):
         raise RequestError("expected either users or likes; give one of them")
+    vary = _make_varied(state, variety)
     unknown_items: list[str] = []
     allowed = None if candidates is None else to_ids(candidates, "candidates")
     masked = mask_items(state, allowed, to_ids(exclude, "exclude"), unknown_items)
@@ -133,15 +157,24 @@ def recommend_many(
     left_out = csr_array(seen + seen @ state.editions) if filter_seen else csr_array(seen.shape, dtype=np.float32)
     parts = []
     for block in to_blocks(len(batch.keys), len(state.bundle.items)):
-        parts.append(_answer_block(state, batch.select(block), left_out[block], masked, k, tail, explain=explain))
+        asked = batch.select(block)
+        listed, reasons, short = _answer_block(
+            state, asked, left_out[block], masked, k, tail, vary, explain=explain, pitches=pitches
+        )
+        written = None if pitches is None else _write_pitches(pitches, listed[0], reasons, about)
+        told = [reason for reason, _ in reasons] if explain else None
+        parts.append(_to_table(state, asked.keys, *listed, told, written))
+        about.setdefault(_LIMITED, []).extend(short)
         if on_users is not None:
             on_users(block.stop - block.start)
     has_prior = counts_prior(state)
     for place in np.flatnonzero(np.diff(batch.support.indptr) == 0).tolist():
         rests_on = "by_profile" if has_prior and batch.to_request(place).has_profile else "without_likes"
         about.setdefault(rests_on, []).append(batch.keys[place])
-    about = {name: list(dict.fromkeys(about.get(name, []))) for name in _ABOUT}
-    empty = _to_table(state, [], np.zeros((0, k), np.int64), np.zeros((0, k), np.float32), [] if explain else None)
+    names = [*_ABOUT, *([_LIMITED] if variety.at_most else []), *([_PITCHES] if about.get(_PITCHES) else [])]
+    about = {name: list(dict.fromkeys(about.get(name, []))) for name in names}
+    nothing = np.zeros((0, k), np.int64), np.zeros((0, k), np.float32)
+    empty = _to_table(state, [], *nothing, [] if explain else None, None if pitches is None else [])
     table = pa.concat_tables(parts) if parts else empty
     return table.replace_schema_metadata({key: json.dumps(value) for key, value in about.items()})
 
@@ -169,40 +202,86 @@ def _answer_block(
     masked: NDArray[np.bool_],
     k: int,
     tail: float,
+    vary: Vary,
     *,
     explain: bool,
-) -> pa.Table:
+    pitches: Pitches | None,
+) -> tuple[Ranked, list[tuple[str, Facts | None]], list[str]]:
+    """The lists of some users, reasons and facts for pitches, and the users whose lists are short because of limits."""
     barred = np.tile(masked, (len(batch.keys), 1))
     barred[left_out.nonzero()] = True
     linked = None if batch.friends is None else sum_likes_of_linked(batch.friends, state.bundle.liked)
-    scored = state.bundle.model.score(batch.support, batch.prior, linked)  # (n_users, n_items)
+    scored = state.bundle.model.score(batch.support, batch.prior, linked, batch.order)  # (n_users, n_items)
     _break_ties(state, scored, barred, batch.support)
-    requests = [batch.to_request(place) for place in range(len(batch.keys))] if explain else []
+    is_told = explain or pitches is not None
+    requests = [batch.to_request(place) for place in range(len(batch.keys))] if is_told else []
 
-    def rank(n: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def rank(n: int) -> Ranked:
         return _rank(state, scored, barred, batch.support, n, tail)
 
-    def answer(gone: set[str]) -> tuple[NDArray[np.int64], NDArray[np.float32], list[str] | None]:
-        rows, scores = rank(k)  # (n_users, k)
-        if not explain:
-            gone |= state.find_gone(np.unique(rows[rows >= 0]).tolist())
-            return rows, scores, None
-        found = find_reasons(state, requests, [user_rows[user_rows >= 0] for user_rows in rows], gone)
-        return rows, scores, [reason for of_one in found for reason in of_one]
+    def answer(gone: set[str]) -> tuple[Ranked, list[tuple[str, Facts | None]]]:
+        rows, scores = vary(rank, k)  # (n_users, k)
+        if not is_told:
+            gone |= state.find_gone(_list_rows(rows))
+            return (rows, scores), []
+        listed = [user_rows[user_rows >= 0] for user_rows in rows]
+        if pitches is None:
+            reasons = find_reasons(state, requests, listed, gone)
+            return (rows, scores), [(reason, None) for of_one in reasons for reason in of_one]
+        facts = find_facts(state, requests, listed, gone)
+        return (rows, scores), [told for of_one in facts for told in of_one]
 
     def look_further(factor: int) -> set[str]:
-        rows, _ = rank(k * factor)
-        return state.find_gone(np.unique(rows[rows >= 0]).tolist())
+        return state.find_gone(_list_rows(rank(k * factor)[0]))
 
     def bar(gone: set[str]) -> None:
         barred[:, state.bundle.items.rows(list(gone))] = True
 
-    rows, scores, reasons = answer_without_gone(answer, look_further, bar)
-    return _to_table(state, batch.keys, rows, scores, reasons)
+    (rows, scores), reasons = answer_without_gone(answer, look_further, bar)
+    short = (rows >= 0).sum(axis=1) < np.minimum(k, (~barred).sum(axis=1))
+    return (rows, scores), reasons, [batch.keys[user] for user in np.flatnonzero(short).tolist()]
+
+
+def _write_pitches(
+    pitches: Pitches,
+    rows: NDArray[np.int64],
+    reasons: Sequence[tuple[str, Facts | None]],
+    about: dict[str, list[str]],
+) -> list[str]:
+    """The pitches of the lists of some users, (n_users, k) rows; `about` gets the notes on them."""
+    facts, written, start = [of_item for _, of_item in reasons if of_item is not None], list[str](), 0
+    for n_items in (rows >= 0).sum(axis=1).tolist():
+        texts, notes = pitches.write(facts[start : start + n_items])
+        written += texts
+        about.setdefault(_PITCHES, []).extend(notes)
+        start += n_items
+    return written
+
+
+def _make_varied(state: State, variety: Variety) -> Vary:
+    """Makes lists of k from a ranking as varied as a request asks.
+
+    Raises:
+        RequestError: items have no such links as `variety.at_most` names.
+    """
+    limits = state.link_kinds.limit(variety.at_most)
+    n_items, vectors = len(state.bundle.items), state.bundle.model.likeness_vectors
+    return lambda rank, k: rank_varied(rank, k, n_items, variety.diversity, vectors, limits)
+
+
+def _list_rows(rows: NDArray[np.int64]) -> list[int]:
+    """The different items of some lists, (n_users, k) with -1 for none."""
+    found: list[int] = np.unique(rows[rows >= 0]).tolist()
+    return found
 
 
 def _to_table(
-    state: State, keys: Sequence[str], rows: NDArray[np.int64], scores: NDArray[np.float32], reasons: list[str] | None
+    state: State,
+    keys: Sequence[str],
+    rows: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    reasons: list[str] | None,
+    pitches: list[str] | None,
 ) -> pa.Table:
     found = rows >= 0  # (n_users, k)
     owners, places = np.nonzero(found)
@@ -215,7 +294,9 @@ def _to_table(
         "score": pa.array(scores[found].astype(np.float64)),
         "title": pa.array([titles[row] for row in items.tolist()], pa.string()),
     }
-    return pa.table(columns | ({} if reasons is None else {"reason": pa.array(reasons, pa.string())}))
+    texts = {"reason": reasons, "pitch": pitches}
+    told = {name: pa.array(column, pa.string()) for name, column in texts.items() if column is not None}
+    return pa.table(columns | told)
 
 
 def _rank(
@@ -227,7 +308,7 @@ def _rank(
     tail: float,
     *,
     sentence: bool = False,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+) -> Ranked:
     """The k best items that are not masked, and the scores they are sorted by; both (n_users, k)."""
     if tail:
         return state.dial.rank(scores, masked, support, tail, k, state.top_rows, sentence=sentence)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +17,16 @@ from kgrec.recommend.requests import Request, find_item, read_request, to_suppor
 from kgrec.recommend.state import State, one_thread
 from kgrec.recommend.user_reasons import UserReason, count_fans, describe_prior, find_user_reasons
 
-_REASON_LIKES = 5  # paths are searched for this many of the likes that add most
+REASON_LIKES = 5  # paths are searched for this many of the likes that add most
 _PATHS_PER_LIKE = 3
-_NOTABLE = 0.5  # of the largest share; smaller shares are never the reason
+NOTABLE = 0.5  # of the largest share; smaller shares are never the reason
 _HUB = 0.5  # of all items; a node that more of them share says nothing about any two
 _LEAST_SHARED = 2  # other people who like two items, so that these are "liked by people who like" the other
 _SOME = 0.2  # of a like's contribution; with as much from texts and links, an item is near the liked one by these
 
 
 @dataclass(frozen=True)
-class _Weighed:
+class Weighed:
     """The contributions to an item's score.
 
     Attributes:
@@ -33,6 +34,7 @@ class _Weighed:
         user: the user's row; None: nobody of the bundle.
         likes: row of a like -> its contribution, the largest first.
         known: row of a like -> the share of its contribution that comes from texts and links, 0 to 1.
+        followed: likewise from what people like after it.
         sentence: the sentence's contribution; None without a sentence.
         prior: the contribution of the user's own links, attributes and text; None: they say nothing.
         prior_words: what is known of the user: "friends and town".
@@ -46,6 +48,7 @@ class _Weighed:
     user: int | None
     likes: Mapping[int, float]
     known: Mapping[int, float]
+    followed: Mapping[int, float]
     sentence: float | None
     prior: float | None
     prior_words: str
@@ -74,7 +77,7 @@ def find_reasons(
         rows: the items of each user.
         gone: gets the ids of those items that the store does not have any more.
     """
-    found = explain_items(state, requests, rows, most_likes=_REASON_LIKES, most_paths=1, gone=gone)
+    found = explain_items(state, requests, rows, most_likes=REASON_LIKES, most_paths=1, gone=gone)
     return [[each.reason for each in of_one] for of_one in found]
 
 
@@ -87,6 +90,19 @@ def explain_items(
     gone: set[str] | None = None,
 ) -> list[list[Explanation]]:
     """Explains some items to each of some users; the paths of all of them are looked up together, as is who is gone."""
+    grounds = find_grounds(state, requests, rows, most_likes, most_paths, gone)
+    return [[explained for _, explained in of_one] for of_one in grounds]
+
+
+def find_grounds(
+    state: State,
+    requests: Sequence[Request],
+    rows: Sequence[NDArray[np.int64]],
+    most_likes: int | None = None,
+    most_paths: int = _PATHS_PER_LIKE,
+    gone: set[str] | None = None,
+) -> list[list[tuple[Weighed, Explanation]]]:
+    """As `explain_items`, with the contributions that each explanation rests on."""
     weighed = [_weigh(state, request, wanted, most_likes) for request, wanted in zip(requests, rows, strict=True)]
     ids = state.bundle.items.ids
     pairs = {(ids[each.row], ids[like]) for of_one in weighed for each in of_one for like in each.searched}
@@ -95,7 +111,7 @@ def explain_items(
         listed = {ids[each.row] for of_one in weighed for each in of_one}
         index = read_live_index(state, {id_ for pair in pairs for id_ in pair}, listed, gone)
     paths = _find_paths(state, pairs, most_paths, index)
-    return [[_explain_one(state, each, paths) for each in of_one] for of_one in weighed]
+    return [[(each, _explain_one(state, each, paths)) for each in of_one] for of_one in weighed]
 
 
 def find_likeness_reasons(
@@ -127,19 +143,19 @@ def find_likeness_reasons(
         most = max(1e-9, *by_source.values())
         parts = []
         shared = paths[ids[found], ids[row]]
-        if shared and by_source["links"] > (_NOTABLE * most if _is_value(state, shared[0]) else 0):
+        if shared and by_source["links"] > (NOTABLE * most if is_value(state, shared[0]) else 0):
             parts.append(shared[0].sentence())
-        if by_source["likes"] > _NOTABLE * most / 2 and by_them[found] >= _LEAST_SHARED:
+        if by_source["likes"] > NOTABLE * most / 2 and by_them[found] >= _LEAST_SHARED:
             parts.append("liked by the same people")
-        if by_source["text"] > _NOTABLE * most / 2:
+        if by_source["text"] > NOTABLE * most / 2:
             parts.append(_describe_content(state))
-        if not parts and by_source["links"] > _NOTABLE * most:
+        if not parts and by_source["links"] > NOTABLE * most:
             parts.append(f"similar {_describe_links(state)}")
         reasons.append("; ".join(parts) or None)
     return reasons
 
 
-def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: int | None) -> list[_Weighed]:
+def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: int | None) -> list[Weighed]:
     """Weighs the contributions to the scores of some items."""
     if not len(rows):
         return []
@@ -154,20 +170,23 @@ def _weigh(state: State, request: Request, rows: NDArray[np.int64], most_likes: 
     for place, row in enumerate(rows.tolist()):
         shares = found.likes[:, place]
         first = np.argsort(-shares, kind="stable")[:most_likes]
-        least = _NOTABLE * float(shares.max(initial=0))
+        least = NOTABLE * float(shares.max(initial=0))
         likes = {int(request.likes[at]): float(shares[at]) for at in first.tolist()}
-        top = islice(likes.items(), _REASON_LIKES)
+        top = islice(likes.items(), REASON_LIKES)
         searched = [like for like, share in top if share > 0 and share >= least and like != row]
-        known = {
-            int(request.likes[at]): float(found.known[at, place]) / max(float(shares[at]), 1e-9)
-            for at in first.tolist()
-        }
+        known, followed = (
+            {int(request.likes[at]): float(part[at, place]) / max(float(shares[at]), 1e-9) for at in first.tolist()}
+            for part in (found.known, found.followed)
+        )
         sentence = None if request.sentence is None else float(found.sentence[place])
         prior = None if not request.has_profile else float(found.prior[place])
         reason, rest = user_reasons.get(row), float(found.rest[place])
         weighed.append(
-            _Weighed(row, request.user, likes, known, sentence, prior, words, reason, rest, searched, bool(fits[place]))
-        )
+            Weighed(
+                row, request.user, likes, known, followed, sentence, prior, words, reason, rest, searched,
+                bool(fits[place]),
+            )
+        )  # fmt: skip
     return weighed
 
 
@@ -205,7 +224,7 @@ def _find_paths(
 
 
 def _explain_one(
-    state: State, weighed: _Weighed, paths: Mapping[tuple[str, str], tuple[ReasonPath, ...]]
+    state: State, weighed: Weighed, paths: Mapping[tuple[str, str], tuple[ReasonPath, ...]]
 ) -> Explanation:
     ids = state.bundle.items.ids
     item = ids[weighed.row]
@@ -227,21 +246,19 @@ def _explain_one(
     return Explanation(item, state.title(weighed.row), score, tuple(shares), reason)
 
 
-def _format_reason(state: State, weighed: _Weighed, shares: Sequence[Share]) -> str:
+def _format_reason(state: State, weighed: Weighed, shares: Sequence[Share]) -> str:
     """The main share in words, from the graph and the scores alone. An item is never the reason for itself."""
     item = state.bundle.items.ids[weighed.row]
     likes = [share for share in shares if share.source == "like" and share.value > 0 and share.item != item]
     sentence = next((share for share in shares if share.source == "sentence" and weighed.fits), None)
     if sentence is not None and sentence.value > max((share.value for share in likes), default=0.0):
         return "fits your words"
-    known = {state.bundle.items.ids[like] for like, share in weighed.known.items() if share > _NOTABLE}
+    known = {state.bundle.items.ids[like] for like, share in weighed.known.items() if share > NOTABLE}
     # Among likes with similar shares, the one that shares the rarest node makes the best reason. Many items share the
     # value of an attribute: it is a reason only where likes count by what the graph says.
-    notable = [
-        share for share in likes if share.paths and (share.item in known or not _is_value(state, share.paths[0]))
-    ]
+    notable = [share for share in likes if share.paths and (share.item in known or not is_value(state, share.paths[0]))]
     if notable:
-        best = min(notable, key=lambda share: (_rank_value(state, share.paths[0]), share.paths[0].n_sharing))
+        best = min(notable, key=lambda share: (rank_path(state, share.paths[0]), share.paths[0].n_sharing))
         return f"{best.paths[0].sentence()}, which you liked"
     for like in weighed.searched:
         told = _relate(state, weighed, like)
@@ -252,13 +269,26 @@ def _format_reason(state: State, weighed: _Weighed, shares: Sequence[Share]) -> 
     return _count_likes(state, weighed.row)
 
 
-def _relate(state: State, weighed: _Weighed, like: int) -> str | None:
+def _relate(state: State, weighed: Weighed, like: int) -> str | None:
     """What relates an item to a like where no path does, in words: people or what is known of both; None: nothing."""
-    name = f"{state.title(like) or state.bundle.items.ids[like]}, which you liked"
-    by_graph = weighed.known[like]
-    if by_graph <= _NOTABLE and count_shared(state, weighed.row, like, weighed.user) >= _LEAST_SHARED:
+    title = state.title(like) or state.bundle.items.ids[like]
+    name = f"{title}, which you liked"
+    by = find_relation(state, weighed, like)
+    if by == "followed":
+        return f"people who liked {title} went on to like this"
+    if by == "people":
         return f"liked by people who like {name}"
-    return f"near {name}, by its {describe_knowledge(state)}" if by_graph >= _SOME else None
+    return f"near {name}, by its {describe_knowledge(state)}" if by == "near" else None
+
+
+def find_relation(state: State, weighed: Weighed, like: int) -> Literal["followed", "people", "near"] | None:
+    """What relates an item to a like: people who like it next, or both, or what is known of both; None: nothing."""
+    if weighed.followed[like] > NOTABLE and _count_following(state, weighed, like) >= _LEAST_SHARED:
+        return "followed"
+    by_graph = weighed.known[like]
+    if by_graph <= NOTABLE and count_shared(state, weighed.row, like, weighed.user) >= _LEAST_SHARED:
+        return "people"
+    return "near" if by_graph >= _SOME else None
 
 
 def count_shared(state: State, one: int, other: int, user: int | None) -> int:
@@ -267,6 +297,17 @@ def count_shared(state: State, one: int, other: int, user: int | None) -> int:
     of_one, of_other = (fans.indices[slice(*fans.indptr[row : row + 2])] for row in (one, other))
     both = np.intersect1d(of_one, of_other, assume_unique=True)
     return int((both != (-1 if user is None else user)).sum())
+
+
+def _count_following(state: State, weighed: Weighed, like: int) -> int:
+    """Counts the people, except for the user, who liked an item soon after another, as the model counts it."""
+    by_item, reach = state.places_by_item, state.bundle.config.transition.reach
+    fans, before = (slice(*by_item.indptr[row : row + 2]) for row in (weighed.row, like))
+    places = np.zeros(by_item.shape[1], np.float32)
+    places[by_item.indices[before]] = by_item.data[before]
+    people = by_item.indices[fans]
+    ahead = places[people] - by_item.data[fans]
+    return int(((ahead > 0) & (ahead <= reach) & (people != (-1 if weighed.user is None else weighed.user))).sum())
 
 
 def _count_likes(state: State, row: int) -> str:
@@ -298,11 +339,11 @@ def _describe_content(state: State) -> str:
     return "similar texts" if item.text or not names else f"alike by their {names}"
 
 
-def _rank_value(state: State, path: ReasonPath) -> int:
+def rank_path(state: State, path: ReasonPath) -> int:
     """See `rank_value`, of the node in the middle of a path."""
     return rank_value(state.bundle.schema.edges[path.steps[0].relation])
 
 
-def _is_value(state: State, path: ReasonPath) -> bool:
+def is_value(state: State, path: ReasonPath) -> bool:
     """Whether a path leads over the value of an attribute."""
-    return _rank_value(state, path) > 0
+    return rank_path(state, path) > 0

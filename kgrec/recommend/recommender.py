@@ -1,5 +1,6 @@
 """The Recommender: one object that answers every kind of request from a bundle."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -12,16 +13,19 @@ from numpy.typing import NDArray
 
 from graph_schema import CatalogueSchema
 from kgrec.bundle import Bundle, load_bundle, save_bundle
+from kgrec.pitch import Pitches, read_pitches
 from kgrec.recommend import new_items, new_users, ranking, similarity, updates
 from kgrec.recommend.answers import Explanation, Recommendations
 from kgrec.recommend.argument_ids import to_id, to_ids
 from kgrec.recommend.asked import read_asked
+from kgrec.recommend.diversity import read_variety
 from kgrec.recommend.interactions import read_interactions
 from kgrec.recommend.live import check_store
 from kgrec.recommend.new_items import NewItem
 from kgrec.recommend.new_users import NewUser
 from kgrec.recommend.reasons import explain_item
 from kgrec.recommend.requests import check_k, find_user
+from kgrec.recommend.sequence_argument import LikeTime
 from kgrec.recommend.state import SentenceEncoder, State
 from kgrec.recommend.tail import check_dial
 from kgrec.store.contract import GraphStore
@@ -110,6 +114,7 @@ class Recommender:
         likes: Sequence[str] | None = None,
         text: str | None = None,
         *,
+        sequence: Iterable[tuple[str, LikeTime]] | None = None,
         links: Iterable[tuple[str, str]] | None = None,
         attributes: Mapping[str, object] | None = None,
         k: int = 10,
@@ -117,7 +122,10 @@ class Recommender:
         exclude: Iterable[str] | None = None,
         filter_seen: bool = True,
         tail: float = 0.0,
+        diversity: float = 0.0,
+        at_most: Mapping[str, int] | None = None,
         explain: bool = False,
+        pitch: bool | str | Path | Pitches = False,
     ) -> Recommendations:
         """Recommends items to one user: known by id, likes, a sentence, links and attributes, or several of these.
 
@@ -125,8 +133,14 @@ class Recommender:
 
         Args:
             user: id of a user known from training or from `add_interactions`.
-            likes: ids of items that the user likes.
+            likes: ids of items that the user likes, the latest last; of an id that is given twice the last place
+                counts. Those of a known user come before them.
             text: what the user wants, in words.
+            sequence: instead of `likes`, the same with times: pairs (item, time) in any order. A time is a datetime, a
+                date, UTC seconds since 1970 or a text as in ISO 8601; without a time zone it is in UTC. Parts of a
+                second do not count, and likes of the same second have no order. Where a time is None, the like comes
+                right after the one before it in the list that has a time, or, where none has, before the first one
+                that has. A known user's own likes are sorted in by their times.
             links: pairs (edge type, id of the linked node) of the user, such as ("friend_of", "u7"): of somebody
                 nobody has seen, or besides those in the bundle.
             attributes: attribute -> value of the user, such as {"age": 31}; those that the schema marks as features.
@@ -137,7 +151,16 @@ class Recommender:
                 with the same name, a linked node in common and nearly the same text.
             tail: the tail dial, -1 to 1: 0 ranks as the model does, 1 prefers items that few people know, -1 popular
                 items. Scores of the answer include the dial; reasons and `explain` do not.
+            diversity: 0 to 1: 0 keeps the ranking, 1 makes the items of the list as different from each other as they
+                can be without leaving the user's interests. The first item stays. Scores stay as they are at 0, so they
+                need not descend.
+            at_most: a kind of linked node -> the most items of the list that are linked to the same one, such as
+                {"author": 2}. A kind is a node type, an edge type or an attribute of categories. Items without such
+                links are not limited; an item with several authors counts for each of them.
             explain: whether to give reasons.
+            pitch: whether to give pitches: one or two sentences for each item, from the facts that its reasons rest
+                on. True: in English; "de", "fr": in another language; the path of a language file; or
+                `kgrec.pitch.Pitches`, which may have a local language model rewrite them.
 
         Returns:
             The recommendations, best first; equal scores by ascending id. Unknown likes, candidates and excluded ids
@@ -145,23 +168,32 @@ class Recommender:
 
         Raises:
             RequestError: the user is unknown; `likes` is not a list; none of the likes or of the candidates is known;
-                the text is empty; the model reads no such link or attribute; `tail` is not between -1 and 1; k is less
-                than 1.
+                both `likes` and `sequence` are given; a time cannot be read, is before 1970 or in the future; the text
+                is empty; the model reads no such link or attribute; `tail` is not between -1 and 1,
+                `diversity` not between 0 and 1; `at_most` names what items are not linked to, or a limit is not a whole
+                number of at least 1; k is less than 1; `pitch` is no language and no language file.
             TextError: the text encoder cannot be loaded.
         """
         state = self._state
         check_k(k)
         check_dial(tail)
-        asked = read_asked(user, likes, text, links, attributes)
+        variety = read_variety(diversity, at_most)
+        pitches = read_pitches(pitch)
+        asked = read_asked(user, likes, text, links, attributes, sequence)
         allowed = None if candidates is None else to_ids(candidates, "candidates")
         left_out = to_ids(exclude, "exclude")
 
         def answer() -> Recommendations:
-            return ranking.recommend(state, asked, k, allowed, left_out, tail, filter_seen=filter_seen, explain=explain)
+            return ranking.recommend(
+                state, asked, k, allowed, left_out, tail, variety,
+                filter_seen=filter_seen, explain=explain, pitches=pitches,
+            )  # fmt: skip
 
-        if state.store is not None or k + len(allowed or ()) + len(left_out) > _LARGE_REQUEST:
+        is_rewritten = pitches is not None and pitches.writer is not None  # it may be in time the next time
+        is_large = k + len(asked.likes) + len(allowed or ()) + len(left_out) > _LARGE_REQUEST
+        if state.store is not None or is_large or is_rewritten:
             return answer()
-        request = (asked, k, allowed, left_out, tail, filter_seen, explain)
+        request = (asked, k, allowed, left_out, tail, variety, filter_seen, explain, pitches and pitches.words)
         return state.recent.find(request, answer)
 
     def recommend_many(
@@ -174,35 +206,45 @@ class Recommender:
         exclude: Iterable[str] | None = None,
         filter_seen: bool = True,
         tail: float = 0.0,
+        diversity: float = 0.0,
+        at_most: Mapping[str, int] | None = None,
         explain: bool = False,
+        pitch: bool | str | Path | Pitches = False,
         on_users: Callable[[int], None] | None = None,
     ) -> pa.Table:
         """Recommends items to many users, in blocks: memory does not grow with users x items.
 
         Args:
             users: ids of known users.
-            likes: instead of `users`: a mapping from users to the items that they like, or a table or DataFrame with
-                the columns user and item. Further columns may be named as edge types of users ("friend_of", ids of
-                linked nodes) and as features of users ("age"); then item may be empty. The rows of a user belong
-                together. Users need not be known: only what is given counts, not what the bundle has of them.
+            likes: instead of `users`: a mapping from users to the items that they like, the latest last, or a table or
+                DataFrame with the columns user and item, and perhaps the time of the schema's interaction: likes come
+                in its order, as in `sequence`, or else in that of the rows. Further columns may be named as edge types
+                of users ("friend_of", ids of linked nodes) and as features of users ("age"); then item may be empty.
+                The rows of a user belong together. Users need not be known: only what is given counts, not what the
+                bundle has of them.
             k: the number of items for each user.
             candidates: item ids that may be recommended to anybody; None: all.
             exclude: ids of items to leave out.
             filter_seen: as in `recommend`.
             tail: the tail dial, -1 to 1, as in `recommend`.
+            diversity: as in `recommend`.
+            at_most: as in `recommend`, in the list of each user.
             explain: whether to give reasons.
+            pitch: as in `recommend`; the time limit of a writer is that of each user's list.
             on_users: called with the number of users in the block that is done.
 
         Returns:
-            A pyarrow Table with the columns user, item, rank, score, title and, with `explain`, reason;
+            A pyarrow Table with the columns user, item, rank, score, title and, with `explain` and `pitch`, these;
             `to_pandas()` makes it a DataFrame. The metadata of its schema has lists as JSON: `unknown_users` (they get
             no rows), `unknown_items`, `unknown_links` (unknown ids of linked nodes, and values that no user had in
             training), `by_profile` (users without likes, whose rows rest on their links, attributes and texts) and
-            `without_likes` (users who got popular items).
+            `without_likes` (users who got popular items); with `at_most` also `limited_users` (they got fewer than k
+            items because of it), and with a writer of pitches `pitches` (notes on those that it did not rewrite).
 
         Raises:
             RequestError: neither or both of `users` and `likes` are given; the model reads no such column, or not such
-                a value; none of the candidates is known; `tail` is not between -1 and 1; k is less than 1.
+                a value; none of the candidates is known; `tail` is not between -1 and 1; `diversity` or `at_most` is
+                wrong as in `recommend`; k is less than 1; `pitch` is wrong as in `recommend`.
         """
         return ranking.recommend_many(
             self._state,
@@ -212,8 +254,10 @@ class Recommender:
             candidates,
             exclude,
             tail,
+            read_variety(diversity, at_most),
             filter_seen=filter_seen,
             explain=explain,
+            pitches=read_pitches(pitch),
             on_users=on_users,
         )
 
@@ -294,6 +338,7 @@ class Recommender:
         items: Iterable[str],
         *,
         likes: Sequence[str] | None = None,
+        sequence: Iterable[tuple[str, LikeTime]] | None = None,
         text: str | None = None,
         links: Iterable[tuple[str, str]] | None = None,
         attributes: Mapping[str, object] | None = None,
@@ -304,6 +349,7 @@ class Recommender:
             user: as in `recommend`; None where `likes` or `text` describe the user.
             items: ids of items; liked and seen items are scored too.
             likes: as in `recommend`.
+            sequence: as in `recommend`.
             text: as in `recommend`.
             links: as in `recommend`.
             attributes: as in `recommend`.
@@ -314,7 +360,7 @@ class Recommender:
         Raises:
             RequestError: as in `recommend`.
         """
-        asked = read_asked(user, likes, text, links, attributes)
+        asked = read_asked(user, likes, text, links, attributes, sequence)
         return ranking.predict(self._state, asked, to_ids(items, "items"))
 
     def explain(
@@ -323,6 +369,7 @@ class Recommender:
         *,
         user: str | None = None,
         likes: Sequence[str] | None = None,
+        sequence: Iterable[tuple[str, LikeTime]] | None = None,
         text: str | None = None,
         links: Iterable[tuple[str, str]] | None = None,
         attributes: Mapping[str, object] | None = None,
@@ -333,6 +380,7 @@ class Recommender:
             item: id of the item.
             user: as in `recommend`.
             likes: as in `recommend`.
+            sequence: as in `recommend`.
             text: as in `recommend`.
             links: as in `recommend`.
             attributes: as in `recommend`.
@@ -343,7 +391,8 @@ class Recommender:
         Raises:
             RequestError: the item or the user is unknown, or none of the likes is known.
         """
-        return explain_item(self._state, item, read_asked(user, likes, text, links, attributes))
+        asked = read_asked(user, likes, text, links, attributes, sequence)
+        return explain_item(self._state, item, asked)
 
     def add_item(
         self,
@@ -421,7 +470,7 @@ class Recommender:
 
         Args:
             user: id of the user.
-            likes: ids of items that the user likes.
+            likes: ids of items that the user likes, the latest last.
             links: pairs (edge type, id of the linked node), such as the user's groups or friends.
             attributes: attribute -> value, such as {"age": 31}; those that the schema marks as features.
             text: the content of the text fields that the schema names for users.
@@ -461,7 +510,7 @@ class Recommender:
             with_text = [place for place, new in enumerate(checked) if new.text is not None]
             vectors[with_text] = self._state.sentences.encode_all(texts, self._state.bundle)
         with self._writing:
-            bundle, unknown = new_users.add_users(self._state.bundle, checked, vectors)
+            bundle, unknown = new_users.add_users(self._state.bundle, checked, vectors, int(time.time()))
             has_links = any(new.links for new in checked)
             self._state = self._state.after(bundle, None if has_links else self._state.known_paths)
         return unknown
@@ -476,18 +525,19 @@ class Recommender:
         Args:
             interactions: a table or a DataFrame with the columns source (user id) and target (item id), or user and
                 item; and the weight column, if the schema has `positive`. Ids are text or integers. With the schema's
-                time column the latest interaction counts, without it the last row.
+                time column the latest interaction counts, without it the last row; then likes are the user's
+                latest ones, in the order of the rows.
 
         Returns:
             The ids of items that the catalogue does not have; these interactions have no effect.
 
         Raises:
             RequestError: `interactions` is neither a table nor a DataFrame; a column, an id or a weight is missing; an
-                id is neither text nor an integer; or a weight is not a number.
+                id is neither text nor an integer; a weight is not a number; or a time is before 1970 or after 2100.
         """
         read = read_interactions(interactions, self._state.bundle.schema)
         with self._writing:
-            bundle, unknown = updates.add_interactions(self._state.bundle, read)
+            bundle, unknown = updates.add_interactions(self._state.bundle, read, int(time.time()))
             self._state = self._state.after(bundle, self._state.known_paths)
         return unknown
 

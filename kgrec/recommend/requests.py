@@ -17,6 +17,7 @@ from kgrec.model.linked_likes import sum_likes_of_linked, weigh_linked_users
 from kgrec.model.sentence import find_fitting
 from kgrec.recommend.argument_ids import to_id
 from kgrec.recommend.asked import Asked
+from kgrec.recommend.like_order import Moments, PlacedLikes, find_moments, join_moments, place_likes, to_order
 from kgrec.recommend.link_features import read_user_features
 from kgrec.recommend.linked_nodes import collect_links
 from kgrec.recommend.links import add_paths_to_values, find_far_end, group_edges, read_attributes, resolve_links
@@ -31,7 +32,7 @@ class Request:
     """One user's request in rows.
 
     Attributes:
-        likes: (n,) int64, the items that the user likes.
+        likes: (n,) int64, the items that the user likes, ascending.
         sentence: (text_dim,) float32, the vector of the sentence; None without one.
         fits: (n_items,) bool, the items whose texts fit the sentence; None without one.
         prior: (dim,) float32, what the user's links, attributes and text say; None: nothing.
@@ -39,6 +40,7 @@ class Request:
         user: the row of the user; None: nobody of the bundle.
         linked: (2, n) int64, the nodes that the user is linked to, as from `LinkedNodes.find`; None: those that the
             bundle has.
+        placed: the order of the likes; None: they have none, or it does not count.
     """
 
     likes: NDArray[np.int64]
@@ -48,6 +50,7 @@ class Request:
     friends: csr_array | None = None
     user: int | None = None
     linked: NDArray[np.int64] | None = None
+    placed: PlacedLikes | None = None
 
     @property
     def has_profile(self) -> bool:
@@ -108,11 +111,48 @@ def find_items(state: State, ids: Sequence[str], what: str, unknown: list[str]) 
     return rows[rows >= 0]
 
 
-def find_support(state: State, user: str | None, likes: Sequence[str], unknown: list[str]) -> NDArray[np.int64]:
-    """The rows of a user's likes and of further likes; unknown ids are appended to `unknown`."""
-    own = select_row(state.bundle.liked, None if user is None else find_user(state, user))
-    given = find_items(state, likes, "like", unknown)
-    return np.union1d(own, given).astype(np.int64) if len(given) else own
+def find_support(
+    state: State, asked: Asked, row: int | None, unknown: list[str]
+) -> tuple[NDArray[np.int64], PlacedLikes | None]:
+    """The rows of a user's likes and of further likes, ascending, and their order; None: it does not count.
+
+    Args:
+        state: the current state.
+        asked: the request.
+        row: the user's; None: nobody of the bundle.
+        unknown: gets unknown ids.
+    """
+    own = select_row(state.bundle.liked, row)
+    given = find_items(state, asked.likes, "like", unknown)
+    if not state.counts_order or state.bundle.liked_at is None:
+        return np.union1d(own, given).astype(np.int64) if len(given) else own, None
+    times = np.zeros(0, np.int64)
+    if row is not None:
+        times = state.bundle.liked_at.data[slice(*state.bundle.liked_at.indptr[row : row + 2])]
+    placed = place_given(state, asked, own, times)
+    return placed.rows, placed
+
+
+def place_given(
+    state: State, asked: Asked, own: NDArray[np.int64] | None = None, times: NDArray[np.int64] | None = None
+) -> PlacedLikes:
+    """The likes of a request in order, with a known user's own before those whose times are not given.
+
+    Args:
+        state: the current state.
+        asked: the request; unknown likes are left out.
+        own: (n,) int64, the rows of the user's own likes; None: none.
+        times: (n,) int64, their times.
+    """
+    nothing = np.zeros(0, np.int64)
+    own, times = nothing if own is None else own, nothing if times is None else times
+    rows = state.bundle.items.rows(asked.likes)
+    known = rows >= 0
+    given: Moments | int = int(known.sum())
+    if asked.times:
+        moments = find_moments(asked.times)
+        given = Moments(moments.times[known], moments.steps[known])
+    return place_likes(np.concatenate([own, rows[known]]).astype(np.int64), join_moments(times, given))
 
 
 def mask_items(
@@ -148,12 +188,12 @@ def read_request(state: State, asked: Asked, unknown: list[str]) -> Request:
             text has no words, or the encoder is not the bundle's.
         TextError: the encoder cannot be loaded.
     """
-    likes = find_support(state, asked.user, asked.likes, unknown)
+    row = None if asked.user is None else find_user(state, asked.user)
+    likes, placed = find_support(state, asked, row, unknown)
     sentence = fits = None
     if asked.text is not None:
         sentence = state.sentences.encode(asked.text, state.bundle)
         fits = _find_fitting(state, sentence)
-    row = None if asked.user is None else find_user(state, asked.user)
     linked = prior = friends = None
     if asked.links or asked.values:
         (linked,), codes = find_links(state, [asked], unknown)
@@ -167,7 +207,7 @@ def read_request(state: State, asked: Asked, unknown: list[str]) -> Request:
         prior = state.bundle.model.place_users(_find_text(state, row, sentence), no_codes)[0]
     prior = prior if prior is not None and prior.any() else None
     friends = friends if friends is not None and friends.nnz else None
-    return Request(likes, sentence, fits, prior, friends, row, linked)
+    return Request(likes, sentence, fits, prior, friends, row, linked, placed)
 
 
 def find_links(state: State, asked: Sequence[Asked], unknown: list[str]) -> tuple[list[NDArray[np.int64]], csr_array]:
@@ -297,9 +337,10 @@ def to_support(state: State, request: Request) -> Support:
     likes = to_matrix([request.likes], model.n_items)
     prior = None if request.prior is None else torch.from_numpy(request.prior[None])
     linked = None if request.friends is None else sum_likes_of_linked(request.friends, state.bundle.liked)
+    order = None if request.placed is None else to_order(likes, [request.placed])
     if request.sentence is None:
-        return Support(likes, prior=prior, linked=linked)
-    return model.with_sentence(likes, request.sentence[None], prior, linked)
+        return Support(likes, prior=prior, linked=linked, order=order)
+    return model.with_sentence(likes, request.sentence[None], prior, linked, order)
 
 
 def select_row(matrix: csr_array, row: int | None) -> NDArray[np.int64]:

@@ -17,13 +17,17 @@ from kgrec.graph.paths import PathIndex, build_path_index
 from kgrec.metrics import top_k
 from kgrec.model.backbone import user_vectors
 from kgrec.model.linked_likes import LinkedLikes, find_linked_users, weigh_linked_users
+from kgrec.model.sequence_encoder import SequenceEncoder
+from kgrec.model.transitions import Transitions
 from kgrec.recommend.editions import find_editions
+from kgrec.recommend.limits import LinkKinds
 from kgrec.recommend.link_features import read_user_features
 from kgrec.recommend.linked_nodes import LinkedNodes, link_users
 from kgrec.recommend.live import find_gone
 from kgrec.recommend.recent import RecentAnswers
 from kgrec.recommend.tail import TailDial, draw_reference
 from kgrec.recommend.value_links import ValueLinks, link_values
+from kgrec.sequences import Order, find_order
 from kgrec.store.contract import GraphStore
 from kgrec.text.encoder import Encoder
 
@@ -129,9 +133,34 @@ class State:
         return link_values(self.bundle)
 
     @cached_property
+    def link_kinds(self) -> LinkKinds:
+        """The kinds of nodes that limits may name."""
+        return LinkKinds(self.bundle)
+
+    @cached_property
     def liked_by_item(self) -> csr_array:
         """(n_items, n_users) of 1s: who likes each item."""
         return csr_array(self.bundle.liked.T.tocsr())
+
+    @cached_property
+    def counts_order(self) -> bool:
+        """Whether the likes have times, and the model scores users by the order of their likes."""
+        model = self.bundle.model
+        reads = {Transitions.name, SequenceEncoder.name}.intersection(model.weighed().names)
+        return self.bundle.liked_at is not None and (bool(reads) or bool((model.gate.recency != 1).any()))
+
+    def find_order(self, users: NDArray[np.int64]) -> Order | None:
+        """The order of the likes of some users, (n,) rows; None: it does not count."""
+        bundle = self.bundle
+        if not self.counts_order or bundle.liked_at is None:
+            return None
+        return find_order(bundle.liked[users], bundle.liked_at[users].data)
+
+    @cached_property
+    def places_by_item(self) -> csr_array:
+        """(n_items, n_users): the place of each like among its user's, 1 for the last; empty without an order."""
+        order = self.find_order(np.arange(len(self.bundle.users)))
+        return csr_array(self.bundle.liked.shape[::-1]) if order is None else csr_array(order.places.T.tocsr())
 
     @cached_property
     def user_priors(self) -> NDArray[np.float32] | None:
@@ -161,7 +190,9 @@ class State:
     def dial(self) -> TailDial:
         """The tail dial."""
         liked = self.bundle.liked
-        return TailDial(self.bundle.model, liked, self.user_priors, self.weigh_friends(draw_reference(liked)))
+        users = draw_reference(liked)
+        linked = self.weigh_friends(users)
+        return TailDial(self.bundle.model, liked, self.user_priors, linked, self.find_order(users))
 
     def top_rows(self, scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """The rows of the k best items, or of all if there are fewer: (n_users, min(k, n_items)), -1 for none.
@@ -191,17 +222,17 @@ class State:
         if bundle.items is self.bundle.items:  # users changed, or their likes
             found |= {name: vars(self)[name] for name in ("by_id", "editions") if name in vars(self)}
         before = self.bundle
-        if bundle.edges is before.edges and bundle.items is before.items and "value_links" in vars(self):
-            found["value_links"] = self.value_links
+        if bundle.edges is before.edges and bundle.items is before.items:
+            found |= {name: vars(self)[name] for name in ("value_links", "link_kinds") if name in vars(self)}
         if bundle.edges is before.edges and bundle.users.ids == before.users.ids:
             kept = ("user_links", "linked_nodes", "user_priors", "friends")
             found |= {name: vars(self)[name] for name in kept if name in vars(self)}
         elif bundle.users.ids[: len(before.users)] == before.users.ids:
             found |= self._place_added_users(bundle)
-        if bundle.liked is before.liked and "liked_by_item" in vars(self):
-            found["liked_by_item"] = self.liked_by_item
+        if bundle.liked is before.liked and bundle.liked_at is before.liked_at:
+            found |= {name: vars(self)[name] for name in ("liked_by_item", "places_by_item") if name in vars(self)}
         same_priors = bundle.model.user_prior is None or "user_priors" in found
-        if "dial" in vars(self) and same_priors:
+        if "dial" in vars(self) and same_priors and _have_same_times(before, bundle):
             linked = state.weigh_friends(draw_reference(bundle.liked))
             if self.dial.is_of(bundle.model, bundle.liked, linked):
                 found["dial"] = self.dial
@@ -253,6 +284,14 @@ def _add_friends(friends: csr_array, edges: list[NDArray[np.int64]], n_users: in
     found = csr_array(before + find_linked_users(edges, n_users))
     found.data[:] = 1
     return found
+
+
+def _have_same_times(before: Bundle, bundle: Bundle) -> bool:
+    """Whether the reference users of the tail dial, where they are the same, have the same times."""
+    if before.liked_at is None or bundle.liked_at is None:
+        return before.liked_at is bundle.liked_at
+    times = (one.liked_at[draw_reference(one.liked)].data for one in (before, bundle) if one.liked_at is not None)
+    return np.array_equal(*times)
 
 
 def one_thread() -> Any:

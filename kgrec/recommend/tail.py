@@ -14,6 +14,7 @@ from kgrec.model.linked_likes import sum_likes_of_linked
 from kgrec.model.model import Model
 from kgrec.questions.slices import tail_items
 from kgrec.recommend.blocks import to_blocks
+from kgrec.sequences import Order, find_order
 
 TopK = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 
@@ -56,6 +57,7 @@ class TailDial:
         liked: csr_array,
         prior: NDArray[np.float32] | None = None,
         linked: csr_array | None = None,
+        order: Order | None = None,
     ) -> None:
         """Makes a dial; usual scores are measured at first use.
 
@@ -65,11 +67,12 @@ class TailDial:
             prior: (n_users, dim) float32: what the graph says of these users; None: nothing.
             linked: (n_references, n_users) float32: the weights of the users whom those of `draw_reference` are linked
                 to; None: they do not count.
+            order: of the likes of the users of `draw_reference`; None: they have none.
         """
         self._model = model
         self.tail = tail_items(model.n_likes.numpy())
         users = draw_reference(liked)
-        self._likes = liked[users]
+        self._likes, self._order = liked[users], order
         self._prior = None if prior is None else prior[users]
         self._linked = None if linked is None else sum_likes_of_linked(linked, liked)
         n_likes = self._likes.nnz
@@ -156,15 +159,16 @@ class TailDial:
     def _usual_of(self, size: int | None) -> Usual:
         """The usual scores for users with `size` likes; None: for sentences."""
         if size not in self._usual:
-            blocks = self._score_texts() if size is None else self._score_likes(_draw_likes(self._likes, size))
+            drawn = None if size is None else _draw_likes(self._likes, self._order, size)
+            blocks = self._score_texts() if drawn is None else self._score_likes(*drawn)
             self._usual[size] = measure_usual(blocks, self._model.n_items)
         return self._usual[size]
 
-    def _score_likes(self, likes: csr_array) -> Iterator[NDArray[np.float32]]:
+    def _score_likes(self, likes: csr_array, order: Order | None) -> Iterator[NDArray[np.float32]]:
         """Scores for the reference users with these likes, in blocks."""
         for block in to_blocks(likes.shape[0], self._model.n_items):
             prior, linked = (part if part is None else part[block] for part in (self._prior, self._linked))
-            yield self._model.score(likes[block], prior, linked)
+            yield self._model.score(likes[block], prior, linked, None if order is None else order.select(block))
 
     def _score_texts(self) -> Iterator[NDArray[np.float32]]:
         """Scores for the texts of some items, each as a sentence, in blocks."""
@@ -294,12 +298,33 @@ def _level(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np
     return scores.mean(axis=1, keepdims=True), np.where(spread > 0, spread, np.float32(1))
 
 
-def _draw_likes(likes: csr_array, size: int) -> csr_array:
-    """The same users with `size` of their likes, drawn at random; with all of them from `_MANY_LIKES` on."""
+def _draw_likes(likes: csr_array, in_order: Order | None, size: int) -> tuple[csr_array, Order | None]:
+    """The same users with `size` of their likes, drawn at random, and their order; all from `_MANY_LIKES` on."""
     if size >= _MANY_LIKES:
-        return likes
+        return likes, in_order
     users = np.repeat(np.arange(likes.shape[0]), np.diff(likes.indptr))
     order = np.lexsort((np.random.default_rng(0).random(likes.nnz), users))
     places = np.arange(likes.nnz) - likes.indptr[users]
     kept = np.sort(order[places < size])
-    return csr_array((likes.data[kept], (users[kept], likes.indices[kept])), shape=likes.shape)
+    drawn = csr_array((likes.data[kept], (users[kept], likes.indices[kept])), shape=likes.shape)
+    return drawn, None if in_order is None else _renumber(in_order, drawn, kept)
+
+
+def _renumber(order: Order, likes: csr_array, kept: NDArray[np.int64]) -> Order:
+    """The order of some of the likes, by their places among all.
+
+    Args:
+        order: of all likes.
+        likes: (n_users, n_items) some of them.
+        kept: (n,) which of all entries these are.
+    """
+    halves = 2 * order.places.data[kept]  # whole numbers, since places are means of whole numbers next to each other
+    ages = order.ages.data[kept]
+    has_likes = np.diff(likes.indptr) > 0
+    latest = np.zeros(len(has_likes), np.float32)
+    latest[has_likes] = np.minimum.reduceat(ages, likes.indptr[:-1][has_likes]) if len(ages) else 0
+    since = ages - latest.repeat(np.diff(likes.indptr)) + 1
+    return Order(
+        find_order(likes, -halves.astype(np.int64)).places,
+        csr_array((since, likes.indices, likes.indptr), shape=likes.shape),
+    )

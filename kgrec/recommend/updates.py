@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,13 @@ from kgrec.recommend.link_features import read_link_features
 from kgrec.recommend.links import add_edges, group_edges, read_attributes, resolve_links
 
 
-def add_interactions(bundle: Bundle, interactions: Interactions) -> tuple[Bundle, tuple[str, ...]]:
+def add_interactions(bundle: Bundle, interactions: Interactions, now: int) -> tuple[Bundle, tuple[str, ...]]:
     """Adds interactions; see `Recommender.add_interactions`.
+
+    Args:
+        bundle: the current bundle.
+        interactions: the interactions.
+        now: UTC seconds, for likes without a time.
 
     Returns:
         The new bundle, and the item ids that are not in the catalogue.
@@ -32,13 +38,17 @@ def add_interactions(bundle: Bundle, interactions: Interactions) -> tuple[Bundle
     values, _ = read_attributes(bundle, user_type, None) if new_rows else ([], [])  # all are missing
     resolved = [link for row in new_rows for link in resolve_links(bundle, user_type, row, values, {})[0]]
     text_width = bundle.user_text.shape[1]
+    positive, places = interactions.positive[known], interactions.places[known]
+    times = None if interactions.times is None else interactions.times[known]
+    liked, liked_at = set_likes(bundle, len(users), rows, items, positive, times, places, now)
     grown = replace(
         bundle,
         edges=add_edges(bundle.edges, group_edges(resolved)) if resolved else bundle.edges,
         user_text=torch.cat([bundle.user_text, torch.zeros((len(new_rows), text_width))]),
         ids={**bundle.ids, user_type: users},
         names={**bundle.names, user_type: [*bundle.names[user_type], *[None] * (len(users) - len(bundle.users))]},
-        liked=set_pairs(bundle.liked, len(users), rows, items, interactions.positive[known]),
+        liked=liked,
+        liked_at=liked_at,
         seen=set_pairs(bundle.seen, len(users), rows, items, np.ones(len(rows), np.bool_)),
     )
     return place_likes_of(grown, bundle, np.unique(rows)), tuple(unknown)
@@ -80,6 +90,7 @@ def forget_users(bundle: Bundle, rows: NDArray[np.int64]) -> Bundle:
         user_text=bundle.user_text[torch.from_numpy(kept)],
         contents=_keep_contents(bundle, kept),
         liked=bundle.liked[kept],
+        liked_at=None if bundle.liked_at is None else bundle.liked_at[kept],
         seen=bundle.seen[kept],
     )
     liked = np.unique(bundle.liked[rows].indices).astype(np.int64)
@@ -147,30 +158,133 @@ def _move_link_nodes(
     return moved
 
 
-def set_pairs(
-    matrix: csr_array, n_rows: int, rows: NDArray[np.int64], columns: NDArray[np.int64], there: NDArray[np.bool_]
-) -> csr_array:
-    """Sets entries of a matrix of 1s and adds rows: an entry at each pair, or none where `there` is False.
+def set_likes(
+    bundle: Bundle,
+    n_users: int,
+    rows: NDArray[np.int64],
+    items: NDArray[np.int64],
+    positive: NDArray[np.bool_],
+    times: NDArray[np.int64] | None,
+    places: NDArray[np.int64],
+    now: int,
+) -> tuple[csr_array, csr_array | None]:
+    """The likes and their times after some pairs, each once, are set.
 
-    Only rows that change are rebuilt; the others are copied.
+    A like that was there keeps the later one of its times. Without times, likes come after all that their users liked
+    before, in the order of their places, and the last one now, or else a second apart.
+
+    Args:
+        bundle: the current bundle.
+        n_users: the number of users afterwards.
+        rows: (n,) of the pairs.
+        items: (n,) of the pairs.
+        positive: (n,) bool: whether each is a like from now on.
+        times: (n,) UTC seconds; None: not known.
+        places: (n,) the order of the pairs.
+        now: UTC seconds.
+
+    Returns:
+        (n_users, n_items) each, as `Bundle.liked` and `Bundle.liked_at`.
+    """
+    before = bundle.liked_at
+    if before is None:
+        return set_pairs(bundle.liked, n_users, rows, items, positive), None
+    times = _count_times(before, rows, places, now) if times is None else times
+    liked_at = set_pairs(before, n_users, rows, items, positive, times)
+    ones = np.ones(liked_at.nnz, np.float32)
+    return csr_array((ones, liked_at.indices, liked_at.indptr), shape=liked_at.shape), liked_at
+
+
+def _count_times(
+    liked_at: csr_array, users: NDArray[np.int64], places: NDArray[np.int64], now: int
+) -> NDArray[np.int64]:
+    """Times, a second apart, for new likes of some users, in the order of their places; the last one is now or later.
+
+    Args:
+        liked_at: (n_users, n_items) the times before.
+        users: (n,) the user of each.
+        places: (n,) their order.
+        now: UTC seconds.
+    """
+    order = np.lexsort((places, users))
+    own, starts, sizes = np.unique(users[order], return_index=True, return_counts=True)
+    first = now + 1 - sizes
+    for place, user in enumerate(own.tolist()):
+        if user < liked_at.shape[0]:
+            before = liked_at.data[liked_at.indptr[user] : liked_at.indptr[user + 1]]
+            first[place] = max(first[place], before.max(initial=before[0]) + 1) if len(before) else first[place]
+    times = np.empty(len(users), np.int64)
+    times[order] = np.arange(len(users)) + np.repeat(first - starts, sizes)
+    return times
+
+
+def set_pairs(
+    matrix: csr_array,
+    n_rows: int,
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    there: NDArray[np.bool_],
+    values: NDArray[np.int64] | None = None,
+) -> csr_array:
+    """Sets entries of a matrix and adds rows: an entry at each pair, or none where `there` is False.
+
+    Only rows that change are rebuilt; the others are copied. An entry of 0 is an entry.
+
+    Args:
+        matrix: the matrix; its indices are sorted.
+        n_rows: how many rows it has afterwards.
+        rows: (n,) of the pairs, each once.
+        columns: (n,) of the pairs.
+        there: (n,) bool.
+        values: (n,) of the entries; of one that was there the larger value counts. None: it is a matrix of 1s.
     """
     changed, place = np.unique(rows, return_inverse=True)
-    shape = (len(changed), matrix.shape[1])
     starts = np.concatenate([matrix.indptr, np.full(n_rows - matrix.shape[0], matrix.indptr[-1])])
-    own = csr_array(matrix[changed[changed < matrix.shape[0]]])
-    own.resize(shape)  # new rows come last
-    added, gone = (
-        csr_array((np.ones(int(of.sum()), np.float32), (place[of], columns[of])), shape=shape) for of in (there, ~there)
-    )
-    now = csr_array(own - own.multiply(gone) + added)
-    now.eliminate_zeros()
-    now.sort_indices()
-    values, parts, end = now.indices.astype(matrix.indices.dtype), [], 0
-    for row, first, last in zip(changed.tolist(), now.indptr[:-1].tolist(), now.indptr[1:].tolist(), strict=True):
-        parts += [matrix.indices[end : starts[row]], values[first:last]]
-        end = starts[row + 1]
-    indices = np.concatenate([*parts, matrix.indices[end:]])
+    own = csr_array(matrix[changed[changed < matrix.shape[0]]])  # new rows come last
+    width = matrix.shape[1]
+    before = np.repeat(np.arange(own.shape[0]), np.diff(own.indptr)) * width + own.indices
+    added = place * width + columns
+    order = np.argsort(added)
+    added, there = added[order], there[order]
+    now = np.ones(len(rows), matrix.dtype) if values is None else values[order].astype(matrix.dtype)
+    at = np.searchsorted(added, before)
+    is_set = np.zeros(len(before), np.bool_)
+    inside = at < len(added)
+    is_set[inside] = added[at[inside]] == before[inside]
+    now[at[is_set]] = np.maximum(now[at[is_set]], own.data[is_set])
+    codes = np.concatenate([before[~is_set], added[there]])
+    order = np.argsort(codes)
+    codes, data = codes[order], np.concatenate([own.data[~is_set], now[there]])[order]
+    ends = np.searchsorted(codes, np.arange(len(changed) + 1) * width)
     sizes = np.diff(starts)
-    sizes[changed] = np.diff(now.indptr)
+    sizes[changed] = np.diff(ends)
     indptr = np.concatenate([starts[:1], np.cumsum(sizes, dtype=starts.dtype)])
-    return csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=(n_rows, matrix.shape[1]))
+    columns = (codes % width).astype(matrix.indices.dtype)
+    return csr_array(
+        (
+            _splice(matrix.data, data, starts, changed, ends),
+            _splice(matrix.indices, columns, starts, changed, ends),
+            indptr,
+        ),
+        shape=(n_rows, width),
+    )
+
+
+def _splice(
+    values: NDArray[Any], changed_values: NDArray[Any], starts: NDArray[np.integer], changed: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> NDArray[Any]:  # fmt: skip
+    """The values of a sparse matrix with those of some rows replaced.
+
+    Args:
+        values: (n,) of all entries.
+        changed_values: (n_new,) of the entries of the changed rows, one row after the other.
+        starts: (n_rows + 1,) where the entries of each row begin in `values`.
+        changed: (n_changed,) those rows, ascending.
+        ends: (n_changed + 1,) where theirs begin in `changed_values`.
+    """
+    parts, end = list[NDArray[Any]](), 0
+    for row, first, last in zip(changed.tolist(), ends[:-1].tolist(), ends[1:].tolist(), strict=True):
+        parts += [values[end : starts[row]], changed_values[first:last]]
+        end = starts[row + 1]
+    return np.concatenate([*parts, values[end:]])

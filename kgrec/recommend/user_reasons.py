@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kgrec.graph.value_codes import MISSING
 from kgrec.model.linked_likes import LinkedLikes
 from kgrec.model.user_prior import UserPrior
+from kgrec.pitch.facts import Fact
 from kgrec.recommend.requests import Request
 from kgrec.recommend.state import State
 
@@ -55,12 +56,14 @@ class _Group:
         size: how many they are.
         friends: what they are to the user, "friend"; "" where the schema has no noun for it; None: they share a node.
         words: what they share: "in Oslo"; the edge type's words for people whom the user is linked to.
+        node: the name of what they share; None: it has none.
     """
 
     members: NDArray[np.bool_]
     size: int
     friends: str | None
     words: str
+    node: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,12 @@ class UserReason:
     Attributes:
         words: the reason.
         is_telling: it says what the user has in common with them, not only how many they are.
+        fact: the same as a fact; None where it is only a count.
     """
 
     words: str
     is_telling: bool
+    fact: Fact | None = None
 
 
 def counts_prior(state: State) -> bool:
@@ -137,12 +142,13 @@ def find_user_reasons(state: State, request: Request, rows: NDArray[np.int64]) -
         if best is None or (sharing is not None and best.lift < _FRIENDS_FIRST * sharing.lift):
             best = sharing
         if row in wished:
-            reasons.append(UserReason(wished[row], True))
+            reasons.append(UserReason(wished[row], True, Fact("wished", words=wished[row])))
         elif best is not None:
-            reasons.append(UserReason(_say(state, best.group, best.fans), True))
+            words = _say(state, best.group, best.fans)
+            reasons.append(UserReason(words, True, _to_fact(state, best.group, best.fans, words)))
         else:
             words = count_fans(len(fans)) if len(fans) else "similar to what people like you like"
-            reasons.append(UserReason(words, False))
+            reasons.append(UserReason(words, False, None if len(fans) else Fact("alike")))
     return reasons
 
 
@@ -184,10 +190,17 @@ def _find_linked(state: State, request: Request) -> list[_Links]:
     return found
 
 
-def _to_group(state: State, request: Request, people: NDArray[np.int64], friends: str | None, words: str) -> _Group:
+def _to_group(
+    state: State,
+    request: Request,
+    people: NDArray[np.int64],
+    friends: str | None,
+    words: str,
+    node: str | None = None,
+) -> _Group:
     members = np.zeros(len(state.bundle.users), np.bool_)
     members[people[people != request.user]] = True
-    return _Group(members, int(members.sum()), friends, words)
+    return _Group(members, int(members.sum()), friends, words, node)
 
 
 def _find_wished(state: State, request: Request) -> dict[int, str]:
@@ -211,7 +224,7 @@ def _find_friends(state: State, request: Request) -> list[_Group]:
 
 def _find_sharing(state: State, request: Request) -> list[_Group]:
     """The people who share a link or a value with a user, and those who like what is on a wish list."""
-    bundle, schema, found = state.bundle, state.bundle.schema, list[tuple[NDArray[np.int64], str]]()
+    bundle, schema, found = state.bundle, state.bundle.schema, list[tuple[NDArray[np.int64], str, str | None]]()
     for link in _find_linked(state, request):
         of_items = link.far_type == schema.item_type
         is_derived = schema.edges[link.edge_type].derived
@@ -222,13 +235,15 @@ def _find_sharing(state: State, request: Request) -> list[_Group]:
             if of_items:
                 people = state.liked_by_item.indices[slice(*state.liked_by_item.indptr[node : node + 2])]
                 words = f"who like {name or bundle.items.ids[node]}, {_say_wished(_noun(state, link.edge_type))}"
-                found.append((people.astype(np.int64), words))
+                found.append((people.astype(np.int64), words, None))
             elif not is_derived or (link.edge_type == link.far_type and name):  # values that reasons name
                 people = state.linked_nodes.find_users(link.place, node)
                 if len(people) <= _MOST_SHARING * len(bundle.users):
-                    found.append((people, _describe_shared(state, link.edge_type, name)))
+                    # the name of an attribute's value may be words of kgrec, such as "age 30 to 40"
+                    words = _describe_shared(state, link.edge_type, name)
+                    found.append((people, words, None if is_derived else name))
     found.sort(key=lambda each: len(each[0]))
-    groups = (_to_group(state, request, people, None, words) for people, words in found[:_MOST_GROUPS])
+    groups = (_to_group(state, request, people, None, words, node) for people, words, node in found[:_MOST_GROUPS])
     return [group for group in groups if group.size]
 
 
@@ -248,10 +263,26 @@ def _say(state: State, group: _Group, people: NDArray[np.int64]) -> str:
     return f"{some} {_plural(group.friends)} like it"
 
 
+def _to_fact(state: State, group: _Group, people: NDArray[np.int64], words: str) -> Fact:
+    """The reason of `_say` as a fact."""
+    if group.friends is None:
+        return Fact("sharing", count=len(people), node=group.node, words=words)
+    if state.bundle.schema.nodes[state.bundle.schema.user_type].public:
+        return Fact("named_friends", names=_names(state, people), words=words)
+    if len(people) == group.size:
+        return Fact("most_friends", words=words)
+    return Fact("friends", count=len(people), total=group.size, words=words)
+
+
+def _names(state: State, people: NDArray[np.int64]) -> tuple[str, ...]:
+    """The names of the first people, or their ids."""
+    names = state.bundle.names[state.bundle.schema.user_type]
+    return tuple(names[row] or state.bundle.users.ids[row] for row in people[:_MOST_NAMED].tolist())
+
+
 def _name_friends(state: State, group: _Group, people: NDArray[np.int64]) -> str:
     """The reason with names of friends who like the item."""
-    bundle, friend = state.bundle, group.friends if group.friends and _has_plural(group.friends) else "link"
-    names = [bundle.names[bundle.schema.user_type][row] or bundle.users.ids[row] for row in people[:_MOST_NAMED]]
+    friend, names = group.friends if group.friends and _has_plural(group.friends) else "link", _names(state, people)
     if len(people) > len(names):
         return f"{', '.join(names)} and {len(people) - len(names):,} more of your {_plural(friend)} like it"
     if len(names) == 1:

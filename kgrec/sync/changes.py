@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from torch_geometric.data import HeteroData
 
 from graph_schema import GraphTables
-from kgrec.bundle import Bundle
+from kgrec.bundle import Bundle, match_times
 from kgrec.errors import BundleError
 from kgrec.graph.hetero import to_hetero
 from kgrec.ids import IdMap
@@ -62,17 +62,20 @@ class Changes:
         edges: by edge type, the interaction included, other feedback left out.
         likes: interactions that are likes; a weight that crosses the schema's `positive` adds or removes one.
         of_values: the node types and edge types that stand for the values of attributes.
+        n_moved: likes that stay, at another time.
     """
 
     nodes: Mapping[str, NodeChanges]
     edges: Mapping[str, EdgeChanges]
     likes: EdgeChanges
     of_values: frozenset[str] = frozenset()
+    n_moved: int = 0
 
     def __bool__(self) -> bool:
         """Whether anything changed."""
         nodes = any((n.added, n.changed, n.relinked, n.deleted) != ((),) * 4 for n in self.nodes.values())
-        return nodes or any(edge.n_added or edge.n_deleted for edge in (*self.edges.values(), self.likes))
+        edges = any(edge.n_added or edge.n_deleted for edge in (*self.edges.values(), self.likes))
+        return nodes or edges or self.n_moved > 0
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Catalogue:
         contents: from `hash_contents`.
         item_texts, user_texts: the text of each item and each user, or None.
         kept: node type -> (n_kept,) int64, ascending: the bundle's rows of the nodes that still exist.
-        liked, seen: (n_users, n_items), as in a bundle.
+        liked, liked_at, seen: (n_users, n_items), as in a bundle.
         reread, reread_users: (n_items,) and (n_users,) bool: new ones, and those whose text may have changed: their
             texts are encoded.
         replaced: (n_items,) bool: items that the prior places: new ones, and those that nobody had met in training and
@@ -102,6 +105,7 @@ class Catalogue:
     user_texts: list[str | None]
     kept: Mapping[str, NDArray[np.int64]]
     liked: csr_array
+    liked_at: csr_array | None
     seen: csr_array
     reread: NDArray[np.bool_]
     reread_users: NDArray[np.bool_]
@@ -139,7 +143,7 @@ def find_changes(bundle: Bundle, tables: GraphTables) -> tuple[Catalogue, Change
     texts = build_node_texts(tables)
     item_texts, user_texts = texts[schema.item_type], texts.get(schema.user_type, [None] * len(ids[schema.user_type]))
     names, contents = read_names(tables), hash_contents(tables, item_texts)
-    liked, seen = _read_interactions(data, bundle)
+    liked, liked_at, seen = _read_interactions(data, bundle)
 
     n_items, n_kept = len(ids[schema.item_type]), len(kept[schema.item_type])
     reread, relinked = np.ones(n_items, np.bool_), np.zeros(n_items, np.bool_)
@@ -177,11 +181,12 @@ def find_changes(bundle: Bundle, tables: GraphTables) -> tuple[Catalogue, Change
     learned[:n_kept] = ~bundle.model.cold.numpy()[kept[schema.item_type]]
     replaced = (reread | relinked) & ~learned
     catalogue = Catalogue(
-        data, ids, names, contents, item_texts, user_texts, kept, liked, seen, reread, reread_users, replaced
+        data, ids, names, contents, item_texts, user_texts, kept, liked, liked_at, seen, reread, reread_users, replaced
     )
     derived = [name for name, node in schema.nodes.items() if node.derived]
     derived += [name for name, edge in schema.edges.items() if edge.derived]
-    return catalogue, Changes(nodes, edges, likes, frozenset(derived))
+    n_moved = _count_moved(bundle.liked_at, liked_at, user_rows, item_rows)
+    return catalogue, Changes(nodes, edges, likes, frozenset(derived), n_moved)
 
 
 def _to_bundle_order(bundle: Bundle, tables: GraphTables) -> tuple[GraphTables, dict[str, NDArray[np.int64]]]:
@@ -204,8 +209,8 @@ def _rows_now(kept: NDArray[np.int64], n_before: int) -> NDArray[np.int64]:
     return rows
 
 
-def _read_interactions(data: HeteroData, bundle: Bundle) -> tuple[csr_array, csr_array]:
-    """The likes and all interactions, (n_users, n_items) each; both may be empty."""
+def _read_interactions(data: HeteroData, bundle: Bundle) -> tuple[csr_array, csr_array | None, csr_array]:
+    """The likes, their times and all interactions, (n_users, n_items) each; all may be empty."""
     schema = bundle.schema
     found = data[schema.edge_triple(schema.interaction.edge)]
     users, items = found.edge_index.numpy()
@@ -218,7 +223,33 @@ def _read_interactions(data: HeteroData, bundle: Bundle) -> tuple[csr_array, csr
         matrix = csr_array((np.ones(int(kept.sum()), np.float32), (users[kept], items[kept])), shape=shape)
         matrix.data[:] = 1
         matrices.append(matrix)
-    return matrices[0], matrices[1]
+    liked, seen = matrices
+    if "time" not in found:
+        return liked, None, seen
+    return liked, match_times(liked, users[positive], items[positive], found.time.numpy()[positive]), seen
+
+
+def _count_moved(
+    before: csr_array | None, now: csr_array | None, user_rows: NDArray[np.int64], item_rows: NDArray[np.int64]
+) -> int:
+    """How many likes stay, at another time.
+
+    Args:
+        before: (n_users, n_items) the bundle's times of likes; None: they have none.
+        now: the current ones.
+        user_rows: the current row of each of the bundle's users; -1 for one that is gone.
+        item_rows: likewise of the items.
+    """
+    if before is None or now is None:
+        return 0
+    users = user_rows[np.repeat(np.arange(before.shape[0]), np.diff(before.indptr))]
+    items = item_rows[before.indices]
+    stay = (users >= 0) & (items >= 0)
+    codes = users[stay] * now.shape[1] + items[stay]
+    codes_now = np.repeat(np.arange(now.shape[0]), np.diff(now.indptr)) * now.shape[1] + now.indices  # ascending
+    place = np.minimum(np.searchsorted(codes_now, codes), max(len(codes_now) - 1, 0))
+    found = codes_now[place] == codes if len(codes_now) else np.zeros(len(codes), np.bool_)
+    return int((now.data[place[found]] != before.data[stay][found]).sum())
 
 
 def _compare_edges(

@@ -48,6 +48,7 @@ def to_json(report: SyncReport, bundle: Bundle, *, store: str, now: int) -> str:
             name: {"now": edges.n_now, "added": edges.n_added, "deleted": edges.n_deleted}
             for name, edges in (*changes.edges.items(), (LIKES, changes.likes))
         },
+        "likes_at_another_time": changes.n_moved,
         "texts_encoded": report.n_encoded,
         "items_placed": report.n_placed,
         "staleness": {
@@ -78,8 +79,9 @@ def describe_changes(changes: Changes) -> str:
         )
         for name, nodes in changes.nodes.items()
     ]
-    edges = (*changes.edges.items(), (LIKES, changes.likes))
-    counted += [(name, {"added": edge.n_added, "deleted": edge.n_deleted}) for name, edge in edges]
+    counted += [(name, {"added": edge.n_added, "deleted": edge.n_deleted}) for name, edge in changes.edges.items()]
+    likes = changes.likes
+    counted.append((LIKES, {"added": likes.n_added, "deleted": likes.n_deleted, "at another time": changes.n_moved}))
     parts = [
         f"{name} {', '.join(f'{n:,} {how}' for how, n in numbers.items() if n)}"
         for name, numbers in counted
@@ -96,7 +98,8 @@ def print_report(report: SyncReport, console: Console, *, store: str) -> None:
         for name, n in changes.nodes.items()
     ]
     edges = (*changes.edges.items(), (LIKES, changes.likes))
-    rows += [("edge", name, edge.n_added, edge.n_deleted, None, None, edge.n_now) for name, edge in edges]
+    moved = {LIKES: changes.n_moved}
+    rows += [("edge", name, edge.n_added, edge.n_deleted, moved.get(name), None, edge.n_now) for name, edge in edges]
     table = _table(f"{store} compared with the bundle", "kind", "type")
     for name in ("added", "deleted", "changed", "links changed", "now"):
         table.add_column(name, justify="right")

@@ -64,8 +64,8 @@ def sync_bundle(
     Items of the training keep their learned vectors. New items, and items without interactions in training whose text
     or links changed, are placed by the prior, as in `Recommender.add_item`, and by their likes, as in
     `Recommender.add_interactions`. Deleted nodes leave the bundle with their names, links and likes. Users have the
-    likes and seen items of the catalogue. A link to an entity that training did not know appears in reasons, but does
-    not place an item.
+    likes, their times and the seen items of the catalogue. A link to an entity that training did not know appears in
+    reasons, but does not place an item.
 
     Args:
         bundle: the bundle; it is not changed.
@@ -99,6 +99,7 @@ def sync_bundle(
         ),
         user_text=user_text,
         liked=catalogue.liked,
+        liked_at=catalogue.liked_at,
         seen=catalogue.seen,
         lineage=lineage,
         contents=catalogue.contents,

@@ -16,10 +16,11 @@ from kgrec.model.linked_likes import LinkedLikes
 from kgrec.model.model import Model
 from kgrec.model.popularity import Popularity
 from kgrec.model.sentence import find_fitting
+from kgrec.model.sequence_encoder import SequenceEncoder
+from kgrec.model.transitions import Transitions
 from kgrec.model.user_prior import UserPrior
 from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
 from kgrec.training.questions import (
-    MOST_USERS,
     ListQuality,
     Question,
     ask,
@@ -31,6 +32,11 @@ from kgrec.training.questions import (
 from kgrec.training.selection import Verdict, Weights, choose_weights, is_clear, race
 from kgrec.training.trust import trust_in_knowledge, weigh_user_knowledge
 
+_OF_ORDER = {
+    Transitions.name: 0.6,
+    SequenceEncoder.name: 1.2,
+}  # components that read the order of likes, and the weights to begin with
+_RECENCIES = (0.95, 0.8, 0.6)
 _OF_USERS = (UserPrior.name, LinkedLikes.name)  # what the graph says of users
 _MANY = 21  # likes from which the last bucket begins
 _OUT_OF_SIGHT = 10.0  # deviations below the others: cold items are not shown to users without likes
@@ -53,6 +59,7 @@ class _Bucket:
     shift: float
     spread: float = 1.0  # deviation of the cold items' scores
     known: Weights | None = None  # for users with links, attributes or a text
+    recency: float = 1.0
 
     @property
     def asked(self) -> Weights:
@@ -98,7 +105,9 @@ def choose_gate(
     buckets: list[_Bucket] = []
     for place, (start, size) in enumerate(zip(starts, shown, strict=True)):
         end = starts[place + 1] if place + 1 < len(starts) else None
-        buckets.append(_choose_bucket(model, slices, config, start, end, size, trust, popular, k, rng, verdicts))
+        bucket = _choose_bucket(model, slices, config, start, end, size, trust, popular, k, rng, verdicts)
+        in_order = _choose_order(model, slices, config, bucket, start, end, size, popular, k, rng, verdicts)
+        buckets.append(in_order or _order_as(buckets, bucket, model.names))
     dislike = _choose_dislike(model, overall, buckets, starts, k, rng, verdicts)
     buckets = [
         _level(model, overall, bucket, start, end, dislike, k, rng, verdicts)
@@ -116,6 +125,7 @@ def choose_gate(
         sentence.warm.astype(np.float32),
         sentence.cold.astype(np.float32),
         float(sentence.shift),
+        np.array([bucket.recency for bucket in buckets], np.float32),
         np.stack([bucket.asked for bucket in buckets]).astype(np.float32) if has_prior else None,
     )
     return gate, verdicts
@@ -168,7 +178,7 @@ def _choose_bucket(
     if asked is None:
         warm = _normalise(warm, _usually_together(len(names)))
     else:
-        usable = [c.name for c in model.components if c.warm_scale is not None and not c.weights.sentence >= 1]
+        usable = [name for name in _rank_warm(model) if name not in _OF_ORDER]
         if start == 0:
             usable = ["popularity", *(name for name in usable if name in (FewShot.name, *_OF_USERS))]
         with_graph = _add_user_knowledge(model, asked, warm, share, rng)
@@ -202,6 +212,67 @@ def _choose_bucket(
         cold = _normalise(cold, _usually_together(len(names)))
     lack = _lack_of_likes(model)
     return _Bucket(warm, cold, (1 - lack) * _SHIFT, lack + (1 - lack) * _SPREAD, known)
+
+
+def _rank_warm(model: Model) -> list[str]:
+    """The names of the components that score items with likes for users with likes."""
+    return [c.name for c in model.components if c.warm_scale is not None and not c.weights.sentence >= 1]
+
+
+def _choose_order(
+    model: Model,
+    slices: Mapping[str, Slice],
+    config: GateConfig,
+    bucket: _Bucket,
+    start: int,
+    end: int | None,
+    size: int | None,
+    popular: NDArray[np.bool_],
+    k: int,
+    rng: np.random.Generator,
+    verdicts: list[Verdict],
+) -> _Bucket | None:
+    """Lets the order of likes count where that clearly finds more of what comes next; else nothing changes.
+
+    Returns:
+        The bucket; None: no question can be asked.
+    """
+    asked = _asked(slices, "next", f"cold_users_k{size}", start, end, rng) if start else None
+    reading = [name for name in _OF_ORDER if name in model.names]
+    if asked is None or asked.order is None or not reading:
+        return None
+    weights, cap = bucket.asked, most_popular_for(config, size, int((model.n_likes > 0).sum()))
+    weighed = [name for name, weight in zip(model.names, weights, strict=True) if weight]
+    usable = [name for name in _rank_warm(model) if name in weighed or name not in _OF_USERS]
+    default = np.array([_OF_ORDER.get(name, weight) for name, weight in zip(model.names, weights, strict=True)])
+    question = ask(model, asked, k, usable=usable, popular=popular)
+    before = question.judge(question.blend(weights))
+    chosen, best = 1.0, question.judge(question.blend(default))
+    for recency in _RECENCIES if (np.diff(asked.support.indptr) > 1).any() else ():
+        tried = ask(model, asked, k, usable=usable, popular=popular, recency=recency)
+        judged = tried.judge(tried.blend(default))
+        if judged.objective > best.objective:
+            question, chosen, best = tried, recency, judged
+    found, judged, verdict = _choose_blend(
+        model, question, default, usable, cap, f"{_title(start, end)}, in order", against_popular=True
+    )
+    if not is_clear(compare(judged, before)):
+        return bucket
+    verdicts.append(verdict)
+    if bucket.known is None:
+        return replace(bucket, warm=found, recency=chosen)
+    of_order = np.isin(model.names, reading)
+    return replace(bucket, warm=np.where(of_order, found, bucket.warm), known=found, recency=chosen)
+
+
+def _order_as(before: Sequence[_Bucket], bucket: _Bucket, names: Sequence[str]) -> _Bucket:
+    """A bucket that no question asks about order, with the order of the one before."""
+    if not before:
+        return bucket
+    of_order, last = np.isin(names, list(_OF_ORDER)), before[-1]
+    warm = np.where(of_order, last.warm, bucket.warm)
+    known = None if bucket.known is None else np.where(of_order, last.warm, bucket.known)
+    return replace(bucket, warm=warm, known=known, recency=last.recency)
 
 
 def _default_blend(model: Model, start: int, share: float, trust: float) -> tuple[Weights, Weights]:
@@ -286,7 +357,7 @@ def _asked(
     of_new = None if slices.get(new) is None else draw_users(slices[new], rng)
     if of_known is not None:
         n_new = 0 if of_new is None else of_new.support.shape[0]
-        of_known = draw_users(of_known, rng, max(n_new, _ENOUGH_USERS) if n_new else MOST_USERS)
+        of_known = draw_users(of_known, rng, max(n_new, _ENOUGH_USERS) if n_new else None)
     return join([of_new, of_known])
 
 
@@ -347,7 +418,7 @@ def _level(
     asked = _asked(slices, "overall", "", start, end, rng) if start else None
     if asked is None or len(asked.support.indptr) <= _ENOUGH_USERS or not bool(model.cold.any()):
         return bucket
-    question = ask(model, asked, k, usable=_weighing(model, bucket))
+    question = ask(model, asked, k, usable=_weighing(model, bucket), recency=bucket.recency)
     of_known, of_new = (
         replace(question, relevant=question.relevant & kind) for kind in (~question.cold, question.cold)
     )
@@ -383,7 +454,7 @@ def _choose_dislike(
     if asked is None or len(asked.support.indptr) <= _ENOUGH_USERS or not bool(met.any()):
         return _DISLIKE
     bucket = buckets[-1]
-    question = ask(model, asked, k, usable=_weighing(model, bucket))
+    question = ask(model, asked, k, usable=_weighing(model, bucket), recency=bucket.recency)
     cold = bucket.spread * bucket.cold
     judged = {value: question.judge(question.blend(bucket.asked, cold, bucket.shift, value)) for value in _DISLIKES}
     best = max(judged, key=lambda value: judged[value].objective)

@@ -23,8 +23,10 @@ from kgrec.model.likeness import fit_likeness, join_content
 from kgrec.model.linked_likes import LinkedLikes, find_linked_users, weigh_linked_users
 from kgrec.model.model import Model
 from kgrec.model.registry import COMPONENTS
+from kgrec.model.sequence_encoder import SequenceEncoder
 from kgrec.questions.slices import Slice
 from kgrec.questions.splits import Likes, Split, split_likes
+from kgrec.sequences import Sequences
 from kgrec.training.choices import Choices
 from kgrec.training.gating import choose_gate
 from kgrec.training.logging import OnMetric
@@ -41,7 +43,9 @@ from kgrec.training.vectors import (
 _ENOUGH_COLD = 300  # users or items to hold out, if there are enough
 _STEADY_LENGTH = 20  # least list length for choices: longer lists are less noisy
 _NONE = np.zeros((1, 0), np.float32)
-_UNSET = Gate(np.zeros(1, np.int64), _NONE, _NONE, np.zeros(1, np.float32), 0.0, _NONE[0], _NONE[0], 0.0)
+_UNSET = Gate(
+    np.zeros(1, np.int64), _NONE, _NONE, np.zeros(1, np.float32), 0.0, _NONE[0], _NONE[0], 0.0, np.ones(1, np.float32)
+)
 _MOST_HELD = 0.25  # the largest share of users or items to hold out
 
 
@@ -77,7 +81,7 @@ def fit_model(
     catalogue = _open(data, schema, config)
     names, gate = validated.names, validated.gate
     start = validated.backbone.items * (~validated.cold)[:, None]
-    start_from = {one.name: one for one in validated.components if isinstance(one, FewShot)}
+    start_from = {one.name: one for one in validated.components if isinstance(one, FewShot | SequenceEncoder)}
     del validated  # the model and the drafts take most of the memory
     _return_memory()
     drafted = draft_vectors(catalogue, likes, choices.vectors, start=start)
@@ -192,9 +196,13 @@ def _assemble(
     content = join_content(text.numpy(), [columns])
     likeness = fit_likeness(matrix, content, catalogue.links, seed=config.seed)
     earlier: dict[str, Component] = {}
+    sequences = None
+    if likes.times is not None:
+        rng = np.random.default_rng(config.seed)
+        sequences = Sequences.of(likes.users, likes.items, likes.times, likes.shape[0], rng)
     inputs = FitInputs(
         matrix, text, content, catalogue.links, channels, vectors, likeness, config, catalogue.device, earlier, start,
-        on_epoch, catalogue.has_linked_users,
+        on_epoch, catalogue.has_linked_users, sequences,
     )  # fmt: skip
     for kind in COMPONENTS:
         fitted = kind.fit(inputs)

@@ -15,8 +15,11 @@ from kgrec.model.component import Support
 from kgrec.model.largest import find_largest
 from kgrec.model.model import Model
 from kgrec.questions.slices import FIRST_PLACES, POPULAR_ITEMS, Slice
+from kgrec.sequences import join_orders
 
-MOST_USERS = 800  # in a question
+_ENOUGH_USERS, _MOST_USERS = 800, 4000  # in a question, if its users have many relevant items, or hardly any
+_ENOUGH_RELEVANT = 4000  # relevant items in all
+_MOST_SCORED = 60_000_000  # users x items beyond `_ENOUGH_USERS`
 _BLOCK_SCORES = 3_000_000
 _SHORTLIST = 80  # top items of each part, and half as many of the cold ones
 _LEAST_COMPARED = 30  # users; fewer may agree by chance
@@ -133,14 +136,24 @@ def _combine(parts: Tensor, weights: NDArray[np.float64]) -> Tensor:
     return total
 
 
-def draw_users(slice_: Slice, rng: np.random.Generator, most: int = MOST_USERS) -> Slice:
+def draw_users(slice_: Slice, rng: np.random.Generator, most: int | None = None) -> Slice:
     """The slice of the users with relevant items, or of a sample of them if there are many."""
     return select_users(slice_, sample_users(slice_, rng, most))
 
 
-def sample_users(slice_: Slice, rng: np.random.Generator, most: int = MOST_USERS) -> NDArray[np.int64]:
-    """(n,) the rows of the users with relevant items, or of a sample of them if there are many."""
-    users = np.flatnonzero(np.diff(slice_.relevant.indptr))
+def count_enough(slice_: Slice) -> int:
+    """How many users a question needs: the fewer relevant items each has, the more."""
+    n_relevant = slice_.relevant.nnz / max(np.count_nonzero(np.diff(slice_.relevant.indptr)), 1)
+    wanted = int(min(_ENOUGH_RELEVANT / max(n_relevant, 1), _MOST_USERS, _MOST_SCORED / max(slice_.n_items, 1)))
+    return max(wanted, _ENOUGH_USERS)
+
+
+def sample_users(slice_: Slice, rng: np.random.Generator, most: int | None = None) -> NDArray[np.int64]:
+    """(n,) the rows of the users with relevant items, or of a sample of them if there are more than `most`.
+
+    None for `most`: as many as `count_enough` says.
+    """
+    users, most = np.flatnonzero(np.diff(slice_.relevant.indptr)), count_enough(slice_) if most is None else most
     return users if len(users) <= most else np.sort(rng.choice(users, most, replace=False))
 
 
@@ -148,16 +161,17 @@ def select_users(slice_: Slice, rows: NDArray[np.int64]) -> Slice:
     """The slice of some rows."""
     parts = (slice_.left_out, slice_.prior, slice_.linked)
     left_out, prior, linked = (part if part is None else part[rows] for part in parts)
+    order = None if slice_.order is None else slice_.order.select(rows)
     return replace(
         slice_, support=slice_.support[rows], relevant=slice_.relevant[rows], left_out=left_out, prior=prior,
-        linked=linked,
+        linked=linked, order=order,
     )  # fmt: skip
 
 
 def to_support(slice_: Slice) -> Support:
     """The support of all users of a slice, as the model reads it."""
     prior = None if slice_.prior is None else torch.from_numpy(slice_.prior)
-    return Support(slice_.support, prior=prior, linked=slice_.likes_of_linked())
+    return Support(slice_.support, prior=prior, linked=slice_.likes_of_linked(), order=slice_.order)
 
 
 def join(slices: Sequence[Slice | None]) -> Slice | None:
@@ -176,9 +190,11 @@ def join(slices: Sequence[Slice | None]) -> Slice | None:
     prior = np.concatenate(placed) if len(placed) == len(found) else None
     weights = [slice_.linked for slice_ in found if slice_.linked is not None]
     linked = csr_array(vstack(weights, format="csr")) if len(weights) == len(found) else None
+    orders = [slice_.order for slice_ in found if slice_.order is not None]
+    order = join_orders(orders) if len(orders) == len(found) else None
     return replace(
         found[0], support=support, relevant=relevant, left_out=left_out if left_out.nnz else None, prior=prior,
-        linked=linked,
+        linked=linked, order=order,
     )  # fmt: skip
 
 
@@ -190,6 +206,7 @@ def ask(
     usable: Collection[str],
     popular: NDArray[np.bool_] | None = None,
     sentences: NDArray[np.float32] | None = None,
+    recency: float = 1.0,
 ) -> Question:
     """Scores the items of a slice by each component of a model, and keeps the items that any component ranks high.
 
@@ -200,6 +217,7 @@ def ask(
         usable: the names of the components that score; the others' parts are 0.
         popular: (n_items,) bool: the most liked items; None: of the likes that the model was trained on.
         sentences: (n_users, text_dim) unit vectors; None: users are known by their likes.
+        recency: the likes weigh recency^(place - 1), as in `Gate.recency`.
     """
     counts = model.n_likes.numpy()
     columns = np.arange(model.n_items) if slice_.candidates is None else np.flatnonzero(slice_.candidates)
@@ -225,7 +243,7 @@ def ask(
     for rows in _blocks(n_users, len(columns)):
         block = select_users(slice_, rows)
         if sentences is None:
-            support = to_support(block)
+            support = to_support(block).recent(np.full(len(rows), recency, np.float32))
         else:
             support = model.with_sentence(csr_array(block.support.shape, dtype=np.float32), sentences[rows])
         parts = score_components(model, support, usable, columns, factors, buffer[:, : len(rows)])

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from graph_schema import GraphTables
-from kgrec.bundle import Bundle, Lineage, round_model
+from kgrec.bundle import Bundle, Lineage, match_times, round_model
 from kgrec.config import TrainConfig
 from kgrec.graph.node_links import build_item_links, build_user_links
 from kgrec.graph.propagation import read_item_vectors, read_text
@@ -73,6 +73,7 @@ def fit_bundle(
     seen = csr_array((np.ones(len(users), np.float32), (users, items)), shape=likes.shape)
     seen.sum_duplicates()
     seen.data[:] = 1
+    liked = likes.to_matrix()
     return Bundle(
         schema=schema,
         ids=graph.ids,
@@ -88,7 +89,7 @@ def fit_bundle(
         vector_widths={name: vectors.shape[1] for name, vectors in read_item_vectors(data, schema).items()}
         if config.prior.encoder == "paths"
         else {},  # messages come from texts only
-        liked=likes.to_matrix(),
+        liked=liked,
         seen=seen,
         config=config,
         choices=asdict(choices),
@@ -98,5 +99,6 @@ def fit_bundle(
         lineage=Lineage.of(model),
         contents=graph.contents,
         available=graph.available,
+        liked_at=None if likes.times is None else match_times(liked, likes.users, likes.items, likes.times),
         adapter=None if config.adapter is None else load_adapter(Path(config.adapter)),
     )

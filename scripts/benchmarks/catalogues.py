@@ -3,7 +3,8 @@
     ml-latest-small/temporal, /cold_users, /cold_items     a user's own catalogue with times, test sets as given
     ml-100k, ml-1m          the latest 20% of each user's ratings are held out; the likes among them are relevant
     ml-100k/cold, ml-1m/cold, beauty/cold   a tenth of the users and of the items are held out whole as well
-    beauty                  the last item of each user is relevant; the one before is known, but not trained on
+    beauty, ml-1m/last      the last item of each user is relevant; the one before is known, but not trained on: it is
+                            what validation asks for. Of ml-1m every rating counts as a like
     kgrs, lastfm, citeulike the published splits, see published_splits.py
 
 Training sees only the interactions of the graph, with their times if a set has them (or else the position in the user's
@@ -12,7 +13,7 @@ recommended to them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -129,7 +130,12 @@ def read_ml100k(data_dir: Path = DATA_DIR, *, texts: bool = True, cold: bool = F
 def read_ml1m_ordered(
     data_dir: Path = DATA_DIR, *, texts: bool = True, cold: bool = False, seed: int = 0
 ) -> PublishedSplit:
-    """Reads MovieLens 1M; a rating's time is its position in the user's order, and ratings without one are left out."""
+    """Reads MovieLens 1M and holds out each user's latest ratings."""
+    return _hold_out(_read_ml1m_timed(data_dir), texts=texts, cold=cold, seed=seed)
+
+
+def _read_ml1m_timed(data_dir: Path) -> GraphTables:
+    """MovieLens 1M; a rating's time is its position in the user's order, and ratings without one are left out."""
     tables = read_ml1m(data_dir / "ml-1m")
     order = pq.read_table(data_dir / "ml-1m" / "order.parquet")
     rated = tables.edges["rated"]
@@ -142,8 +148,16 @@ def read_ml1m_ordered(
     described["edges"]["rated"].setdefault("attributes", {})["rated_at"] = "time"
     described["interaction"]["at"] = "rated_at"
     schema = CatalogueSchema.model_validate(described)
-    timed = build_tables(schema, tables.nodes, {**tables.edges, "rated": rated})
-    return _hold_out(timed, texts=texts, cold=cold, seed=seed)
+    return build_tables(schema, tables.nodes, {**tables.edges, "rated": rated})
+
+
+def read_ml1m_last(data_dir: Path = DATA_DIR, *, texts: bool = True) -> PublishedSplit:
+    """Reads MovieLens 1M with every rating as a like, and holds out each user's last two."""
+    tables = _read_ml1m_timed(data_dir)
+    described = tables.schema.model_dump(mode="json", exclude_unset=True)
+    described["interaction"] = {"edge": "rated", "at": "rated_at"}
+    schema = CatalogueSchema.model_validate(described)
+    return _hold_out_last(GraphTables(schema, tables.nodes, tables.edges), texts=texts)
 
 
 def read_beauty(data_dir: Path = DATA_DIR, *, texts: bool = True, cold: bool = False, seed: int = 0) -> PublishedSplit:
@@ -191,6 +205,7 @@ READERS: Mapping[str, Callable[..., PublishedSplit]] = {
     "ml-100k/cold": partial(read_ml100k, cold=True),
     "ml-1m": read_ml1m_ordered,
     "ml-1m/cold": partial(read_ml1m_ordered, cold=True),
+    "ml-1m/last": read_ml1m_last,
     "beauty": read_beauty,
     "beauty/cold": partial(read_beauty, cold=True),
     "kgrs": partial(_published, read_kgrs),
@@ -245,15 +260,22 @@ def _hold_out(tables: GraphTables, *, texts: bool, cold: bool, seed: int) -> Pub
 
 
 def _hold_out_last(tables: GraphTables, *, texts: bool) -> PublishedSplit:
-    """Holds out each user's last two interactions: the last is relevant, the one before is known."""
+    """Holds out each user's last two interactions: the last is the test's, the one before is validation's."""
     ratings = _read_ratings(tables)
     rank, size = _rank_in_user(ratings)
-    train, last = rank < size - 2, rank == size - 1
-    question = _Question(
-        "warm", "each user's last item", (ratings.users[~last], ratings.items[~last]),
-        (ratings.users[last], ratings.items[last]),
-    )  # fmt: skip
-    return _to_split(tables, ratings, train, [question], texts)
+    split = _to_split(tables, ratings, rank < size - 2, [], texts)
+    schema, graph, shape = split.graph.schema, split.graph, split.train.shape
+    users = graph.ids[schema.user_type].rows(ratings.user_ids)[ratings.users]
+    items = graph.ids[schema.item_type].rows(ratings.item_ids)[ratings.items]
+
+    def ask(name: str, title: str, from_last: int) -> Slice:
+        before, asked = rank < size - 1 - from_last, rank == size - 1 - from_last
+        known = Likes(users[before], items[before], ratings.at[before], shape)
+        relevant = _ones(users[asked], items[asked], shape)
+        return Slice(name, title, known.to_matrix(), relevant, order=known.to_order())
+
+    validation = {name: ask(name, "each user's last item but one", 1) for name in ("warm", "next")}
+    return replace(split, slices=[ask("warm", "each user's last item", 0)], validation=validation)
 
 
 def _to_split(

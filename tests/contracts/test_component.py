@@ -1,7 +1,7 @@
 """The contract of components, checked on those of the registry and on a toy added by one line."""
 
 import tempfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -27,6 +27,7 @@ from kgrec.model.component import (
     DefaultWeights,
     InBackboneSpace,
     ItemChange,
+    Ordered,
     Scale,
     Shares,
     Support,
@@ -36,6 +37,7 @@ from kgrec.model.component import (
 from kgrec.model.inputs import FitInputs
 from kgrec.model.model import Model
 from kgrec.model.registry import COMPONENTS
+from kgrec.sequences import find_order
 from kgrec.training import pipeline
 from kgrec.training.dataset import build_graph
 from kgrec.training.train_bundle import train_bundle
@@ -44,17 +46,26 @@ NEW, DROPPED = 29, 4  # nobody has bought the first; the second is removed
 # Users with 0 to 8 likes, of new and of bought products, each like with a weight.
 LIKED = ([], [7], [0, 2, 29], [1, 3, 5, 6, 8, 11, 20, 28])
 IMPERSONAL = ("popularity", "sentence")  # they do not depend on likes
+_TIMED = SCHEMA.model_dump(mode="json", exclude_unset=True)
+_TIMED["edges"]["bought"]["attributes"]["at"] = "time"
+_TIMED["interaction"]["at"] = "at"
 WITH_FRIENDS = CatalogueSchema.parse(
-    to_toml(SCHEMA) + '[edges.follows]\nsource = "customer"\ntype = "FOLLOWS"\ntarget = "customer"'
+    to_toml(CatalogueSchema.model_validate(_TIMED))
+    + '[edges.follows]\nsource = "customer"\ntype = "FOLLOWS"\ntarget = "customer"'
 )
 
 
 def make_linked_tables() -> GraphTables:
-    """The shop, whose customers follow others who buy the same kind of products."""
+    """The shop with the times of purchases, whose customers follow others who buy the same kind of products."""
     tables, users = make_tables(), [f"c{place:02}" for place in range(N_USERS)]
     ends = [users, users[2:] + users[:2]]
     follows = pa.table(ends, WITH_FRIENDS.edges["follows"].arrow_schema)
-    return GraphTables(WITH_FRIENDS, tables.nodes, {**tables.edges, "follows": follows})
+    bought = tables.edges["bought"]
+    at = np.random.default_rng(2).permutation(len(bought)) * 86_400
+    bought = bought.append_column("at", pa.array(at, pa.timestamp("s", "UTC"))).cast(
+        WITH_FRIENDS.edges["bought"].arrow_schema
+    )
+    return GraphTables(WITH_FRIENDS, tables.nodes, {**tables.edges, "bought": bought, "follows": follows})
 
 
 @dataclass(frozen=True)
@@ -125,23 +136,26 @@ def to_likes(users: tuple[list[int], ...], weights: float | None = None, n_items
 
 
 def known(likes: csr_array) -> Support:
-    """Users with likes and links in the graph; each is linked to the one before."""
+    """Users with likes in order and links in the graph; each is linked to the one before."""
     n_users = likes.shape[0]
     prior = np.random.default_rng(3).normal(size=(n_users, CONFIG.embedding_dim)).astype(np.float32)
     of_other = csr_array(likes[np.roll(np.arange(n_users), 1)] * np.float32(0.5))
-    return Support(likes, prior=torch.from_numpy(prior), linked=of_other)
+    order = find_order(likes, np.arange(likes.nnz) * 7919 % 31)
+    return Support(likes, prior=torch.from_numpy(prior), linked=of_other, order=order)
 
 
 def add_sentences(likes: csr_array) -> Support:
     sentences = WordEncoder().encode(["green tea", "a saddle", "herbal", "chain and bell"])[: likes.shape[0]]
-    return trained().with_sentence(likes, sentences, known(likes).prior, known(likes).linked)
+    support = known(likes)
+    return trained().with_sentence(likes, sentences, support.prior, support.linked, support.order)
 
 
 def part_of_score(component: Component, support: Support) -> NDArray[np.float32]:
     """(n_users, n_items): what a component adds, before it is centred."""
     found = component.users(support) @ component.items.T
     if component.neighbours is not None:
-        found = found + torch.from_numpy((support.likes @ component.neighbours).toarray())
+        likes = component.weigh(support) if isinstance(component, Ordered) else support.likes
+        found = found + torch.from_numpy((likes @ component.neighbours).toarray())
     if isinstance(component, AddsRows) and support.linked is not None:
         found = found + torch.from_numpy(support.linked.toarray())
     return np.asarray(found.numpy(), np.float32)
@@ -194,7 +208,8 @@ def test_contributions_of_likes_add_up_to_the_part(component: Component) -> None
         shares = component.shares(alone)
         added = (shares.likes @ component.items.T).numpy()
         if component.neighbours is not None:
-            weights = alone.likes.data[:, None]
+            likes = component.weigh(alone) if isinstance(component, Ordered) else alone.likes
+            weights = likes.data[:, None]
             added = added + weights * component.neighbours[alone.likes.indices].toarray()
         if isinstance(component, AddsRows):
             rows = component.added(alone)
@@ -253,9 +268,9 @@ def test_a_component_survives_storing(component: Component) -> None:
             assert torch.equal(ours, theirs), field.name
         elif isinstance(ours, csr_array):
             assert (ours != theirs).nnz == 0
-        elif isinstance(ours, Scale):
-            assert torch.equal(ours.mean, theirs.mean)
-            assert torch.equal(ours.covariance, theirs.covariance)
+        elif is_dataclass(ours):
+            for name, values in to_arrays(ours, field.name).items():
+                assert torch.equal(values, to_arrays(theirs, field.name)[name]), name
         else:
             assert ours == theirs, field.name
     for support in (known(to_likes(LIKED)), add_sentences(to_likes(LIKED))):
@@ -332,7 +347,9 @@ def test_a_changed_component_survives_storing(component: Component) -> None:
 
 def test_what_the_graph_says_counts_in_one_component(component: Component) -> None:
     likes = to_likes(LIKED)
-    with_graph, without = (part_of_score(component, support) for support in (known(likes), Support(likes)))
+    with_graph, without = (
+        part_of_score(component, support) for support in (known(likes), Support(likes, order=known(likes).order))
+    )
     if component.name == "user_prior":
         assert not without.any()
         assert with_graph.any(axis=1).all()

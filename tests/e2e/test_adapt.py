@@ -8,9 +8,9 @@ import pytest
 import torch
 from conftest import RunCommand, Shop
 
-from kgrec.adapt.adapter_folder import save_adapter
-from kgrec.adapt.tuned_weights import tune_few
 from kgrec.config import AdaptConfig
+from kgrec.language.adapter_folder import save_adapter
+from kgrec.language.tuned_weights import tune_few
 from kgrec.recommend import Recommender
 from kgrec.text.adapter import ADAPTER_FILE, ADAPTER_VERSION
 from kgrec.text.language_model import load_language_model

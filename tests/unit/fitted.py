@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from planted import BOOKS, draw_graph
 from scipy.sparse import csr_array
 
-from kgrec.config import HeadConfig, ItemItemConfig, PriorConfig, TrainConfig
+from kgrec.config import HeadConfig, ItemItemConfig, PriorConfig, SequenceConfig, TrainConfig
 from kgrec.graph.node_links import build_item_links
 from kgrec.graph.propagation import propagate
 from kgrec.model.backbone import ItemHead
@@ -20,12 +20,17 @@ from kgrec.model.likeness import fit_likeness, join_content
 from kgrec.model.model import Model
 from kgrec.model.prior import PriorSettings, build_prior, build_ridge_problem
 from kgrec.model.registry import COMPONENTS
+from kgrec.sequences import Sequences
 
 N_ITEMS, N_USERS, DIM, TEXT_DIM = 30, 25, 4, 5
 COLD = np.arange(0, N_ITEMS, 4)  # items that nobody likes
 MET = COLD[:4]  # of these, some that one user or more met
 CONFIG = TrainConfig(
-    embedding_dim=DIM, head=HeadConfig(epochs=1), item_item=ItemItemConfig(kept=6, rank=4), prior=PriorConfig()
+    embedding_dim=DIM,
+    head=HeadConfig(epochs=1),
+    item_item=ItemItemConfig(kept=6, rank=4),
+    prior=PriorConfig(),
+    sequence=SequenceConfig(dim=8, epochs=1),
 )
 
 
@@ -53,13 +58,22 @@ def draw_inputs(seed: int = 0) -> FitInputs:
     likeness = fit_likeness(likes, content, links)
     earlier: dict[str, Component] = {}
     inputs = FitInputs(
-        likes, text, content, links, channels, vectors, likeness, CONFIG, "cpu", earlier, has_linked_users=True
-    )
+        likes, text, content, links, channels, vectors, likeness, CONFIG, "cpu", earlier, has_linked_users=True,
+        sequences=draw_sequences(likes),
+    )  # fmt: skip
     for kind in COMPONENTS:
         fitted = kind.fit(inputs)
         assert fitted is not None
         earlier[kind.name] = fitted
     return inputs
+
+
+def draw_sequences(likes: csr_array) -> Sequences:
+    """The likes in an order drawn at random."""
+    rng = np.random.default_rng(9)
+    users, items = likes.nonzero()
+    times = rng.permutation(len(users)).astype(np.int64) * 3600
+    return Sequences.of(users.astype(np.int64), items.astype(np.int64), times, likes.shape[0], rng)
 
 
 @cache
@@ -71,8 +85,9 @@ def draw_model(seed: int = 0) -> Model:
     warm, cold = weights
     warm[1, :3], cold[2, 1] = 0, 0  # some count for nothing
     gate = Gate(
-        np.array([0, 1, 4]), warm[:3], cold[:3], np.array([0.1, -0.2, 0.3], np.float32), 0.7, warm[3], cold[3], -0.7
-    )
+        np.array([0, 1, 4]), warm[:3], cold[:3], np.array([0.1, -0.2, 0.3], np.float32), 0.7, warm[3], cold[3], -0.7,
+        np.array([1, 0.9, 0.8], np.float32),
+    )  # fmt: skip
     n_disliked = np.zeros(N_ITEMS, np.int64)
     n_disliked[MET] = 1, 2, 5, 9
     n_disliked[1] = 3  # somebody likes it, too

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from graph_schema import CatalogueSchema, GraphTables
 from kgrec.bundle import Bundle
-from kgrec.config import BackboneConfig, HeadConfig, ItemItemConfig, PriorConfig, SplitConfig, TrainConfig
+from kgrec.config import (
+    BackboneConfig,
+    HeadConfig,
+    ItemItemConfig,
+    PriorConfig,
+    SequenceConfig,
+    SplitConfig,
+    TrainConfig,
+)
 from kgrec.text.encoder import OnTexts
 from kgrec.training.train_bundle import train_bundle
 
@@ -57,6 +65,7 @@ CONFIG = TrainConfig(
     item_item=ItemItemConfig(regularisation=1.0, few_regularisation=1.0),
     prior=PriorConfig(path_dim=4, links_dim=8, regularisation=1.0, regularisations=(), gates=(), hidden=4, steps=3),
     head=HeadConfig(epochs=1, batch_size=16),
+    sequence=SequenceConfig(dim=8, epochs=1),
 )
 KINDS = ("tea", "bike")
 WORDS = {"tea": ("green", "black", "herbal"), "bike": ("saddle", "bell", "chain")}

@@ -52,13 +52,13 @@ def open_no_folder(path, *args, **kwargs):
 os.open = open_no_folder
 assert len(import_all()) > 100
 
-import kgrec.bundle, kgrec.text.adapter, kgrec.adapt.adapter_folder, kgrec.store.lock, kgrec.text.array_file
+import kgrec.bundle, kgrec.text.adapter, kgrec.language.adapter_folder, kgrec.store.lock, kgrec.text.array_file
 folder, bundle = Path(sys.argv[1]), Path(sys.argv[2])
 for _ in range(2):
     kgrec.bundle.save_bundle(kgrec.bundle.load_bundle(bundle), folder / "bundle")
 assert kgrec.bundle.load_bundle(folder / "bundle").trained_at == kgrec.bundle.load_bundle(bundle).trained_at
 described = {"version": kgrec.text.adapter.ADAPTER_VERSION, "base_revision": "0", "kept": False}
-kgrec.adapt.adapter_folder.save_adapter(None, described, folder / "adapter")
+kgrec.language.adapter_folder.save_adapter(None, described, folder / "adapter")
 assert kgrec.text.adapter.read_adapter(folder / "adapter")["kept"] is False
 kgrec.store.lock.FileLock(folder / "store.db", "write").close()
 kgrec.store.lock.FileLock(folder / "store.db", "read").close()

@@ -12,11 +12,11 @@ from planted_words import make_tiny_model, plant_words
 
 from kgrec.adapt.adaptation_report import AdaptationReport
 from kgrec.adapt.adaptation_run import adapt_texts
-from kgrec.adapt.adapter_folder import CHECKPOINTS, save_adapter
 from kgrec.adapt.held_out_items import hold_out, shuffle_items
-from kgrec.adapt.tuned_weights import scale_change, tune_few
 from kgrec.config import AdaptConfig, ObjectiveWeights
 from kgrec.errors import CatalogueError, TextError
+from kgrec.language.adapter_folder import CHECKPOINTS, save_adapter
+from kgrec.language.tuned_weights import scale_change, tune_few
 from kgrec.text.adapter import ADAPTER_FILE, ADAPTER_VERSION, load_adapter
 from kgrec.text.language_model import load_language_model
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from kgrec.adapt import frozen_layers
 from kgrec.adapt.frozen_layers import compute_frozen_states
-from kgrec.adapt.tuned_weights import list_layers, tune_few
 from kgrec.config import AdaptConfig
+from kgrec.language.tuned_weights import list_layers, tune_few
 from kgrec.text.language_model import LanguageModel, load_language_model
 
 TEXTS = ["topic1 word3 word8", "topic2", "word5 topic0 word9 word11 word12", "word7 word7", "topic3 word1"]

@@ -1,4 +1,5 @@
 import datetime
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from rich.console import Console
 from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
@@ -16,6 +18,7 @@ from kgrec.errors import RequestError
 from kgrec.evaluate.evaluation import evaluate_catalogue, report_not_asked, report_slices
 from kgrec.evaluate.evaluation_page import write_report
 from kgrec.evaluate.evaluation_report import Report
+from kgrec.evaluate.evaluation_tables import to_rich_tables
 from kgrec.questions.slices import SkippedSlice
 from kgrec.questions.splits import Likes, read_likes, split_likes
 
@@ -115,11 +118,12 @@ def ndcg(report: Report, slice_name: str) -> dict[str, float]:
 
 def test_the_report_has_every_slice_and_scorer(report: Report):
     assert [slice_.name for slice_ in report.slices] == [
-        *("warm", "warm_latest", "warm_random", "warm_date", "tail", "cold_items", "cold_items_all", "overall"),
+        *("warm", "warm_latest", "warm_random", "warm_date", "next", "tail"),
+        *("cold_items", "cold_items_all", "overall"),
         *("cold_users_k0", "cold_users_k1", "cold_users_k3"),
         *("few_items_n0", "few_items_n1", "few_items_n3", "few_items_n10"),
     ]
-    assert report.skipped_slices == ()
+    assert [one.name for one in report.skipped_slices] == ["next_session"]  # all of a reader's likes are of one day
     for slice_ in report.slices:
         assert [row.scorer for row in slice_.rows] == [
             *("kgrec", "popularity", "item kNN", "EASE", "iALS", "blend", "text cosine"),
@@ -199,6 +203,7 @@ def test_the_report_has_the_slices_that_can_be_measured(planted: HeteroData):
         "warm_latest",
         "warm_random",
         "warm_date",
+        "next",
         "tail",
         "overall",
         "cold_users_k0",
@@ -207,6 +212,7 @@ def test_the_report_has_the_slices_that_can_be_measured(planted: HeteroData):
     ]
     assert report_slices(replace(split, slices={})) == []
     assert [(one.name, one.reason) for one in report_not_asked(split)] == [
+        ("next_session", "no user has held-out likes in a session after another one"),
         ("cold_items", "`cold_items` is 0: none are held out"),
         ("cold_items_all", "`cold_items` is 0: none are held out"),
     ]
@@ -252,6 +258,30 @@ def test_the_tail_dial_is_in_the_report(report: Report, tmp_path: Path):
     for curve in report.dial:
         assert f"{100 * curve.own_tail_share:.1f}% are tail items" in section
         assert f"<td>{curve.points[-1].coverage:.3f}</td>" in section
+
+
+def test_the_diversity_dial_is_in_the_report(report: Report, tmp_path: Path):
+    rows = {slice_.name: slice_.rows[0] for slice_ in report.slices}
+    assert [curve.slice_name for curve in report.diversity] == ["warm", "overall"]
+    for curve in report.diversity:
+        first, row = curve.points[0], rows[curve.slice_name]
+        assert [point.diversity for point in curve.points] == [0, 0.25, 0.5, 0.75, 1]
+        assert (first.recall, first.ndcg) == pytest.approx((row.intervals["recall"].mean, row.intervals["ndcg"].mean))
+        assert first.coverage == pytest.approx(row.coverage)
+        distances = [point.distance.mean for point in curve.points]
+        assert distances == sorted(distances)
+    page = write_report(report, tmp_path).read_text(encoding="utf-8")
+    section = page[page.index("<h2>The diversity dial</h2>") :]
+    assert section.count("against distance") == 2
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(to_rich_tables(report))
+    shown = console.export_text()
+    for curve in report.diversity:
+        last = curve.points[-1]
+        assert f"<td>{last.nearest:.3f}</td>" in section
+        table = shown[shown.index(f"Diversity dial: {curve.slice_title}") :].splitlines()
+        line = next(line for line in table if line.startswith("--diversity 1"))
+        assert line.split()[2:] == [f"{v:.3f}" for v in (last.distance.mean, last.recall, last.ndcg, last.coverage)]
 
 
 def test_new_items_rank_better_with_more_known_likes(report: Report, tmp_path: Path):

@@ -421,7 +421,7 @@ def test_a_cold_item_gets_nothing_from_components_without_a_prior() -> None:
     model = draw_model(2)
     unplaced = np.array([component.cold_scale is None for component in model.components])
     assert set(np.array(model.names)[unplaced]) == {
-        "linked_likes", "item_item", "item_item_few", "co_likes", "popularity",
+        "linked_likes", "item_item", "item_item_few", "co_likes", "transitions", "popularity",
     }  # fmt: skip
     heavier = replace(model.gate, cold=model.gate.cold + 9 * unplaced.astype(np.float32))
     ours, theirs = (m.score(to_support([[1, 5]]))[0] for m in (model, replace(model, gate=heavier)))

@@ -132,7 +132,10 @@ def test_nothing_leaks(
         assert relevant <= everything - train
         assert not support & relevant
         assert slice_.candidates is None or all(slice_.candidates[item] for _, item in relevant)
-        assert all(item in found.train.items for _, item in support)
+        assert name.startswith("next") or all(item in found.train.items for _, item in support)
+        assert (slice_.order is None) == (likes.times is None)
+        if slice_.order is not None:
+            assert pairs_of(slice_.order.places) == pairs_of(slice_.order.ages) == support
         by_cold_user = {bool(found.cold_users[user]) for user, _ in relevant}
         of_cold_item = {bool(found.cold_items[item]) for _, item in relevant}
         if name.startswith("cold_users"):
@@ -150,7 +153,16 @@ def test_nothing_leaks(
                 n_asked = np.bincount([user for user, _ in relevant], minlength=likes.shape[0])
                 np.testing.assert_array_equal(n_asked[asked], warm_likes[asked] - size)
         else:
-            assert support == train
+            if name == "next":
+                asked = {user for user, _ in relevant}
+                assert len(asked) == len(relevant)
+                shown = {(user, item) for user, item in everything if user in asked and not found.cold_items[item]}
+                assert support == shown - relevant
+            elif name == "next_session":
+                assert support <= everything - relevant
+                assert {user for user, _ in relevant} <= {user for user, _ in support}
+            else:
+                assert support == train
             assert by_cold_user == {False}
             may_be_cold = {True} if name.startswith("cold_items") else {False}
             assert of_cold_item <= ({False, True} if name == "overall" else may_be_cold)
@@ -256,7 +268,7 @@ def test_without_times_a_share_is_drawn_and_the_seed_decides() -> None:
 def test_every_slice_is_there_when_there_is_enough(timed: bool) -> None:
     found = split(draw_likes(np.random.default_rng(0), (100, 80), 0.5, timed=timed))
     cold = {f"{kind}_k{size}" for kind in ("cold_users", "cold_users_cold_items") for size in (0, 1, 3, 5, 10)}
-    by_time = {"warm_latest", "warm_random", "warm_date"} if timed else set()
+    by_time = {"warm_latest", "warm_random", "warm_date", "next"} if timed else set()
     assert set(found.slices) == {"warm", "cold_items", "cold_items_all", "overall"} | cold | by_time
     titles = {name: slice_.title for name, slice_ in found.slices.items()}
     assert len(set(titles.values())) == len(titles)
@@ -294,6 +306,7 @@ def test_golden_split() -> None:
         "warm_latest": latest,
         "warm_random": random,
         "warm_date": {(1, 2), (3, 2), (9, 6)},
+        "next": latest,
         "cold_items": cold,
         "cold_items_all": cold,
         "overall": latest | random | {(0, 4), (2, 1), (3, 4), (4, 4)},
@@ -325,7 +338,7 @@ def test_likes_of_few_dates_are_split_in_parts_that_others_tell(likes: Likes, n_
     assert found.skipped_slices == again.skipped_slices
     missing = {one.name for one in found.skipped_slices}
     assert not missing & asked.keys()
-    every = {"warm", "warm_latest", "warm_date", "cold_items", "cold_items_all", "overall"} | {
+    every = {"warm", "warm_latest", "warm_date", "next", "next_session", "cold_items", "cold_items_all", "overall"} | {
         f"cold_users_{kind}k{size}" for kind in ("", "cold_items_") for size in (0, 2)
     }
     assert (missing | asked.keys()) - {"warm_random"} == every  # it is asked where there are latest likes too
@@ -371,8 +384,29 @@ def test_a_slice_that_cannot_be_asked_has_a_reason(likes: Likes, config: Any, na
 
 
 def test_where_all_can_be_asked_nothing_is_missing() -> None:
-    found = split(draw_likes(np.random.default_rng(0), (100, 80), 0.5, timed=True))
+    likes = draw_likes(np.random.default_rng(0), (100, 80), 0.5, timed=True)
+    assert likes.times is not None
+    found = split(replace(likes, times=likes.times * 86_400))
     assert found.skipped_slices == ()
+
+
+def test_the_next_session_begins_after_a_pause() -> None:
+    days, n_users, n_items = [0, 0, 2, 2, 2], 40, 8  # the last three likes are of the last session
+    users, place = np.repeat(np.arange(n_users), 5), np.tile(np.arange(5), n_users)
+    items = (users + place) % n_items
+    times = np.tile(np.array(days) * 86_400 + np.arange(5) * 60, n_users)
+    found = split(Likes(users, items, times, (n_users, n_items)), cold_users=0, cold_items=0, warm=0.4)
+    asked = found.slices["next_session"]
+    train = pairs_of(found.train.to_matrix())
+    for user in {user for user, _ in pairs_of(asked.relevant)}:
+        before, last = ({(user + at) % n_items for at in places} for places in ((0, 1), (2, 3, 4)))
+        relevant = {item for of, item in pairs_of(asked.relevant) if of == user}
+        assert relevant == {item for item in last if (user, item) not in train}
+        assert {item for of, item in pairs_of(asked.support) if of == user} == before
+        assert asked.left_out is not None
+        assert {item for of, item in pairs_of(asked.left_out) if of == user} == last - relevant
+    assert asked.order is not None
+    assert pairs_of(found.slices["next"].relevant) == {(user, (user + 4) % n_items) for user in range(n_users)}
 
 
 def test_an_item_nobody_likes_and_a_user_who_likes_nothing_are_not_held_out() -> None:

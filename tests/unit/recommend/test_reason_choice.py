@@ -53,7 +53,8 @@ def reason_for(
     shares = np.array([list(likes.values())], np.float32).reshape(-1, 1)
     known_parts = np.zeros_like(shares) if known is None else np.array(known, np.float32)[:, None]
     said = np.array([sentence or 0.0], np.float32)
-    found = Contributions(shares, said, np.zeros(1, np.float32), np.array([0.125], np.float32), known_parts, {})
+    rest, nothing = np.array([0.125], np.float32), np.zeros_like(shares)
+    found = Contributions(shares, said, np.zeros(1, np.float32), rest, known_parts, {}, nothing)
     monkeypatch.setattr(Model, "contributions", lambda model, support, rows: found)
     rows, asked = ITEMS.rows(list(likes)), ITEMS.rows([item])
     fitting = np.zeros(len(ITEMS), bool)

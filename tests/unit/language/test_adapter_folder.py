@@ -11,8 +11,8 @@ from safetensors.torch import load
 from saver_process import answer, ask, is_at_work, start_savers
 from savers import make_adapter
 
-from kgrec.adapt.adapter_folder import CHECKPOINTS, check_adapter_folder, save_adapter
 from kgrec.errors import TextError
+from kgrec.language.adapter_folder import CHECKPOINTS, check_adapter_folder, save_adapter
 from kgrec.text import adapter as adapters
 from kgrec.text.adapter import ADAPTER_FILE, Adapter, load_adapter
 

@@ -1,0 +1,91 @@
+"""The facts for pitches: what the reasons of an answer rest on, and nothing else."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kgrec.graph.paths import ReasonPath
+from kgrec.pitch.facts import Fact, Facts, clean_name
+from kgrec.recommend.answers import Explanation, Share
+from kgrec.recommend.reasons import NOTABLE, REASON_LIKES, Weighed, find_grounds, find_relation, is_value, rank_path
+from kgrec.recommend.requests import Request
+from kgrec.recommend.state import State
+from kgrec.recommend.user_reasons import LEAST_COUNT
+
+_PATHS_PER_LIKE = 8
+_UNTOLD = 8  # a node without a name, or that two relations meet in, counts as if so many times as many items shared it
+
+
+def find_facts(
+    state: State, requests: Sequence[Request], rows: Sequence[NDArray[np.int64]], gone: set[str] | None = None
+) -> list[list[tuple[str, Facts]]]:
+    """The reason for each item of each user, and the facts for its pitch; see `find_reasons`."""
+    grounds = find_grounds(state, requests, rows, REASON_LIKES, _PATHS_PER_LIKE, gone)
+    return [[(told.reason, _to_facts(state, weighed, told)) for weighed, told in of_one] for of_one in grounds]
+
+
+def _to_facts(state: State, weighed: Weighed, told: Explanation) -> Facts:
+    """All that may be said of one item, the fact of its reason first."""
+    likes = [share for share in told.shares if share.source == "like" and share.value > 0 and share.item != told.item]
+    sentence = next((share.value for share in told.shares if share.source == "sentence" and weighed.fits), 0.0)
+    of_user = weighed.user_reason
+    facts = [of_user.fact] if of_user is not None and of_user.fact is not None and told.reason == of_user.words else []
+    leads = sentence > max((share.value for share in likes), default=0.0)
+    facts += [Fact("words")] if leads else []
+    facts += _find_links(state, weighed, likes)
+    for like in weighed.searched:
+        kind = find_relation(state, weighed, like)
+        facts += (
+            [] if kind is None else [Fact(kind, like=clean_name(state.title(like) or state.bundle.items.ids[like]))]
+        )
+    facts += [Fact("words")] if sentence > 0 and not leads else []
+    facts.append(_count(int(state.bundle.model.n_likes[weighed.row])))
+    return Facts(_name(told.title, told.item), tuple(dict.fromkeys(facts)))
+
+
+def _find_links(state: State, weighed: Weighed, likes: Sequence[Share]) -> list[Fact]:
+    """What links an item to the likes that add most; values of attributes as reasons have them."""
+    ids = state.bundle.items.ids
+    known = {ids[like] for like, share in weighed.known.items() if share > NOTABLE}
+    paths = [
+        (path, share) for share in likes for path in share.paths if share.item in known or not is_value(state, path)
+    ]
+
+    def rank(found: tuple[ReasonPath, Share]) -> tuple[int, int]:
+        path = found[0]
+        is_told = len(path.steps) == 1 or (path.steps[0].node.name is not None and _is_shared(path))
+        return rank_path(state, path), path.n_sharing * (1 if is_told else _UNTOLD)
+
+    return [_to_fact(path, _name(share.title, share.item)) for path, share in sorted(paths, key=rank)]
+
+
+def _to_fact(path: ReasonPath, like: str) -> Fact:
+    first = path.steps[0]
+    if len(path.steps) == 1:
+        return Fact("direct", like, first.relation, first.phrase, first.forward)
+    node = None if first.node.name is None else clean_name(first.node.name) or None
+    is_title = first.node.node_type == path.start.node_type
+    if not _is_shared(path):
+        return Fact("linked", like, node=node, is_title=is_title)
+    if not first.phrase:
+        return Fact("value", like, node=node)
+    return Fact("same", like, first.relation, first.phrase, first.forward, node, is_title)
+
+
+def _name(title: str | None, id_: str | None) -> str:
+    """The name of an item, or its id."""
+    return clean_name(title or "") or clean_name(id_ or "")
+
+
+def _is_shared(path: ReasonPath) -> bool:
+    """Whether both items reach the node in the middle by the same relation, in the same direction."""
+    first, last = path.steps
+    return first.relation == last.relation and first.forward != last.forward
+
+
+def _count(n_likes: int) -> Fact:
+    """How many people like an item, as reasons count them."""
+    if n_likes >= LEAST_COUNT:
+        return Fact("popular", count=n_likes)
+    return Fact("few" if n_likes else "new")
