@@ -193,6 +193,60 @@ class SequenceConfig(_Frozen):
         return self
 
 
+class GeneratorConfig(_Frozen):
+    """How a generator, which writes the next item of a sequence, is made and trained.
+
+    Attributes:
+        seed: of the ids, the first weights and the order of training.
+        levels: the number of codes of a semantic id, without the collision token.
+        codes: the most codes of a level; None: 256, fewer for fewer than 2,048 items.
+        width: the width of states.
+        layers: of the transformer that reads items.
+        heads: of its attention.
+        head_layers: of the head that writes tokens.
+        most_items: the longest sequence; of longer ones a window is trained on, and the last items are read.
+        dropout: the share of values set to 0 while training.
+        forget_items: the share of a sequence's items that training does not show.
+        forget_tokens: the share of items that training shows by their vectors alone, as if their codes were new.
+        batch_positions: the most items of a batch, padding included.
+        learning_rate: the learning rate of AdamW after a warm-up; it falls along a cosine.
+        weight_decay: the weight decay of AdamW.
+        epochs: the largest number of passes over the sequences; validation may stop earlier.
+        seconds: the longest training, validation included; the learning rate falls as time runs out.
+        validate_every: epochs between two validations.
+        validation_users: the most users that validation asks.
+        patience: validations without a better score before training stops.
+        beams: the number of prefixes that decoding keeps.
+    """
+
+    seed: NonNegativeInt = 0
+    levels: PositiveInt = 4
+    codes: int | None = Field(None, ge=2)
+    width: PositiveInt = 128
+    layers: PositiveInt = 2
+    heads: PositiveInt = 4
+    head_layers: PositiveInt = 2
+    most_items: PositiveInt = 50
+    dropout: float = Field(0.2, ge=0, lt=1)
+    forget_items: float = Field(0.1, ge=0, lt=1)
+    forget_tokens: float = Field(0.1, ge=0, lt=1)
+    batch_positions: PositiveInt = 512
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: float = Field(0.05, ge=0)
+    epochs: PositiveInt = 60
+    seconds: PositiveFloat = 1500.0
+    validate_every: PositiveInt = 2
+    validation_users: PositiveInt = 2000
+    patience: PositiveInt = 5
+    beams: PositiveInt = 20
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} with {self.heads} heads; expected a multiple of {2 * self.heads}")
+        return self
+
+
 class ContentConfig(_Frozen):
     """Kernel ridge from texts and links straight to the likes, for items without likes.
 
@@ -411,6 +465,7 @@ class TrainConfig(_Frozen):
         item_item: item-item ridge and item kNN.
         transition: what follows what.
         sequence: the sequence encoder.
+        generator: read by `kgrec.train_generator`, not by `kgrec.train`.
         content: scores of items without likes.
         gate: the limit on popular items.
         prior: item vectors from texts and links.
@@ -431,6 +486,7 @@ class TrainConfig(_Frozen):
     item_item: ItemItemConfig = ItemItemConfig()
     transition: TransitionConfig = TransitionConfig()
     sequence: SequenceConfig = SequenceConfig()
+    generator: GeneratorConfig = GeneratorConfig()
     content: ContentConfig = ContentConfig()
     gate: GateConfig = GateConfig()
     prior: PriorConfig = PriorConfig()

@@ -11,6 +11,7 @@ from kgrec.cli import (  # isort: skip
     tune_command,  # noqa: F401
     ablate_command,  # noqa: F401
     answer_commands,  # noqa: F401
+    generate_commands,  # noqa: F401
     encode_command,  # noqa: F401
     publish_command,  # noqa: F401
     watch_command,  # noqa: F401

@@ -9,21 +9,27 @@ import typer
 
 from kgrec.cli.app import app
 from kgrec.cli.command_inputs import (
+    describe_user,
     open_live_bundle,
     read_attributes,
     read_columns,
     read_id,
-    read_likes,
+    read_ids,
     read_pairs,
+    read_sequence,
     read_table,
 )
 from kgrec.cli.options import (
     WAIT_S,
     AtMost,
     BundlePath,
+    CandidatesFile,
     Diversity,
+    ExcludeFile,
     Format,
     K,
+    KnownUser,
+    LikedItems,
     LikenessBy,
     LikeSequence,
     LiveStore,
@@ -47,11 +53,8 @@ if TYPE_CHECKING:
 @app.command()
 def recommend(
     bundle: BundlePath,
-    user: Annotated[str | None, typer.Option("--user", metavar="ID", help="The id of a known user.")] = None,
-    like: Annotated[
-        list[str] | None,
-        typer.Option("--like", metavar="ID", help="The id of a liked item; repeatable, the latest last."),
-    ] = None,
+    user: KnownUser = None,
+    like: LikedItems = None,
     sequence: LikeSequence = None,
     text: Annotated[str | None, typer.Option("--text", help="What the user wants, in words.")] = None,
     link: UserLinks = None,
@@ -71,14 +74,8 @@ def recommend(
         ),
     ] = None,
     k: K = 10,
-    candidates: Annotated[
-        Path | None,
-        typer.Option("--candidates", metavar="FILE", help="A table with the column item: recommend only these."),
-    ] = None,
-    exclude: Annotated[
-        Path | None,
-        typer.Option("--exclude", metavar="FILE", help="A table with the column item: recommend none of these."),
-    ] = None,
+    candidates: CandidatesFile = None,
+    exclude: ExcludeFile = None,
     tail: Annotated[
         float,
         typer.Option(
@@ -144,15 +141,15 @@ def recommend(
                 say(f"users with no item left to recommend: {list_some(nothing)}")
             write_table(table, format_, out, "Recommendations")
             return
-        user, like = _read_ids(recommender, user, like)
-        in_order = _read_sequence(recommender, sequence)
+        user, like = read_ids(recommender, user, like)
+        in_order = read_sequence(recommender, sequence)
         answer = recommender.recommend(
             user, like or None, text, sequence=in_order, links=links, attributes=attributes,
             k=k, candidates=allowed, exclude=left_out, tail=tail, diversity=diversity, at_most=limits,
             explain=explain, pitch=pitches,
         )  # fmt: skip
         words = [*([] if sequence is None else [f"likes in {sequence.name}"]), *(link or ()), *(attribute or ())]
-        title = _describe(user, like, text, words)
+        title = describe_user(user, like, text, words)
         keep = [column for column, wanted in (("reason", explain), ("pitch", pitch)) if wanted]
         write_answer(answer, format_, out, title, keep)
 
@@ -183,11 +180,8 @@ def similar(
 def explain(
     bundle: BundlePath,
     item: Annotated[str, typer.Option("--item", metavar="ID", help="The item to explain.")],
-    user: Annotated[str | None, typer.Option("--user", metavar="ID", help="The id of a known user.")] = None,
-    like: Annotated[
-        list[str] | None,
-        typer.Option("--like", metavar="ID", help="The id of a liked item; repeatable, the latest last."),
-    ] = None,
+    user: KnownUser = None,
+    like: LikedItems = None,
     sequence: LikeSequence = None,
     text: Annotated[str | None, typer.Option("--text", help="What the user wants, in words.")] = None,
     link: UserLinks = None,
@@ -211,8 +205,8 @@ def explain(
     links, attributes = read_pairs(link, "--link", "lives_in=Oslo"), read_attributes(attribute)
     with open_live_bundle(bundle, store, wait) as recommender:
         item = read_id(item, recommender.bundle.items, "--item")
-        user, like = _read_ids(recommender, user, like)
-        in_order = _read_sequence(recommender, sequence)
+        user, like = read_ids(recommender, user, like)
+        in_order = read_sequence(recommender, sequence)
         found = recommender.explain(
             item, user=user, likes=like or None, sequence=in_order, text=text, links=links, attributes=attributes
         )
@@ -234,18 +228,6 @@ def explain(
         write_table(table, format_, out, title)
     if found.unknown:
         say(f"unknown ids, ignored: {', '.join(map(repr, found.unknown))}")
-
-
-def _read_ids(recommender: "Recommender", user: str | None, like: Sequence[str] | None) -> tuple[str | None, list[str]]:
-    """The user's id and the liked items' as the bundle has them."""
-    known = recommender.bundle
-    found = None if user is None else read_id(user, known.users, "--user")
-    return found, [read_id(item, known.items, "--like") for item in like or ()]
-
-
-def _read_sequence(recommender: "Recommender", file: Path | None) -> list[tuple[str, Any]] | None:
-    """The likes of the option --sequence."""
-    return None if file is None else read_likes(file, recommender.bundle.schema.interaction.at)
 
 
 def _read_pitches(pitch: bool, language: str | None, language_model: str | None) -> "Pitches | bool":
@@ -280,14 +262,6 @@ def _read_at_most(given: Sequence[str] | None) -> dict[str, int]:
             )
         found[kind] = int(n_items)
     return found
-
-
-def _describe(user: str | None, like: Sequence[str] | None, text: str | None, about: Sequence[str]) -> str:
-    parts = [f"user {user}"] if user is not None else []
-    parts += [f"likes of {', '.join(like)}"] if like else []
-    parts += [f'"{text}"'] if text is not None else []
-    parts += [", ".join(about)] if about else []
-    return f"For {' and '.join(parts)}" if parts else "For a user without likes"
 
 
 def _title(recommender: "Recommender", item: str) -> str:

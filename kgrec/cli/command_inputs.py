@@ -187,6 +187,27 @@ def read_id(given: str, known: "IdMap", option: str) -> str:
     raise RequestError(f"got {option} {given!r}, which is no id; expected {expected}, an option for each id")
 
 
+def read_ids(recommender: "Recommender", user: str | None, like: Sequence[str] | None) -> tuple[str | None, list[str]]:
+    """The user's id and the liked items' as the bundle has them."""
+    known = recommender.bundle
+    found = None if user is None else read_id(user, known.users, "--user")
+    return found, [read_id(item, known.items, "--like") for item in like or ()]
+
+
+def read_sequence(recommender: "Recommender", file: Path | None) -> list[tuple[str, Any]] | None:
+    """The likes of the option --sequence."""
+    return None if file is None else read_likes(file, recommender.bundle.schema.interaction.at)
+
+
+def describe_user(user: str | None, like: Sequence[str] | None, text: str | None, about: Sequence[str]) -> str:
+    """The heading of a list for a user, who is given by id, by likes, by a sentence, or by what else is in `about`."""
+    parts = [f"user {user}"] if user is not None else []
+    parts += [f"likes of {', '.join(like)}"] if like else []
+    parts += [f'"{text}"'] if text is not None else []
+    parts += [", ".join(about)] if about else []
+    return f"For {' and '.join(parts)}" if parts else "For a user without likes"
+
+
 def read_pairs(given: Sequence[str] | None, option: str, example: str) -> list[tuple[str, str]]:
     """Splits the values of a repeatable option, NAME=VALUE, at the first "=".
 

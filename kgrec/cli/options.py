@@ -83,6 +83,19 @@ UserAttributes = Annotated[
     list[str] | None,
     typer.Option("--attribute", metavar="NAME=VALUE", help="An attribute of the user, such as age=31; repeatable."),
 ]
+KnownUser = Annotated[str | None, typer.Option("--user", metavar="ID", help="The id of a known user.")]
+LikedItems = Annotated[
+    list[str] | None,
+    typer.Option("--like", metavar="ID", help="The id of a liked item; repeatable, the latest last."),
+]
+CandidatesFile = Annotated[
+    Path | None,
+    typer.Option("--candidates", metavar="FILE", help="A table with the column item: recommend only these."),
+]
+ExcludeFile = Annotated[
+    Path | None,
+    typer.Option("--exclude", metavar="FILE", help="A table with the column item: recommend none of these."),
+]
 LikeSequence = Annotated[
     Path | None,
     typer.Option(

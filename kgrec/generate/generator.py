@@ -64,7 +64,7 @@ class Generator:
         """(n_items, width) float32: each item as the network reads it."""
         tokens, vectors = torch.from_numpy(self.ids.tokens), torch.from_numpy(self.vectors)
         device = self.network.begin.device
-        blocks = [slice(start, start + _BLOCK_ITEMS) for start in range(0, self.n_items, _BLOCK_ITEMS)]
+        blocks = [slice(start, start + _BLOCK_ITEMS) for start in range(0, max(self.n_items, 1), _BLOCK_ITEMS)]
         with torch.inference_mode():
             return torch.cat(
                 [self.network.read_items(tokens[block].to(device), vectors[block].to(device)) for block in blocks]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,7 @@ GENERATOR_FILE = "generator.json"  # replaced last: it names the file of tensors
 FORMAT, FORMAT_VERSION = "kgrec generator", 1
 _TENSORS = re.compile(r"generator-[0-9a-f]{16}\.safetensors\.zst")
 _KIND = FolderKind("generator", GENERATOR_FILE, lambda name: _TENSORS.fullmatch(name) is not None, BundleError)
-_AGAIN = "copy all of its files again, or train it again with `kgrec generate --train`"
-
-
-def digest_items(items: list[str]) -> str:
-    """SHA-256 of the ids of a catalogue's items in the order of their rows."""
-    return hashlib.sha256(json.dumps(items, ensure_ascii=False).encode()).hexdigest()
+_AGAIN = "copy all of its files again, or train it again with `kgrec train-generator`"
 
 
 def digest_tokens(ids: SemanticIds) -> str:
@@ -40,20 +35,31 @@ def digest_tokens(ids: SemanticIds) -> str:
     return digest.hexdigest()
 
 
-def save_generator(generator: Generator, path: Path, *, schema: str, items: str, wait_s: float = WAIT_S) -> None:
+def check_generator_folder(path: Path) -> None:
+    """Checks that a generator may be written to a folder: it is new, empty, or a generator's.
+
+    Raises:
+        BundleError: it holds something else, is a file, or cannot be read.
+    """
+    check_folder(path, _KIND)
+
+
+def save_generator(
+    generator: Generator, path: Path, *, items: Sequence[str], about: Mapping[str, Any], wait_s: float = WAIT_S
+) -> None:
     """Writes a generator to a folder, in place of one that is there.
 
     Args:
         generator: the generator; its item vectors are kept in half precision.
         path: the folder.
-        schema: the digest of the catalogue's schema.
-        items: of `digest_items`.
+        items: the ids of the items, by row.
+        about: what else is to be read back, as JSON values.
         wait_s: how long to wait while another process writes there, in seconds.
 
     Raises:
         BundleError: the folder cannot be written, holds something else, or another process is still writing it.
     """
-    check_folder(path, _KIND)
+    check_generator_folder(path)
     weights = {f"weight {name}": value.cpu().contiguous() for name, value in generator.network.state_dict().items()}
     content, layout = pack_tensors(
         weights
@@ -62,6 +68,7 @@ def save_generator(generator: Generator, path: Path, *, schema: str, items: str,
             "codes": torch.from_numpy(generator.ids.codes),
             "vectors": torch.from_numpy(generator.vectors).half(),
             "is_new": torch.from_numpy(generator.is_new),
+            "items": torch.frombuffer(bytearray(json.dumps(list(items)).encode()), dtype=torch.uint8),
         }
     )
     digest = hashlib.sha256(content).hexdigest()
@@ -69,8 +76,7 @@ def save_generator(generator: Generator, path: Path, *, schema: str, items: str,
     described = {
         "format": FORMAT,
         "version": FORMAT_VERSION,
-        "schema": schema,
-        "items": items,
+        "about": dict(about),
         "tokens": digest_tokens(generator.ids),
         "shape": asdict(generator.network.shape),
         "tensors": {"file": name, "sha256": digest, "layout": layout},
@@ -78,29 +84,20 @@ def save_generator(generator: Generator, path: Path, *, schema: str, items: str,
     write_folder(path, (json.dumps(described, indent=1) + "\n").encode(), {name: content}, _KIND, wait_s)
 
 
-def load_generator(
-    path: Path, *, schema: str | None = None, items: str | None = None, device: str = "cpu"
-) -> Generator:
+def load_generator(path: Path, *, device: str = "cpu") -> tuple[Generator, tuple[str, ...], Mapping[str, Any]]:
     """Reads a generator.
 
     Args:
         path: its folder.
-        schema: the digest of the schema it must have; None: any.
-        items: the digest of the items it must have, of `digest_items`; None: any.
         device: the torch device.
 
+    Returns:
+        The generator, the ids of its items, and what else was saved about it.
+
     Raises:
-        BundleError: there is none, it is incomplete, damaged, foreign, newer than this kgrec, or of another schema, of
-            other items or of other tokens.
+        BundleError: there is none, it is incomplete, damaged, foreign, newer than this kgrec, or of other tokens.
     """
     described = _read_described(path)
-    for what, expected in (("schema", schema), ("items", items)):
-        if expected is not None and described.get(what) != expected:
-            raise BundleError(
-                f"the generator {path} was trained on another catalogue: its {what} have the digest "
-                f"{str(described.get(what))[:8]}, expected {expected[:8]}; train it again, or name the generator of "
-                f"this catalogue"
-            )
     try:
         return _restore(path, described, device)
     except BundleError:
@@ -132,7 +129,9 @@ def _read_described(path: Path) -> dict[str, Any]:
     return described
 
 
-def _restore(path: Path, described: Mapping[str, Any], device: str) -> Generator:
+def _restore(
+    path: Path, described: Mapping[str, Any], device: str
+) -> tuple[Generator, tuple[str, ...], Mapping[str, Any]]:
     about = described["tensors"]
     name = about["file"]
     if not isinstance(name, str) or _TENSORS.fullmatch(name) is None:
@@ -156,7 +155,11 @@ def _restore(path: Path, described: Mapping[str, Any], device: str) -> Generator
     network = build_network(ids, shape)
     network.load_state_dict(weights)
     vectors, is_new = tensors["vectors"].float().numpy(), tensors["is_new"].numpy()
-    return Generator(space, ids, vectors, network.to(device).eval(), is_new)
+    generator = Generator(space, ids, vectors, network.to(device).eval(), is_new)
+    items = tuple(json.loads(tensors["items"].numpy().tobytes()))
+    if len(set(items)) != generator.n_items:
+        raise ValueError(f"{len(set(items))} ids for {generator.n_items} items")
+    return generator, items, dict(described["about"])
 
 
 def _restore_ids(codes: Tensor, weights: Mapping[str, Tensor], shape: NetworkShape) -> SemanticIds:

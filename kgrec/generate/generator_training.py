@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from kgrec.config import GeneratorConfig
 from kgrec.errors import RequestError
 from kgrec.generate.generator import Generator, generate
-from kgrec.generate.generator_config import GeneratorConfig
 from kgrec.generate.item_sequences import NO_ITEM, ItemSequences, batch_users
 from kgrec.generate.item_space import ItemSpace, fit_item_space
 from kgrec.generate.semantic_ids import SemanticIds, fit_semantic_ids

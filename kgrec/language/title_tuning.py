@@ -122,6 +122,7 @@ def tune_titles(
     )  # fmt: skip
     with warnings.catch_warnings(), _tuned(model, config) as tuned:
         warnings.simplefilter("ignore", FutureWarning)  # of names that peft still uses
+        warnings.filterwarnings("ignore", "(?s).*invalid shape")  # of layers to which AdaLoRA gives no rank
         report = _train(model, tuned, examples, tuning, started + time_limit_s, started, on_step)
         described = {
             "format": "kgrec adapter",

@@ -184,9 +184,12 @@ class _Learner:
             for part in (start.own, start.from_content, *start.transformer.tensors)
         )
         self.transformer = start.transformer.with_tensors([*weights, norms])
-        free, matrices = [self.own, norms], [self.mapping, *weights]
-        self.trained = [*free, *matrices]
-        groups = [{"params": free, "weight_decay": 0.0}, {"params": matrices, "weight_decay": config.weight_decay}]
+        self.trained = [self.own, self.mapping, *weights, norms]
+        # Decay draws an item's vector towards its content's, the more the fewer likes it has.
+        groups = [
+            {"params": self.trained[:-1], "weight_decay": config.weight_decay},
+            {"params": [norms], "weight_decay": 0.0},
+        ]
         self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=_BETAS, fused=True)
 
     def vectors(self, rows: Tensor) -> Tensor:

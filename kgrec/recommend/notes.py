@@ -1,5 +1,7 @@
 """What an answer rests on, in sentences: nothing known of a user, few likes, likes that nobody shares."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,6 +21,13 @@ def note_few_likes(n_likes: int) -> str | None:
     if n_likes >= _FEW_LIKES:
         return None
     return f"only {n_likes} like{'' if n_likes == 1 else 's'} to learn from"
+
+
+def note_unknown(ids: Sequence[str]) -> list[str]:
+    """A note on ids of a request that the catalogue does not have; none where there are none."""
+    if not ids:
+        return []
+    return [f"unknown ids, ignored: {', '.join(map(repr, ids[:10]))}{' ...' if ids[10:] else ''}"]
 
 
 def note_no_likes(state: State, asked: Asked, request: Request, tail: float, *, filter_seen: bool) -> list[str]:
@@ -55,9 +64,12 @@ def note_basis(state: State, support: NDArray[np.int64], user: int | None) -> li
 def _likes_more(state: State, support: NDArray[np.int64], user: int | None) -> bool:
     """Whether anybody else who likes one of some items likes an item beside them."""
     liked, by_item = state.bundle.liked, state.liked_by_item
+    inside = np.zeros(liked.shape[1], np.bool_)
+    inside[support] = True
+    looked_at = {user}
     for item in support.tolist():
-        fans = by_item.indices[slice(*by_item.indptr[item : item + 2])]
-        for fan in fans[fans != (-1 if user is None else user)].tolist():
-            if not np.isin(liked.indices[slice(*liked.indptr[fan : fan + 2])], support).all():
+        for fan in by_item.indices[slice(*by_item.indptr[item : item + 2])].tolist():
+            if fan not in looked_at and not inside[liked.indices[slice(*liked.indptr[fan : fan + 2])]].all():
                 return True
+            looked_at.add(fan)
     return False

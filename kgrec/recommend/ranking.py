@@ -23,14 +23,14 @@ from kgrec.recommend.blocks import to_blocks
 from kgrec.recommend.diversity import Ranked, Variety, rank_varied
 from kgrec.recommend.limits import describe_limits
 from kgrec.recommend.live import answer_without_gone
-from kgrec.recommend.notes import note_basis, note_no_likes
+from kgrec.recommend.notes import note_basis, note_no_likes, note_unknown
 from kgrec.recommend.pitch_facts import find_facts
 from kgrec.recommend.reasons import find_reasons
 from kgrec.recommend.requests import (
     check_k,
     mask_items,
+    mask_known,
     read_request,
-    select_row,
     to_support,
 )
 from kgrec.recommend.state import State, one_thread
@@ -71,9 +71,7 @@ def recommend(
     masked = mask_items(state, candidates, exclude, unknown)
     vary = _make_varied(state, variety)
     if filter_seen:
-        known = np.concatenate([support, select_row(state.bundle.seen, request.user)])
-        masked[known] = True
-        masked[state.editions[known].indices] = True
+        mask_known(state, request, masked)
     if request.fits is not None and not request.fits.any():
         notes.append("no item's text is close to your words: expect weak matches")
     if not len(support):
@@ -113,8 +111,7 @@ def recommend(
     if pitches is not None:
         written, about_pitches = pitches.write(facts)
         notes += about_pitches
-    if unknown:
-        notes.append(f"unknown ids, ignored: {', '.join(map(repr, unknown[:10]))}{' ...' if unknown[10:] else ''}")
+    notes += note_unknown(unknown)
     items = tuple(
         Recommendation(state.bundle.items.ids[row], place + 1, score, state.title(row), reason, pitch)
         for place, (row, score, reason, pitch) in enumerate(

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from graph_schema import CatalogueSchema
 from kgrec.bundle import Bundle, load_bundle, save_bundle
+from kgrec.generate.next_items import NextItemGenerator
 from kgrec.pitch import Pitches, read_pitches
-from kgrec.recommend import new_items, new_users, ranking, similarity, updates
+from kgrec.recommend import generation, new_items, new_users, ranking, similarity, updates
 from kgrec.recommend.answers import Explanation, Recommendations
 from kgrec.recommend.argument_ids import to_id, to_ids
 from kgrec.recommend.asked import read_asked
@@ -260,6 +261,56 @@ class Recommender:
             pitches=read_pitches(pitch),
             on_users=on_users,
         )
+
+    def generate(
+        self,
+        user: str | None = None,
+        likes: Sequence[str] | None = None,
+        *,
+        generator: NextItemGenerator,
+        sequence: Iterable[tuple[str, LikeTime]] | None = None,
+        k: int = 10,
+        candidates: Iterable[str] | None = None,
+        exclude: Iterable[str] | None = None,
+        filter_seen: bool = True,
+        time_limit_s: float = 30.0,
+    ) -> Recommendations:
+        """Continues a user's likes by a generator or a language model, item by item from the catalogue.
+
+        Where a language model fails or is too slow, the answer is the list of `recommend`, and a note says why; where
+        it finds too few items, the others are from that list. Without any likes that list is the answer, too.
+
+        Args:
+            user: id of a known user.
+            likes: as in `recommend`; their order counts.
+            generator: `kgrec.load_generator(folder)`, which writes semantic ids; or a language model that
+                `kgrec.TitleRanker` has rank what `recommend` proposes, `kgrec.TitleWriter` has write names of the
+                catalogue, or `kgrec.ZeroShot` asks without any training.
+            sequence: as in `recommend`.
+            k: the number of items; fewer are returned only where fewer may be recommended.
+            candidates: as in `recommend`.
+            exclude: as in `recommend`.
+            filter_seen: as in `recommend`.
+            time_limit_s: seconds that a language model may take, even if it hangs; at its first use, reading the names
+                of the catalogue comes on top. A generator of semantic ids takes milliseconds and is not limited.
+
+        Returns:
+            The items, best first. A score is what the generator says of the item: a log-probability (`TitleRanker`:
+            what the likes add to it, per token). An item without such a score, which are all items of `ZeroShot` and
+            those that fill up a list, has one less than the item before.
+
+        Raises:
+            RequestError: as in `recommend`; `generator` is something else; or the time limit is not above 0, or is
+                longer than a day.
+            BundleError: the generator is of another catalogue.
+        """
+        check_k(k)
+        asked = read_asked(user, likes, None, None, None, sequence)
+        allowed = None if candidates is None else to_ids(candidates, "candidates")
+        return generation.generate(
+            self._state, asked, k, allowed, to_ids(exclude, "exclude"), generator, time_limit_s,
+            filter_seen=filter_seen,
+        )  # fmt: skip
 
     def similar(
         self,

@@ -180,6 +180,13 @@ def mask_items(
     return masked
 
 
+def mask_known(state: State, request: Request, masked: NDArray[np.bool_]) -> None:
+    """Marks in `masked`, (n_items,), what the user of a request likes or has seen, and other editions of it."""
+    known = np.concatenate([request.likes, select_row(state.bundle.seen, request.user)])
+    masked[known] = True
+    masked[state.editions[known].indices] = True
+
+
 def read_request(state: State, asked: Asked, unknown: list[str]) -> Request:
     """Turns a request into rows and vectors; unknown ids are appended to `unknown`.
 

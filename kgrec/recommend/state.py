@@ -146,8 +146,10 @@ class State:
     def counts_order(self) -> bool:
         """Whether the likes have times, and the model scores users by the order of their likes."""
         model = self.bundle.model
+        if self.bundle.liked_at is None:
+            return False
         reads = {Transitions.name, SequenceEncoder.name}.intersection(model.weighed().names)
-        return self.bundle.liked_at is not None and (bool(reads) or bool((model.gate.recency != 1).any()))
+        return bool(reads) or bool((model.gate.recency != 1).any())
 
     def find_order(self, users: NDArray[np.int64]) -> Order | None:
         """The order of the likes of some users, (n,) rows; None: it does not count."""

@@ -106,6 +106,7 @@ LEFT_OUT = {
     "item_item.rank": "more is better, and larger",
     "item_item.shrinkage": "part of the item kNN, which matters little",
     "content.kept": "more is better, and larger",
+    "generator": "part of `kgrec train-generator`, which no trial runs",
     "gate.most_popular": "limits the popularity of a first list, not its quality",
     "prior.regularisations": "every training tries them next to the tuned value",
     "list_length": "the list length of the metrics",

@@ -292,9 +292,18 @@ def _to_split(
     def to_matrix(pairs: tuple[Rows, Rows]) -> csr_array:
         return _ones(users[pairs[0]], items[pairs[1]], likes.shape)
 
+    time_of = dict(
+        zip(zip(ratings.users.tolist(), ratings.items.tolist(), strict=True), ratings.at.tolist(), strict=True)
+    )
+
+    def to_likes(pairs: tuple[Rows, Rows]) -> Likes:
+        at = np.array([time_of[pair] for pair in zip(pairs[0].tolist(), pairs[1].tolist(), strict=True)], np.int64)
+        return Likes(users[pairs[0]], items[pairs[1]], at, likes.shape)
+
     slices = []
     for question in questions:
-        support = likes.to_matrix() if question.shown is None else to_matrix(question.shown)
+        known = likes if question.shown is None else to_likes(question.shown)
+        support, order = known.to_matrix(), known.to_order()
         candidates = None
         if question.candidates is not None:
             candidates = np.zeros(likes.shape[1], np.bool_)
@@ -302,7 +311,7 @@ def _to_split(
         relevant = _without(_without(to_matrix(question.asked), support), disliked)
         left_out = disliked if question.shown is None else None
         if relevant.nnz:
-            slices.append(Slice(question.name, question.title, support, relevant, candidates, left_out))
+            slices.append(Slice(question.name, question.title, support, relevant, candidates, left_out, order=order))
     return PublishedSplit(graph, likes, slices, {})
 
 

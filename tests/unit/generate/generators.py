@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from kgrec.config import GeneratorConfig
 from kgrec.generate.generator import Generator
-from kgrec.generate.generator_config import GeneratorConfig
 from kgrec.generate.generator_training import train_generator
 from kgrec.generate.item_sequences import ItemSequences
 from kgrec.generate.semantic_ids import SemanticIds, fit_semantic_ids

@@ -177,3 +177,8 @@ def test_the_mean_of_the_last_items_fades() -> None:
     state = generator.read(ItemSequences.of([[4, 7], []]))[:, TINY.width :].numpy()
     np.testing.assert_allclose(state[0], (vectors[7] + 0.6 * vectors[4]) / 1.6, atol=1e-5)
     assert not state[1].any()
+
+
+def test_without_items_lists_are_empty() -> None:
+    empty = make_generator().with_items(np.zeros(0, np.int64), np.zeros((0, 4), np.float32))
+    assert generate(empty, ItemSequences.of([[], []]), 2).rows.tolist() == [[-1, -1], [-1, -1]]

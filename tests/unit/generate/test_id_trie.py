@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 from generators import make_ids
 from hypothesis import given
@@ -24,8 +26,7 @@ def test_a_flag_covers_the_nodes_whose_items_all_have_it(n_items: int, seed: int
     trie = IdTrie.of(make_ids(n_items))
     flags = np.random.default_rng(seed).random(n_items) < 0.7
     for leaves, covered in zip(trie.leaves, trie.cover(flags), strict=True):
-        pairs = zip(leaves[:-1], leaves[1:], strict=True)
-        assert covered.tolist() == [flags[trie.items[first:end]].all() for first, end in pairs]
+        assert covered.tolist() == [flags[trie.items[first:end]].all() for first, end in pairwise(leaves)]
 
 
 def test_leaves_are_items_in_the_order_of_codes() -> None:

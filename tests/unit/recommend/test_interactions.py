@@ -68,10 +68,38 @@ def test_no_rows_are_no_interactions() -> None:
 
 
 def test_the_likes_of_each_user_in_the_order_of_the_rows() -> None:
-    expected = {"u": Asked(likes=("a", "b")), "v": Asked(likes=("a",))}
+    expected = {"u": Asked(likes=("b", "a")), "v": Asked(likes=("a",))}  # the last row of a pair counts
     assert read_many(TABLE, SCHEMA) == expected  # the interaction's own rating is not read
     renamed = TABLE.rename_columns({"user": "source", "item": "target"})
     assert read_many(renamed, SCHEMA) == expected
+    timed = TABLE.append_column("rated_at", pa.array([9, 1, None, 3]))
+    assert read_many(timed, SCHEMA) == {
+        "u": Asked(likes=("a", "b", "a"), times=(9, None, 3)),
+        "v": Asked(likes=("a",), times=(1,)),
+    }
+    untimed = TABLE.append_column("rated_at", pa.nulls(4, pa.int64()))
+    assert read_many(untimed, SCHEMA) == expected
+
+
+@pytest.mark.parametrize("time", [-1, 10**12, 4_000_000_000])
+def test_a_time_that_cannot_be_is_named(time: int) -> None:
+    timed = TABLE.append_column("rated_at", pa.array([1, 2, time, 3]))
+    with pytest.raises(RequestError, match=r"in row 3 rated_at is (out of range|in the future)"):
+        read_many(timed, SCHEMA)
+
+
+def test_interactions_have_the_times_of_the_rows_that_count() -> None:
+    timed = TABLE.append_column("rated_at", pa.array([9, 1, 5, 8]))
+    found = read_interactions(timed, SCHEMA)
+    assert found.times is not None
+    pairs = zip(found.users, found.items, found.times.tolist(), found.places.tolist(), strict=True)
+    assert set(pairs) == {("v", "a", 1, 1), ("u", "b", 5, 2), ("u", "a", 9, 0)}
+    assert read_interactions(TABLE, SCHEMA).times is None
+    untimed = read_interactions(TABLE, SCHEMA)
+    places = zip(untimed.users, untimed.items, untimed.places.tolist(), strict=True)
+    assert set(places) == {("v", "a", 1), ("u", "b", 2), ("u", "a", 3)}
+    with pytest.raises(RequestError, match="in row 2 rated_at is out of range"):
+        read_interactions(TABLE.append_column("rated_at", pa.array([9, -1, 5, 8])), SCHEMA)
 
 
 def test_further_columns_are_links_and_features_of_users() -> None:

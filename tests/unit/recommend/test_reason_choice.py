@@ -169,7 +169,7 @@ def test_the_value_of_an_attribute_is_a_reason_where_likes_count_by_the_graph(
     )
     shares = np.ones((len(likes), 1), np.float32)
     none = np.zeros(1, np.float32)
-    found = Contributions(shares, none, none, none, np.full_like(shares, known), {})
+    found = Contributions(shares, none, none, none, np.full_like(shares, known), {}, np.zeros_like(shares))
     monkeypatch.setattr(Model, "contributions", lambda model, support, rows: found)
     request = Request(bundle.items.rows(likes))
     ((whole,),) = explain_items(state, [request], [bundle.items.rows(["book-00"])])
@@ -255,7 +255,7 @@ def test_a_mere_count_of_people_gives_way_to_a_like(
     monkeypatch.setattr(reasons, "find_user_reasons", lambda state, request, rows: told[: len(rows)])
     shares = np.array([list(likes.values())], np.float32).reshape(-1, 1)
     none = np.zeros(1, np.float32)
-    found = Contributions(shares, none, np.ones(1, np.float32), none, np.zeros_like(shares), {})
+    found = Contributions(shares, none, np.ones(1, np.float32), none, np.zeros_like(shares), {}, np.zeros_like(shares))
     monkeypatch.setattr(Model, "contributions", lambda model, support, rows: found)
     request = Request(ITEMS.rows(list(likes)), user=0, prior=np.ones(1, np.float32))
     assert find_reasons(STATE, [request], [ITEMS.rows(["sku-08"])]) == [[expected]]

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 from shop import KINDS, WordEncoder, train_shop
+from timed_shop import train_timed
 
 from kgrec.bundle import Bundle
 from kgrec.recommend import Recommendations, Recommender
@@ -26,8 +27,9 @@ ASKED: tuple[Callable[[Recommender], Recommendations], ...] = (
 
 
 @pytest.mark.slow
-def test_answers_and_changes_in_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    shop = Recommender(train_shop(), WordEncoder())
+@pytest.mark.parametrize("train", [train_shop, train_timed])
+def test_answers_and_changes_in_many_threads(train: Callable[[], Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Recommender(train(), WordEncoder())
     bundles: list[Bundle] = [shop.bundle]
     after = State.after
 

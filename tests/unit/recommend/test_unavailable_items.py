@@ -88,7 +88,7 @@ def test_it_is_kept_on_disk_and_a_bundle_without_it_has_all_items(tmp_path: Path
     assert "unavailable" not in to_tensors(train_shop())  # as in older bundles of the format
     save_bundle(train_shop(), tmp_path / "older")
     assert load_bundle(tmp_path / "older").available.all()
-    assert FORMAT_VERSION == 8
+    assert FORMAT_VERSION == 9
 
 
 def test_a_sync_reads_it_anew(tmp_path: Path) -> None:
