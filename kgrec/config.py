@@ -167,6 +167,7 @@ class SequenceConfig(_Frozen):
         learning_rate: the learning rate of AdamW after a warm-up; it falls along a cosine.
         weight_decay: the weight decay of AdamW.
         epochs: the most passes over the sequences.
+        most_read: the most likes to read in all passes; a catalogue with more of them gets fewer passes, at least two.
         patience: validations without a better score before training stops.
         budget_s: the most seconds of training; 0: no limit.
         batch_items: the number of likes per step.
@@ -176,13 +177,14 @@ class SequenceConfig(_Frozen):
     layers: int = Field(2, ge=0)
     dim: PositiveInt = 64
     heads: PositiveInt = 2
-    longest: PositiveInt = 50
+    longest: PositiveInt = 100
     dropout: float = Field(0.4, ge=0, lt=1)
     learning_rate: PositiveFloat = 0.004
-    weight_decay: float = Field(0.05, ge=0)
-    epochs: PositiveInt = 24
-    patience: PositiveInt = 6
-    budget_s: float = Field(600.0, ge=0)
+    weight_decay: float = Field(0.2, ge=0)
+    epochs: PositiveInt = 20
+    most_read: PositiveInt = 10_000_000
+    patience: PositiveInt = 20
+    budget_s: float = Field(0.0, ge=0)
     batch_items: PositiveInt = 1024
     negatives: PositiveInt = 512
 

@@ -1,5 +1,7 @@
 """The commands that continue likes: train-generator, generate."""
 
+import time
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +37,8 @@ from kgrec.cli.results import write_answer
 from kgrec.terminal import make_total_counter, print_table, say, show_progress
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from kgrec.bundle import Bundle
     from kgrec.config import GeneratorConfig
     from kgrec.generate.next_items import NextItemGenerator
@@ -100,7 +104,7 @@ def train_generator(
 
     check_generator_folder(out)  # before the training, not after it
     with show_progress() as progress:
-        generator = kgrec.train_generator(trained, settings, on_step=make_total_counter(progress, "steps"))
+        generator = kgrec.train_generator(trained, settings, on_step=_count_steps(progress, settings.seconds))
     generator.save(out)
     report = generator.report
     if report.n_users:
@@ -112,6 +116,17 @@ def train_generator(
     else:
         say("nobody has two likes: there is nothing to validate on")
     say(f"trained in {report.seconds:.0f} s; written to {out}; use it with: kgrec generate {bundle} --generator {out}")
+
+
+def _count_steps(progress: "Progress", seconds: float) -> Callable[[int, int], None]:
+    """Shows steps; those that the time is too short for are not expected."""
+    count, started = make_total_counter(progress, "steps"), time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        in_time = done * seconds / max(time.monotonic() - started, 1e-3)
+        count(done, max(done, min(total, round(in_time))))
+
+    return show
 
 
 def _tune(
@@ -131,7 +146,7 @@ def _tune(
         report = tune_titles(
             LocalLanguageModel.load(source), names, sequences, out,
             TitleTuning(prompt, method, steps=steps, seed=settings.seed),
-            time_limit_s=settings.seconds, on_step=make_total_counter(progress, "steps"),
+            time_limit_s=settings.seconds, on_step=_count_steps(progress, settings.seconds),
         )  # fmt: skip
     say(report.reason)
     used = f"kgrec generate {bundle} --language-model {source}"
@@ -209,14 +224,13 @@ def generate(
         answer = recommender.generate(
             user, like or None, sequence=read_sequence(recommender, sequence), k=k, candidates=allowed,
             exclude=left_out, time_limit_s=time_limit,
-            generator=_load(recommender.bundle, generator, beams or _BEAMS, language_model, method, adapter),
+            generator=_load(generator, beams or _BEAMS, language_model, method, adapter),
         )  # fmt: skip
     about = [] if sequence is None else [f"likes in {sequence.name}"]
     write_answer(answer, format_, out, describe_user(user, like, None, about))
 
 
 def _load(
-    bundle: "Bundle",
     generator: Path | None,
     beams: int,
     language_model: str | None,
@@ -228,13 +242,10 @@ def _load(
         import kgrec
 
         return kgrec.load_generator(generator, beams=beams)
-    from kgrec.generate.title_generators import TitleRanker, TitleWriter, ZeroShot, name_items
+    from kgrec.generate.title_generators import TitleRanker, TitleWriter, ZeroShot
     from kgrec.language import LocalLanguageModel
-    from kgrec.language.likelihood_ranking import LikelihoodRanker
-    from kgrec.language.titles import TitlePrompt
 
     model = LocalLanguageModel.load(language_model or "", adapter=adapter)
-    prompt = TitlePrompt(name_items(bundle.schema))
     if method == GenerateBy.WRITE:
-        return TitleWriter(model, prompt, beams)
-    return ZeroShot(model, prompt) if method == GenerateBy.ASK else TitleRanker(LikelihoodRanker(model, prompt))
+        return TitleWriter(model, beams=beams)
+    return ZeroShot(model) if method == GenerateBy.ASK else TitleRanker(model)

@@ -20,7 +20,7 @@ from kgrec.generate.token_network import TokenNetwork
 BEAMS = 20
 # Doubles the recall of new items on beauty, 5% of them new, for a twentieth of the recall of the others; see
 # scripts/benchmarks/generated_items.py --cold.
-NEW_BONUS = 0.5
+NEW_BONUS = 1.0
 _POSITIONS = 8192  # read at once
 _BLOCK_BEAMS = 8192  # scored at once
 _BLOCK_ITEMS = 65536

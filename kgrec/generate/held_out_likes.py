@@ -31,7 +31,7 @@ def read_sequences(bundle: Bundle, seed: int = 0) -> Sequences:
         raise RequestError(
             f"the likes of the catalogue {bundle.schema.name!r} have no times, so nobody knows what was liked after "
             f"what, which is all that there is to learn here; expected a schema whose interaction names its time "
-            f"(`at`): add it, load and train again"
+            f"(`at`), or a DataFrame with a column of times: add it and train again"
         )
     times = bundle.liked_at
     users = np.repeat(np.arange(times.shape[0]), np.diff(times.indptr))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec.bundle import Bundle
+from kgrec.errors import RequestError
 from kgrec.language.time_limit import Deadline
 
 _LEAST_S = 1e-3
@@ -45,10 +46,18 @@ class NextItemRequest:
 
     @property
     def liked_titles(self) -> list[str]:
-        """The names of the likes, the earliest first; those without a name are left out."""
+        """The names of the likes, the earliest first; those without a name are left out.
+
+        Raises:
+            RequestError: none has a name.
+        """
         titles = self.bundle.names[self.bundle.schema.item_type]
-        named = (titles[row] for row in self.likes.tolist())
-        return [title for title in named if title]
+        named = [title for title in (titles[row] for row in self.likes.tolist()) if title]
+        if not named:
+            raise RequestError(
+                f"none of the {len(self.likes)} likes has a name; expected at least one: a language model reads names"
+            )
+        return named
 
 
 @dataclass(frozen=True)

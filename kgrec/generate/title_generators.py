@@ -34,20 +34,24 @@ class TitleRanker:
     A score is the pointwise mutual information of the name and the likes, per token. Items without a name come last.
 
     Attributes:
-        ranker: the language model and its prompt, `LikelihoodRanker(LocalLanguageModel.load(...))`.
+        model: the language model.
+        prompt: how likes become a prompt; None: the last ten, called what the schema calls items.
         n_proposed: how many items the recommender proposes, at least as many as are asked for.
         scoring: how likelihoods become scores, as from `choose_scoring`.
     """
 
-    ranker: LikelihoodRanker
+    model: LocalLanguageModel
+    prompt: TitlePrompt | None = None
     n_proposed: int = PROPOSED
     scoring: Scoring = field(default_factory=Scoring)
+    _rankers: Kept[LikelihoodRanker] = field(default_factory=Kept, repr=False)
 
     def continue_likes(self, request: NextItemRequest) -> NextItems:
         """Ranks the proposals; see `NextItemGenerator`."""
         rows = request.propose(max(self.n_proposed, request.k))
-        titles = _list_titles(request.bundle)
-        scores = self.ranker.rank(
+        titles, prompt = _list_titles(request.bundle), _find_prompt(self.prompt, request.bundle)
+        ranker = self._rankers.find(request.bundle.schema, lambda: LikelihoodRanker(self.model, prompt))
+        scores = ranker.rank(
             request.liked_titles,
             [titles[row] or "" for row in rows.tolist()],
             scoring=self.scoring,
@@ -66,12 +70,12 @@ class TitleWriter:
 
     Attributes:
         model: the language model.
-        prompt: how likes become a prompt.
+        prompt: as in `TitleRanker`.
         beams: the number of names that are followed at once.
     """
 
     model: LocalLanguageModel
-    prompt: TitlePrompt = field(default_factory=TitlePrompt)
+    prompt: TitlePrompt | None = None
     beams: int = 20
     _tries: Kept[TitleTrie] = field(default_factory=Kept, repr=False)
 
@@ -81,7 +85,7 @@ class TitleWriter:
         trie = self._tries.find(titles, lambda: TitleTrie.of(self.model, titles))
         found = generate_items(
             self.model, trie, request.liked_titles, k=request.k, allowed=request.allowed, n_beams=self.beams,
-            prompt=self.prompt, time_limit_s=request.left_s,
+            prompt=_find_prompt(self.prompt, request.bundle), time_limit_s=request.left_s,
         )  # fmt: skip
         return NextItems(found.items, found.scores)
 
@@ -94,11 +98,11 @@ class ZeroShot:
 
     Attributes:
         model: the language model.
-        prompt: what items are called, and how many likes are told.
+        prompt: as in `TitleRanker`.
     """
 
     model: LocalLanguageModel
-    prompt: TitlePrompt = field(default_factory=TitlePrompt)
+    prompt: TitlePrompt | None = None
     _indices: Kept[TitleIndex] = field(default_factory=Kept, repr=False)
 
     def continue_likes(self, request: NextItemRequest) -> NextItems:
@@ -106,8 +110,8 @@ class ZeroShot:
         titles = _list_titles(request.bundle)
         index = self._indices.find(titles, lambda: TitleIndex.of(titles))
         answer = ask_for_items(
-            self.model, index, request.liked_titles, k=request.k, allowed=request.allowed, prompt=self.prompt,
-            time_limit_s=request.left_s,
+            self.model, index, request.liked_titles, k=request.k, allowed=request.allowed,
+            prompt=_find_prompt(self.prompt, request.bundle), time_limit_s=request.left_s,
         )  # fmt: skip
         told = (
             (answer.unmatched, "not in the catalogue"),
@@ -119,6 +123,10 @@ class ZeroShot:
             if lines
         )
         return NextItems(answer.items, notes=notes)
+
+
+def _find_prompt(given: TitlePrompt | None, bundle: Bundle) -> TitlePrompt:
+    return TitlePrompt(name_items(bundle.schema)) if given is None else given
 
 
 def _list_titles(bundle: Bundle) -> Sequence[str | None]:

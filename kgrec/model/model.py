@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -214,7 +215,7 @@ class Model:
             added = add_rows(likes, component.neighbours)
             if warm and component.warm_scale is not None:
                 neighbours = _spread(added, self._n_warm)
-        rows = component.added(support) if isinstance(component, AddsRows) else None
+        rows = cast(AddsRows, component).added(support) if _has(type(component), AddsRows) else None
         if rows is not None:
             if component.cold_scale is None:
                 rows = csr_array((rows.data * ~self._is_cold[rows.indices], rows.indices, rows.indptr), rows.shape)
@@ -225,8 +226,8 @@ class Model:
             reference = _spread(add_rows(likes, component.reference), component.reference.shape[1])
         of_warm = _measure(component.warm_scale if warm else None, users, neighbours)
         of_cold = _measure(component.cold_scale if cold else None, users, reference)
-        if isinstance(component, Emphatic):
-            emphasis = component.emphasis(support, users)
+        if _has(type(component), Emphatic):
+            emphasis = cast(Emphatic, component).emphasis(support, users)
             of_warm, of_cold = (of_warm[0], of_warm[1] * emphasis), (of_cold[0], of_cold[1] * emphasis)
         return Part(users, added, of_warm, of_cold)
 
@@ -423,14 +424,14 @@ class Model:
                 own = own + torch.from_numpy(np.asarray(dense, np.float32))
             of_text, rest = (shares.sentence @ factors) * factor, shares.rest @ factors
             of_graph = torch.zeros(len(rows)) if shares.prior is None else (shares.prior @ factors) * factor
-            added = component.added(support) if isinstance(component, AddsRows) else None
+            added = cast(AddsRows, component).added(support) if _has(type(component), AddsRows) else None
             if added is not None:
                 of_graph += torch.from_numpy(added.toarray()[0])[rows] * factor
             rest = (rest - torch.where(is_cold, cold_mean, warm_mean)) * factor
             own *= factor
             of_likes += own
             of_known += own * (is_cold | (component.name == Knowledge.name))
-            if isinstance(component, Ordered):
+            if _has(type(component), Ordered):
                 of_followed += own
             of_sentence += of_text
             of_prior += of_graph
@@ -538,9 +539,15 @@ class Model:
         return replace(self, components=tuple(moved_components))
 
 
+@cache
+def _has(kind: type, trait: Any) -> bool:
+    """Whether a kind of component has a trait, a protocol; asking the instance takes microseconds each time."""
+    return issubclass(kind, trait)
+
+
 def _weigh(component: Component, support: Support) -> csr_array:
     """The likes with the weights that the component's neighbours are multiplied by."""
-    return component.weigh(support) if isinstance(component, Ordered) else support.likes
+    return cast(Ordered, component).weigh(support) if _has(type(component), Ordered) else support.likes
 
 
 def _spread(added: Tensor, n_items: int) -> tuple[Tensor, Tensor]:

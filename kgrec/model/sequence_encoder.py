@@ -18,6 +18,7 @@ from kgrec.model.knowledge import Knowledge
 _BLOCK_PAIRS = 1_000_000  # pairs of likes at once
 _SPLIT = 32  # the last likes with shares of their own
 _MORE = 1 / 3  # of the epochs, from an earlier encoder on
+_LEAST_EPOCHS = 2
 _TINY = 1e-9
 
 Rows = NDArray[np.int64]
@@ -63,7 +64,8 @@ class SequenceEncoder:
         assert knowledge is None or isinstance(knowledge, Knowledge)
         assert start is None or isinstance(start, SequenceEncoder)
         content = torch.zeros((len(liked), 0)) if knowledge is None else knowledge.items
-        before = None
+        epochs = min(config.epochs, max(config.most_read // len(sequences.items), _LEAST_EPOCHS))
+        config, before = config.model_copy(update={"epochs": epochs}), None
         if start is not None:
             mapping = content.new_zeros((0, config.dim)) if knowledge is None else knowledge.basis.T @ start.basis
             before = TrainedTransformer(start.transformer, start.items - content @ mapping, mapping, 0.0, 0)

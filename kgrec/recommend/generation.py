@@ -89,7 +89,10 @@ def generate(
         proposed = own.propose(n + len(rows))
         others = proposed[~np.isin(proposed, rows)][: n - len(rows)]
         if len(others):
-            notes.append(f"{len(others)} of {len(rows) + len(others)} items, the last ones, are the recommender's own")
+            total = len(rows) + len(others)
+            notes.append(
+                f"{len(rows)} of {total} items are generated; the others, at the end, are the recommender's own"
+            )
         rows = np.concatenate([rows, others])
     if len(rows) < k:
         notes.append(f"asked for {k} items, only {len(rows)} may be recommended")

@@ -34,7 +34,7 @@ from kgrec.training.trust import trust_in_knowledge, weigh_user_knowledge
 
 _OF_ORDER = {
     Transitions.name: 0.6,
-    SequenceEncoder.name: 1.2,
+    SequenceEncoder.name: 2.0,
 }  # components that read the order of likes, and the weights to begin with
 _RECENCIES = (0.95, 0.8, 0.6)
 _OF_USERS = (UserPrior.name, LinkedLikes.name)  # what the graph says of users

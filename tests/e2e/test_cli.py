@@ -597,7 +597,8 @@ def test_contradictory_options_are_errors(run: RunCommand, shop: Shop, tmp_path:
     assert_fails(run("recommend", shop.bundle, "--user", "c-000", "--format", "parquet"), "expected --out FILE")
     assert_fails(run("recommend", shop.bundle, "--user", "c-000", "--out", tmp_path / "x.xls"), "x.xls", "--format")
     assert_fails(run("recommend", shop.bundle, "--text", "  "), "a text with words in it")
-    assert_fails(run("explain", shop.bundle, "--item", "sku-00"), "--user, --like, --text, --link or --attribute")
+    expected = "--user, --like, --sequence, --text, --link or --attribute"
+    assert_fails(run("explain", shop.bundle, "--item", "sku-00"), expected)
 
 
 @pytest.mark.parametrize(

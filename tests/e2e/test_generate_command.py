@@ -133,7 +133,7 @@ def test_a_language_model_ranks_writes_and_answers(run: RunCommand, shop: Shop, 
         found[tuple(map(str, more))] = [row["score"] for row in rows]
     assert found[()] != found["--adapter", str(adapter)]
     assert found["--method", "ask"] == [0.0, -1.0, -2.0, -3.0]
-    assert "are the recommender's own" in run(*ask, "--method", "ask").err
+    assert "items are generated; the others, at the end, are the recommender's own" in run(*ask, "--method", "ask").err
     slow = run(*ask, "--time-limit", 0.001)
     assert "this is the recommender's own list: the language model did not answer within 0.001 seconds" in slow.err
     own = json.loads(run("recommend", shop.bundle, "--user", "c-000", "-k", 4, "--format", "json").out)

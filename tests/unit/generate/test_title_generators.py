@@ -14,8 +14,8 @@ from kgrec.bundle import Bundle
 from kgrec.errors import RequestError
 from kgrec.generate.next_items import NextItemRequest
 from kgrec.generate.title_generators import TitleRanker, TitleWriter, ZeroShot, name_items
-from kgrec.language.likelihood_ranking import LikelihoodRanker
 from kgrec.language.time_limit import Deadline, LanguageModelTooSlow
+from kgrec.language.titles import TitlePrompt
 
 TITLES = train_timed().names["product"]
 N = len(TITLES)
@@ -53,20 +53,21 @@ class Ranker:
         return np.array(self.scores[: len(titles)])
 
 
-def test_the_ranker_sorts_what_the_recommender_proposes() -> None:
+def test_the_ranker_sorts_what_the_recommender_proposes(monkeypatch: pytest.MonkeyPatch) -> None:
     ranker = Ranker([0.5, 2.0, 0.5, 1.0])
-    found = TitleRanker(ranker, n_proposed=4).continue_likes(ask([5, 1], k=3))  # type: ignore[arg-type]
+    monkeypatch.setattr("kgrec.generate.title_generators.LikelihoodRanker", lambda model, prompt: ranker)
+    found = TitleRanker(load_language_model(), n_proposed=4).continue_likes(ask([5, 1], k=3))
     assert (found.rows.tolist(), found.scores.tolist()) == ([2, 4, 0], [2.0, 1.0, 0.5])  # type: ignore[union-attr]
     liked, titles, left_s = ranker.asked[0]
     assert liked == [TITLES[5], TITLES[1]]
     assert titles == [TITLES[row] for row in (0, 2, 3, 4)]
     assert 0 < left_s <= 60
-    TitleRanker(ranker, n_proposed=2).continue_likes(ask(k=4))  # type: ignore[arg-type]
+    TitleRanker(load_language_model(), n_proposed=2).continue_likes(ask(k=4))
     assert len(ranker.asked[1][1]) == 4  # at least as many as are asked for
 
 
 def test_items_without_a_name_are_ranked_by_nobody() -> None:
-    ranker = TitleRanker(LikelihoodRanker(load_language_model()), n_proposed=N)
+    ranker = TitleRanker(load_language_model(), n_proposed=N)
     found = ranker.continue_likes(ask(k=N, bundle=rename(row7=None, row9="  ")))
     assert sorted(found.rows.tolist()) == [row for row in range(N) if row not in (0, 2, 7, 9)]
     assert found.scores is not None
@@ -107,18 +108,29 @@ def test_zero_shot_takes_what_is_in_the_catalogue_and_tells_of_the_rest() -> Non
 
 @pytest.mark.parametrize("kind", [TitleRanker, TitleWriter, ZeroShot])
 def test_no_time_left_is_too_slow(kind: type) -> None:
-    model = load_language_model()
-    generator = kind(LikelihoodRanker(model) if kind is TitleRanker else model)
+    generator = kind(load_language_model())
     with pytest.raises(LanguageModelTooSlow, match="within 1e-09 seconds"):
         generator.continue_likes(ask(limit_s=1e-9))
 
 
 def test_likes_without_names_cannot_be_continued_by_them() -> None:
     nameless = rename(row0=None, row2=None)
-    for generator in (TitleRanker(LikelihoodRanker(load_language_model())), ZeroShot(load_language_model())):
-        with pytest.raises(RequestError, match="none with a title"):
+    for kind in (TitleRanker, TitleWriter, ZeroShot):
+        generator = kind(load_language_model())
+        with pytest.raises(RequestError, match="none of the 2 likes has a name"):
             generator.continue_likes(ask(bundle=nameless))
 
 
 def test_prompts_call_items_what_they_are() -> None:
     assert name_items(SCHEMA) == "products"
+    heard: list[str] = []
+
+    class Hears(Says):
+        def generate(self, prompt: str, **asked: object) -> str:
+            heard.append(prompt)
+            return ""
+
+    for prompt in (None, TitlePrompt("gadgets", n_likes=1)):
+        ZeroShot(Hears(""), prompt).continue_likes(ask([5, 1]))  # type: ignore[arg-type]
+    assert f"likes these products:\n- {TITLES[5]}\n- {TITLES[1]}\n" in heard[0]
+    assert f"likes these gadgets:\n- {TITLES[1]}\n" in heard[1]

@@ -55,7 +55,7 @@ def test_only_the_largest_stay() -> None:
 )
 def test_ids_say_nothing(users: list[list[tuple[int, int]]], names: list[int]) -> None:
     """Renaming the items renames the transitions."""
-    days = [sorted({item: day for item, day in likes}.items(), key=lambda like: like[1]) for likes in users]
+    days = [sorted(dict(likes).items(), key=lambda like: like[1]) for likes in users]
     renamed = [[(names[item], day) for item, day in likes] for likes in days]
     ours, theirs = (count_transitions(sequences(*likes), 8, PLAIN).toarray() for likes in (days, renamed))
     np.testing.assert_allclose(theirs[np.ix_(names, names)], ours, rtol=1e-5, atol=1e-6)

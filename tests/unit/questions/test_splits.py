@@ -104,6 +104,42 @@ def drawn_likes(draw: st.DrawFn) -> Likes:
     return likes if len(likes) else Likes(np.zeros(1, np.int64), np.zeros(1, np.int64), None, shape)
 
 
+Pairs = set[tuple[int, int]]
+
+
+def check_support_of_known(name: str, support: Pairs, relevant: Pairs, found: Split, everything: Pairs) -> None:
+    """Known users show their training likes, or what came before what is asked."""
+    if name == "next":
+        asked = {user for user, _ in relevant}
+        assert len(asked) == len(relevant)
+        shown = {(user, item) for user, item in everything if user in asked and not found.cold_items[item]}
+        assert support == shown - relevant
+    elif name == "next_session":
+        assert support <= everything - relevant
+        assert {user for user, _ in relevant} <= {user for user, _ in support}
+    else:
+        assert support == pairs_of(found.train.to_matrix())
+
+
+def check_parts(found: Split, everything: Pairs, train: Pairs) -> None:
+    """The slices hold all likes that are held out, and the parts of a slice do not overlap."""
+    trained = np.zeros(found.train.shape[1], bool)
+    trained[found.train.items] = True
+    names = ("warm", "warm_latest", "warm_random", "warm_date", "cold_items", "overall")
+    warm_asked, latest, random, after, cold_asked, overall = (
+        pairs_of(found.slices[name].relevant) if name in found.slices else set() for name in names
+    )
+    known = {user for user, _ in train}
+    assert warm_asked == {(user, item) for user, item in everything - train if user in known and trained[item]}
+    assert cold_asked == {(user, item) for user, item in everything if user in known and found.cold_items[item]}
+    assert warm_asked <= {(user, item) for user, item in overall if not found.cold_items[item]}
+    assert {(user, item) for user, item in overall if found.cold_items[item]} <= cold_asked
+    assert not latest & random
+    assert after <= latest
+    if latest:
+        assert latest | random == warm_asked
+
+
 @given(drawn_likes(), st.integers(0, 99), st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 0.5), st.integers(1, 6))
 @settings(deadline=None, max_examples=150)
 def test_nothing_leaks(
@@ -153,32 +189,11 @@ def test_nothing_leaks(
                 n_asked = np.bincount([user for user, _ in relevant], minlength=likes.shape[0])
                 np.testing.assert_array_equal(n_asked[asked], warm_likes[asked] - size)
         else:
-            if name == "next":
-                asked = {user for user, _ in relevant}
-                assert len(asked) == len(relevant)
-                shown = {(user, item) for user, item in everything if user in asked and not found.cold_items[item]}
-                assert support == shown - relevant
-            elif name == "next_session":
-                assert support <= everything - relevant
-                assert {user for user, _ in relevant} <= {user for user, _ in support}
-            else:
-                assert support == train
+            check_support_of_known(name, support, relevant, found, everything)
             assert by_cold_user == {False}
             may_be_cold = {True} if name.startswith("cold_items") else {False}
             assert of_cold_item <= ({False, True} if name == "overall" else may_be_cold)
-    names = ("warm", "warm_latest", "warm_random", "warm_date", "cold_items", "overall")
-    warm_asked, latest, random, after, cold_asked, overall = (
-        pairs_of(found.slices[name].relevant) if name in found.slices else set() for name in names
-    )
-    known = {user for user, _ in train}
-    assert warm_asked == {(user, item) for user, item in everything - train if user in known and trained[item]}
-    assert cold_asked == {(user, item) for user, item in everything if user in known and found.cold_items[item]}
-    assert warm_asked <= {(user, item) for user, item in overall if not found.cold_items[item]}
-    assert {(user, item) for user, item in overall if found.cold_items[item]} <= cold_asked
-    assert not latest & random
-    assert after <= latest
-    if latest:
-        assert latest | random == warm_asked
+    check_parts(found, everything, train)
 
 
 @given(st.integers(0, 99))

@@ -25,7 +25,6 @@ from kgrec.generate.next_items import NextItemGenerator, NextItemRequest, NextIt
 from kgrec.generate.title_generators import TitleRanker, TitleWriter, ZeroShot
 from kgrec.ids import IdMap
 from kgrec.language import LocalLanguageModel
-from kgrec.language.likelihood_ranking import LikelihoodRanker
 from kgrec.recommend import Recommender
 from kgrec.store import GraphStore, open_store
 from kgrec.sync import sync_bundle
@@ -40,7 +39,7 @@ def make(kind: str, model: LocalLanguageModel | None = None) -> NextItemGenerato
     model = load_language_model() if model is None else model
     if kind == "ids":
         return train_timed_generator()
-    return {"rank": TitleRanker(LikelihoodRanker(model)), "write": TitleWriter(model), "ask": ZeroShot(model)}[kind]
+    return {"rank": TitleRanker(model), "write": TitleWriter(model), "ask": ZeroShot(model)}[kind]
 
 
 class Fixed:
@@ -131,7 +130,7 @@ def test_a_short_answer_is_filled_up_and_said() -> None:
     found = SHOP.generate(likes=TEA, k=5, generator=Fixed([ITEMS.index(first)], [-2.5]))
     assert found.ids == (first, *own[:4])
     assert [each.score for each in found] == [-2.5, -3.5, -4.5, -5.5, -6.5]
-    assert found.notes == ("told", "4 of 5 items, the last ones, are the recommender's own")
+    assert found.notes == ("told", "1 of 5 items are generated; the others, at the end, are the recommender's own")
     unscored = SHOP.generate(likes=TEA, k=2, generator=Fixed([ITEMS.index(first)]))
     assert [each.score for each in unscored] == [0.0, -1.0]
 
