@@ -235,7 +235,7 @@ class GeneratorConfig(_Frozen):
     batch_positions: PositiveInt = 512
     learning_rate: PositiveFloat = 1e-3
     weight_decay: float = Field(0.05, ge=0)
-    epochs: PositiveInt = 60
+    epochs: PositiveInt = 12
     seconds: PositiveFloat = 1500.0
     validate_every: PositiveInt = 2
     validation_users: PositiveInt = 2000

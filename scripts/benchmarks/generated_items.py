@@ -5,8 +5,8 @@
 
 Training reads all likes but each user's last two. The last but one is validation's; it is known, but not trained on,
 when the last is asked for. Items that a user has are left out. With --cold, the held-out items are in no training
-sequence, get their ids by texts and links, and the users whose next item is one of them are asked as well. also_bought
-and also_viewed are not read.
+sequence and get their ids by texts and links; users whose next item is one of them are asked apart from a sample of the
+others. also_bought and also_viewed are not read.
 """
 
 import argparse
@@ -37,6 +37,7 @@ K = 10
 COLD = 0.05  # of the items
 LINKS_WEIGHT = 0.7  # of links beside texts
 N_TIMED = 200  # users
+N_COMPARED = 4000  # users whose next item is not new, to tell what a bonus of new items costs
 NEW = ", new items"
 BONUSES = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5)  # of new items, compared on valid; test has the default alone
 
@@ -59,6 +60,11 @@ class Question:
     def ask_for(self, items: NDArray[np.bool_]) -> "Question":
         """Only the users whose next item is one of some items, (n_items,) bool."""
         users = np.flatnonzero(items[self.next_items])
+        return Question(self.sequences.select(users), self.next_items[users])
+
+    def draw(self, most: int) -> "Question":
+        """At most so many of the users, drawn at random."""
+        users = np.random.default_rng(0).permutation(len(self.next_items))[:most]
         return Question(self.sequences.select(users), self.next_items[users])
 
     def renumber(self, rows: NDArray[np.int64]) -> "Question":
@@ -112,7 +118,8 @@ def measure(split: PublishedSplit, config: GeneratorConfig, cold: bool, seed: in
     if cold:
         generator = generator.with_items(np.arange(n_warm), content[n_warm:])
         held_out = np.arange(n_items) >= n_warm
-        questions |= {f"{name}{NEW}": question.ask_for(held_out) for name, question in questions.items()}
+        others = {name: question.ask_for(~held_out).draw(N_COMPARED) for name, question in questions.items()}
+        questions = others | {f"{name}{NEW}": question.ask_for(held_out) for name, question in questions.items()}
     for name, question in questions.items():
         bonuses = BONUSES if cold and name.startswith("valid") else (NEW_BONUS,)
         scored = {
