@@ -120,8 +120,15 @@ def test_documents_run_as_written(documents: list[Path], tmp_path: Path, monkeyp
         run_blocks(document, blocks, tmp_path, namespace)
 
 
-def test_five_pages_continue_the_readme() -> None:
-    assert [page.name for page in AFTER_README] == ["catalogue.md", "files.md", "neo4j.md", "python.md", "users.md"]
+def test_six_pages_continue_the_readme() -> None:
+    assert [page.name for page in AFTER_README] == [
+        "catalogue.md",
+        "files.md",
+        "neo4j.md",
+        "python.md",
+        "sequences.md",
+        "users.md",
+    ]
 
 
 SAMPLE = """\

@@ -416,11 +416,17 @@ def test_by_steps_is_at_once(cache: Path, first: GraphTables, second: GraphTable
     second = without_nodes(second, "product", lost)
     by_steps, report = sync(second, cache, sync(first, cache)[0])
     at_once, expected = sync(second, cache)
-    if links_of(first, COLD) == links_of(make_tables(), COLD):
+    if links_of(first, COLD) == links_of(make_tables(), COLD) and not likes_unlearned(first, second):
         assert_same_answers(by_steps, at_once)
-    else:  # it was placed before its numbers were stored, and is now placed again by those that are
+    else:  # items were placed before their numbers were stored, and are now placed again by those that are
         assert_same_but_for_storing(by_steps, at_once)
     assert report.staleness == expected.staleness
+
+
+def likes_unlearned(*changed: GraphTables) -> bool:
+    """Whether anybody likes an item that nobody liked in training; it is placed by its likes."""
+    learned = set(ITEMS) - {COLD}
+    return any(set(tables.edges["bought"]["target"].to_pylist()) - learned for tables in changed)
 
 
 def links_of(tables: GraphTables, item: str) -> set[str]:
