@@ -103,7 +103,8 @@ def print_verdicts(verdicts: Sequence[Mapping[str, Any]]) -> None:
     print_table("On likes held out for validation", columns, rows)
     say("quality: geometric mean of recall, NDCG and stratified recall at 20; popular: of the first 10, how many are")
     say("among the 20 most liked; difference: to the best baseline, what is within ± is chance; cold: new items among")
-    say("each other; all: among all items; ridge: an item-item ridge, few: for few likes")
+    say("each other; all: among all items; in order: each user's last like; ridge: an item-item ridge, few: for few")
+    say("likes")
 
 
 @app.command()

@@ -257,6 +257,7 @@ def _choose_order(
         model, question, default, usable, cap, f"{_title(start, end)}, in order", against_popular=True
     )
     if not is_clear(compare(judged, before)):
+        verdicts.append(replace(verdict, worth=before.objective, popular=_count_popular(before)))
         return bucket
     verdicts.append(verdict)
     if bucket.known is None:
@@ -514,8 +515,11 @@ def _to_verdict(
 ) -> Verdict:
     worth = None if rival_judged is None else rival_judged.objective
     known = None if error is None or not np.isfinite(error) else error
-    popular = float(judged.popular.mean()) if len(judged.popular) else 0.0
-    return Verdict(title, question.n_users, judged.objective, rival or None, worth, known, popular)
+    return Verdict(title, question.n_users, judged.objective, rival or None, worth, known, _count_popular(judged))
+
+
+def _count_popular(judged: ListQuality) -> float:
+    return float(judged.popular.mean()) if len(judged.popular) else 0.0
 
 
 def _title(start: int, end: int | None) -> str:

@@ -16,7 +16,7 @@ from kgrec.tune.space import Setting
 
 
 def measure_split(graph: CatalogueGraph, likes: Likes, config: TrainConfig, seed: int) -> dict[str, float]:
-    """Trains with one validation split and measures on its held-out likes.
+    """Trains with one validation split, without the sequence encoder, and measures on its held-out likes.
 
     Args:
         graph: the catalogue.
@@ -27,7 +27,8 @@ def measure_split(graph: CatalogueGraph, likes: Likes, config: TrainConfig, seed
     Returns:
         Validation slice -> the geometric mean of NDCG@20 and Recall@20 that the gate reached.
     """
-    seeded = config.model_copy(update={"seed": seed})
+    without_encoder = config.sequence.model_copy(update={"layers": 0})
+    seeded = config.model_copy(update={"seed": seed, "sequence": without_encoder})
     _, choices = choose_model(graph.data, graph.schema, likes, seeded)
     return choices.slice_quality
 

@@ -113,7 +113,7 @@ LEFT_OUT = {
     "transition.reach": "pairs further apart weigh next to nothing",
     "transition.recent": "earlier likes weigh next to nothing",
     "transition.kept": "more is better, and larger",
-    "sequence": "its training is most of the time of a trial",
+    "sequence": "no trial trains it, as that would take most of the time",
     "content.kept": "more is better, and larger",
     "generator": "part of `kgrec train-generator`, which no trial runs",
     "gate.most_popular": "limits the popularity of a first list, not its quality",
