@@ -100,7 +100,8 @@ def train(
         schema: the schema that `tables` must have; None: any.
         config: the settings; None: the defaults.
         interactions: a DataFrame or a pyarrow table with the columns `user` and `item`; optional `rating` or `weight`,
-            and `timestamp` or `at`. Ids are text or integers; times are datetimes, ISO 8601 text or epoch numbers.
+            and the time in `timestamp`, `at` or `datetime`; of several the first is read, and a warning names columns
+            that are not. Ids are text or integers; times are datetimes, ISO 8601 text or epoch numbers.
         items: columns `item` and optional `title`. Numbers, booleans, times, lists of texts, and short texts that
             repeat are attributes; other texts are read by the text encoder; lists of numbers are vectors. Columns with
             ids, with codes, or named like a result of interactions ("average_rating") are not read: a warning names

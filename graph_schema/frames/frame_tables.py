@@ -1,6 +1,5 @@
 """A catalogue from DataFrames: a schema is derived from their columns, and rows pass the same checks as a load."""
 
-import logging
 import math
 import tempfile
 import warnings
@@ -38,7 +37,6 @@ _NAME_COLUMNS = {USER: ("name",), ITEM: ("title", "name")}
 _WEIGHT_COLUMNS = ("rating", "weight")
 _TIME_COLUMNS = ("timestamp", "at", "datetime")
 _CALLER = 4  # frames of the stack from a warning here to the caller of `kgrec.train`
-_log = logging.getLogger("kgrec.frames")
 
 
 def build_frame_tables(
@@ -55,11 +53,13 @@ def build_frame_tables(
     """Builds a catalogue from DataFrames or pyarrow tables.
 
     Ids are text or integers. Bad rows are left out and counted in `log`; the rest is used. Items and users that only
-    the interactions or the links name are added. A warning names the columns of items and users that are not read.
+    the interactions or the links name are added. Warnings name the columns of interactions, items and users that are
+    not read.
 
     Args:
-        interactions: columns `user` and `item`; optional `rating` or `weight`, and `timestamp` or `at` (datetimes,
-            ISO 8601 text, or a number since 1970 in seconds, milliseconds, microseconds or nanoseconds).
+        interactions: columns `user` and `item`; optional `rating` or `weight`, and `timestamp`, `at` or `datetime`
+            (datetimes, ISO 8601 text, or a number since 1970 in seconds, milliseconds, microseconds or nanoseconds); of
+            several the first is read.
         items: column `item`, a row per item; optional `title` or `name`. Columns of lists of numbers are vectors.
             Numbers, booleans, times, lists of texts, and short texts that repeat are attributes. Other texts are what
             the text encoder reads, but for codes such as an ISBN or a URL.
@@ -88,6 +88,8 @@ def build_frame_tables(
         building.add_nodes(node_type, frame, features)
     owned = [(ITEM, "links", links), (USER, "user_links", user_links)]
     building.add_links([(owner, read_frame(name, frame)) for owner, name, frame in owned if frame is not None])
+    if building.unused:
+        warnings.warn(building.unused, stacklevel=_CALLER)
     if building.unread:
         message = f"{'; '.join(building.unread)}; features=[...] names columns to read all the same"
         warnings.warn(message, stacklevel=_CALLER)
@@ -107,6 +109,7 @@ class _Building:
     node_rows: dict[str, list[RawBatch]] = field(default_factory=dict)
     edge_rows: dict[str, list[RawBatch]] = field(default_factory=dict)
     interaction: Interaction = field(default_factory=lambda: Interaction(edge=INTERACTED))
+    unused: str = ""  # a sentence for the interactions
     unread: list[str] = field(default_factory=list)  # a phrase for each of items and users
 
     def add_interactions(self, frame: Frame, positive: float | None) -> None:
@@ -134,7 +137,12 @@ class _Building:
         self.interaction = Interaction(edge=INTERACTED, weight=weight, at=at, positive=positive, repeats=repeats)
         unused = [name for name in frame.columns if name not in (user, item, weight, at)]
         if unused:
-            _log.info("interactions: these columns are not used: %s", ", ".join(unused))
+            times, weights = (" or ".join(map(repr, names)) for names in (_TIME_COLUMNS, _WEIGHT_COLUMNS))
+            self.unused = (
+                f"the model does not read these columns of interactions: {', '.join(unused)}; the time is read from "
+                f"{times}, here from {at or 'none'}, and the weight from {weights}, here from {weight or 'none'}: "
+                "rename or drop columns"
+            )
 
     def add_nodes(self, node_type: str, frame: Frame | None, features: Collection[str]) -> None:
         label = node_type.capitalize()

@@ -196,7 +196,7 @@ def read_ids(recommender: "Recommender", user: str | None, like: Sequence[str] |
 
 def read_sequence(recommender: "Recommender", file: Path | None) -> list[tuple[str, Any]] | None:
     """The likes of the option --sequence."""
-    return None if file is None else read_likes(file, recommender.bundle.schema.interaction.at)
+    return None if file is None else read_likes(file, recommender.bundle.schema)
 
 
 def describe_user(user: str | None, like: Sequence[str] | None, text: str | None, about: Sequence[str]) -> str:
@@ -252,19 +252,64 @@ def read_table(file: Path, columns: Sequence[str]) -> "pa.Table":
     return table
 
 
-def read_likes(file: Path, time_column: str | None) -> list[tuple[str, Any]]:
-    """Reads the likes of one user: items, and when each was liked; None where the file has no time.
+def read_likes(file: Path, schema: "CatalogueSchema") -> list[tuple[str, int | None]]:
+    """Reads the likes of one user: items, and when each was liked, UTC seconds; None where the file has no time.
 
     Args:
-        file: a table with the column item, in any format that `kgrec load` reads.
-        time_column: the name of the interaction's time in the schema; a column "time" or "at" is read as well.
+        file: a table with the column item, in any format that `kgrec load` reads. A time is in the column that the
+            schema names, written as its `time_formats` say, or in "time" or "at".
+        schema: the catalogue's.
+
+    Raises:
+        RequestError: a row has no item, a column is not read, or a time cannot be read, is before 1970 or in the
+            future.
     """
+    from kgrec.errors import CatalogueError, RequestError
+    from kgrec.recommend.interactions import read_times
+
     table = read_table(file, ("item",))
+    column = _find_time_column(file, table, schema)
     items = _to_ids(file, table, ("item",))["item"]
-    named = [name for name in (time_column, "time", "at") if name in table.column_names]
-    if not named:
+    if column is None:
         return [(item, None) for item in items]
-    return list(zip(items, table[named[0]].to_pylist(), strict=True))
+    values = table[column].combine_chunks()
+    try:
+        times, problems = read_times(values, schema if column == schema.interaction.at else None)
+    except CatalogueError as error:
+        raise RequestError(f"{file}: {column}: {error}") from error
+    for row, reason in problems:
+        raise RequestError(
+            f"{file}: in row {row + 1} ({items[row]!r}) {column} {reason}: got {values[row].as_py()!r}; correct it, or "
+            "leave it empty"
+        )
+    return list(zip(items, times, strict=True))
+
+
+def _find_time_column(file: Path, table: "pa.Table", schema: "CatalogueSchema") -> str | None:
+    """The column of a user's likes that has their times; a message names what is left out and changes nothing.
+
+    Raises:
+        RequestError: there is a column that is not read.
+    """
+    from kgrec.errors import RequestError
+
+    chosen = schema.interaction
+    names = list(dict.fromkeys(name for name in (chosen.at, "time", "at") if name is not None))
+    found = next((name for name in names if name in table.column_names), None)
+    others = [name for name in table.column_names if name not in ("item", found)]
+    if "user" in others and len(table["user"].unique()) > 1:
+        raise RequestError(f"{file} has likes of several users; expected those of one: --likes takes many users")
+    known = {"user", "title", "name", schema.nodes[schema.item_type].name, *schema.edges[chosen.edge].attributes}
+    unread = [name for name in others if name in names or name not in known]
+    read = " or ".join(map(repr, names))
+    if unread:
+        raise RequestError(
+            f"{file} has columns that are not read: {', '.join(map(repr, unread))}; expected 'item', and the time in "
+            f"{read}" + (f", here {found!r}" if found else "") + ": rename them or leave them out"
+        )
+    if others:
+        say(f"{file}: not read: {', '.join(map(repr, others))}; times are read from {read}")
+    return found
 
 
 def read_columns(file: Path, columns: Sequence[str]) -> dict[str, list[str]]:
@@ -278,6 +323,10 @@ def _to_ids(file: Path, table: "pa.Table", columns: Sequence[str]) -> dict[str, 
 
     from kgrec.errors import RequestError
 
-    if any(table[name].null_count for name in columns):
-        raise RequestError(f"{file} has rows with an empty field; expected {list(columns)} in every row")
+    for name in columns:
+        if table[name].null_count:
+            row = table[name].to_pylist().index(None) + 1
+            raise RequestError(
+                f"{file} has rows with an empty field: row {row} has no {name}; expected {list(columns)} in every row"
+            )
     return {name: table[name].cast(pa.string()).to_pylist() for name in columns}

@@ -69,7 +69,10 @@ def train_generator(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The folder to write to.")],
     config: ConfigFile = None,
     seconds: Annotated[
-        float | None, typer.Option("--seconds", min=0.001, metavar="N", help="The longest training. Default: 1500.")
+        float | None,
+        typer.Option(
+            "--seconds", min=0.001, metavar="N", help="The longest training, with all measuring. Default: 1500."
+        ),
     ] = None,
     seed: Seed = None,
     language_model: Annotated[
@@ -115,6 +118,13 @@ def train_generator(
         )
     else:
         say("nobody has two likes: there is nothing to validate on")
+    if report.behind == "popularity":
+        say(
+            "warning: the generator is worse than popularity, or only as good: train longer, with a larger --seconds, "
+            "or epochs in [generator] of --config"
+        )
+    elif report.behind == "transitions":
+        say("warning: transitions, which `kgrec recommend` has, find as much or more: use `kgrec recommend`")
     say(f"trained in {report.seconds:.0f} s; written to {out}; use it with: kgrec generate {bundle} --generator {out}")
 
 
@@ -194,7 +204,7 @@ def generate(
             "--time-limit",
             min=0.001,
             metavar="SECONDS",
-            help="How long a language model may take; then kgrec answers.",
+            help="How long a language model may take; then kgrec answers. The time to load the model comes on top.",
         ),
     ] = _TIME_LIMIT_S,
     store: LiveStore = None,
@@ -205,6 +215,7 @@ def generate(
     """Continues the likes of a user by a generator or a language model.
 
     All items are in the catalogue. Where a language model fails or is too slow, the list is that of `kgrec recommend`.
+    Its time limit begins when it is loaded.
     """
     from kgrec.errors import RequestError
 

@@ -101,8 +101,8 @@ LikeSequence = Annotated[
     typer.Option(
         "--sequence",
         metavar="FILE",
-        help="A table with the column item, and perhaps time: the likes of one user, by their times, or else in the "
-        "order of the rows.",
+        help="A table with the column item, and perhaps a time, in a column named as in the schema, time or at: the "
+        "likes of one user, by their times, or else in the order of the rows.",
     ),
 ]
 Diversity = Annotated[

@@ -60,6 +60,7 @@ def train(
     settings = read_settings(config, seed, adapter, backend)
     tables = read_store(store, schema, wait, rejects, max_rejects)
     from kgrec.bundle import check_folder  # here, since it imports torch
+    from kgrec.model.model import describe_order
     from kgrec.recommend.notes import note_few_likes
     from kgrec.training.logging import log_run
 
@@ -68,6 +69,8 @@ def train(
         recommender = kgrec.train(tables, config=settings, on_metric=on_metric, progress=True)
     recommender.save(out)
     print_verdicts(recommender.bundle.choices["verdicts"])
+    if recommender.bundle.liked_at is not None:
+        say(describe_order(recommender.bundle.model))
     few = note_few_likes(recommender.bundle.lineage.n_likes)
     if few:
         say(f"{few}, which is little: lists rest on texts and links too")

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from kgrec.generate.kept import Kept
 from kgrec.generate.next_items import NextItemRequest, NextItems
 from kgrec.ids import IdMap
 
+_WORSE = "this generator found no more than popularity when it was trained: train it longer"
 _LEAST_KNOWN = 0.5  # of the items of a bundle and of the generator; with fewer it is another catalogue's
 
 
@@ -33,12 +35,22 @@ class GeneratorReport:
         n_users: how many users were asked; 0 where nobody has two likes.
         figures: ranking -> Recall@10 and NDCG@10: "generator", "popularity" and "transitions", what others like after
             the last likes. The generator's best weights were chosen by this NDCG@10.
-        seconds: how long the training took.
+        seconds: how long the training took, all measuring included.
     """
 
     n_users: int
     figures: Mapping[str, tuple[float, float]]
     seconds: float
+
+    @property
+    def behind(self) -> str | None:
+        """The ranking that finds as much or more: "popularity", else "transitions"; None: neither, or none was asked.
+
+        The greater Recall@10 finds more; of equals, the greater NDCG@10.
+        """
+        own = self.figures.get("generator")
+        others = ("popularity", "transitions")
+        return next((name for name in others if own is not None and own <= self.figures.get(name, ())), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +76,7 @@ class CatalogueGenerator:
     content: str
     report: GeneratorReport
     beams: int = BEAMS
+    answers_at_once: ClassVar[bool] = True
     _aligned: Kept[Generator] = field(default_factory=Kept, repr=False)
 
     def __post_init__(self) -> None:
@@ -147,6 +160,8 @@ class CatalogueGenerator:
     def continue_likes(self, request: NextItemRequest) -> NextItems:
         """Writes the next items; scores are log-probabilities among the whole catalogue, raised for new items.
 
+        A note says so where the generator found no more than popularity when it was trained.
+
         Raises:
             BundleError: as in `align`.
         """
@@ -159,7 +174,8 @@ class CatalogueGenerator:
             candidates=request.allowed,
         )
         kept: NDArray[np.bool_] = found.rows[0] >= 0
-        return NextItems(found.rows[0][kept], found.log_probs[0][kept].astype(np.float64))
+        notes = (_WORSE,) if self.report.behind == "popularity" else ()
+        return NextItems(found.rows[0][kept], found.log_probs[0][kept].astype(np.float64), notes)
 
 
 def train_on_bundle(
@@ -170,10 +186,24 @@ def train_on_bundle(
     on_step: Callable[[int, int], None] | None = None,
     on_metric: OnMetric | None = None,
 ) -> CatalogueGenerator:
-    """Trains a generator on a bundle's likes; see `kgrec.train_generator`."""
+    """Trains a generator on a bundle's likes; see `kgrec.train_generator`.
+
+    `config.seconds` covers everything: reading the likes, measuring the baselines, the ids, training, and measuring the
+    result. The time of one step, or of measuring that takes longer than expected, comes on top.
+
+    Raises:
+        RequestError: what is given is no bundle or no settings, likes have no times, or as in `train_generator`.
+    """
+    if not isinstance(bundle, Bundle):
+        raise RequestError(f"expected a Recommender or a Bundle to train a generator for, got {bundle!r}")
+    if not isinstance(config, GeneratorConfig):
+        raise RequestError(
+            f"expected the settings of a generator as kgrec.config.GeneratorConfig(seconds=...), got {config!r}"
+        )
     started = time.monotonic()
     held_out = HeldOut.of(read_sequences(bundle, config.seed), config)
     n_items, next_items = len(bundle.items), held_out.next_items if len(held_out.users) else None
+    baselines = {} if next_items is None else held_out.measure_baselines(n_items, bundle.config.transition)
     generator = train_generator(
         read_content(bundle),
         ItemSequences(held_out.train.items, held_out.train.starts),
@@ -182,12 +212,13 @@ def train_on_bundle(
         device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
         on_step=on_step,
         on_metric=on_metric,
+        started=started,
     )
     figures: dict[str, tuple[float, float]] = {}
     if next_items is not None:
         found = generate(generator, held_out.asked, min(LIST_LENGTH, n_items), beams=config.beams)
         figures["generator"] = held_out.measure(found.rows)
-        figures |= held_out.measure_baselines(n_items, bundle.config.transition)
+        figures |= baselines
     report = GeneratorReport(len(held_out.users), figures, time.monotonic() - started)
     return CatalogueGenerator(
         generator, bundle.items, bundle.schema.digest, digest_content(bundle), report, config.beams

@@ -50,7 +50,7 @@ def save_generator(
     """Writes a generator to a folder, in place of one that is there.
 
     Args:
-        generator: the generator; its item vectors are kept in half precision.
+        generator: the generator; its item vectors are kept in half precision, to which training rounds them.
         path: the folder.
         items: the ids of the items, by row.
         about: what else is to be read back, as JSON values.

@@ -24,6 +24,7 @@ _WARMUP = 0.03  # of the steps
 _LEAST_RATE = 0.02  # of the learning rate, at the end
 _LARGEST_GRADIENT = 1.0
 _BETAS = (0.9, 0.98)
+_PROBED = 100  # users, to see how long validation takes
 _LIST_LENGTH = 10  # of the lists that validation scores
 
 OnMetric = Callable[[str, float, int], None]  # called with (name, value, step)
@@ -39,6 +40,7 @@ def train_generator(
     on_step: Callable[[int, int], None] | None = None,
     on_metric: OnMetric | None = None,
     clock: Callable[[], float] = time.monotonic,
+    started: float | None = None,
 ) -> Generator:
     """Fits semantic ids to items' content and order, and trains a network on sequences of them.
 
@@ -55,6 +57,8 @@ def train_generator(
         on_step: called with (steps done, steps in total).
         on_metric: called with (name, value, step): "generator/loss", and "generator/ndcg" of validation.
         clock: returns seconds.
+        started: when `config.seconds` begin, by the clock; None: now. They cover all that follows, and leave time for
+            the caller to measure the result on the same users.
 
     Raises:
         RequestError: there are no items or no sequences, a number of the content is not finite, the loss
@@ -66,13 +70,14 @@ def train_generator(
         )
     if not np.isfinite(content).all():
         raise RequestError("items' content has NaN or infinity; expected finite numbers, zeros where there are none")
-    end = clock() + config.seconds
+    end = (clock() if started is None else started) + config.seconds
     space, vectors = fit_item_space(content, sequences, config.seed)
+    vectors = vectors.astype(np.float16).astype(np.float32)  # as a folder keeps them
     ids = fit_semantic_ids(vectors, levels=config.levels, n_codes=config.codes, seed=config.seed)
     if clock() >= end:
         raise RequestError(
-            f"the generator's {config.seconds:g} s are over before training begins; expected more: set seconds in "
-            f"[generator] higher"
+            f"the generator's {config.seconds:g} s are over before training begins; expected more: give a larger "
+            f"--seconds, GeneratorConfig(seconds=...), or seconds in [generator]"
         )
     is_new = np.bincount(sequences.items, minlength=len(content)) == 0
     devices = [torch.device(device)] if torch.device(device).type == "cuda" else []
@@ -80,6 +85,8 @@ def train_generator(
         torch.manual_seed(config.seed)
         trainer = _Trainer.of(space, ids, vectors, is_new, config, device)
         question = None if next_items is None else _Question.draw(sequences, next_items, config)
+        if question is not None:
+            end = max(end - question.reserve(trainer.generator, clock), (clock() + end) / 2)
         users = np.flatnonzero(sequences.lengths)
         trainer.train(sequences.select(users), question, (clock, end), on_step, on_metric)
     return trainer.generator
@@ -99,6 +106,15 @@ class _Question:
         users = np.random.default_rng([config.seed, 2]).permutation(np.flatnonzero(next_items >= 0))
         users = np.sort(users[: config.validation_users])
         return cls(sequences.select(users), next_items[users], config.beams)
+
+    def reserve(self, generator: Generator, clock: Callable[[], float]) -> float:
+        """Seconds that the last validation and the caller's measuring take, by the time that a few users take."""
+        few, began = np.arange(min(_PROBED, self.sequences.n_users)), clock()
+        if not len(few):
+            return 0.0
+        generator.network.eval()
+        replace(self, sequences=self.sequences.select(few), next_items=self.next_items[few]).score(replace(generator))
+        return 2 * (clock() - began) * self.sequences.n_users / len(few)
 
     def score(self, generator: Generator) -> float:
         """NDCG@10. An item that comes again is not hidden."""

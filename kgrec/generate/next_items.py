@@ -76,7 +76,10 @@ class NextItems:
 
 
 class NextItemGenerator(Protocol):
-    """Continues likes; threads may share one."""
+    """Continues likes; threads may share one.
+
+    It runs on a thread of its own, which nobody waits for beyond the deadline, unless its `answers_at_once` is true.
+    """
 
     def continue_likes(self, request: NextItemRequest) -> NextItems:
         """Finds the next items.

@@ -7,6 +7,7 @@ import numpy as np
 
 from graph_schema import CatalogueSchema
 from kgrec.bundle import Bundle
+from kgrec.errors import RequestError
 from kgrec.generate.kept import Kept
 from kgrec.generate.next_items import NextItemRequest, NextItems
 from kgrec.language.likelihood_ranking import LikelihoodRanker, Scoring
@@ -46,6 +47,10 @@ class TitleRanker:
     scoring: Scoring = field(default_factory=Scoring)
     _rankers: Kept[LikelihoodRanker] = field(default_factory=Kept, repr=False)
 
+    def __post_init__(self) -> None:
+        """Checks the model."""
+        _check_model(self, ("tokenize", "read_titles", "score", "within"))
+
     def continue_likes(self, request: NextItemRequest) -> NextItems:
         """Ranks the proposals; see `NextItemGenerator`."""
         rows = request.propose(max(self.n_proposed, request.k))
@@ -79,6 +84,10 @@ class TitleWriter:
     beams: int = 20
     _tries: Kept[TitleTrie] = field(default_factory=Kept, repr=False)
 
+    def __post_init__(self) -> None:
+        """Checks the model."""
+        _check_model(self, ("tokenize", "read_titles", "read", "read_on", "within"))
+
     def continue_likes(self, request: NextItemRequest) -> NextItems:
         """Writes names; see `NextItemGenerator`."""
         titles = _list_titles(request.bundle)
@@ -105,6 +114,10 @@ class ZeroShot:
     prompt: TitlePrompt | None = None
     _indices: Kept[TitleIndex] = field(default_factory=Kept, repr=False)
 
+    def __post_init__(self) -> None:
+        """Checks the model."""
+        _check_model(self, ("generate",))
+
     def continue_likes(self, request: NextItemRequest) -> NextItems:
         """Asks; notes tell what of the answer is left out. See `NextItemGenerator`."""
         titles = _list_titles(request.bundle)
@@ -123,6 +136,16 @@ class ZeroShot:
             if lines
         )
         return NextItems(answer.items, notes=notes)
+
+
+def _check_model(generator: TitleRanker | TitleWriter | ZeroShot, methods: Sequence[str]) -> None:
+    model = generator.model
+    if isinstance(model, type) or not all(callable(getattr(model, method, None)) for method in methods):
+        raise RequestError(
+            f"expected a language model for {type(generator).__name__} as "
+            f"`kgrec.language.LocalLanguageModel.load(source)` returns it, or an object with its methods "
+            f"{', '.join(methods)}, got {model!r}"
+        )
 
 
 def _find_prompt(given: TitlePrompt | None, bundle: Bundle) -> TitlePrompt:

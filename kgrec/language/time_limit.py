@@ -58,8 +58,8 @@ class Deadline:
     def too_slow(self) -> LanguageModelTooSlow:
         """The error for an answer that is late."""
         return LanguageModelTooSlow(
-            f"the language model did not answer within {self.limit_s:g} seconds; expected a faster model, fewer "
-            f"tokens, or a longer time limit"
+            f"the language model did not answer within {float(f'{self.limit_s:.3g}'):g} s; expected a smaller model, "
+            f"or a longer time limit"
         )
 
 
@@ -75,18 +75,18 @@ class ModelThread:
     _due: Deadline | None = field(default=None, repr=False)
     _hangs: bool = field(default=False, repr=False)
 
-    def run(self, work: Callable[[Deadline], _Result], limit_s: float) -> _Result:
+    def run(self, work: Callable[[Deadline], _Result], limit: float | Deadline) -> _Result:
         """Returns what `work` returns.
 
         Args:
             work: is called with its deadline.
-            limit_s: seconds until the call returns, whatever the work does.
+            limit: seconds until the call returns, whatever the work does, or the deadline of the call.
 
         Raises:
             LanguageModelTooSlow: the time is over, or earlier work is still under way.
             TextError: the work failed.
         """
-        deadline = Deadline.after(limit_s)
+        deadline = limit if isinstance(limit, Deadline) else Deadline.after(limit)
         self._take_turn(deadline)
         results: queue.SimpleQueue[tuple[_Result | None, BaseException | None]] = queue.SimpleQueue()
 

@@ -33,6 +33,7 @@ from kgrec.model.knowledge import Knowledge, join_knowledge
 from kgrec.model.likeness import Likeness, join_content
 from kgrec.model.linked_likes import LinkedLikes
 from kgrec.model.prior import ItemEncoder
+from kgrec.model.sequence_encoder import SequenceEncoder
 from kgrec.model.user_prior import UserPrior
 from kgrec.sequences import Order
 
@@ -543,6 +544,21 @@ class Model:
 def _has(kind: type, trait: Any) -> bool:
     """Whether a kind of component has a trait, a protocol; asking the instance takes microseconds each time."""
     return issubclass(kind, trait)
+
+
+def describe_order(model: Model) -> str:
+    """Says for how many likes of a user their order counts."""
+    gate, reading = model.gate, [_has(type(c), Ordered) or c.name == SequenceEncoder.name for c in model.components]
+    counts = (gate.recency != 1) | gate.warm[:, np.array(reading, np.bool_)].any(axis=1)
+    ends = [*(gate.least_likes[1:] - 1).tolist(), None]
+    spans = [
+        f"{start}+" if end is None else f"{start}" if end == start else f"{start}-{end}"
+        for start, end, does in zip(gate.least_likes.tolist(), ends, counts.tolist(), strict=True)
+        if does
+    ]
+    if not spans:
+        return "the order of likes does not count: validation finds no more with it"
+    return f"the order of likes counts for users with {', '.join(spans)} likes"
 
 
 def _weigh(component: Component, support: Support) -> csr_array:

@@ -1,10 +1,12 @@
 """Checks ids and texts that callers give."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from numbers import Integral
 
 from graph_schema.checks.columns import MOST_ID_BYTES
 from kgrec.errors import RequestError
+
+_IN_ORDER = "likes"  # the ids of a request whose order counts
 
 
 def is_id(id_: object) -> bool:
@@ -26,6 +28,10 @@ def to_id(id_: object, what: str) -> str:
 def to_ids(ids: Iterable[str | int] | None, what: str) -> tuple[str, ...]:
     """The ids of a list as texts; empty for None. A single text is refused: it is one id, not a list of letters.
 
+    Args:
+        ids: the ids; of "likes" no set, because a set has no order, and the last like counts most.
+        what: the argument that they come from.
+
     Raises:
         RequestError: it is not a list, or an id is neither a text nor an integer.
     """
@@ -33,6 +39,8 @@ def to_ids(ids: Iterable[str | int] | None, what: str) -> tuple[str, ...]:
         raise RequestError(f"expected a list of ids as {what}, got the text {ids!r}; give [{ids!r}]")
     if hasattr(ids, "columns"):
         raise RequestError(f"expected a list of ids as {what}, got a {type(ids).__name__}; give one of its columns")
+    if what == _IN_ORDER and isinstance(ids, Set):
+        raise RequestError(f"{what} are in order, the last one last: give a list; got a {type(ids).__name__}")
     if ids is not None and not isinstance(ids, Iterable):
         raise RequestError(f"expected a list of ids as {what}, got {ids!r}; give [{ids!r}]")
     return () if ids is None else tuple(to_id(id_, f"each of {what}") for id_ in ids)

@@ -7,9 +7,9 @@ from numbers import Real
 import numpy as np
 from numpy.typing import NDArray
 
-from kgrec.errors import RequestError, TextError
+from kgrec.errors import KgrecError, RequestError, TextError
 from kgrec.generate.next_items import NextItemGenerator, NextItemRequest, NextItems
-from kgrec.language.time_limit import Deadline
+from kgrec.language.time_limit import Deadline, LanguageModelTooSlow, ModelThread
 from kgrec.recommend import ranking
 from kgrec.recommend.answers import Recommendation, Recommendations
 from kgrec.recommend.asked import Asked
@@ -20,6 +20,7 @@ from kgrec.recommend.requests import Request, mask_items, mask_known, place_give
 from kgrec.recommend.state import State
 
 _LONGEST_S = 86_400.0  # a time limit
+_MOST_TOLD = 200  # characters of an error
 _SEED = 0  # of the order of likes of the same time
 
 
@@ -73,7 +74,7 @@ def generate(
     likes, n = order_likes(state, asked, request), min(k, len(masked))
 
     def answer(gone: set[str]) -> NextItems:
-        found = generator.continue_likes(NextItemRequest(state.bundle, likes, ~masked, n, own.propose, deadline))
+        found = _continue(generator, NextItemRequest(state.bundle, likes, ~masked, n, own.propose, deadline))
         gone |= state.find_gone(found.rows.tolist())
         return found
 
@@ -102,6 +103,61 @@ def generate(
         for place, (row, score) in enumerate(zip(rows.tolist(), _score(found, len(rows)), strict=True))
     )
     return Recommendations(items, tuple(unknown), tuple(notes))
+
+
+def _continue(generator: NextItemGenerator, request: NextItemRequest) -> NextItems:
+    """What a generator answers in time, as far as it may be listed.
+
+    Raises:
+        LanguageModelTooSlow: the deadline is over, whatever the generator does.
+        TextError: it fails, or its answer is none.
+        KgrecError: as it raises them.
+    """
+
+    def work(_: Deadline) -> NextItems:
+        try:
+            return _check_answer(generator.continue_likes(request), request)
+        except KgrecError:
+            raise
+        except Exception as error:  # anybody may write a generator, and it may raise anything
+            name, told = type(generator).__name__, " ".join(f"{type(error).__name__}: {error}".split())
+            raise TextError(f"the {name} failed with {told[:_MOST_TOLD]}") from error
+
+    try:
+        if getattr(generator, "answers_at_once", False):
+            return work(request.deadline)
+        return ModelThread().run(work, request.deadline)  # not one for all: threads may share a generator
+    except LanguageModelTooSlow as error:
+        if request.deadline.left_s == 0:  # tells of the whole limit, not of what was left of it
+            raise request.deadline.too_slow() from error
+        raise
+
+
+def _check_answer(found: NextItems, request: NextItemRequest) -> NextItems:
+    """An answer without rows that are no items, are not allowed or come again.
+
+    Raises:
+        TextError: it is no `NextItems`, or its rows or scores are no numbers.
+    """
+    if not isinstance(found, NextItems):
+        raise TextError(f"the generator gave {type(found).__name__}; expected kgrec.generate.next_items.NextItems")
+    rows = np.asarray(found.rows)
+    if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
+        raise TextError(f"the generator gave rows {rows.shape} {rows.dtype}; expected (n,) whole numbers")
+    scores = None if found.scores is None else np.asarray(found.scores, np.float64)
+    if scores is not None and (scores.shape != rows.shape or not np.isfinite(scores).all()):
+        raise TextError(
+            f"the generator gave scores {scores.shape} for {len(rows)} rows; expected finite ones, one each"
+        )
+    rows, n_items = rows.astype(np.int64), len(request.allowed)
+    is_item = (rows >= 0) & (rows < n_items)
+    is_first = np.zeros(len(rows), np.bool_)
+    is_first[np.unique(rows, return_index=True)[1]] = True
+    kept = is_item & is_first & request.allowed[np.where(is_item, rows, 0)]
+    notes = tuple(map(str, found.notes))
+    if not kept.all():
+        notes += (f"left out {(~kept).sum()} of {len(rows)} generated items: unknown, repeated or not to be listed",)
+    return NextItems(rows[kept], None if scores is None else scores[kept], notes)
 
 
 def order_likes(state: State, asked: Asked, request: Request) -> NDArray[np.int64]:

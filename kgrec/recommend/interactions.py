@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from graph_schema import SOURCE, TARGET, CatalogueSchema
 from graph_schema.checks.column_texts import Problem
-from graph_schema.checks.columns import convert_column, convert_ids, find_times_outside
+from graph_schema.checks.columns import convert_column, convert_ids
 from graph_schema.checks.repeated_edges import gather_weights
 from graph_schema.frames.frame_columns import read_columns
 from graph_schema.schema_types import AttributeType
 from kgrec.errors import CatalogueError, RequestError
 from kgrec.recommend.asked import Asked, freeze_values
-from kgrec.recommend.sequence_argument import check_times
+from kgrec.recommend.sequence_argument import find_impossible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,18 +47,22 @@ def read_interactions(interactions: "pa.Table | pd.DataFrame", schema: Catalogue
     """Reads a table of interactions; see `Recommender.add_interactions`.
 
     Raises:
-        RequestError: the argument is neither a table nor a DataFrame, a column or an id is missing, a weight is not a
-            number, or a time is before 1970 or after 2100.
+        RequestError: the argument is neither a table nor a DataFrame, a column or an id is missing, a column is not
+            read, a weight is not a number, or a time is before 1970 or in the future.
     """
     table, chosen = _read(interactions), schema.interaction
+    own = schema.edges[chosen.edge].attributes
     is_count = chosen.repeat_rule == "count"
     weight = chosen.weight if not is_count and (chosen.positive is not None or chosen.weight in table) else None
-    users, items = (_read_ids(table, column) for column in _find_columns(table, *[weight] if weight else []))
+    ends = _find_columns(table, *[weight] if weight else [])
+    _refuse_unknown("interactions", [name for name in table if name not in (*ends, *own)], ends, schema)
+    users, items = (_read_ids(table, column) for column in ends)
     weights = np.ones(len(users)) if weight is None else _read_numbers(table, weight, "float")
     order, times = np.arange(len(users)), None
     if chosen.at is not None and chosen.at in table:
-        times = _read_numbers(table, chosen.at, "time").astype(np.int64)
-        _refuse(table, chosen.at, find_times_outside(pa.array(times), interaction=True))
+        form = find_time_format(schema)
+        times = _read_numbers(table, chosen.at, "time", form).astype(np.int64)
+        _check_times(table, chosen.at, times.tolist())
         order = np.argsort(times, kind="stable")
     latest = {(users[row], items[row]): row for row in order.tolist()}
     rows = list(latest.values())
@@ -99,11 +103,12 @@ def read_many(likes: "pa.Table | pd.DataFrame", schema: CatalogueSchema) -> dict
     }
     links = [name for name in table if name in edge_types and name not in known]
     values = [name for name in table if name in node.features and name not in (*known, *links)]
-    _refuse_unknown([name for name in table if name not in (*known, *links, *values)], [*edge_types, *node.features])
+    unknown = [name for name in table if name not in (*known, *links, *values)]
+    _refuse_unknown("the likes", unknown, (own, liked), schema, [*edge_types, *node.features])
     users = _read_ids(table, own)
     likes_of, links_of = defaultdict[str, list[str]](list), defaultdict[str, dict[tuple[str, str], None]](dict)
     values_of, times_of = defaultdict[str, dict[str, Any]](dict), defaultdict[str, list[int | None]](list)
-    times = _read_like_times(table, schema.interaction.at)
+    times = _read_like_times(table, schema)
     for user, item, time in zip(users, _read_ids(table, liked, optional=bool(links or values)), times, strict=True):
         if item is not None:
             likes_of[user].append(item)
@@ -132,29 +137,78 @@ def read_many(likes: "pa.Table | pd.DataFrame", schema: CatalogueSchema) -> dict
     }
 
 
-def _read_like_times(table: Mapping[str, pa.Array], column: str | None) -> list[int | None]:
+def find_time_format(schema: CatalogueSchema) -> str | None:
+    """How the texts in the interaction's own time column are written, as the schema says; None: as in ISO 8601."""
+    at, edge = schema.interaction.at, schema.edges[schema.interaction.edge]
+    return None if at is None else edge.time_formats.get(at)
+
+
+def read_times(column: pa.Array, schema: CatalogueSchema | None) -> tuple[list[int | None], list[tuple[int, str]]]:
+    """The times of likes, UTC seconds, None where there is none, and (row, what is wrong) of the first bad one.
+
+    Args:
+        column: the values as the source has them.
+        schema: says how the texts of its own time column are written; None: as in ISO 8601.
+
+    Raises:
+        CatalogueError: the column's type can never be read as times.
+    """
+    form = None if schema is None else find_time_format(schema)
+    values, problems = convert_column(column, "time", time_format=form)
+    bad = [(int(np.flatnonzero(rows)[0]), reason) for rows, reason in problems if rows.any()]
+    times: list[int | None] = values.to_pylist()
+    return times, bad or find_impossible(times)
+
+
+def _read_like_times(table: Mapping[str, pa.Array], schema: CatalogueSchema) -> list[int | None]:
     """When the like in each row of a table was, UTC seconds; None where no time is given."""
+    column = schema.interaction.at
     if column is None or column not in table:
         return [None] * len(next(iter(table.values())))
-    times: list[int | None] = _convert(table, column, "time").to_pylist()
-
-    def refuse(row: int, reason: str) -> RequestError:
-        value = table[column][row].as_py()
-        return RequestError(f"interactions: in row {row + 1} {column} {reason}: got {value!r}; leave it out")
-
-    check_times(times, refuse)
+    times: list[int | None] = _convert(table, column, "time", find_time_format(schema)).to_pylist()
+    _check_times(table, column, times)
     return times
 
 
-def _refuse_unknown(columns: Sequence[str], expected: Sequence[str]) -> None:
-    """Raises for a column that is neither a link nor a feature of users."""
-    if columns:
-        near = get_close_matches(columns[0], expected, n=1)
-        raise RequestError(
-            f"the likes have a column {columns[0]!r}, which the model does not read; "
-            + (f"did you mean {near[0]!r}? " if near else "")
-            + f"Expected user, item, and links or features of users: {sorted(expected)}"
-        )
+def _check_times(table: Mapping[str, pa.Array], column: str, times: Sequence[int | None]) -> None:
+    """Raises for the first time that is before 1970, after 2100 or in the future."""
+    for row, reason in find_impossible(times):
+        value = table[column][row].as_py()
+        raise RequestError(f"interactions: in row {row + 1} {column} {reason}: got {value!r}; leave it out")
+
+
+def _refuse_unknown(
+    what: str,
+    columns: Sequence[str],
+    ends: Sequence[str],
+    schema: CatalogueSchema,
+    about_users: Sequence[str] | None = None,
+) -> None:
+    """Raises for a column that is not read.
+
+    Args:
+        what: what the table is called.
+        columns: the columns that are not read.
+        ends: the columns of users and items.
+        schema: says where times and weights are.
+        about_users: names of links and features of users that are read; None: none is, but weights are.
+    """
+    if not columns:
+        return
+    chosen = schema.interaction
+    own = [*([] if chosen.at is None else [chosen.at])]
+    parts = [", ".join(map(repr, ends)), f"{chosen.at!r} (the time)" if chosen.at else "no time, which the schema lacks"]
+    if about_users is not None:
+        parts.append(f"links or features of users: {sorted(about_users)}")
+    elif chosen.weight is not None:
+        own.append(chosen.weight)
+        parts.append(f"{chosen.weight!r} (the weight)")
+    near = get_close_matches(columns[0], [*own, *(about_users or ())], n=1)
+    raise RequestError(
+        f"{what} have a column {columns[0]!r}, which the model does not read; "
+        + (f"did you mean {near[0]!r}? " if near else "")
+        + f"Expected {', '.join(parts[:-1])}, and {parts[-1]}; rename the column or leave it out"
+    )
 
 
 def _find_columns(table: Mapping[str, pa.Array], *more: str) -> list[str]:
@@ -205,10 +259,10 @@ def _read_values(interactions: Mapping[str, pa.Array], column: str, kind: Attrib
 
 
 def _read_numbers(
-    interactions: Mapping[str, pa.Array], column: str, kind: Literal["float", "time"]
+    interactions: Mapping[str, pa.Array], column: str, kind: Literal["float", "time"], time_format: str | None = None
 ) -> NDArray[np.float64]:
     """A column's weights or times (UTC seconds), (n,), read as in the catalogue's files."""
-    values = _convert(interactions, column, kind)
+    values = _convert(interactions, column, kind, time_format)
     if values.null_count:
         row = values.is_null().to_numpy(zero_copy_only=False).argmax() + 1
         raise RequestError(f"interactions: row {row} has no {column}; expected one in every row")
@@ -216,9 +270,11 @@ def _read_numbers(
     return found
 
 
-def _convert(interactions: Mapping[str, pa.Array], column: str, kind: AttributeType) -> pa.Array:
+def _convert(
+    interactions: Mapping[str, pa.Array], column: str, kind: AttributeType, time_format: str | None = None
+) -> pa.Array:
     try:
-        values, problems = convert_column(interactions[column], kind)
+        values, problems = convert_column(interactions[column], kind, time_format=time_format)
     except CatalogueError as error:
         raise RequestError(f"interactions: {column}: {error}") from error
     _refuse(interactions, column, problems)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from numbers import Real
 from typing import Any
@@ -30,7 +30,7 @@ def read_sequence(sequence: Iterable[tuple[str | int, LikeTime]]) -> tuple[tuple
         RequestError: it is no list of pairs, an item is neither a text nor an integer, or a time cannot be read, is
             before 1970 or in the future.
     """
-    if isinstance(sequence, str | Mapping) or hasattr(sequence, "columns") or not isinstance(sequence, Iterable):
+    if isinstance(sequence, str | Mapping | set | frozenset) or hasattr(sequence, "columns") or not isinstance(sequence, Iterable):
         raise RequestError(
             f"expected a list of pairs (item, time) as sequence, got a {type(sequence).__name__}; give "
             "[('some item', '2024-05-31'), ...], and None where a time is missing"
@@ -57,24 +57,23 @@ def _read_times(items: Sequence[str], given: Sequence[Any]) -> tuple[int | None,
                 raise _refuse(items[place], place, f"the time {given[place]!r} {reason}")
         for place, value in zip(texts, values.to_pylist(), strict=True):
             found[place] = value
-    check_times(found, lambda place, reason: _refuse(items[place], place, f"the time {given[place]!r} {reason}"))
+    for place, reason in find_impossible(found):
+        raise _refuse(items[place], place, f"the time {given[place]!r} {reason}")
     return tuple(found)
 
 
-def check_times(times: Sequence[int | None], refuse: Callable[[int, str], RequestError]) -> None:
-    """Raises what `refuse` makes of the first time that is before 1970, after 2100 or in the future, and of why.
+def find_impossible(times: Sequence[int | None]) -> list[tuple[int, str]]:
+    """The place of the first time that is before 1970, after 2100 or in the future, and why; empty: there is none.
 
     Args:
         times: UTC seconds; None: missing.
-        refuse: (its place, what is wrong) -> the error.
     """
     column = pa.array(times, pa.int64())
     for rows, reason in find_times_outside(column, interaction=True):
         if rows.any():
-            raise refuse(int(np.flatnonzero(rows)[0]), reason)
+            return [(int(np.flatnonzero(rows)[0]), reason)]
     ahead: NDArray[np.bool_] = column.fill_null(0).to_numpy(zero_copy_only=False) > time.time() + _AHEAD_S
-    if ahead.any():
-        raise refuse(int(ahead.argmax()), "is in the future; expected the time of a like that was")
+    return [(int(ahead.argmax()), "is in the future; expected the time of a like that was")] if ahead.any() else []
 
 
 def _to_seconds(given: Any, item: str, place: int) -> int | None:
@@ -97,7 +96,9 @@ def _is_missing(given: Any) -> bool:
         return bool(np.isnat(given))
     if isinstance(given, date):
         return math.isnan(given.year)  # of pandas' NaT
-    return given is None or (isinstance(given, float | np.floating) and math.isnan(given))
+    return given is None or type(given).__name__ == "NAType" or (  # of pandas' NA
+        isinstance(given, float | np.floating) and math.isnan(given)
+    )
 
 
 def _refuse(item: str, place: int, what: str) -> RequestError:

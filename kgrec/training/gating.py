@@ -238,6 +238,9 @@ def _choose_order(
         The bucket; None: no question can be asked.
     """
     asked = _asked(slices, "next", f"cold_users_k{size}", start, end, rng) if start else None
+    if asked is not None:  # what order finds next must not be lost elsewhere
+        asked = join([asked, _asked(slices, "warm_random", "", start, end, rng, asked.support.shape[0])])
+        assert asked is not None
     reading = [name for name in _OF_ORDER if name in model.names]
     if asked is None or asked.order is None or not reading:
         return None
@@ -347,9 +350,15 @@ def _choose_blend(
 
 
 def _asked(
-    slices: Mapping[str, Slice], known: str, new: str, start: int, end: int | None, rng: np.random.Generator
+    slices: Mapping[str, Slice],
+    known: str,
+    new: str,
+    start: int,
+    end: int | None,
+    rng: np.random.Generator,
+    most: int | None = None,
 ) -> Slice | None:
-    """New users with supports of a bucket's sizes, and about as many known users with such supports."""
+    """New users with supports of a bucket's sizes, and about as many known users with such supports, `most` at most."""
     of_known = slices.get(known)
     if of_known is not None:
         sizes, wanted = np.diff(of_known.support.indptr), np.diff(of_known.relevant.indptr) > 0
@@ -358,7 +367,7 @@ def _asked(
     of_new = None if slices.get(new) is None else draw_users(slices[new], rng)
     if of_known is not None:
         n_new = 0 if of_new is None else of_new.support.shape[0]
-        of_known = draw_users(of_known, rng, max(n_new, _ENOUGH_USERS) if n_new else None)
+        of_known = draw_users(of_known, rng, max(n_new, _ENOUGH_USERS) if n_new else most)
     return join([of_new, of_known])
 
 

@@ -16,7 +16,7 @@ from kgrec.config import (
     SplitConfig,
     TrainConfig,
 )
-from kgrec.model.model import Model
+from kgrec.model.model import Model, describe_order
 from kgrec.questions.slices import Slice, evaluate_slice
 from kgrec.questions.splits import Likes, split_likes
 from kgrec.training.pipeline import choose_model
@@ -74,6 +74,8 @@ def test_order_counts_where_it_tells_what_comes_next() -> None:
     assert model.gate.warm[asked, place].any()
     np.testing.assert_array_equal(model.gate.warm[unasked, place], model.gate.warm[asked, place])
     assert model.gate.recency[unasked] == model.gate.recency[asked]
+    assert describe_order(model).startswith("the order of likes counts for users with ")
+    assert describe_order(model).endswith("21+ likes")
     unordered = replace(model.gate, recency=np.ones_like(model.gate.recency), warm=model.gate.warm.copy())
     unordered.warm[:, place] = 0
     assert recall(model, question) > 0.3  # by chance 3 of some 50
@@ -84,6 +86,7 @@ def test_order_counts_where_it_tells_what_comes_next() -> None:
 def test_where_order_says_nothing_nothing_changes() -> None:
     model, question = choose(shuffled=True)
     assert (model.gate.recency == 1).all()
+    assert describe_order(model) == "the order of likes does not count: validation finds no more with it"
     of_order = [model.names.index(name) for name in ("transitions", "sequence")]
     assert not model.gate.warm[:, of_order].any()
     np.testing.assert_array_equal(
