@@ -44,8 +44,8 @@ FORMATS = {
     "e.csv": (to_text(",").encode("utf-8-sig"), None),
     "f.csv": (to_text(",").encode("cp037"), SourceTable(encoding="cp037")),
     "g.csv": (to_text(",").replace("\n", "\r").encode(), None),
-    "a.csv.gz": (gzip.compress(to_text(",").encode()), None),
-    "a.txt.gz": (gzip.compress(to_text("::", header=False).encode()), NAMED),
+    "a.csv.gz": (gzip.compress(to_text(",").encode(), mtime=0), None),
+    "a.txt.gz": (gzip.compress(to_text("::", header=False).encode(), mtime=0), NAMED),
     "ml.inter": (to_text("\t").replace("user\titem\tstars", "user:token\titem:token\tstars:float"), None),
 }
 
@@ -68,7 +68,7 @@ OBJECTS = [dict(zip(NAMED.columns, row, strict=True)) for row in ROWS]
         ("b.json", json.dumps(OBJECTS, indent=2)),
         ("c.json", "\n".join(json.dumps(one, indent=1) for one in OBJECTS)),
         ("d.json", "".join(f"{one}\n" for one in OBJECTS)),  # as Python prints dictionaries
-        ("a.json.gz", gzip.compress("".join(json.dumps(one) + "\n" for one in OBJECTS).encode())),
+        ("a.json.gz", gzip.compress("".join(json.dumps(one) + "\n" for one in OBJECTS).encode(), mtime=0)),
     ],
 )
 def test_objects_of_json_are_rows(tmp_path, monkeypatch, name, content):
