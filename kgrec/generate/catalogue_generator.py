@@ -189,7 +189,7 @@ def train_on_bundle(
     """Trains a generator on a bundle's likes; see `kgrec.train_generator`.
 
     `config.seconds` covers everything: reading the likes, measuring the baselines, the ids, training, and measuring the
-    result. The time of one step, or of measuring that takes longer than expected, comes on top.
+    result, for which at most 4/5 of the time after the ids are kept; what is longer comes on top.
 
     Raises:
         RequestError: what is given is no bundle or no settings, likes have no times, or as in `train_generator`.

@@ -24,6 +24,7 @@ _WARMUP = 0.03  # of the steps
 _LEAST_RATE = 0.02  # of the learning rate, at the end
 _LARGEST_GRADIENT = 1.0
 _BETAS = (0.9, 0.98)
+_LEAST_TRAINING = 0.2  # of the time that is left after the ids, whatever measuring takes
 _PROBED = 100  # users, to see how long validation takes
 _LIST_LENGTH = 10  # of the lists that validation scores
 
@@ -74,19 +75,20 @@ def train_generator(
     space, vectors = fit_item_space(content, sequences, config.seed)
     vectors = vectors.astype(np.float16).astype(np.float32)  # as a folder keeps them
     ids = fit_semantic_ids(vectors, levels=config.levels, n_codes=config.codes, seed=config.seed)
-    if clock() >= end:
-        raise RequestError(
-            f"the generator's {config.seconds:g} s are over before training begins; expected more: give a larger "
-            f"--seconds, GeneratorConfig(seconds=...), or seconds in [generator]"
-        )
     is_new = np.bincount(sequences.items, minlength=len(content)) == 0
     devices = [torch.device(device)] if torch.device(device).type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(config.seed)
         trainer = _Trainer.of(space, ids, vectors, is_new, config, device)
         question = None if next_items is None else _Question.draw(sequences, next_items, config)
-        if question is not None:
-            end = max(end - question.reserve(trainer.generator, clock), (clock() + end) / 2)
+        reserved = 0.0 if question is None else question.reserve(trainer.generator, clock)
+        begun = clock()
+        if begun >= end:
+            raise RequestError(
+                f"the generator's {config.seconds:g} s are over before training begins; expected more: give a larger "
+                f"--seconds, GeneratorConfig(seconds=...), or seconds in [generator]"
+            )
+        end -= min(reserved, (1 - _LEAST_TRAINING) * (end - begun))
         users = np.flatnonzero(sequences.lengths)
         trainer.train(sequences.select(users), question, (clock, end), on_step, on_metric)
     return trainer.generator

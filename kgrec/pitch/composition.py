@@ -13,6 +13,7 @@ from kgrec.pitch.rewriting import Rewriter, Writer
 from kgrec.pitch.wording import find_wording, word_fact
 
 _CONSIDERED = 8  # facts of an item, the strongest
+_MOST_CHARACTERS = 250  # with a second sentence
 _MANY = 20  # people; fewer are no reason to add
 _SAID_FACT = 2  # places that a fact loses each time that one like it was said before
 _SAID_LIKE = 1  # places that it loses each time that its like was named
@@ -99,12 +100,16 @@ def _compose(language: Language, facts: Facts, place: int, said: Counter[object]
     worded = [(fact, word_fact(language, fact, facts.item)) for fact in facts.facts]
     worded = [(fact, sentences) for fact, sentences in worded if sentences]
     own = [(fact, sentences) for fact, sentences in worded if fact.kind not in COUNTS]
-    lead, sentences = _choose(own[:_CONSIDERED] or worded, said)
+    telling = [(fact, sentences) for fact, sentences in own if not _is_unnamed(fact)]
+    popular = [(fact, sentences) for fact, sentences in worded if fact.kind == "popular"]
+    lead, sentences = _choose(telling[:_CONSIDERED] or popular or own[:_CONSIDERED] or worded, said)
     text, used = _say(sentences, said), [lead]
     said.update({_key(lead): 1, lead.like: 1})
     if place % 2:  # every second has a second sentence
         others = [fact for fact in facts.facts if _adds(language, fact, lead)]
         asides = [(fact, word_fact(language, fact, facts.item, aside=True)) for fact in others]
+        room = _MOST_CHARACTERS - len(text) - 1
+        asides = [(fact, [each for each in found if len(each[1]) <= room]) for fact, found in asides]
         asides = [(fact, found) for fact, found in asides if found][:_CONSIDERED]
         if asides:
             aside, found = _choose(asides, said)
@@ -137,6 +142,11 @@ def _adds(language: Language, fact: Fact, lead: Fact) -> bool:
     is_new = fact.like is None or fact.like != lead.like
     is_new &= fact.kind != lead.kind or find_wording(language, fact) is not find_wording(language, lead)
     return is_new and not (fact.kind == "popular" and (fact.count or 0) < _MANY)
+
+
+def _is_unnamed(fact: Fact) -> bool:
+    """Whether a fact says no more than that two items share some node: "both won the same award"."""
+    return fact.kind in ("same", "linked", "value") and not fact.node
 
 
 def _key(fact: Fact) -> tuple[str, str | None, str | None]:

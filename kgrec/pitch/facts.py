@@ -26,6 +26,8 @@ Kind = Literal[
     "new",
 ]
 COUNTS: tuple[Kind, ...] = ("alike", "popular", "few", "new")  # they say nothing of the user's own likes and links
+TITLE_LENGTH = 70  # characters of a name that a pitch has; of a longer one the start
+_ELLIPSIS = "\u2026"
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")  # they would turn the text behind them around
 
 
@@ -95,3 +97,14 @@ def clean_name(name: str) -> str:
     """A name of the catalogue as one line: line breaks, control characters and turns of direction become spaces."""
     name = "".join(" " if unicodedata.category(each) in ("Cc", "Zl", "Zp") else each for each in name)
     return " ".join(_BIDI.sub(" ", name).split())
+
+
+def cut_name(name: str) -> str:
+    """A name of at most 70 characters; a longer one is cut at a word, or within a long one, and has an ellipsis."""
+    if len(name) <= TITLE_LENGTH:
+        return name
+    start = name[:TITLE_LENGTH]
+    words = start.rsplit(" ", 1)[0]
+    if len(words) < TITLE_LENGTH // 2 or words == start:  # one long word
+        words = start[:-1]
+    return words.rstrip(" ,;:.-\u2013\u2014(") + _ELLIPSIS

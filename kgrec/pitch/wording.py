@@ -6,7 +6,7 @@ from string import Formatter
 from kgrec.pitch.facts import Fact, Kind
 from kgrec.pitch.language_files import Language, RelationWording, words_of
 
-_PREPOSITIONS = ("about", "at", "by", "for", "from", "in", "of", "on", "to", "with")
+PREPOSITIONS = ("about", "at", "by", "for", "from", "in", "of", "on", "to", "with")
 
 
 def word_fact(language: Language, fact: Fact, item: str, *, aside: bool = False) -> list[tuple[str, str]]:
@@ -22,6 +22,8 @@ def word_fact(language: Language, fact: Fact, item: str, *, aside: bool = False)
         (the template, the sentence) of each; none where the language cannot word the fact.
     """
     kind = find_kind(language, fact)
+    if aside and kind == "same" and not fact.node:  # "both have the same subject" adds nothing
+        return []
     wording = language.kinds[kind]
     values = dict(_find_values(language, fact, item))
     found = []
@@ -62,7 +64,7 @@ def read_noun(phrase: str, fact: Fact) -> str:
     """The noun of a phrase, such as "author" of "author of" or "genre" of "has genre"; empty: it is none."""
     if phrase.endswith(" of"):  # a book shares the author of it, not what it is a part of
         return phrase.removesuffix(" of") if fact.kind == "direct" or not fact.is_source else ""
-    return "" if "{}" in phrase or phrase.rsplit(" ", 1)[-1] in _PREPOSITIONS else phrase.removeprefix("has ")
+    return "" if "{}" in phrase or phrase.rsplit(" ", 1)[-1] in PREPOSITIONS else phrase.removeprefix("has ")
 
 
 def word_is(language: Language, fact: Fact) -> str:

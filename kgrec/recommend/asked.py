@@ -1,7 +1,7 @@
 """The arguments of a request that describe its user."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,7 @@ class Asked:
         likes: ids of liked items, the last one last.
         times: when each of them was, UTC seconds, None where it is missing; empty: the order alone is known, and each
             item is there once. Where all are missing, they are made empty.
+        in_sequence: whether the likes were given as `sequence`, for messages.
         text: a sentence.
         links: pairs (edge type, id of the linked node).
         values: pairs (attribute, value); a list is a tuple.
@@ -32,6 +33,7 @@ class Asked:
     links: tuple[tuple[str, str], ...] = ()
     values: tuple[tuple[str, object], ...] = ()
     times: tuple[int | None, ...] = ()
+    in_sequence: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         """Drops repeated likes where only the order is known: the last place of each counts."""
@@ -75,6 +77,7 @@ def read_asked(
         tuple(read_links(links or ())),
         freeze_values(checked),
         times,
+        in_sequence=sequence is not None,
     )
 
 

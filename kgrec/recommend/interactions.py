@@ -196,8 +196,8 @@ def _refuse_unknown(
     if not columns:
         return
     chosen = schema.interaction
-    own = [*([] if chosen.at is None else [chosen.at])]
-    parts = [", ".join(map(repr, ends)), f"{chosen.at!r} (the time)" if chosen.at else "no time, which the schema lacks"]
+    own = [] if chosen.at is None else [chosen.at]
+    parts = [*map(repr, ends), *(f"{name!r} (the time)" for name in own)]
     if about_users is not None:
         parts.append(f"links or features of users: {sorted(about_users)}")
     elif chosen.weight is not None:
@@ -206,8 +206,10 @@ def _refuse_unknown(
     near = get_close_matches(columns[0], [*own, *(about_users or ())], n=1)
     raise RequestError(
         f"{what} have a column {columns[0]!r}, which the model does not read; "
-        + (f"did you mean {near[0]!r}? " if near else "")
-        + f"Expected {', '.join(parts[:-1])}, and {parts[-1]}; rename the column or leave it out"
+        + (f"did you mean {near[0]!r}? Expected " if near else "expected ")
+        + f"{', '.join(parts[:-1])} and {parts[-1]}"
+        + ("" if chosen.at else "; the schema's interaction has no time")
+        + ": rename the column or leave it out"
     )
 
 

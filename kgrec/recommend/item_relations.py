@@ -1,19 +1,16 @@
 """What relations between items, such as "also bought", mean in reasons: a path over one, in words."""
 
 from kgrec.graph.paths import ReasonPath
-from kgrec.pitch.facts import PREPOSITIONS
+from kgrec.pitch.wording import PREPOSITIONS
 
-_ALIKE = "similar to"
+_BOUGHT = ("also bought", "also buy", "bought together", "bought with", "co purchased", "co bought")
+_VIEWED = ("also viewed", "also view", "viewed together", "co viewed")
+_SIMILAR = ("similar", "similar to", "is similar to", "similar item", "similar items")
 _SYMMETRIC = {  # name of an edge type, or phrase -> what either item is to the other
-    **dict.fromkeys(
-        ("also bought", "also buy", "bought together", "bought with", "co purchased", "co bought"),
-        "often bought together with",
-    ),
-    **dict.fromkeys(
-        ("also viewed", "also view", "viewed together", "co viewed"), "viewed by people who viewed"
-    ),
-    **dict.fromkeys(("similar", "similar to", "is similar to", "similar item", "similar items"), _ALIKE),
-}  # fmt: skip
+    **dict.fromkeys(_BOUGHT, "often bought together with"),
+    **dict.fromkeys(_VIEWED, "viewed by people who viewed"),
+    **dict.fromkeys(_SIMILAR, "similar to"),
+}
 _DIRECTED = {  # likewise -> what an item at its source, and one at its target, is to the other
     "sequel": ("comes before", "sequel of"),
     "has sequel": ("comes before", "sequel of"),

@@ -80,6 +80,7 @@ class LinkKinds:
             for name, edge in schema.graph_edges.items()
             if schema.item_type in (edge.source, edge.target) and not edge.derived
         }
+        self._between = {name for name, far_type in far_types.items() if far_type == schema.item_type}
         linked = {name: far_type for name, far_type in far_types.items() if far_type not in no_nodes}
         for name, far_type in linked.items():
             self._edge_types.setdefault(far_type, []).append(name)
@@ -116,6 +117,8 @@ class LinkKinds:
             meant = "" if near is None else f" (did you mean {near!r}?)"
             kinds = list(self._edge_types)
             expected = f"expected one of {kinds}" if kinds else "they have none that can be limited"
+            if kind in self._between:
+                raise RequestError(f"at_most names {kind!r}, but links between items cannot be limited; {expected}")
             raise RequestError(f"at_most names {kind!r}, but items have no such links{meant}; {expected}")
         if kind not in self._links:
             bundle, item_type = self._bundle, self._bundle.schema.item_type

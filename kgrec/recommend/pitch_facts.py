@@ -6,9 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kgrec.graph.paths import ReasonPath
-from kgrec.pitch.facts import Fact, Facts, clean_name
+from kgrec.pitch.facts import Fact, Facts, clean_name, cut_name
 from kgrec.recommend.answers import Explanation, Share
-from kgrec.recommend.reasons import NOTABLE, REASON_LIKES, Weighed, find_grounds, find_relation, is_value, rank_path
+from kgrec.recommend.item_relations import find_likeness
+from kgrec.recommend.reasons import (
+    LEAST_SHARED,
+    NOTABLE,
+    REASON_LIKES,
+    Weighed,
+    count_shared,
+    find_grounds,
+    find_relation,
+    has_texts,
+    is_value,
+    rank_path,
+)
 from kgrec.recommend.requests import Request
 from kgrec.recommend.state import State
 from kgrec.recommend.user_reasons import LEAST_COUNT
@@ -34,14 +46,24 @@ def _to_facts(state: State, weighed: Weighed, told: Explanation) -> Facts:
     leads = sentence > max((share.value for share in likes), default=0.0)
     facts += [Fact("words")] if leads else []
     facts += _find_links(state, weighed, likes)
-    for like in weighed.searched:
-        kind = find_relation(state, weighed, like)
-        facts += (
-            [] if kind is None else [Fact(kind, like=clean_name(state.title(like) or state.bundle.items.ids[like]))]
-        )
+    item = _name(told.title, told.item)
+    facts += [fact for like in weighed.searched for fact in _relate(state, weighed, like)]
     facts += [Fact("words")] if sentence > 0 and not leads else []
     facts.append(_count(int(state.bundle.model.n_likes[weighed.row])))
-    return Facts(_name(told.title, told.item), tuple(dict.fromkeys(facts)))
+    facts = [fact for fact in facts if fact.like is None or fact.like not in ("", item)]  # its namesakes say nothing
+    return Facts(item, tuple(dict.fromkeys(facts)))
+
+
+def _relate(state: State, weighed: Weighed, like: int) -> list[Fact]:
+    """What relates an item to a like beside paths; nothing for a like without a name."""
+    name, kind = _name(state.title(like), None), find_relation(state, weighed, like)
+    if kind == "near" and not has_texts(state):  # names that are alike say little; links in common do
+        shares = state.bundle.model.likeness_shares(np.array([weighed.row]), np.array([like]))
+        kind = kind if float(shares["links"][0]) > max(float(shares["text"][0]), 0) else None
+    facts = [] if kind is None else [Fact(kind, like=name)]
+    if count_shared(state, weighed.row, like, weighed.user) >= LEAST_SHARED:
+        facts.append(Fact("people", like=name))
+    return facts
 
 
 def _find_links(state: State, weighed: Weighed, likes: Sequence[Share]) -> list[Fact]:
@@ -57,14 +79,14 @@ def _find_links(state: State, weighed: Weighed, likes: Sequence[Share]) -> list[
         is_told = len(path.steps) == 1 or (path.steps[0].node.name is not None and _is_shared(path))
         return rank_path(state, path), path.n_sharing * (1 if is_told else _UNTOLD)
 
-    return [_to_fact(path, _name(share.title, share.item)) for path, share in sorted(paths, key=rank)]
+    return [_to_fact(path, _name(share.title, None)) for path, share in sorted(paths, key=rank)]
 
 
 def _to_fact(path: ReasonPath, like: str) -> Fact:
     first = path.steps[0]
     if len(path.steps) == 1:
         return Fact("direct", like, first.relation, first.phrase, first.forward)
-    node = None if first.node.name is None else clean_name(first.node.name) or None
+    node = _name(first.node.name, None) or None
     is_title = first.node.node_type == path.start.node_type
     if not _is_shared(path):
         return Fact("linked", like, node=node, is_title=is_title)
@@ -74,14 +96,15 @@ def _to_fact(path: ReasonPath, like: str) -> Fact:
 
 
 def _name(title: str | None, id_: str | None) -> str:
-    """The name of an item, or its id."""
-    return clean_name(title or "") or clean_name(id_ or "")
+    """The name of a node, cut if it is long, or its id."""
+    return cut_name(clean_name(title or "") or clean_name(id_ or ""))
 
 
 def _is_shared(path: ReasonPath) -> bool:
-    """Whether both items reach the node in the middle by the same relation, in the same direction."""
+    """Whether both items reach the node in the middle by the same relation, in the same direction if it has one."""
     first, last = path.steps
-    return first.relation == last.relation and first.forward != last.forward
+    is_even = path.start.node_type == first.node.node_type and find_likeness(first.relation, first.phrase) is not None
+    return first.relation == last.relation and (is_even or first.forward != last.forward)
 
 
 def _count(n_likes: int) -> Fact:

@@ -12,6 +12,7 @@ from kgrec.graph.paths import PathIndex, ReasonPath, rank_value
 from kgrec.model.model import Contributions
 from kgrec.recommend.answers import Explanation, Share
 from kgrec.recommend.asked import Asked
+from kgrec.recommend.item_relations import tell_path
 from kgrec.recommend.live import read_path_index
 from kgrec.recommend.requests import Request, find_item, read_request, to_support
 from kgrec.recommend.state import State, one_thread
@@ -21,7 +22,7 @@ REASON_LIKES = 5  # paths are searched for this many of the likes that add most
 _PATHS_PER_LIKE = 3
 NOTABLE = 0.5  # of the largest share; smaller shares are never the reason
 _HUB = 0.5  # of all items; a node that more of them share says nothing about any two
-_LEAST_SHARED = 2  # other people who like two items, so that these are "liked by people who like" the other
+LEAST_SHARED = 2  # other people who like two items, so that these are "liked by people who like" the other
 _SOME = 0.2  # of a like's contribution; with as much from texts and links, an item is near the liked one by these
 
 
@@ -144,8 +145,8 @@ def find_likeness_reasons(
         parts = []
         shared = paths[ids[found], ids[row]]
         if shared and by_source["links"] > (NOTABLE * most if is_value(state, shared[0]) else 0):
-            parts.append(shared[0].sentence())
-        if by_source["likes"] > NOTABLE * most / 2 and by_them[found] >= _LEAST_SHARED:
+            parts.append(tell_path(shared[0]))
+        if by_source["likes"] > NOTABLE * most / 2 and by_them[found] >= LEAST_SHARED:
             parts.append("liked by the same people")
         if by_source["text"] > NOTABLE * most / 2:
             parts.append(_describe_content(state))
@@ -259,7 +260,7 @@ def _format_reason(state: State, weighed: Weighed, shares: Sequence[Share]) -> s
     notable = [share for share in likes if share.paths and (share.item in known or not is_value(state, share.paths[0]))]
     if notable:
         best = min(notable, key=lambda share: (rank_path(state, share.paths[0]), share.paths[0].n_sharing))
-        return f"{best.paths[0].sentence()}, which you liked"
+        return tell_path(best.paths[0], ", which you liked")
     for like in weighed.searched:
         told = _relate(state, weighed, like)
         if told is not None:
@@ -283,10 +284,10 @@ def _relate(state: State, weighed: Weighed, like: int) -> str | None:
 
 def find_relation(state: State, weighed: Weighed, like: int) -> Literal["followed", "people", "near"] | None:
     """What relates an item to a like: people who like it next, or both, or what is known of both; None: nothing."""
-    if weighed.followed[like] > NOTABLE and _count_following(state, weighed, like) >= _LEAST_SHARED:
+    if weighed.followed[like] > NOTABLE and _count_following(state, weighed, like) >= LEAST_SHARED:
         return "followed"
     by_graph = weighed.known[like]
-    if by_graph <= NOTABLE and count_shared(state, weighed.row, like, weighed.user) >= _LEAST_SHARED:
+    if by_graph <= NOTABLE and count_shared(state, weighed.row, like, weighed.user) >= LEAST_SHARED:
         return "people"
     return "near" if by_graph >= _SOME else None
 
@@ -332,11 +333,21 @@ def _describe_links(state: State) -> str:
     return "links" if any(not edge.derived for edge in edges) else "attributes" if edges else ""
 
 
+def has_texts(state: State) -> bool:
+    """Whether items have texts beside their names."""
+    item = state.bundle.schema.nodes[state.bundle.schema.item_type]
+    return any(column != item.name for column in item.text)
+
+
 def _describe_content(state: State) -> str:
-    """How items are alike by their texts or, without any, by their vectors."""
+    """How items are alike by their texts or, without any, by their vectors, or by the names that are read as texts."""
     item = state.bundle.schema.nodes[state.bundle.schema.item_type]
     names = " and ".join(name.replace("_", " ") for name in item.vectors)
-    return "similar texts" if item.text or not names else f"alike by their {names}"
+    if has_texts(state):
+        return "similar texts"
+    if names:
+        return f"alike by their {names}"
+    return "similar names" if item.name else f"similar {_describe_links(state)}"
 
 
 def rank_path(state: State, path: ReasonPath) -> int:

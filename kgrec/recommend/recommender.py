@@ -577,14 +577,15 @@ class Recommender:
             interactions: a table or a DataFrame with the columns source (user id) and target (item id), or user and
                 item; and the weight column, if the schema has `positive`. Ids are text or integers. With the schema's
                 time column the latest interaction counts, without it the last row; then likes are the user's
-                latest ones, in the order of the rows.
+                latest ones, in the order of the rows. Texts of times are written as the schema's `time_formats` say.
 
         Returns:
             The ids of items that the catalogue does not have; these interactions have no effect.
 
         Raises:
-            RequestError: `interactions` is neither a table nor a DataFrame; a column, an id or a weight is missing; an
-                id is neither text nor an integer; a weight is not a number; or a time is before 1970 or after 2100.
+            RequestError: `interactions` is neither a table nor a DataFrame; a column, an id or a weight is missing; a
+                column is not read; an id is neither text nor an integer; a weight is not a number; or a time is before
+                1970 or in the future.
         """
         read = read_interactions(interactions, self._state.bundle.schema)
         with self._writing:

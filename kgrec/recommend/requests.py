@@ -123,7 +123,7 @@ def find_support(
         unknown: gets unknown ids.
     """
     own = select_row(state.bundle.liked, row)
-    given = find_items(state, asked.likes, "sequence" if asked.times else "like", unknown)
+    given = find_items(state, asked.likes, "sequence" if asked.in_sequence else "like", unknown)
     if not state.counts_order or state.bundle.liked_at is None:
         return np.union1d(own, given).astype(np.int64) if len(given) else own, None
     times = np.zeros(0, np.int64)

@@ -30,7 +30,8 @@ def read_sequence(sequence: Iterable[tuple[str | int, LikeTime]]) -> tuple[tuple
         RequestError: it is no list of pairs, an item is neither a text nor an integer, or a time cannot be read, is
             before 1970 or in the future.
     """
-    if isinstance(sequence, str | Mapping | set | frozenset) or hasattr(sequence, "columns") or not isinstance(sequence, Iterable):
+    is_other = isinstance(sequence, str | Mapping | set | frozenset) or hasattr(sequence, "columns")
+    if is_other or not isinstance(sequence, Iterable):
         raise RequestError(
             f"expected a list of pairs (item, time) as sequence, got a {type(sequence).__name__}; give "
             "[('some item', '2024-05-31'), ...], and None where a time is missing"
@@ -96,8 +97,12 @@ def _is_missing(given: Any) -> bool:
         return bool(np.isnat(given))
     if isinstance(given, date):
         return math.isnan(given.year)  # of pandas' NaT
-    return given is None or type(given).__name__ == "NAType" or (  # of pandas' NA
-        isinstance(given, float | np.floating) and math.isnan(given)
+    return (
+        given is None
+        or type(given).__name__ == "NAType"
+        or (  # of pandas' NA
+            isinstance(given, float | np.floating) and math.isnan(given)
+        )
     )
 
 

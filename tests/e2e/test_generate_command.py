@@ -87,6 +87,33 @@ def test_a_generator_from_training_to_answers(run: RunCommand, shop: Shop, gener
     assert "For likes of sku-00" in run(*ask, "--like", "sku-00").out
 
 
+@pytest.mark.parametrize(
+    ("popularity", "transitions", "warning"),
+    [
+        (1.0, 1.0, "the generator is worse than popularity, or only as good: train longer"),
+        (-1.0, 1.0, "transitions, which `kgrec recommend` has, find as much or more: use `kgrec recommend`"),
+        (-1.0, -1.0, None),
+    ],
+)
+def test_a_generator_that_is_not_ahead_says_so(
+    run: RunCommand,
+    shop: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+    popularity: float,
+    transitions: float,
+    warning: str | None,
+) -> None:
+    baselines = {"popularity": (popularity, popularity), "transitions": (transitions, transitions)}
+    monkeypatch.setattr("kgrec.generate.held_out_likes.HeldOut.measure_baselines", lambda *_: baselines)
+    config, folder = shop.folder / "generator.toml", shop.folder / "generator"
+    config.write_text(CONFIG)
+    told = one_line(run("train-generator", shop.bundle, "--out", folder, "--config", config).err)
+    assert told.count("warning: ") == (warning is not None)
+    assert warning is None or f"warning: {warning}" in told
+    ran = run("generate", shop.bundle, "--generator", folder, "--user", "c-000", "-k", 3)
+    assert ("found no more than popularity when it was trained" in one_line(ran.err)) == (popularity == 1.0)
+
+
 def test_bad_requests_are_one_line_each(run: RunCommand, shop: Shop, generator: Path) -> None:
     user = ["generate", shop.bundle, "--user", "c-000"]
     half, other = shop.folder / "half", shop.folder / "other"
@@ -135,7 +162,7 @@ def test_a_language_model_ranks_writes_and_answers(run: RunCommand, shop: Shop, 
     assert found["--method", "ask"] == [0.0, -1.0, -2.0, -3.0]
     assert "items are generated; the others, at the end, are the recommender's own" in run(*ask, "--method", "ask").err
     slow = run(*ask, "--time-limit", 0.001)
-    assert "this is the recommender's own list: the language model did not answer within 0.001 seconds" in slow.err
+    assert "this is the recommender's own list: the language model did not answer within 0.001 s;" in slow.err
     own = json.loads(run("recommend", shop.bundle, "--user", "c-000", "-k", 4, "--format", "json").out)
     assert json.loads(slow.out) == own
     tokenizer = language_model / "tokenizer.json"

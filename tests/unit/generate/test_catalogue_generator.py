@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from timed_shop import train_timed
 import kgrec
 from kgrec.bundle import Bundle
 from kgrec.errors import BundleError, RequestError
+from kgrec.generate.catalogue_generator import GeneratorReport
 from kgrec.generate.generator_folder import GENERATOR_FILE
 from kgrec.generate.item_content import digest_content, read_content
 from kgrec.ids import IdMap
@@ -42,6 +44,41 @@ def test_the_report_says_what_was_reached() -> None:
     assert report.n_users == 50
     assert list(report.figures) == ["generator", "popularity", "transitions"]
     assert report.figures["transitions"][0] > report.figures["popularity"][0]
+
+
+@pytest.mark.parametrize(
+    ("own", "popularity", "transitions", "behind"),
+    [
+        ((0.1, 0.05), (0.2, 0.1), (0.3, 0.1), "popularity"),
+        ((0.2, 0.1), (0.2, 0.1), (0.1, 0.1), "popularity"),
+        ((0.25, 0.1), (0.2, 0.1), (0.3, 0.1), "transitions"),
+        ((0.3, 0.2), (0.2, 0.3), (0.3, 0.1), None),
+    ],
+)
+def test_the_report_says_what_finds_as_much(
+    own: tuple[float, float], popularity: tuple[float, float], transitions: tuple[float, float], behind: str | None
+) -> None:
+    figures = {"generator": own, "popularity": popularity, "transitions": transitions}
+    report = GeneratorReport(50, figures, 1.0)
+    assert report.behind == behind
+    generator = replace(train_timed_generator(), report=report)
+    notes = Recommender(train_timed(), WordEncoder()).generate("c00", generator=generator).notes
+    assert any("no more than popularity when it was trained" in note for note in notes) == (behind == "popularity")
+
+
+def test_without_validation_no_ranking_is_ahead() -> None:
+    assert GeneratorReport(0, {}, 1.0).behind is None
+
+
+@pytest.mark.parametrize("config", [{"seconds": 5}, "generator.toml", 5])
+def test_settings_that_are_none_are_one_error(config: Any) -> None:
+    with pytest.raises(RequestError, match=r"expected the settings of a generator as kgrec\.config\.GeneratorConfig"):
+        kgrec.train_generator(train_timed(), config)
+
+
+def test_what_is_no_bundle_is_one_error() -> None:
+    with pytest.raises(RequestError, match="expected a Recommender or a Bundle to train a generator for, got 'a/b'"):
+        kgrec.train_generator("a/b", TINY)  # type: ignore[arg-type]
 
 
 def test_ids_go_with_items_whatever_their_rows() -> None:

@@ -7,6 +7,7 @@ from generators import TINY, draw_vectors, make_generator
 from numpy.typing import NDArray
 
 from kgrec.errors import RequestError
+from kgrec.generate import generator_training
 from kgrec.generate.generator import generate
 from kgrec.generate.generator_training import train_generator
 from kgrec.generate.item_sequences import ItemSequences
@@ -81,9 +82,35 @@ def test_time_ends_training() -> None:
     assert 2 < len(steps) <= 20
 
 
+# Before training, 10 s are over, and the probe takes 4. Of the 46 s left, 8 are reserved; of 6 s
+# left, 4.8 are, which leaves a fifth to train.
+@pytest.mark.parametrize(("seconds", "n_steps", "ends"), [(60.0, 38, 46.0), (20.0, 2, 10.0)])
+def test_time_is_left_to_measure_the_result(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, n_steps: int, ends: float
+) -> None:
+    """A clock that goes on with steps by 1 and with validation by 2 for each user."""
+    now, steps = [0.0], list[int]()
+
+    def score(question: generator_training._Question, _: object) -> float:
+        now[0] += 2.0 * question.sequences.n_users
+        return 0.0
+
+    def step(done: int, _: int) -> None:
+        now[0] += 1.0
+        steps.append(done)
+
+    monkeypatch.setattr(generator_training._Question, "score", score)
+    config = TINY.model_copy(update={"epochs": 1000, "validate_every": 1000, "seconds": seconds})
+    train_generator(
+        draw_vectors(10), ItemSequences.of([[1, 2, 3], [4, 5], [6, 7]]), config, np.array([4, 6, -1]), on_step=step,
+        clock=lambda: now[0], started=-10.0,
+    )  # fmt: skip
+    assert (len(steps), now[0]) == (n_steps, ends)
+
+
 def test_no_time_to_train_is_one_error() -> None:
     ticks = count()
-    with pytest.raises(RequestError, match="over before training begins"):
+    with pytest.raises(RequestError, match=r"over before training begins.*--seconds, GeneratorConfig\(seconds"):
         train_generator(
             draw_vectors(10),
             ItemSequences.of([[1, 2, 3]]),

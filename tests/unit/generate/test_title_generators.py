@@ -14,6 +14,7 @@ from kgrec.bundle import Bundle
 from kgrec.errors import RequestError
 from kgrec.generate.next_items import NextItemRequest
 from kgrec.generate.title_generators import TitleRanker, TitleWriter, ZeroShot, name_items
+from kgrec.language import LocalLanguageModel
 from kgrec.language.time_limit import Deadline, LanguageModelTooSlow
 from kgrec.language.titles import TitlePrompt
 
@@ -109,8 +110,15 @@ def test_zero_shot_takes_what_is_in_the_catalogue_and_tells_of_the_rest() -> Non
 @pytest.mark.parametrize("kind", [TitleRanker, TitleWriter, ZeroShot])
 def test_no_time_left_is_too_slow(kind: type) -> None:
     generator = kind(load_language_model())
-    with pytest.raises(LanguageModelTooSlow, match="within 1e-09 seconds"):
+    with pytest.raises(LanguageModelTooSlow, match="within 1e-09 s"):
         generator.continue_likes(ask(limit_s=1e-9))
+
+
+@pytest.mark.parametrize("kind", [TitleRanker, TitleWriter, ZeroShot])
+@pytest.mark.parametrize("model", [None, "smollm2", 3, LocalLanguageModel])
+def test_what_is_no_language_model_is_one_error(kind: type, model: object) -> None:
+    with pytest.raises(RequestError, match=r"expected a language model for .* as `kgrec\.language\.LocalLanguageModel"):
+        kind(model)
 
 
 def test_likes_without_names_cannot_be_continued_by_them() -> None:

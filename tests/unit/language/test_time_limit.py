@@ -6,7 +6,7 @@ import time
 import pytest
 
 from kgrec.errors import RequestError, TextError
-from kgrec.language.time_limit import LanguageModelTooSlow, ModelThread
+from kgrec.language.time_limit import Deadline, LanguageModelTooSlow, ModelThread
 
 LONG_S = 30.0  # that no call may take
 
@@ -30,7 +30,7 @@ def test_work_that_hangs_is_left_and_later_callers_are_told_at_once(monkeypatch:
         ended.set()
 
     started = time.monotonic()
-    with pytest.raises(LanguageModelTooSlow, match=r"within 0\.05 seconds"):
+    with pytest.raises(LanguageModelTooSlow, match=r"within 0\.05 s;"):
         thread.run(hang, 0.05)
     with pytest.raises(LanguageModelTooSlow, match="hangs in an earlier request"):
         thread.run(lambda _: 1, LONG_S)
@@ -46,11 +46,22 @@ def test_a_caller_waits_for_its_turn_no_longer_than_its_limit() -> None:
     first.start()
     while not thread._busy.locked():
         time.sleep(0.001)
-    with pytest.raises(LanguageModelTooSlow, match=r"within 0\.05 seconds"):
+    with pytest.raises(LanguageModelTooSlow, match=r"within 0\.05 s;"):
         thread.run(lambda _: 1, 0.05)
     released.set()
     assert thread.run(lambda _: 2, LONG_S) == 2
     first.join()
+
+
+@pytest.mark.parametrize(("limit_s", "told"), [(0.931502, "0.932 s"), (1.0, "1 s"), (86400.0, "86400 s"), (30, "30 s")])
+def test_a_late_answer_names_the_limit_and_what_helps(limit_s: float, told: str) -> None:
+    message = f"did not answer within {told}; expected a smaller model, or a longer time limit"
+    assert message in str(Deadline.after(limit_s).too_slow())
+
+
+def test_work_may_be_due_by_a_deadline_of_the_caller() -> None:
+    due = Deadline.after(LONG_S)
+    assert ModelThread().run(lambda deadline: deadline, due) is due
 
 
 def test_a_failure_is_one_clear_error() -> None:

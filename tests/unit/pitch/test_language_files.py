@@ -1,5 +1,6 @@
 """Language files of users: what is wrong is told at once, in one sentence; and how an answer is varied."""
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import pytest
 from pitch_examples import LIKE, OF_KIND, PEOPLE, POPULAR, facts_of
 
 from kgrec.errors import RequestError
-from kgrec.pitch import Fact, Pitches, compose_pitches, load_language
-from kgrec.pitch.facts import clean_name
+from kgrec.pitch import Fact, Pitches, compose_pitches, find_fault, load_language
+from kgrec.pitch.facts import clean_name, cut_name
 from kgrec.pitch.language_files import list_languages
 
 ENGLISH = (files("kgrec.pitch") / "templates" / "en.toml").read_text(encoding="utf-8")
@@ -103,7 +104,64 @@ def test_what_a_language_cannot_word_is_passed_over() -> None:
     assert (
         compose_pitches(load_language("de"), [facts_of(unnamed, POPULAR)])[0][0] == "„Aladdin“ gefällt 1.234 Menschen."
     )
-    assert "has the same scent" in compose_pitches(EN, [facts_of(unnamed, POPULAR)])[0][0]
+    assert "has the same scent" in compose_pitches(EN, [facts_of(unnamed, Fact("few"))])[0][0]
+
+
+@pytest.mark.parametrize("other", [PEOPLE, POPULAR, Fact("same", LIKE, "has_genre", "genre", True, "Animation")])
+def test_a_node_without_a_name_is_told_of_only_where_nothing_else_is_true(other: Fact) -> None:
+    unnamed = Fact("same", LIKE, "won", "award won")
+    ((_, used),) = compose_pitches(EN, [facts_of(unnamed, other)])
+    assert used.facts == (other,)
+    ((text, _),) = compose_pitches(EN, [facts_of(unnamed, Fact("new"))])
+    assert text == "Because you liked “Toy Story”: “Aladdin” won the same award."
+
+
+@pytest.mark.parametrize("language", list_languages())
+def test_a_second_sentence_never_tells_of_a_node_without_a_name(language: str) -> None:
+    unnamed = Fact("same", "Heat", "is_about", "subject")
+    second = facts_of(Fact("people", LIKE), unnamed, Fact("few"))
+    pitches = compose_pitches(load_language(language), [second, second])
+    assert [used.facts for _, used in pitches] == [(Fact("people", LIKE),)] * 2
+
+
+def test_a_second_sentence_is_left_out_where_a_pitch_gets_long() -> None:
+    item, like, other = (cut_name(f"{name} word " * 30) for name in "ABC")
+
+    def second(*names: str) -> str:
+        own, liked, aside = names
+        facts = facts_of(Fact("people", liked), Fact("people", aside), POPULAR, Fact("followed", aside), item=own)
+        return compose_pitches(EN, [facts, facts])[1][0]
+
+    assert "“Heat”" in second("Aladdin", LIKE, "Heat")
+    long = second(item, like, other)
+    assert long.count("“") == 2  # no room for a third title
+    assert len(long) <= 250
+
+
+def test_long_names_are_cut_at_a_word() -> None:
+    name = "Wireless Over-Ear Headphones with Active Noise Cancelling, 40 Hours of Playtime, Black"
+    assert cut_name(name) == "Wireless Over-Ear Headphones with Active Noise Cancelling, 40 Hours\u2026"
+    assert cut_name(name[:70]) == name[:70]
+    assert cut_name("x" * 71) == "x" * 69 + "\u2026"
+    assert cut_name("An " + "x" * 90) == "An " + "x" * 66 + "\u2026"
+
+
+@pytest.mark.parametrize("language", list_languages())
+def test_pitches_with_cut_names_pass_the_check(language: str) -> None:
+    words = load_language(language)
+    like, item = cut_name("The Long Story of a Lamp. " * 5), cut_name("Lamps, Brass (and Others), " * 5)
+    for kind in ("people", "near", "followed"):
+        ((text, used),) = compose_pitches(words, [facts_of(Fact(kind, like), item=item)])
+        assert find_fault(words, used, text) is None
+        assert words.quote(item) in text
+        assert words.quote(like) in text
+
+
+@pytest.mark.parametrize("language", list_languages())
+def test_no_pitch_speaks_of_a_description(language: str) -> None:
+    for kind, wording in load_language(language).kinds.items():
+        for text in (*wording.pitches, *wording.asides):
+            assert not re.search("descri|beschreib|décri", text.casefold()), kind
 
 
 def test_names_are_one_line() -> None:

@@ -93,7 +93,7 @@ def test_what_the_bundle_has_of_the_users_of_a_table_does_not_count() -> None:
     ("columns", "message"),
     [
         ({"friends_of": [reader(1)]}, r"'friends_of', which the model does not read; did you mean 'friend_of'\?"),
-        ({"ages": [3]}, r"did you mean 'age'\? Expected user, item, and links or features of users: \['age',"),
+        ({"ages": [3]}, r"did you mean 'age'\? Expected 'user', 'item' and links or features of users: \['age',"),
         ({"reader_name": ["Ann"]}, "a column 'reader_name', which the model does not read"),
         ({"age": ["old"]}, "in row 1 age is not an int: got 'old'"),
         ({"age": [31, 32], "user": ["a", "a"], "item": [None, None]}, "user 'a' has age 31 and 32; expected one value"),

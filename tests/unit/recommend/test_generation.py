@@ -1,7 +1,7 @@
 """`Recommender.generate`: whatever continues the likes, lists obey the request, and the recommender stands by."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from kgrec.generate.next_items import NextItemGenerator, NextItemRequest, NextIt
 from kgrec.generate.title_generators import TitleRanker, TitleWriter, ZeroShot
 from kgrec.ids import IdMap
 from kgrec.language import LocalLanguageModel
+from kgrec.language.time_limit import Deadline
 from kgrec.recommend import Recommender
 from kgrec.store import GraphStore, open_store
 from kgrec.sync import sync_bundle
@@ -182,6 +183,103 @@ def test_a_language_model_that_hangs_is_not_waited_for(kind: str) -> None:
         released.set()
     assert found.items == SHOP.recommend(likes=TEA, k=4).items
     assert "did not answer within" in found.notes[0]
+
+
+class Does:
+    """A generator that somebody else wrote: it may do anything."""
+
+    def __init__(self, what: Callable[[NextItemRequest], Any]) -> None:
+        self.continue_likes = what
+
+
+def _raise(error: Exception) -> Any:
+    raise error
+
+
+@pytest.mark.parametrize("error", [ValueError("a\nb"), TypeError("c"), AttributeError("d"), IndexError("e")])
+def test_whatever_a_generator_raises_the_recommender_answers(error: Exception) -> None:
+    found, own = SHOP.generate(likes=TEA, k=4, generator=Does(lambda _: _raise(error))), SHOP.recommend(likes=TEA, k=4)
+    assert found.items == own.items
+    told = " ".join(str(error).split())
+    assert found.notes == (
+        f"this is the recommender's own list: the Does failed with {type(error).__name__}: {told}",
+        *own.notes,
+    )
+
+
+def test_a_language_model_of_ones_own_that_fails_is_a_note() -> None:
+    class Broken:
+        start, end, max_tokens = (), 0, 99
+
+        def tokenize(self, text: str) -> Any:
+            raise ValueError("no words")
+
+        read_titles = score = within = tokenize
+
+    found = SHOP.generate(likes=TEA, k=4, generator=TitleRanker(Broken()))  # type: ignore[arg-type]
+    assert found.items == SHOP.recommend(likes=TEA, k=4).items
+    assert found.notes[0].startswith("this is the recommender's own list: the TitleRanker failed with ")
+
+
+def test_a_generator_that_sleeps_is_not_waited_for() -> None:
+    released, started = Event(), time.monotonic()
+    try:
+        found = SHOP.generate(likes=TEA, k=4, generator=Does(lambda _: released.wait(60)), time_limit_s=0.2)
+        assert time.monotonic() - started < 30
+    finally:
+        released.set()
+    assert found.items == SHOP.recommend(likes=TEA, k=4).items
+    assert "did not answer within 0.2 s; expected a smaller model, or a longer time limit" in found.notes[0]
+
+
+def test_reading_names_is_within_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    released, started = Event(), time.monotonic()
+    monkeypatch.setattr("kgrec.generate.title_generators.TitleTrie.of", lambda *_: released.wait(60))
+    try:
+        found = SHOP.generate(likes=TEA, k=4, generator=make("write"), time_limit_s=0.2)
+        assert time.monotonic() - started < 30
+    finally:
+        released.set()
+    assert "did not answer within 0.2 s" in found.notes[0]
+
+
+def test_the_message_has_the_limit_that_was_given() -> None:
+    def late(request: NextItemRequest) -> NextItems:
+        time.sleep(request.deadline.left_s)
+        raise Deadline(0.0, 0.931502).too_slow()  # as a language model that got what was left
+
+    assert "within 0.5 s;" in SHOP.generate(likes=TEA, generator=Does(late), time_limit_s=0.5).notes[0]
+
+
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_rows_that_may_not_be_listed_are_left_out_and_filled_up(kind: Callable[[list[int]], Any]) -> None:
+    good, seen, own = 7, ITEMS.index(TEA[0]), SHOP.recommend(likes=TEA, k=30).ids
+    rows, scores = [seen, good, 10**6, good, -1], [5.0, 4.0, 3.0, 2.0, 1.0]
+    found = SHOP.generate(likes=TEA, k=4, generator=Does(lambda _: NextItems(kind(rows), kind(scores))))
+    assert found.ids == (ITEMS[good], *[item for item in own if item != ITEMS[good]][:3])
+    assert [each.score for each in found] == [4.0, 3.0, 2.0, 1.0]
+    assert "left out 4 of 5 generated items: unknown, repeated or not to be listed" in found.notes
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (None, "gave NoneType; expected"),
+        (NextItems(np.array(["a"])), "gave rows (1,) <U1; expected"),
+        (NextItems(np.zeros((2, 2), np.int64)), "gave rows (2, 2) int64; expected"),
+        (NextItems(np.array([7]), np.array([1.0, 2.0])), "gave scores (2,) for 1 rows; expected"),
+        (NextItems(np.array([7]), np.array([np.nan])), "gave scores (1,) for 1 rows; expected finite"),
+    ],
+)
+def test_an_answer_that_is_none_is_a_note(answer: Any, told: str) -> None:
+    found = SHOP.generate(likes=TEA, k=4, generator=Does(lambda _: answer))
+    assert found.items == SHOP.recommend(likes=TEA, k=4).items
+    assert told in found.notes[0]
+
+
+def test_semantic_ids_are_written_on_the_callers_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kgrec.recommend.generation.ModelThread", None)
+    assert len(SHOP.generate(likes=TEA, k=4, generator=make("ids"))) == 4
 
 
 @pytest.mark.parametrize("limit", [0, -1, float("nan"), float("inf"), 1e6, "2", None, True])

@@ -1,5 +1,7 @@
 """What counts of a table of interactions, by the catalogue's schema."""
 
+import time
+
 import pyarrow as pa
 import pytest
 from bookshop import SCHEMA as BOOKS
@@ -9,6 +11,16 @@ from kgrec.errors import RequestError
 from kgrec.recommend.asked import Asked
 from kgrec.recommend.interactions import Interactions, read_interactions, read_many
 
+DAYS = SCHEMA.model_copy(
+    update={
+        "edges": SCHEMA.edges
+        | {
+            SCHEMA.interaction.edge: SCHEMA.edges[SCHEMA.interaction.edge].model_copy(
+                update={"time_formats": {"rated_at": "%d.%m.%Y"}}
+            )
+        }
+    }
+)
 POSITIVE = SCHEMA.model_copy(update={"interaction": SCHEMA.interaction.model_copy(update={"positive": 4.0})})
 TABLE = pa.table({"user": ["u", "v", "u", "u"], "item": ["a", "a", "b", "a"], "rating": [4.0, 3.5, 5.0, 1.0]})
 
@@ -81,9 +93,9 @@ def test_the_likes_of_each_user_in_the_order_of_the_rows() -> None:
     assert read_many(untimed, SCHEMA) == expected
 
 
-@pytest.mark.parametrize("time", [-1, 10**12, 4_000_000_000])
-def test_a_time_that_cannot_be_is_named(time: int) -> None:
-    timed = TABLE.append_column("rated_at", pa.array([1, 2, time, 3]))
+@pytest.mark.parametrize("moment", [-1, 10**12, 4_000_000_000])
+def test_a_time_that_cannot_be_is_named(moment: int) -> None:
+    timed = TABLE.append_column("rated_at", pa.array([1, 2, moment, 3]))
     with pytest.raises(RequestError, match=r"in row 3 rated_at is (out of range|in the future)"):
         read_many(timed, SCHEMA)
 
@@ -100,6 +112,45 @@ def test_interactions_have_the_times_of_the_rows_that_count() -> None:
     assert set(places) == {("v", "a", 1), ("u", "b", 2), ("u", "a", 3)}
     with pytest.raises(RequestError, match="in row 2 rated_at is out of range"):
         read_interactions(TABLE.append_column("rated_at", pa.array([9, -1, 5, 8])), SCHEMA)
+
+
+def test_times_are_read_as_the_schema_says_that_they_are_written() -> None:
+    # 02.01.1970 is the 2nd of January, not the 1st of February
+    timed = TABLE.append_column("rated_at", pa.array(["02.01.1970", "01.02.1970", "03.01.1970", "01.01.1970"]))
+    found = read_interactions(timed, DAYS)
+    assert found.times is not None
+    pairs = set(zip(found.users, found.items, found.times.tolist(), strict=True))
+    assert pairs == {("u", "a", 86_400), ("v", "a", 31 * 86_400), ("u", "b", 2 * 86_400)}
+    assert read_many(timed, DAYS)["u"] == Asked(likes=("a", "b", "a"), times=(86_400, 2 * 86_400, 0))
+    for read in (read_interactions, read_many):
+        with pytest.raises(RequestError, match=r"in row 1 rated_at is not a time .*the year comes last"):
+            read(timed, SCHEMA)
+        with pytest.raises(RequestError, match=r"in row 1 rated_at is not a time as '%d.%m.%Y' reads it"):
+            read(TABLE.append_column("rated_at", pa.array(["1970-01-02"] * 4)), DAYS)
+
+
+def test_columns_that_are_not_read_are_refused_with_those_that_are() -> None:
+    other = TABLE.append_column("timestamp", pa.array([9, 1, 5, 8]))
+    with pytest.raises(RequestError) as refused:
+        read_interactions(other, SCHEMA)
+    assert str(refused.value) == (
+        "interactions have a column 'timestamp', which the model does not read; expected 'user', 'item', 'rated_at' "
+        "(the time) and 'rating' (the weight): rename the column or leave it out"
+    )
+    with pytest.raises(RequestError, match=r"'timestamp', which .* 'rated_at' \(the time\) and links or features"):
+        read_many(other, SCHEMA)
+    with pytest.raises(RequestError, match=r"have a column 'rated'.*did you mean 'rated_at'"):
+        read_interactions(TABLE.append_column("rated", pa.array([9, 1, 5, 8])), SCHEMA)
+
+
+def test_an_interaction_in_the_future_is_refused_but_a_clock_may_be_ahead() -> None:
+    now = int(time.time())
+    for ahead in (-60, 14 * 3600):
+        found = read_interactions(TABLE.append_column("rated_at", pa.array([1, 1, 1, now + ahead])), SCHEMA)
+        assert found.times is not None
+        assert now + ahead in found.times
+    with pytest.raises(RequestError, match="in row 4 rated_at is in the future"):
+        read_interactions(TABLE.append_column("rated_at", pa.array([1, 1, 1, now + 3 * 86_400])), SCHEMA)
 
 
 def test_further_columns_are_links_and_features_of_users() -> None:

@@ -236,9 +236,18 @@ def test_an_unknown_kind_is_named_with_its_near_one(shop: Recommender) -> None:
         shop.recommend(USERS[0], at_most={"makr": 1})
     with pytest.raises(RequestError, match=expected):
         shop.recommend_many(USERS, at_most={"maker": 2, "makr": 1})
-    for kind in ("customer", "product", "bought", "spare_part_of", ""):
+    for kind in ("customer", "product", "bought", ""):
         with pytest.raises(RequestError, match=r"but items have no such links.*; expected one of"):
             shop.recommend(USERS[0], at_most={kind: 1})
+
+
+def test_links_between_items_cannot_be_limited(shop: Recommender) -> None:
+    expected = (
+        r"at_most names 'spare_part_of', but links between items cannot be limited; "
+        r"expected one of \['maker', 'made_by'\]"
+    )
+    with pytest.raises(RequestError, match=expected):
+        shop.recommend(USERS[0], at_most={"spare_part_of": 1})
 
 
 @pytest.mark.parametrize("n_items", [0, -1, 1.5, 2.0, "2", None, True, float("nan")])

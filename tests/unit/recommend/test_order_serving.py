@@ -1,6 +1,7 @@
 """Every kind of request counts likes in their order, on a shop where order counts for everybody."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -159,8 +160,12 @@ def test_unknown_items_of_a_sequence_are_told() -> None:
     assert [each.score for each in answer] == [each.score for each in SHOP.recommend(sequence=known)]
     beside = scores(sequence=[known[0], (UNKNOWN, START + DAY), ("sku-06", None)])  # its time is known still
     np.testing.assert_array_equal(beside, scores(sequence=known))
-    with pytest.raises(RequestError, match="none of the 1 ids given as like is an item"):
+    with pytest.raises(RequestError, match="none of the 1 ids given as sequence is an item"):
         SHOP.recommend(sequence=[(UNKNOWN, START)])
+    with pytest.raises(RequestError, match="none of the 1 ids given as sequence is an item"):
+        SHOP.recommend(sequence=[(UNKNOWN, None)])
+    with pytest.raises(RequestError, match="none of the 1 ids given as like is an item"):
+        SHOP.recommend(likes=[UNKNOWN])
     assert SHOP.explain("sku-04", sequence=[*known, (UNKNOWN, 5)]).unknown == (UNKNOWN,)
 
 
@@ -285,9 +290,10 @@ def test_interactions_without_times_are_the_latest_in_the_order_of_their_rows() 
     now = likes_of(shop.bundle, "c02")
     assert [item for item, _ in now] == [item for item, _ in [before[0], *before[2:]]] + [before[1][0], "sku-29"]
     assert [item for item, _ in likes_of(shop.bundle, "ann")] == ["sku-07", "sku-01"]
-    add(shop, [("ann", "sku-03", 5, 4_000_000_000)])  # a clock that is ahead
+    ahead = int(time.time()) + 14 * 3600  # a clock that is ahead
+    add(shop, [("ann", "sku-03", 5, ahead)])
     add(shop, [("ann", "sku-05", 5)], timed=False)
-    assert likes_of(shop.bundle, "ann")[-2:] == [("sku-03", 4_000_000_000), ("sku-05", 4_000_000_001)]
+    assert likes_of(shop.bundle, "ann")[-2:] == [("sku-03", ahead), ("sku-05", ahead + 1)]
     shop.add_user("bob", likes=["sku-09", "sku-01", "sku-09", UNKNOWN])
     assert [item for item, _ in likes_of(shop.bundle, "bob")] == ["sku-01", "sku-09"]
     assert same_entries(shop.bundle)

@@ -209,7 +209,7 @@ def test_what_makes_items_alike_is_named_from_a_quarter_of_the_largest_share(mon
         "text": [0.2, 0.8, 0.8, 0.21, 0.2],
         "links": [0.01, 0.0, 0.3, 0.8, 0.9],
     }
-    maker, people, text = "same maker (House of m-tea-2)", "liked by the same people", "similar texts"
+    maker, people, text = "same maker (House of m-tea-2)", "liked by the same people", "similar names"
     found = likeness_reasons(monkeypatch, shares, "sku-02", others, None)
     assert [str(reason).replace(f" as {TITLES['sku-02']}", "") for reason in found] == [
         f"{maker}; {people}", f"{people}; {text}", f"{maker}; {text}", f"{maker}; {text}", "similar links",
@@ -222,7 +222,7 @@ def test_what_makes_items_alike_is_named_from_a_quarter_of_the_largest_share(mon
 def test_who_likes_neither_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = {"likes": [1.0, 1.0], "text": [0.5, 0.5], "links": [0.0, 0.0]}
     found = likeness_reasons(monkeypatch, shares, "sku-02", ["sku-04", "sku-29"], None)  # nobody likes sku-29
-    assert found == ["liked by the same people; similar texts", "similar texts"]
+    assert found == ["liked by the same people; similar names", "similar names"]
 
 
 def test_where_nothing_can_be_told_the_reason_of_similar_items_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -465,7 +465,7 @@ def test_similar_is_the_order_of_likeness(shop: Recommender, by: str | None) -> 
 
 
 def test_reasons_of_similar_items_name_what_counted_alone(shop: Recommender) -> None:
-    words = {"likes": "liked by the same people", "text": "similar texts", "links": "same maker"}
+    words = {"likes": "liked by the same people", "text": "similar names", "links": "same maker"}
     makers = dict(zip(*(make_tables().edges["made_by"][end].to_pylist() for end in ("source", "target")), strict=True))
     for by in SOURCES:
         said = [str(each.reason) for each in shop.similar("sku-00", 10, by=by, explain=True)]

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from kgrec.errors import RequestError
+from kgrec.recommend.argument_ids import to_ids
 from kgrec.recommend.asked import Asked, read_asked
 from kgrec.recommend.sequence_argument import read_sequence
 
@@ -42,7 +43,9 @@ def test_a_day_begins_at_midnight(day: Any) -> None:
     assert read_sequence([["a", day], (7, 0), (8, 1.5)]) == (("a", "7", "8"), (NOON - 43_200, 0, 1))
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), pd.NaT, np.datetime64("NaT"), "", "nan", np.float32("nan")])
+@pytest.mark.parametrize(
+    "missing", [None, float("nan"), pd.NaT, pd.NA, np.datetime64("NaT"), "", "nan", np.float32("nan")]
+)
 def test_a_time_may_be_missing(missing: Any) -> None:
     assert read_sequence([("a", missing), ("b", 5)]) == (("a", "b"), (None, 5))
 
@@ -52,6 +55,7 @@ def test_a_time_may_be_missing(missing: Any) -> None:
     [
         ("ab", "expected a list of pairs .*got a str"),
         ({"a": 1}, "expected a list of pairs .*got a dict"),
+        ({("a", 1)}, "expected a list of pairs .*got a set"),
         (7, "expected a list of pairs .*got a int"),
         (pd.DataFrame({"item": ["a"]}), "expected a list of pairs .*got a DataFrame"),
         (["ab"], r"sequence, entry 1: expected a pair \(item, time\), got 'ab'"),
@@ -86,6 +90,17 @@ def test_likes_and_a_sequence_are_one_too_many() -> None:
     with pytest.raises(RequestError, match="got both likes and a sequence; expected one of them: put the likes into"):
         read_asked(None, ["a"], None, None, None, [("b", 1)])
     assert read_asked("u", None, None, None, None, []) == Asked(user="u")
+
+
+@pytest.mark.parametrize("likes", [{"a", "b"}, frozenset("ab"), {"a": 1, "b": 2}.keys()])
+def test_likes_are_in_order_so_that_a_set_is_refused(likes: Any) -> None:
+    kind = type(likes).__name__
+    with pytest.raises(RequestError, match=f"likes are in order, the last one last: give a list; got a {kind}"):
+        read_asked(None, likes, None, None, None)
+    with pytest.raises(RequestError, match="likes are in order"):
+        to_ids(set(), "likes")
+    assert sorted(to_ids(likes, "candidates")) == ["a", "b"]
+    assert read_asked(None, (one for one in "ab"), None, None, None).likes == ("a", "b")
 
 
 def test_the_last_place_of_a_repeated_like_counts() -> None:

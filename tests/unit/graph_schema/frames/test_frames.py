@@ -1,5 +1,6 @@
 """DataFrames become the tables that a hand-written schema would give."""
 
+import warnings
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -454,3 +455,21 @@ def test_arrow_tables_are_read_as_frames() -> None:
 def test_unusable_frames_are_one_clear_error(arguments: Callable[[], dict[str, object]], message: str) -> None:
     with pytest.raises(CatalogueError, match=message):
         build_frame_tables(**{"interactions": RATINGS, **arguments()})
+
+
+def test_a_warning_names_columns_of_interactions_that_are_not_read_and_where_times_are_read_from() -> None:
+    days = pd.DataFrame({"user": [1, 2], "item": [1, 2], "day": ["2024-01-02", "2024-01-01"], "place": [2, 1]})
+    with pytest.warns(UserWarning) as caught:
+        tables = build_frame_tables(days)
+    assert [str(one.message) for one in caught] == [
+        "the model does not read these columns of interactions: day, place; the time is read from 'timestamp' or 'at' "
+        "or 'datetime', here from none, and the weight from 'rating' or 'weight', here from none: "
+        "rename or drop columns"
+    ]
+    assert tables.schema.interaction.at is None
+    with pytest.warns(UserWarning, match="interactions: at; the time is read from .*, here from timestamp, and"):
+        tables = build_frame_tables(RATINGS.assign(at=[3, 2, 1]))
+    assert tables.interactions["timestamp"].to_pylist() == [86_400, 86_401, 86_402]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build_frame_tables(RATINGS)
