@@ -42,6 +42,7 @@ FILES = {
     "reader.csv": "reader_id\nr1\nr2\n",
     "rated.csv": "reader_id,isbn,stars,at\nr1,007,5,2020-01-01\nr2,8,3.5,1577836801\n",
 }
+CUT_GZIP = gzip.compress(FILES["rated.csv"].encode() * 99, mtime=0)[:-30]
 BOOKS = [{"isbn": "007", "title": "Alpha"}, {"isbn": "8", "title": "Beta"}]
 RATED = [
     {"source": "r1", "target": "007", "stars": 5.0, "at": 1577836800},
@@ -283,7 +284,7 @@ def test_duplicate_ids_and_dangling_edges_are_rejected_with_file_and_row(write):
         ({"rated__csv": FILES["rated.csv"].replace("at\n", "at,note\n").replace("stars", "rating")},
          "unknown: rating, note"),
         ({"rated__csv": None, "rated__parquet": b"PAR1 not"}, "cannot read .*rated.parquet"),
-        ({"rated__csv": None, "rated__csv__gz": gzip.compress(FILES["rated.csv"].encode() * 99, mtime=0)[:-30]}, "rated.csv.gz"),
+        ({"rated__csv": None, "rated__csv__gz": CUT_GZIP}, "rated.csv.gz"),
         ({"rated__csv": None, "rated__csv__gz": b"not gzip"}, "rated.csv.gz"),
     ],
 )  # fmt: skip
