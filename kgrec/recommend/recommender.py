@@ -291,8 +291,8 @@ class Recommender:
             candidates: as in `recommend`.
             exclude: as in `recommend`.
             filter_seen: as in `recommend`.
-            time_limit_s: seconds that a language model may take, even if it hangs; at its first use, reading the names
-                of the catalogue comes on top. A generator of semantic ids takes milliseconds and is not limited.
+            time_limit_s: seconds that a language model may take, even if it hangs. A generator of semantic ids takes
+                milliseconds and is not limited.
 
         Returns:
             The items, best first. A score is what the generator says of the item: a log-probability (`TitleRanker`:
