@@ -182,16 +182,11 @@ def train_generator(
     Raises:
         RequestError: likes have no times, there are none, a loss is not finite, or `config.seconds` is too short.
     """
-    from kgrec.bundle import Bundle
-    from kgrec.errors import RequestError
     from kgrec.generate.catalogue_generator import train_on_bundle
     from kgrec.recommend import Recommender
 
     bundle = trained.bundle if isinstance(trained, Recommender) else trained
-    if not isinstance(bundle, Bundle):
-        raise RequestError(f"expected a Recommender or its bundle, got {trained!r}; read one with Recommender.load")
-    settings = bundle.config.generator if config is None else config
-    return train_on_bundle(bundle, settings, device=device, on_step=on_step, on_metric=on_metric)
+    return train_on_bundle(bundle, config, device=device, on_step=on_step, on_metric=on_metric)
 
 
 def load_generator(path: "str | Path", *, beams: int = 20, device: str = "cpu") -> "CatalogueGenerator":

@@ -180,7 +180,7 @@ class CatalogueGenerator:
 
 def train_on_bundle(
     bundle: Bundle,
-    config: GeneratorConfig,
+    config: GeneratorConfig | None = None,
     *,
     device: str | None = None,
     on_step: Callable[[int, int], None] | None = None,
@@ -196,6 +196,7 @@ def train_on_bundle(
     """
     if not isinstance(bundle, Bundle):
         raise RequestError(f"expected a Recommender or a Bundle to train a generator for, got {bundle!r}")
+    config = bundle.config.generator if config is None else config
     if not isinstance(config, GeneratorConfig):
         raise RequestError(
             f"expected the settings of a generator as kgrec.config.GeneratorConfig(seconds=...), got {config!r}"
