@@ -87,6 +87,31 @@ def find_order(likes: csr_array, times: NDArray[np.int64]) -> Order:
     return Order(_like(likes, places), _like(likes, (last[owners] - times) + 1))
 
 
+def match_times(
+    liked: csr_array, users: NDArray[np.int64], items: NDArray[np.int64], times: NDArray[np.int64]
+) -> csr_array:
+    """The times of likes as a matrix with the entries of another; of several likes of one pair the latest counts.
+
+    Args:
+        liked: (n_users, n_items) with an entry for each of the likes, indices sorted.
+        users: (n,) rows.
+        items: (n,) rows.
+        times: (n,) UTC seconds.
+
+    Returns:
+        (n_users, n_items) int64; a time of 0 is an entry too.
+    """
+    order = np.lexsort((times, items, users))
+    last = np.ones(len(order), np.bool_)
+    last[:-1] = (np.diff(users[order]) != 0) | (np.diff(items[order]) != 0)
+    return with_times(liked, times[order][last])
+
+
+def with_times(liked: csr_array, times: NDArray[np.int64]) -> csr_array:
+    """A matrix with the entries of another, and times, one for each entry, in their places."""
+    return csr_array((times.astype(np.int64, copy=False), liked.indices, liked.indptr), shape=liked.shape)
+
+
 def join_orders(orders: Sequence[Order]) -> Order:
     """The order of the likes of several groups of users, one group after the other."""
     places, ages = (vstack(parts, format="csr") for parts in ([o.places for o in orders], [o.ages for o in orders]))

@@ -3,7 +3,6 @@
 from kgrec.bundle.bundle import Bundle, Lineage, load_bundle_encoder
 from kgrec.bundle.disk import load_bundle, save_bundle
 from kgrec.bundle.folder import check_folder
-from kgrec.bundle.like_times import match_times
 from kgrec.bundle.serialisation import round_model
 
 __all__ = [
@@ -12,7 +11,6 @@ __all__ = [
     "check_folder",
     "load_bundle",
     "load_bundle_encoder",
-    "match_times",
     "round_model",
     "save_bundle",
 ]

@@ -1,42 +1,17 @@
-"""When users liked what they like: the times of a bundle's likes, and how they are stored."""
+"""How a bundle stores the times of its likes."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
 from kgrec.bundle.arrays import check
+from kgrec.sequences import with_times
 
 _FIRST, _AFTER, _TIMES = "first", "after", "times"
 _MOST_AFTER = np.iinfo(np.uint32).max
-
-
-def match_times(
-    liked: csr_array, users: NDArray[np.int64], items: NDArray[np.int64], times: NDArray[np.int64]
-) -> csr_array:
-    """The times of likes as a matrix with the entries of another; of several likes of one pair the latest counts.
-
-    Args:
-        liked: (n_users, n_items) with an entry for each of the likes, indices sorted.
-        users: (n,) rows.
-        items: (n,) rows.
-        times: (n,) UTC seconds.
-
-    Returns:
-        (n_users, n_items) int64; a time of 0 is an entry too.
-    """
-    order = np.lexsort((times, items, users))
-    last = np.ones(len(order), np.bool_)
-    last[:-1] = (np.diff(users[order]) != 0) | (np.diff(items[order]) != 0)
-    return with_times(liked, times[order][last])
-
-
-def with_times(liked: csr_array, times: NDArray[np.int64]) -> csr_array:
-    """A matrix with the entries of another, and times, one for each entry, in their places."""
-    return csr_array((times.astype(np.int64, copy=False), liked.indices, liked.indptr), shape=liked.shape)
 
 
 def pack_times(liked_at: csr_array) -> dict[str, Tensor]:

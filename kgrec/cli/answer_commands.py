@@ -243,7 +243,7 @@ def _read_pitches(pitch: bool, language: str | None, language_model: str | None)
     words = language or "en"
     if language_model is None:
         return Pitches(words)
-    load_language(words)  # a bad file is told of before a model is loaded
+    load_language(words)  # checks the file before a model is loaded
     from kgrec.language import LocalLanguageModel
 
     return Pitches(words, LanguageModelWriter(LocalLanguageModel.load(language_model), words))

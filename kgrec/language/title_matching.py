@@ -18,7 +18,7 @@ _QUOTED = re.compile(r"^[\"“«*_]+(.+?)[\"”»*_]+(?=$|[\s.,;:(\-–—])")  
 _ASIDE = re.compile(r"\s*[(\[][^()\[\]]*[)\]]\s*$")  # a year or an original title behind the title
 _YEAR = re.compile(r"[(\[]((?:1[89]|20)\d\d)[)\]]")
 _COUNT = re.compile(r"\d+|\b[ivx]+\b")  # tells the parts of a series apart
-_TAIL = re.compile(r"\s+(?:[-–—]\s|[Bb]y\s+[A-Z]\S*\s+[A-Z]|\().*$")  # noqa: RUF001  # what is said about a title
+_TAIL = re.compile(r"\s+(?:[-–—]\s|[Bb]y\s+[A-Z]\S*\s+[A-Z]|\().*$")  # noqa: RUF001  # a comment after a title
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class TitleIndex:
 
 
 def read_lines(answer: str) -> list[str]:
-    """The titles in an answer, one a line: without bullets, numbers, quotes and what is said about them."""
+    """The titles in an answer, one a line: without bullets, numbers, quotes and comments."""
     lines = []
     for line in answer.splitlines():
         text = clean_title(line.replace("**", "").replace("__", ""))

@@ -51,7 +51,7 @@ def ask_for_items(
         liked: titles of the user's likes, the earliest first.
         k: the number of titles that are asked for.
         allowed: (n_items,) bool: the items that may be recommended.
-        prompt: what items are called and how many likes are told; None: the default.
+        prompt: the name of the items, and how many likes to list; None: the default.
         time_limit_s: seconds until the call returns.
 
     Raises:

@@ -146,6 +146,15 @@ class Model:
         """The component with a name; None: there is none."""
         return self.components[self.names.index(name)] if name in self.names else None
 
+    @cached_property
+    def order_counts(self) -> NDArray[np.bool_]:
+        """(n_buckets,) bool: whether the order of likes counts, by the number of likes; see `Gate.least_likes`."""
+        gate, known = self.gate, self.gate.warm if self.gate.known is None else self.gate.known
+        reading = [_has(type(c), Ordered) or c.name == SequenceEncoder.name for c in self.components]
+        weights = np.stack([gate.warm, known, gate.cold])[..., np.array(reading, np.bool_)]
+        counts: NDArray[np.bool_] = (gate.recency != 1) | weights.any(axis=(0, 2))
+        return counts
+
     def weighed(self) -> "Model":
         """The model without components that have no weight and that nothing else reads; it scores the same."""
         gate = self.gate
@@ -548,12 +557,11 @@ def _has(kind: type, trait: Any) -> bool:
 
 def describe_order(model: Model) -> str:
     """Says for how many likes of a user their order counts."""
-    gate, reading = model.gate, [_has(type(c), Ordered) or c.name == SequenceEncoder.name for c in model.components]
-    counts = (gate.recency != 1) | gate.warm[:, np.array(reading, np.bool_)].any(axis=1)
+    gate = model.gate
     ends = [*(gate.least_likes[1:] - 1).tolist(), None]
     spans = [
         f"{start}+" if end is None else f"{start}" if end == start else f"{start}-{end}"
-        for start, end, does in zip(gate.least_likes.tolist(), ends, counts.tolist(), strict=True)
+        for start, end, does in zip(gate.least_likes.tolist(), ends, model.order_counts.tolist(), strict=True)
         if does
     ]
     if not spans:

@@ -39,7 +39,7 @@ class Pitches:
     def __post_init__(self) -> None:
         if not self.time_limit_s > 0:
             raise RequestError(f"expected a time limit above 0 s, got {self.time_limit_s!r}")
-        _ = self.words  # a bad file is told of at once
+        _ = self.words  # reads the file now, so that a bad one is an error at once
 
     @cached_property
     def words(self) -> Language:

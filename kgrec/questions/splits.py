@@ -12,7 +12,7 @@ from graph_schema import CatalogueSchema
 from kgrec.config import SplitConfig
 from kgrec.errors import CatalogueError
 from kgrec.questions.slices import SkippedSlice, Slice
-from kgrec.sequences import Order, find_order
+from kgrec.sequences import Order, find_order, match_times
 
 _AFTER = 0.9  # share of the likes before the date of the slice "warm_date"
 _SESSION_GAP_S = 12 * 3600  # a longer gap between two likes ends a session
@@ -68,12 +68,8 @@ class Likes:
         """The order of the likes in `to_matrix`; None where they have no times."""
         if self.times is None:
             return None
-        matrix, by_entry = self.to_matrix(), np.lexsort((self.items, self.users))
-        first = np.ones(len(by_entry), np.bool_)  # of the likes of one pair
-        first[1:] = (np.diff(self.users[by_entry]) != 0) | (np.diff(self.items[by_entry]) != 0)
-        return find_order(
-            matrix, np.maximum.reduceat(self.times[by_entry], np.flatnonzero(first)) if len(self) else self.times
-        )
+        matrix = self.to_matrix()
+        return find_order(matrix, match_times(matrix, self.users, self.items, self.times).data)
 
 
 def read_likes(data: HeteroData, schema: CatalogueSchema) -> Likes:

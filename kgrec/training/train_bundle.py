@@ -8,12 +8,13 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from graph_schema import GraphTables
-from kgrec.bundle import Bundle, Lineage, match_times, round_model
+from kgrec.bundle import Bundle, Lineage, round_model
 from kgrec.config import TrainConfig
 from kgrec.graph.node_links import build_item_links, build_user_links
 from kgrec.graph.propagation import read_item_vectors, read_text
 from kgrec.model.component import round_text
 from kgrec.questions.splits import read_likes
+from kgrec.sequences import match_times
 from kgrec.text.adapter import load_adapter
 from kgrec.text.encoder import Encoder, OnTexts
 from kgrec.text.node_texts import has_texts

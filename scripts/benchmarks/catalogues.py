@@ -292,12 +292,12 @@ def _to_split(
     def to_matrix(pairs: tuple[Rows, Rows]) -> csr_array:
         return _ones(users[pairs[0]], items[pairs[1]], likes.shape)
 
-    time_of = dict(
-        zip(zip(ratings.users.tolist(), ratings.items.tolist(), strict=True), ratings.at.tolist(), strict=True)
-    )
+    n_items = len(ratings.item_ids)
+    codes = ratings.users * n_items + ratings.items
+    by_code = np.argsort(codes)
 
     def to_likes(pairs: tuple[Rows, Rows]) -> Likes:
-        at = np.array([time_of[pair] for pair in zip(pairs[0].tolist(), pairs[1].tolist(), strict=True)], np.int64)
+        at = ratings.at[by_code[np.searchsorted(codes, pairs[0] * n_items + pairs[1], sorter=by_code)]]
         return Likes(users[pairs[0]], items[pairs[1]], at, likes.shape)
 
     slices = []

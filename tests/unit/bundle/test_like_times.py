@@ -16,8 +16,9 @@ from shop import train_shop
 from timed_shop import DAY, START, train_timed
 
 from kgrec.bundle import load_bundle, save_bundle
-from kgrec.bundle.like_times import match_times, pack_times, unpack_times, with_times
+from kgrec.bundle.like_times import pack_times, unpack_times
 from kgrec.errors import BundleError
+from kgrec.sequences import match_times, with_times
 
 LEAST, MOST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 

@@ -44,7 +44,7 @@ def rename(**titles: str | None) -> Bundle:
 
 @dataclass
 class Ranker:
-    """Ranks as it is told, and remembers what it was asked."""
+    """Gives the likelihoods it was made with, and remembers the requests."""
 
     scores: Sequence[float]
     asked: list[Any] = field(default_factory=list)

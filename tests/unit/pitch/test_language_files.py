@@ -1,4 +1,4 @@
-"""Language files of users: what is wrong is told at once, in one sentence; and how an answer is varied."""
+"""Language files of users, whose errors are one sentence; and how the sentences of an answer vary."""
 
 import re
 from importlib.resources import files

@@ -108,7 +108,7 @@ Pairs = set[tuple[int, int]]
 
 
 def check_support_of_known(name: str, support: Pairs, relevant: Pairs, found: Split, everything: Pairs) -> None:
-    """Known users show their training likes, or what came before what is asked."""
+    """The support of known users is their training likes, or the likes before the relevant ones."""
     if name == "next":
         asked = {user for user, _ in relevant}
         assert len(asked) == len(relevant)

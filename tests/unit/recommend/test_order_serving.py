@@ -16,12 +16,11 @@ from shop import NEWCOMER, WordEncoder
 from timed_shop import DAY, START, train_timed
 
 from kgrec.bundle import Bundle
-from kgrec.bundle.like_times import with_times
 from kgrec.errors import RequestError
 from kgrec.model.model import Model
 from kgrec.recommend import Recommender
 from kgrec.recommend.state import SentenceEncoder, State
-from kgrec.sequences import Order
+from kgrec.sequences import Order, with_times
 
 SETTINGS = settings(max_examples=20, deadline=None)
 ITEMS = train_timed().items.ids
