@@ -1,9 +1,10 @@
 """The training configuration: frozen, each default stated once; a TOML file may set any of it."""
 
 import tomllib
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -21,7 +22,21 @@ from graph_schema.catalogue_schema import describe_problem
 from kgrec.errors import RequestError
 
 
-class _Frozen(BaseModel):
+def read_toml(path: Path) -> dict[str, Any]:
+    """Reads a TOML file.
+
+    Raises:
+        RequestError: the file is missing, or is not TOML.
+    """
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RequestError(f"cannot read the config {path}: {error}; expected a TOML file in UTF-8") from error
+
+
+class Settings(BaseModel):
+    """Settings: frozen, and a name that no field has is an error."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
@@ -31,17 +46,26 @@ class _Frozen(BaseModel):
         Raises:
             RequestError: the file is missing, is not TOML, or names an unknown or wrong setting.
         """
+        return cls.read(read_toml(path), f"the config {path}")
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], what: str) -> Self:
+        """Reads settings; those that are not named keep their defaults.
+
+        Args:
+            values: name -> value.
+            what: where they come from, for messages.
+
+        Raises:
+            RequestError: a setting is unknown or wrong.
+        """
         try:
-            return cls.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise RequestError(f"cannot read the config {path}: {error}; expected a TOML file in UTF-8") from error
+            return cls.model_validate(values)
         except ValidationError as error:
-            raise RequestError(
-                f"the config {path} has a wrong setting: {describe_problem(error.errors()[0], cls)}"
-            ) from error
+            raise RequestError(f"{what} has a wrong setting: {describe_problem(error.errors()[0], cls)}") from error
 
 
-class SplitConfig(_Frozen):
+class SplitConfig(Settings):
     """How likes are held out, to validate or to test.
 
     Attributes:
@@ -66,7 +90,7 @@ class SplitConfig(_Frozen):
         return sizes
 
 
-class BackboneConfig(_Frozen):
+class BackboneConfig(Settings):
     """Implicit ALS (Hu et al. 2008, as revisited by Rendle et al. 2022).
 
     Attributes:
@@ -88,7 +112,7 @@ class BackboneConfig(_Frozen):
     more_epochs: PositiveInt = 3
 
 
-class ItemItemConfig(_Frozen):
+class ItemItemConfig(Settings):
     """Item-item ridge with the graph in its Gram matrix (Steck 2019, 2020), once for many likes and once for few.
 
     Weights and regularisations are in mean diagonals of the likes' Gram matrix, so that they mean the same in any
@@ -131,7 +155,7 @@ class ItemItemConfig(_Frozen):
     shrinkage: float = Field(10.0, ge=0)
 
 
-class TransitionConfig(_Frozen):
+class TransitionConfig(Settings):
     """What follows what in the order of likes; read where likes have times.
 
     Attributes:
@@ -155,7 +179,7 @@ class TransitionConfig(_Frozen):
     kept: PositiveInt = 100
 
 
-class SequenceConfig(_Frozen):
+class SequenceConfig(Settings):
     """The sequence encoder, a small causal transformer over item vectors (Kang and McAuley 2018).
 
     Attributes:
@@ -195,7 +219,7 @@ class SequenceConfig(_Frozen):
         return self
 
 
-class GeneratorConfig(_Frozen):
+class GeneratorConfig(Settings):
     """How a generator, which writes the next item of a sequence, is made and trained.
 
     Attributes:
@@ -249,7 +273,7 @@ class GeneratorConfig(_Frozen):
         return self
 
 
-class ContentConfig(_Frozen):
+class ContentConfig(Settings):
     """Kernel ridge from texts and links straight to the likes, for items without likes.
 
     Attributes:
@@ -265,7 +289,7 @@ class ContentConfig(_Frozen):
     kept: PositiveInt = 100
 
 
-class GateConfig(_Frozen):
+class GateConfig(Settings):
     """How many popular items a list may have.
 
     Attributes:
@@ -276,7 +300,7 @@ class GateConfig(_Frozen):
     most_popular: dict[int, float] = {1: 3.0, 3: 4.0}
 
 
-class NetworkConfig(_Frozen):
+class NetworkConfig(Settings):
     """Message passing over texts and links, trained end to end towards the backbone's vectors, or through the likes.
 
     Attributes:
@@ -310,7 +334,7 @@ class NetworkConfig(_Frozen):
         return self
 
 
-class PriorConfig(_Frozen):
+class PriorConfig(Settings):
     """From an item's texts and links to the backbone's vector space.
 
     Attributes:
@@ -346,7 +370,7 @@ class PriorConfig(_Frozen):
         return self
 
 
-class HeadConfig(_Frozen):
+class HeadConfig(Settings):
     """The few-shot head: episodes that look like a new user.
 
     Attributes:
@@ -364,7 +388,7 @@ class HeadConfig(_Frozen):
     support_sizes: tuple[int, ...] = (0, 1, 1, 2, 3, 3, 4, 5, 5, 7, 10, 10, 15, 20)
 
 
-class ObjectiveWeights(_Frozen):
+class ObjectiveWeights(Settings):
     """The weights of the objectives of adaptation; 0 leaves an objective out.
 
     Attributes:
@@ -393,7 +417,7 @@ class ObjectiveWeights(_Frozen):
         return bool(self.neighbours or self.relations)
 
 
-class AdaptConfig(_Frozen):
+class AdaptConfig(Settings):
     """The settings of adapting a language model.
 
     Attributes:
@@ -449,7 +473,34 @@ class AdaptConfig(_Frozen):
     most_items: PositiveInt = 10_000
 
 
-class TrainConfig(_Frozen):
+class PrivateConfig(Settings):
+    """A training under differential privacy at the level of a user; see `kgrec.private.release`.
+
+    The limits do not depend on the data; they did well on MovieLens, whose users have many likes.
+
+    Attributes:
+        epsilon: the privacy budget, above 0. By what one user adds, no outcome becomes likelier or unlikelier by more
+            than a factor e^epsilon, up to delta. 1 is strict, 8 is loose.
+        delta: the probability by which the budget may be exceeded; less than one over the number of users.
+        most_likes: the most likes of a user that count. More of them say more of users with many likes, and take more
+            noise.
+        least_items: the least number of items whose pairs are counted; they are the most liked ones by noisy counts.
+        most_items: the largest number of them. The other items are known by their texts and links alone.
+        counts_share: the share of the budget (of its mu^2) for the items' counts; the pairs of items have the rest.
+        keep_users: whether the bundle keeps the users' ids and their own likes, to answer them by their ids. Without
+            them all of the bundle is private. With them only the item side is.
+    """
+
+    epsilon: float = Field(gt=0, allow_inf_nan=False)
+    delta: float = Field(1e-6, gt=0, lt=1)
+    most_likes: PositiveInt = 50
+    least_items: PositiveInt = 200
+    most_items: PositiveInt = 1000
+    counts_share: float = Field(0.2, gt=0, lt=1)
+    keep_users: bool = False
+
+
+class TrainConfig(Settings):
     """The settings of a training.
 
     Attributes:
@@ -472,6 +523,7 @@ class TrainConfig(_Frozen):
         gate: the limit on popular items.
         prior: item vectors from texts and links.
         head: the few-shot head.
+        private: trains under differential privacy; None: without.
     """
 
     seed: int = Field(0, ge=0)
@@ -493,3 +545,4 @@ class TrainConfig(_Frozen):
     gate: GateConfig = GateConfig()
     prior: PriorConfig = PriorConfig()
     head: HeadConfig = HeadConfig()
+    private: PrivateConfig | None = None

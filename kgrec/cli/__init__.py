@@ -15,6 +15,8 @@ from kgrec.cli import (  # isort: skip
     encode_command,  # noqa: F401
     publish_command,  # noqa: F401
     watch_command,  # noqa: F401
+    serve_command,  # noqa: F401
+    keys_command,  # noqa: F401
 )
 from kgrec.cli.app import app, main, run_guarded
 

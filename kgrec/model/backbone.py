@@ -104,7 +104,7 @@ class ItemHead:
 
     Attributes:
         level: the mean of v_u.z_i over the training likes, so that an item with few likes does not rank above items
-            with many.
+            with many; 0: likes move no item, after a private training.
         mean: (dim,) float32, the mean of w_u / |w_u| over users.
         centres: (n_items, dim) float32, the prior's vectors.
     """
@@ -132,7 +132,7 @@ class ItemHead:
             rows: (n,) int64, the items' rows.
         """
         centres = self.centres[torch.from_numpy(rows)]
-        if not support.nnz:
+        if not support.nnz or not self.level:
             return centres
         known = users.any(dim=1, keepdim=True)  # of others nothing sets them apart
         apart = known * (functional.normalize(users, dim=1) - self.mean)

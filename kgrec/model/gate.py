@@ -49,6 +49,12 @@ class Gate:
         return np.searchsorted(self.least_likes, n_likes, side="right") - 1
 
 
+_NONE = np.zeros((1, 0), np.float32)
+UNSET = Gate(
+    np.zeros(1, np.int64), _NONE, _NONE, np.zeros(1, np.float32), 0.0, _NONE[0], _NONE[0], 0.0, np.ones(1, np.float32)
+)  # of a model whose gate is not chosen yet
+
+
 def bucket_starts(sizes: Sequence[int], many: int) -> list[int]:
     """Where buckets begin: one for no likes, one for each support size, and one for many likes.
 

@@ -103,17 +103,7 @@ class FitInputs:
         """Item-item ridges for many likes and for few."""
         config = self.config.item_item
         text = self.text.numpy() if self.text.shape[1] and (config.text_weight or config.few_text_weight) else None
-        has_texts = float(text is not None)
-        settings = [
-            NeighbourSettings(
-                config.regularisation, config.dropout, config.link_weight, has_texts * config.text_weight,
-                config.user_exponent, config.popularity_exponent,
-            ),
-            NeighbourSettings(
-                config.few_regularisation, config.few_dropout, config.link_weight, has_texts * config.few_text_weight,
-                config.few_user_exponent, 0.0,
-            ),
-        ]  # fmt: skip
+        settings = neighbour_settings(config, has_texts=text is not None)
         exact = int(np.count_nonzero(self.n_likes)) <= config.exact_items
         most = nearest_for(config, int(np.count_nonzero(np.diff(self.likes.indptr))))
         many, few = (
@@ -124,6 +114,19 @@ class FitInputs:
             for one, nearest in zip(settings, (most, (most + 1) // 2), strict=True)
         )  # fmt: skip
         return many, few
+
+
+def neighbour_settings(config: ItemItemConfig, *, has_texts: bool) -> tuple[NeighbourSettings, NeighbourSettings]:
+    """The settings of the item-item ridges for many likes and for few; texts count only if there are any."""
+    many = NeighbourSettings(
+        config.regularisation, config.dropout, config.link_weight, has_texts * config.text_weight,
+        config.user_exponent, config.popularity_exponent,
+    )  # fmt: skip
+    few = NeighbourSettings(
+        config.few_regularisation, config.few_dropout, config.link_weight, has_texts * config.few_text_weight,
+        config.few_user_exponent, 0.0,
+    )  # fmt: skip
+    return many, few
 
 
 def nearest_for(config: ItemItemConfig, n_users: int) -> int:

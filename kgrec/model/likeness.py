@@ -331,6 +331,36 @@ def _factorise_likes(likes: csr_array, dim: int, seed: int) -> NDArray[np.float3
     values, rotation = values[::-1][:dim], rotation[:, ::-1][:, :dim]
     factors = basis @ (rotation * np.sqrt(np.maximum(values, 0))).astype(np.float32)  # (n_items, dim)
     whole = np.asarray(transposed.multiply(transposed).sum(axis=1)).ravel()
+    return _size_factors(factors, whole, by_item)
+
+
+def factorise_gram(
+    values: NDArray[np.float64],
+    directions: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    dim: int = LIKES_DIM,
+) -> NDArray[np.float32]:
+    """What `Likeness.likes` is, from the eigenvalues of a Gram matrix of likes instead of likes.
+
+    Args:
+        values: (rank,) float64, positive; directions: (n_items, rank) float64 eigenvectors.
+        counts: (n_items,) int64: the likes of each item.
+        dim: the most directions to keep.
+    """
+    roots = directions * np.sqrt(values)  # (n_items, rank): the Gram matrix is roots roots'
+    scaled = roots / np.sqrt(counts + _ITEM_SHRINKAGE)[:, None]
+    popular = _to_unit((scaled @ roots.sum(axis=0))[None, :]).T
+    rest = _project_out(scaled, popular)
+    left, sizes, _ = np.linalg.svd(rest, full_matrices=False)
+    dim = min(dim, len(sizes), max(len(counts) - 1, 0))
+    factors = (left[:, :dim] * sizes[:dim]).astype(np.float32)
+    return _size_factors(factors, np.square(scaled).sum(axis=1), counts.astype(np.float64))
+
+
+def _size_factors(
+    factors: NDArray[np.float32], whole: NDArray[np.floating], by_item: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Factors of length sqrt(n / (n + 1)) for n likes; zeros where they capture next to nothing of the whole."""
     captured = np.square(factors).sum(axis=1) > _LEAST_CAPTURED * whole
     lengths = np.sqrt(by_item / (by_item + _LIKES_CONFIDENCE)) * captured
     return np.asarray(_to_unit(factors) * lengths[:, None], np.float32)

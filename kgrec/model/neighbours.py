@@ -19,7 +19,6 @@ from kgrec.model.nearest import (
     POWER_STEPS,
     TEXT_SHARPNESS,
     TINY,
-    Gram,
     NeighbourMatrix,
     factor_gram,
     fit_nearest,
@@ -128,7 +127,7 @@ def fit_many(
         else:
             one = next(iter(sharing.values()))
             gram = factor_gram(thin(likes, seed), links, one.user_exponent, one.link_weight)
-            ridges = [_ridge(other, gram) for other in sharing.values()]
+            ridges = [_ridge(other, gram.of_likes, gram.scale) for other in sharing.values()]
             fitted = fit_nearest(gram, text, one.text_weight, ridges, nearest=nearest, rank=rank, seed=seed)
         for (place, one), matrix in zip(sharing.items(), fitted, strict=True):
             found[place] = _spread(_temper(matrix, counts[liked], one.popularity_exponent), liked, n_items)
@@ -195,19 +194,67 @@ def _fit_exact(
     dense = np.empty((likes.shape[1],) * 2, np.float32)
     for rows in _blocks(len(dense)):
         dense[rows] = (gram.left[rows] @ gram.right).toarray()
-    fitted = []
-    for one in settings:
-        system = dense.copy()
-        if links is not None and one.link_weight:
-            _add_links(system, links, one.link_weight * gram.scale)
-        if text is not None and one.text_weight:
-            _add_texts(system, text, one.text_weight * gram.scale)
-        system[np.diag_indices_from(system)] += _ridge(one, gram)
-        columns = invert(system)  # symmetric: row j becomes column j of B
-        columns /= -np.diag(columns)[:, None].copy()
-        np.fill_diagonal(columns, 0)
-        fitted.append(_cut(columns, dense, kept, rank, seed))
-    return fitted
+    own, scale = gram.of_likes, gram.scale
+    return [_solve_exact(dense, own, scale, links, text, one, kept=kept, rank=rank, seed=seed) for one in settings]
+
+
+def fit_gram(
+    dense: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    links: csr_array | None,
+    text: NDArray[np.float32] | None,
+    settings: NeighbourSettings,
+    *,
+    kept: int,
+    rank: int,
+    seed: int,
+) -> NeighbourMatrix:
+    """Fits an item-item ridge to a Gram matrix of likes instead of likes, by inversion; see `fit_many`.
+
+    Args:
+        dense: (n, n) float32, symmetric and positive semidefinite: stands for X' diag(w_u) X of some items. So the
+            setting `user_exponent` is not read.
+        rows: (n,) int64, ascending: the rows of these items; the others get empty rows and columns.
+        counts: (n_items,) int64: the likes of each item, at least 1 for `rows`.
+        links, text: of all items, as in `fit_many`.
+        settings: of the ridge.
+        kept, rank, seed: as in `fit_many`.
+
+    Raises:
+        KgrecError: the Gram matrix with the ridge is not positive definite.
+    """
+    own = np.diag(dense).copy()
+    scale = max(float(own.mean(dtype=np.float64)), TINY)
+    links = None if links is None else csr_array(links[rows], dtype=np.float32)
+    text = None if text is None else text[rows]
+    matrix = _solve_exact(dense, own, scale, links, text, settings, kept=kept, rank=rank, seed=seed)
+    return _spread(_temper(matrix, counts[rows], settings.popularity_exponent), rows, len(counts))
+
+
+def _solve_exact(
+    dense: NDArray[np.float32],
+    own: NDArray[np.float32],
+    scale: float,
+    links: csr_array | None,
+    text: NDArray[np.float32] | None,
+    settings: NeighbourSettings,
+    *,
+    kept: int,
+    rank: int,
+    seed: int,
+) -> NeighbourMatrix:
+    """Solves the ridge of a Gram matrix, given its diagonal `own` and the mean `scale` of that."""
+    system = dense.copy()
+    if links is not None and settings.link_weight:
+        _add_links(system, links, settings.link_weight * scale)
+    if text is not None and settings.text_weight:
+        _add_texts(system, text, settings.text_weight * scale)
+    system[np.diag_indices_from(system)] += _ridge(settings, own, scale)
+    columns = invert(system)  # symmetric: row j becomes column j of B
+    columns /= -np.diag(columns)[:, None].copy()
+    np.fill_diagonal(columns, 0)
+    return _cut(columns, dense, kept, rank, seed)
 
 
 def _cut(columns: NDArray[np.float32], gram: NDArray[np.float32], kept: int, rank: int, seed: int) -> NeighbourMatrix:
@@ -266,9 +313,9 @@ def _spread(matrix: NeighbourMatrix, liked: NDArray[np.int64], n_items: int) -> 
     return NeighbourMatrix(csr_array((matrix.sparse.data, columns, starts), shape=(n_items, n_items)), left, right)
 
 
-def _ridge(settings: NeighbourSettings, gram: Gram) -> NDArray[np.float32]:
-    dropped = settings.dropout / (1 - settings.dropout) * gram.of_likes
-    return (settings.regularisation * gram.scale + dropped).astype(np.float32)
+def _ridge(settings: NeighbourSettings, own: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    dropped = settings.dropout / (1 - settings.dropout) * own
+    return (settings.regularisation * scale + dropped).astype(np.float32)
 
 
 def _gram_key(settings: NeighbourSettings) -> tuple[float, float, float]:

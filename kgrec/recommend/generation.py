@@ -1,6 +1,5 @@
 """Continues a user's likes by a generator or a language model; the recommender fills up a list that is short."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 
@@ -13,7 +12,7 @@ from kgrec.language.time_limit import Deadline, LanguageModelTooSlow, ModelThrea
 from kgrec.recommend import ranking
 from kgrec.recommend.answers import Recommendation, Recommendations
 from kgrec.recommend.asked import Asked
-from kgrec.recommend.diversity import Variety
+from kgrec.recommend.list_request import ListRequest
 from kgrec.recommend.live import answer_without_gone
 from kgrec.recommend.notes import note_unknown
 from kgrec.recommend.requests import Request, mask_items, mask_known, place_given, read_request
@@ -30,16 +29,14 @@ class _Own:
 
     state: State
     asked: Asked
-    candidates: Sequence[str] | None
-    exclude: Sequence[str]
+    candidates: tuple[str, ...] | None
+    exclude: tuple[str, ...]
     filter_seen: bool
 
     def list(self, k: int) -> Recommendations:
         """The list of k."""
-        return ranking.recommend(
-            self.state, self.asked, k, self.candidates, self.exclude, 0.0, Variety(),
-            filter_seen=self.filter_seen, explain=False, pitches=None,
-        )  # fmt: skip
+        wanted = ListRequest(self.asked, k, self.candidates, self.exclude, filter_seen=self.filter_seen)
+        return ranking.answer_request(self.state, wanted)
 
     def propose(self, n: int) -> NDArray[np.int64]:
         """The rows of a list of n."""
@@ -50,8 +47,8 @@ def generate(
     state: State,
     asked: Asked,
     k: int,
-    candidates: Sequence[str] | None,
-    exclude: Sequence[str],
+    candidates: tuple[str, ...] | None,
+    exclude: tuple[str, ...],
     generator: NextItemGenerator,
     time_limit_s: float,
     *,

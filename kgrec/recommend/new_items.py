@@ -72,6 +72,25 @@ class AddedItems:
     unknown: Mapping[str, tuple[str, ...]]
 
 
+@dataclass(frozen=True)
+class ReadItem:
+    """What a new item says of itself, in rows of the catalogue.
+
+    Attributes:
+        resolved: its links and values, as from `resolve_links`.
+        links: (edge type, id of the node at the other end) of the same.
+        lost: (id of the item, edge type, id) of links to nodes that the catalogue does not have.
+        unknown: the linked ids and the values that the catalogue does not have.
+        vectors: (sum of the widths,) float32, its vector columns side by side, NaN where it has none.
+    """
+
+    resolved: list[tuple[str, str, tuple[int, int]]]
+    links: list[tuple[str, str]]
+    lost: list[tuple[str, str, str]]
+    unknown: tuple[str, ...]
+    vectors: NDArray[np.float32]
+
+
 def check_items(items: Iterable[NewItem]) -> tuple[NewItem, ...]:
     """Checks new items as far as possible without a bundle, and drops repeated links.
 
@@ -82,7 +101,7 @@ def check_items(items: Iterable[NewItem]) -> tuple[NewItem, ...]:
     for place, new in enumerate(given):
         if not isinstance(new, NewItem):
             raise RequestError(f"expected items as a list of NewItem, got {type(new).__name__} at place {place + 1}")
-        with _naming(given, place):
+        with naming_item(given, place):
             item = check_new_id(new.item, "an item's id")
             if new.name is not None:
                 check_text(new.name, "an item's name")
@@ -109,7 +128,7 @@ def describe_items(bundle: Bundle, items: Sequence[NewItem]) -> list[str | None]
     for place, new in enumerate(items):
         named: dict[tuple[str, bool], list[tuple[str, str]]] = {}
         for edge_type, far_id in () if new.text or new.name else new.links:
-            with _naming(items, place):
+            with naming_item(items, place):
                 is_source, far_type = find_far_end(bundle.schema, edge_type, item_type)
             row = bundle.ids[far_type].row(far_id)
             name = None if row is None else bundle.names[far_type][row]
@@ -120,6 +139,40 @@ def describe_items(bundle: Bundle, items: Sequence[NewItem]) -> list[str | None]
         texts.append(new.text or new.name or describe_node(bundle.schema, item_type, named))
         name_of[new.item] = new.name
     return texts
+
+
+def read_item(bundle: Bundle, new: NewItem, row: int, new_rows: Mapping[str, int], *, has_text: bool) -> ReadItem:
+    """Reads an item's links, attributes and vectors.
+
+    Args:
+        bundle: the current bundle.
+        new: the item, as `check_items` returns it.
+        row: its row.
+        new_rows: the rows of other new items that it may be linked to.
+        has_text: whether a text places it.
+
+    Raises:
+        RequestError: an edge type, an attribute or a vector column does not belong to items, a vector has another width
+            or is not finite, or nothing places the item.
+    """
+    item_type = bundle.schema.item_type
+    found, not_found = resolve_links(bundle, item_type, row, new.links, new_rows)
+    lost = [(new.item, edge_type, far_id) for edge_type, far_id in new.links if far_id in not_found]
+    values, no_values = read_attributes(bundle, item_type, new.attributes)
+    vectors = _join_vectors(bundle, new.vectors or {})
+    not_found += no_values
+    if not has_text and not new.text and not found and not new.vectors and not new.attributes:
+        raise RequestError(
+            f"cannot place item {new.item!r}: expected a text, a name, attributes, links to nodes of the "
+            f"catalogue, or vectors" + (f"; unknown: {', '.join(map(repr, not_found))}" if not_found else "")
+        )
+    return ReadItem(
+        [*found, *resolve_links(bundle, item_type, row, values, new_rows)[0]],
+        [(edge_type, far_id) for edge_type, far_id, _ in found] + values,
+        lost,
+        tuple(not_found),
+        vectors,
+    )
 
 
 def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[np.float32] | None]) -> AddedItems:
@@ -141,25 +194,18 @@ def add_items(bundle: Bundle, items: Sequence[NewItem], texts: Sequence[NDArray[
     lost: list[tuple[str, str, str]] = []
     vectors, resolved = [], []
     for place, (new, text) in enumerate(zip(items, texts, strict=True)):
-        with _naming(items, place):
+        with naming_item(items, place):
             if new.item in bundle.items or new.item in row_of:
                 raise RequestError(f"item {new.item!r} exists already; expected a new id")
             row = model.n_items + place
-            found, not_found = resolve_links(bundle, item_type, row, new.links, row_of)
-            lost += [(new.item, edge_type, far_id) for edge_type, far_id in new.links if far_id in not_found]
-            values, no_values = read_attributes(bundle, item_type, new.attributes)
-            resolved += [*found, *resolve_links(bundle, item_type, row, values, row_of)[0]]
-            not_found += no_values
-            vectors.append(_join_vectors(bundle, new.vectors or {}))
-            if text is None and not new.text and not found and not new.vectors and not new.attributes:
-                raise RequestError(
-                    f"cannot place item {new.item!r}: expected a text, a name, attributes, links to nodes of the "
-                    f"catalogue, or vectors" + (f"; unknown: {', '.join(map(repr, not_found))}" if not_found else "")
-                )
+            read = read_item(bundle, new, row, row_of, has_text=text is not None)
+        resolved += read.resolved
+        lost += read.lost
+        vectors.append(read.vectors)
         row_of[new.item] = row
-        links[new.item] = [(edge_type, far_id) for edge_type, far_id, _ in found] + values
-        if not_found:
-            unknown[new.item] = tuple(not_found)
+        links[new.item] = read.links
+        if read.unknown:
+            unknown[new.item] = read.unknown
     ids, rows = list(row_of), np.array(list(row_of.values()), np.int64)
     own = torch.zeros((len(ids), model.text.shape[1]))
     for place, text in enumerate(texts):
@@ -215,7 +261,7 @@ def extend_paths(paths: PathIndex | None, items: Sequence[NewItem], added: Added
 
 
 @contextmanager
-def _naming(items: Sequence[NewItem], place: int) -> Iterator[None]:
+def naming_item(items: Sequence[NewItem], place: int) -> Iterator[None]:
     """Names the item in an error if there are several."""
     try:
         yield

@@ -10,21 +10,23 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from kgrec.errors import RequestError
+from kgrec.errors import KgrecError, RequestError
 from kgrec.model.component import Support
-from kgrec.model.knowledge import Knowledge
 from kgrec.model.linked_likes import sum_likes_of_linked
 from kgrec.pitch import Facts, Pitches
 from kgrec.recommend.answers import Recommendation, Recommendations
 from kgrec.recommend.argument_ids import to_ids
 from kgrec.recommend.asked import Asked
+from kgrec.recommend.batched_lists import recommend_together
 from kgrec.recommend.batches import Batch, find_known_users, read_batch
 from kgrec.recommend.blocks import to_blocks
 from kgrec.recommend.diversity import Ranked, Variety, rank_varied
 from kgrec.recommend.limits import describe_limits
+from kgrec.recommend.list_request import ListRequest
 from kgrec.recommend.live import answer_without_gone
 from kgrec.recommend.notes import note_basis, note_no_likes, note_unknown
 from kgrec.recommend.pitch_facts import find_facts
+from kgrec.recommend.ranked_scores import break_ties, rank_scores
 from kgrec.recommend.reasons import find_reasons
 from kgrec.recommend.requests import (
     check_k,
@@ -40,27 +42,58 @@ from kgrec.recommend.user_reasons import counts_prior
 if TYPE_CHECKING:
     import pandas as pd
 
-_TIE = 1e-7  # scores that differ by less are equal
-_ITEMS_COMPARED = 64  # first; they nearly always show a difference
 _ABOUT = ("unknown_users", "unknown_items", "unknown_links", "by_profile", "without_likes")
 _LIMITED, _PITCHES = "limited_users", "pitches"
 Vary = Callable[[Callable[[int], Ranked], int], Ranked]
 
 
-def recommend(
-    state: State,
-    asked: Asked,
-    k: int,
-    candidates: Sequence[str] | None,
-    exclude: Sequence[str],
-    tail: float,
-    variety: Variety,
-    *,
-    filter_seen: bool,
-    explain: bool,
-    pitches: Pitches | None,
-) -> Recommendations:
-    """Recommends items to one user; see `Recommender.recommend`."""
+def answer_request(state: State, wanted: ListRequest) -> Recommendations:
+    """Answers one request; see `Recommender.recommend`."""
+    (found,) = answer_requests(state, [wanted])
+    if isinstance(found, KgrecError):
+        raise found
+    return found
+
+
+def answer_requests(state: State, wanted: Sequence[ListRequest | KgrecError]) -> list[Recommendations | KgrecError]:
+    """Answers several requests, plain ones together; see `Recommender.recommend_batch`.
+
+    Args:
+        state: the current state.
+        wanted: the requests; an error stays in its place.
+    """
+    found: dict[int, Recommendations | KgrecError] = {}
+    together, keys = [], {}
+    for place, one in enumerate(wanted):
+        if isinstance(one, KgrecError):
+            found[place] = one
+            continue
+        key = None if state.store is not None else one.key
+        kept = None if key is None else state.recent.get(key)
+        if kept is not None:
+            found[place] = kept
+            continue
+        keys[place] = key
+        if one.is_plain and state.store is None:
+            together.append((place, one))
+            continue
+        try:
+            found[place] = _recommend(state, one)
+        except KgrecError as error:
+            found[place] = error
+    answers = recommend_together(state, [one for _, one in together])
+    found |= zip((place for place, _ in together), answers, strict=True)
+    for place, key in keys.items():
+        answer = found[place]
+        if key is not None and isinstance(answer, Recommendations):
+            state.recent.keep(key, answer)
+    return [found[place] for place in range(len(wanted))]
+
+
+def _recommend(state: State, wanted: ListRequest) -> Recommendations:
+    """Answers a request that is not plain, or from a store."""
+    asked, variety, pitches, explain = wanted.asked, wanted.variety, wanted.pitches, wanted.explain
+    k, tail, filter_seen = wanted.k, wanted.tail, wanted.filter_seen
     unknown: list[str] = []
     notes: list[str] = []
     if asked.text is not None and not state.bundle.model.has_texts:
@@ -68,7 +101,7 @@ def recommend(
         asked = replace(asked, text=None)
     request = read_request(state, asked, unknown)
     support = request.likes
-    masked = mask_items(state, candidates, exclude, unknown)
+    masked = mask_items(state, wanted.candidates, wanted.exclude, unknown)
     vary = _make_varied(state, variety)
     if filter_seen:
         mask_known(state, request, masked)
@@ -78,11 +111,11 @@ def recommend(
         notes += note_no_likes(state, asked, request, tail, filter_seen=filter_seen)
     known_by = to_support(state, request)
     scored = _score(state, known_by)  # (1, n_items)
-    rests_on = _break_ties(state, scored, masked[None, :], known_by.likes)[0]
+    rests_on = break_ties(state, scored, masked[None, :], known_by.likes)[0]
     notes += [rests_on] if rests_on else note_basis(state, support, request.user)
 
     def rank(n: int) -> Ranked:
-        return _rank(state, scored, masked[None, :], known_by.likes, n, tail, sentence=asked.text is not None)
+        return rank_scores(state, scored, masked[None, :], known_by.likes, n, tail, sentence=asked.text is not None)
 
     facts: list[Facts] = []
 
@@ -209,12 +242,12 @@ def _answer_block(
     barred[left_out.nonzero()] = True
     linked = None if batch.friends is None else sum_likes_of_linked(batch.friends, state.bundle.liked)
     scored = state.bundle.model.score(batch.support, batch.prior, linked, batch.order)  # (n_users, n_items)
-    _break_ties(state, scored, barred, batch.support)
+    break_ties(state, scored, barred, batch.support)
     is_told = explain or pitches is not None
     requests = [batch.to_request(place) for place in range(len(batch.keys))] if is_told else []
 
     def rank(n: int) -> Ranked:
-        return _rank(state, scored, barred, batch.support, n, tail)
+        return rank_scores(state, scored, barred, batch.support, n, tail)
 
     def answer(gone: set[str]) -> tuple[Ranked, list[tuple[str, Facts | None]]]:
         rows, scores = vary(rank, k)  # (n_users, k)
@@ -294,57 +327,3 @@ def _to_table(
     texts = {"reason": reasons, "pitch": pitches}
     told = {name: pa.array(column, pa.string()) for name, column in texts.items() if column is not None}
     return pa.table(columns | told)
-
-
-def _rank(
-    state: State,
-    scores: NDArray[np.float32],
-    masked: NDArray[np.bool_],
-    support: csr_array,
-    k: int,
-    tail: float,
-    *,
-    sentence: bool = False,
-) -> Ranked:
-    """The k best items that are not masked, and the scores they are sorted by; both (n_users, k)."""
-    if tail:
-        return state.dial.rank(scores, masked, support, tail, k, state.top_rows, sentence=sentence)
-    allowed = np.where(masked, np.float32(-np.inf), scores)
-    rows = state.top_rows(allowed, k)
-    return rows, np.take_along_axis(allowed, np.maximum(rows, 0), axis=1)
-
-
-def _break_ties(
-    state: State, scores: NDArray[np.float32], masked: NDArray[np.bool_], support: csr_array
-) -> list[str | None]:
-    """Rescores, in place, users for whom all items tie: by texts and links, or else by popularity.
-
-    Returns:
-        For each user a note on what the list rests on; None if the scores are unchanged.
-    """
-    notes: list[str | None] = [None] * len(scores)
-    model = state.bundle.model
-    few = slice(None, None, max(scores.shape[1] // _ITEMS_COMPARED, 1))  # nearly always enough
-    unsure = np.flatnonzero(_spread(scores[:, few], masked[:, few]) <= _TIE)
-    spread = _spread(scores[unsure], masked[unsure])
-    # below 0: every item is masked
-    for user in unsure[(spread >= 0) & (spread <= _TIE)].tolist():
-        known = model.component(Knowledge.name)
-        by_knowledge = None
-        if known is not None:
-            by_knowledge = (known.users(Support(support[[user]])) @ known.items.T)[0].numpy()
-        if by_knowledge is not None and np.ptp(by_knowledge[~masked[user]]) > _TIE:
-            scores[user] = by_knowledge
-            notes[user] = "the likes do not tell these items apart: this rests on texts and links"
-        elif np.ptp(model.n_likes.numpy()[~masked[user]]) > 0:
-            scores[user] = np.log1p(model.n_likes.numpy())
-            notes[user] = "nothing tells these items apart for this user: the most liked come first"
-    return notes
-
-
-def _spread(scores: NDArray[np.float32], masked: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The largest minus the smallest score that is not masked, (n_users,); -inf where all are masked."""
-    barred = np.float32(np.inf)
-    found: NDArray[np.float32] = np.where(masked, -barred, scores).max(axis=1)
-    found -= np.where(masked, barred, scores).min(axis=1)
-    return found

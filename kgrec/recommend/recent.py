@@ -1,7 +1,7 @@
 """A cache of recent answers."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from threading import Lock
 
 from kgrec.recommend.answers import Recommendations
@@ -19,15 +19,17 @@ class RecentAnswers:
         self._answers: OrderedDict[Hashable, Recommendations] = OrderedDict()
         self._lock = Lock()
 
-    def find(self, request: Hashable, answer: Callable[[], Recommendations]) -> Recommendations:
-        """The cached answer to a request; if there is none, calls `answer` and keeps its result."""
+    def get(self, request: Hashable) -> Recommendations | None:
+        """The cached answer to a request; None: there is none."""
         with self._lock:
-            if request in self._answers:
+            found = self._answers.get(request)
+            if found is not None:
                 self._answers.move_to_end(request)
-                return self._answers[request]
-        found = answer()
+            return found
+
+    def keep(self, request: Hashable, answer: Recommendations) -> None:
+        """Keeps the answer to a request."""
         with self._lock:
-            self._answers[request] = found
+            self._answers[request] = answer
             while len(self._answers) > self._size:
                 self._answers.popitem(last=False)
-        return found

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 
 from graph_schema import CatalogueSchema
 from kgrec.bundle import Bundle, load_bundle, save_bundle
+from kgrec.errors import KgrecError
 from kgrec.generate.next_items import NextItemGenerator
 from kgrec.pitch import Pitches, read_pitches
-from kgrec.recommend import generation, new_items, new_users, ranking, similarity, updates
+from kgrec.recommend import generation, item_changes, new_items, new_users, ranking, similarity, updates
 from kgrec.recommend.answers import Explanation, Recommendations
 from kgrec.recommend.argument_ids import to_id, to_ids
 from kgrec.recommend.asked import read_asked
 from kgrec.recommend.diversity import read_variety
 from kgrec.recommend.interactions import read_interactions
+from kgrec.recommend.list_request import ListRequest, read_list_request
 from kgrec.recommend.live import check_store
 from kgrec.recommend.new_items import NewItem
 from kgrec.recommend.new_users import NewUser
@@ -28,24 +30,21 @@ from kgrec.recommend.reasons import explain_item
 from kgrec.recommend.requests import check_k, find_user
 from kgrec.recommend.sequence_argument import LikeTime
 from kgrec.recommend.state import SentenceEncoder, State
-from kgrec.recommend.tail import check_dial
 from kgrec.store.contract import GraphStore
 from kgrec.text.encoder import Encoder
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_LARGE_REQUEST = 1000  # ids in a request; answers to larger requests are not cached
-
 
 class Recommender:
     """Answers requests; made by `kgrec.train` or `Recommender.load`.
 
-    It needs only its bundle, and the text encoder for sentences. `add_items`, `add_users`, `add_interactions` and
-    `forget` take effect at once, without training; `save` writes the changed bundle. Repeated requests are answered
-    from a cache, unless there is a store, which may have changed. Threads may share a
-    Recommender: each request reads one state, and each change makes a new state. Ids are text; an integer is read as
-    its digits.
+    It needs only its bundle, and the text encoder for sentences. `add_items`, `change_items`, `remove_items`,
+    `add_users`, `add_interactions` and `forget` take effect at once, without training; `save` writes the changed
+    bundle. Repeated requests are answered from a cache, unless there is a store, which may have changed. Threads may
+    share a Recommender: each request reads one state, and each change makes a new state. Ids are text; an integer is
+    read as its digits.
 
     Args:
         bundle: the trained model and its catalogue.
@@ -104,10 +103,21 @@ class Recommender:
         """
         save_bundle(self._state.bundle, Path(path))
 
+    def branch(self) -> "Recommender":
+        """Another recommender with the same state: changes to either leave the other as it is. It copies nothing."""
+        branch = object.__new__(type(self))
+        branch._state, branch._writing = self._state, Lock()
+        return branch
+
     @property
     def bundle(self) -> Bundle:
         """The current bundle, with all changes since the training."""
         return self._state.bundle
+
+    @property
+    def state(self) -> State:
+        """What it answers from now; it never changes, a change of the recommender makes another one."""
+        return self._state
 
     def recommend(
         self,
@@ -175,27 +185,31 @@ class Recommender:
                 number of at least 1; k is less than 1; `pitch` is no language and no language file.
             TextError: the text encoder cannot be loaded.
         """
-        state = self._state
-        check_k(k)
-        check_dial(tail)
-        variety = read_variety(diversity, at_most)
-        pitches = read_pitches(pitch)
-        asked = read_asked(user, likes, text, links, attributes, sequence)
-        allowed = None if candidates is None else to_ids(candidates, "candidates")
-        left_out = to_ids(exclude, "exclude")
+        wanted = read_list_request(
+            user, likes, text, sequence=sequence, links=links, attributes=attributes, k=k, candidates=candidates,
+            exclude=exclude, filter_seen=filter_seen, tail=tail, diversity=diversity, at_most=at_most, explain=explain,
+            pitch=pitch,
+        )  # fmt: skip
+        return ranking.answer_request(self._state, wanted)
 
-        def answer() -> Recommendations:
-            return ranking.recommend(
-                state, asked, k, allowed, left_out, tail, variety,
-                filter_seen=filter_seen, explain=explain, pitches=pitches,
-            )  # fmt: skip
+    def recommend_batch(self, requests: Iterable[Mapping[str, Any]]) -> list[Recommendations | KgrecError]:
+        """Answers several requests at once, as `recommend` answers each, but faster: plain ones are scored together.
 
-        is_rewritten = pitches is not None and pitches.writer is not None  # it may be in time the next time
-        is_large = k + len(asked.likes) + len(allowed or ()) + len(left_out) > _LARGE_REQUEST
-        if state.store is not None or is_large or is_rewritten:
-            return answer()
-        request = (asked, k, allowed, left_out, tail, variety, filter_seen, explain, pitches and pitches.words)
-        return state.recent.find(request, answer)
+        A request is plain without a sentence, reasons, pitches, diversity and limits, and without a store.
+
+        Args:
+            requests: the arguments of `recommend` for each, by name: {"likes": ["i1", "i2"], "k": 5}.
+
+        Returns:
+            For each request its answer, or the error that `recommend` raises for it.
+        """
+        wanted: list[ListRequest | KgrecError] = []
+        for arguments in requests:
+            try:
+                wanted.append(read_list_request(**arguments))
+            except KgrecError as error:
+                wanted.append(error)
+        return ranking.answer_requests(self._state, wanted)
 
     def recommend_many(
         self,
@@ -497,15 +511,59 @@ class Recommender:
         checked = new_items.check_items(items)
         if not checked:
             return {}
-        described = new_items.describe_items(self._state.bundle, checked)
-        texts = [text for text in described if text is not None]
-        encoded = iter(self._state.sentences.encode_all(texts, self._state.bundle) if texts else ())
-        vectors = [None if text is None else next(encoded) for text in described]
+        vectors = self._encode(new_items.describe_items(self._state.bundle, checked))
         with self._writing:
             state = self._state
             added = new_items.add_items(state.bundle, checked, vectors)
             self._state = state.after(added.bundle, new_items.extend_paths(state.known_paths, checked, added))
         return dict(added.unknown)
+
+    def change_items(self, items: Iterable[NewItem]) -> dict[str, tuple[str, ...]]:
+        """Describes items anew: either all are changed or none. They keep their likes.
+
+        Each item is described whole: what is not given is gone. Links of users to an item and of other items to it are
+        theirs, and stay. As in a sync, items that training learned keep their learned vectors, but have the new name,
+        text and links; the others are placed again. Other items that are described by a changed item's name keep their
+        texts until a sync.
+
+        Args:
+            items: the items, each once.
+
+        Returns:
+            Item -> its linked ids that the catalogue does not have, as in `add_items`.
+
+        Raises:
+            RequestError: an item is unknown or given twice; otherwise as in `add_item`, for any of the items.
+            TextError: the text encoder cannot be loaded.
+        """
+        checked = new_items.check_items(items)
+        if not checked:
+            return {}
+        vectors = self._encode(item_changes.describe_changes(self._state.bundle, checked))
+        with self._writing:
+            bundle, unknown = item_changes.change_items(self._state.bundle, checked, vectors)
+            self._state = self._state.after(bundle)
+        return unknown
+
+    def remove_items(self, items: str | Iterable[str]) -> None:
+        """Removes items with their names, links and likes, as a sync removes deleted ones: either all or none.
+
+        Args:
+            items: an id, or a list of ids.
+
+        Raises:
+            RequestError: an item is unknown, or no item would be left.
+        """
+        asked = (to_id(items, "item"),) if isinstance(items, str | Integral) else to_ids(items, "items")
+        with self._writing:
+            if asked:
+                self._state = self._state.after(item_changes.remove_items(self._state.bundle, asked))
+
+    def _encode(self, texts: Sequence[str | None]) -> list[NDArray[np.float32] | None]:
+        """The vectors of texts, (text_dim,) float32 each, in one call of the encoder; None without a text."""
+        known = [text for text in texts if text is not None]
+        encoded = iter(self._state.sentences.encode_all(known, self._state.bundle) if known else ())
+        return [None if text is None else next(encoded) for text in texts]
 
     def add_user(
         self,

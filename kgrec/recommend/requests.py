@@ -7,7 +7,7 @@ from numbers import Integral
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
 from kgrec.errors import RequestError
 from kgrec.graph.attribute_values import split_name
@@ -184,7 +184,7 @@ def mask_known(state: State, request: Request, masked: NDArray[np.bool_]) -> Non
     """Marks in `masked`, (n_items,), what the user of a request likes or has seen, and other editions of it."""
     known = np.concatenate([request.likes, select_row(state.bundle.seen, request.user)])
     masked[known] = True
-    masked[state.editions[known].indices] = True
+    masked[select_rows(state.editions, known)] = True
 
 
 def read_request(state: State, asked: Asked, unknown: list[str]) -> Request:
@@ -338,16 +338,27 @@ def _find_fitting(state: State, sentence: NDArray[np.float32]) -> NDArray[np.boo
     return fits
 
 
-def to_support(state: State, request: Request) -> Support:
-    """The support of a request, as the model reads it."""
+def to_support(state: State, *requests: Request) -> Support:
+    """The support of some requests, of which all have a sentence or none has, as the model reads it."""
     model = state.bundle.model
-    likes = to_matrix([request.likes], model.n_items)
-    prior = None if request.prior is None else torch.from_numpy(request.prior[None])
-    linked = None if request.friends is None else sum_likes_of_linked(request.friends, state.bundle.liked)
-    order = None if request.placed is None else to_order(likes, [request.placed])
-    if request.sentence is None:
+    likes = to_matrix([request.likes for request in requests], model.n_items)
+    priors, friends = [request.prior for request in requests], [request.friends for request in requests]
+    prior = linked = order = None
+    known = next((one for one in priors if one is not None), None)
+    if known is not None:
+        nothing = np.zeros_like(known)
+        prior = torch.from_numpy(np.stack([nothing if one is None else one for one in priors]))
+    if any(one is not None for one in friends):
+        no_friends = csr_array((1, len(state.bundle.users)), dtype=np.float32)
+        of_all = friends[0] if len(friends) == 1 else vstack([no_friends if one is None else one for one in friends])
+        linked = sum_likes_of_linked(csr_array(of_all), state.bundle.liked)
+    placed = [request.placed for request in requests if request.placed is not None]
+    if placed:
+        order = to_order(likes, placed)
+    sentences = [request.sentence for request in requests if request.sentence is not None]
+    if not sentences:
         return Support(likes, prior=prior, linked=linked, order=order)
-    return model.with_sentence(likes, request.sentence[None], prior, linked, order)
+    return model.with_sentence(likes, np.stack(sentences), prior, linked, order)
 
 
 def select_row(matrix: csr_array, row: int | None) -> NDArray[np.int64]:
@@ -355,6 +366,15 @@ def select_row(matrix: csr_array, row: int | None) -> NDArray[np.int64]:
     if row is None:
         return np.zeros(0, np.int64)
     found: NDArray[np.int64] = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].astype(np.int64)
+    return found
+
+
+def select_rows(matrix: csr_array, rows: NDArray[np.int64]) -> NDArray[np.integer]:
+    """The columns of the entries in some rows of a matrix, (n,), one row after the other."""
+    ends = matrix.indptr[rows + 1]
+    sizes = ends - matrix.indptr[rows]
+    places = np.repeat(ends - sizes.cumsum(), sizes)
+    found: NDArray[np.integer] = matrix.indices[places + np.arange(len(places))]
     return found
 
 

@@ -1,12 +1,14 @@
 """The immutable state of a recommender: each request reads one state, each change makes a new one."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from threading import Lock
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 from threadpoolctl import ThreadpoolController
@@ -215,18 +217,27 @@ class State:
         found = vars(state)
         if paths is not None:
             found["paths"] = paths
-        if bundle.items is self.bundle.items:  # users changed, or their likes
-            found |= {name: vars(self)[name] for name in ("by_id", "editions") if name in vars(self)}
-        before = self.bundle
-        if bundle.edges is before.edges and bundle.items is before.items:
-            found |= {name: vars(self)[name] for name in ("value_links", "link_kinds") if name in vars(self)}
-        if bundle.edges is before.edges and bundle.users.ids == before.users.ids:
-            kept = ("user_links", "linked_nodes", "user_priors", "friends")
-            found |= {name: vars(self)[name] for name in kept if name in vars(self)}
-        elif bundle.users.ids[: len(before.users)] == before.users.ids:
-            found |= self._place_added_users(bundle)
+        before, item_type = self.bundle, bundle.schema.item_type
+        if bundle.items is before.items:
+            found |= self._keep("by_id")
+            if bundle.names[item_type] is before.names[item_type] and bundle.model.text is before.model.text:
+                found |= self._keep("editions")
+            if bundle.edges is before.edges:
+                found |= self._keep("value_links", "link_kinds")
+        if bundle.user_link_node is before.user_link_node:
+            between = [name for name, _, _ in bundle.user_relations]
+            n_users = len(before.users)
+            if (
+                all(bundle.edges[name] is before.edges[name] for name in between)
+                and bundle.users.ids == before.users.ids
+            ):
+                found |= self._keep("user_links", "user_priors", "friends")
+                if all(len(bundle.ids[end]) == len(before.ids[end]) for _, _, end in bundle.user_relations):
+                    found |= self._keep("linked_nodes")
+            elif bundle.users.ids[:n_users] == before.users.ids:
+                found |= self._place_added_users(bundle)
         if bundle.liked is before.liked and bundle.liked_at is before.liked_at:
-            found |= {name: vars(self)[name] for name in ("liked_by_item", "places_by_item") if name in vars(self)}
+            found |= self._keep("liked_by_item", "places_by_item")
         same_priors = bundle.model.user_prior is None or "user_priors" in found
         if "dial" in vars(self) and same_priors and _have_same_times(before, bundle):
             linked = state.weigh_friends(draw_reference(bundle.liked))
@@ -234,11 +245,16 @@ class State:
                 found["dial"] = self.dial
         return state
 
+    def _keep(self, *names: str) -> dict[str, Any]:
+        """Those of some values that are computed already."""
+        return {name: vars(self)[name] for name in names if name in vars(self)}
+
     def _place_added_users(self, bundle: Bundle) -> dict[str, Any]:
         """The values of the users so far, which links to added nodes do not change, with those of added users."""
         found: dict[str, Any] = {}
-        before, first = self.bundle, len(self.bundle.users)
-        added = {name: ends[:, before.edges[name].shape[1] :] for name, ends in bundle.edges.items()}
+        first, added = len(self.bundle.users), find_added_edges(self.bundle, bundle)
+        if added is None:
+            return found
         if vars(self).get("friends") is not None:
             found["friends"] = _add_friends(vars(self)["friends"], _find_user_edges(bundle, added), len(bundle.users))
         if vars(self).get("user_priors") is None:
@@ -265,6 +281,21 @@ class State:
     def title(self, row: int) -> str | None:
         """The name of an item, by its row."""
         return self.bundle.names[self.bundle.schema.item_type][row]
+
+
+def find_added_edges(before: Bundle, bundle: Bundle) -> dict[str, NDArray[np.int64]] | None:
+    """Edge type -> rows of both ends, (2, n), of the edges of added nodes; None: others differ, too."""
+    added = {}
+    for name, ends in bundle.edges.items():
+        was, edge = before.edges[name], bundle.schema.edges[name]
+        if ends is was:
+            continue
+        new = ends[:, was.shape[1] :]
+        is_old = (new[0] < len(before.ids[edge.source])) & (new[1] < len(before.ids[edge.target]))
+        if is_old.any() or not np.array_equal(ends[:, : was.shape[1]], was):
+            return None
+        added[name] = new
+    return added
 
 
 def _find_user_edges(bundle: Bundle, edges: Mapping[str, NDArray[np.int64]]) -> list[NDArray[np.int64]]:
@@ -295,6 +326,8 @@ def one_thread() -> Any:
 
     It changes the OpenMP setting of the calling thread, not of the process.
     """
+    if torch.get_num_threads() == 1:
+        return nullcontext()
     return _thread_pools().limit(limits=1, user_api="openmp")
 
 

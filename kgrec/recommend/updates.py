@@ -1,6 +1,5 @@
 """Updates a bundle without training. Each function is pure, from bundle to bundle."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ from scipy.sparse import csr_array
 
 from kgrec.bundle import Bundle
 from kgrec.model.model import Model
-from kgrec.model.prior import ItemEncoder
+from kgrec.recommend.dropped_nodes import drop_nodes
 from kgrec.recommend.interactions import Interactions
 from kgrec.recommend.link_features import read_link_features
 from kgrec.recommend.links import add_edges, group_edges, read_attributes, resolve_links
@@ -61,41 +60,18 @@ def forget_users(bundle: Bundle, rows: NDArray[np.int64]) -> Bundle:
         bundle: the current bundle.
         rows: (n,) the users' rows.
     """
-    stays = np.ones(len(bundle.users), np.bool_)
-    stays[rows] = False
-    kept, row_now = np.flatnonzero(stays), np.where(stays, np.cumsum(stays) - 1, -1)
-    user_type, item_type = bundle.schema.user_type, bundle.schema.item_type
-    edges, unlinked = {}, []
-    for name, ends in bundle.edges.items():
-        edge = bundle.schema.edges[name]
-        moved = np.stack(
-            [
-                row_now[own] if node_type == user_type else own
-                for own, node_type in zip(ends, (edge.source, edge.target), strict=True)
-            ]
-        )
-        gone = (moved < 0).any(axis=0)
-        unlinked += [own[gone] for own, end in zip(ends, (edge.source, edge.target), strict=True) if end == item_type]
-        edges[name] = moved[:, ~gone]
-    ids, names = bundle.users.ids, bundle.names[user_type]
+    dropped = drop_nodes(bundle, bundle.schema.user_type, rows)
+    kept = dropped.kept
     shrunk = replace(
-        bundle,
-        ids={**bundle.ids, user_type: type(bundle.users)(tuple(ids[row] for row in kept.tolist()))},
-        names={**bundle.names, user_type: [names[row] for row in kept.tolist()]},
-        edges=edges,
-        link_node=_move_link_nodes(bundle, bundle.relations, bundle.model.prior, bundle.link_node, row_now),
-        user_link_node=_move_link_nodes(
-            bundle, bundle.user_relations, bundle.model.user_prior, bundle.user_link_node, row_now
-        ),
+        dropped.bundle,
         user_text=bundle.user_text[torch.from_numpy(kept)],
-        contents=_keep_contents(bundle, kept),
         liked=bundle.liked[kept],
         liked_at=None if bundle.liked_at is None else bundle.liked_at[kept],
         seen=bundle.seen[kept],
     )
     liked = np.unique(bundle.liked[rows].indices).astype(np.int64)
     shrunk = replace(shrunk, model=place_by_likes(shrunk.model, shrunk.liked, liked))
-    return place_linked(shrunk, np.concatenate([np.zeros(0, np.int64), *unlinked]))
+    return place_linked(shrunk, dropped.unlinked)
 
 
 def place_linked(bundle: Bundle, items: NDArray[np.int64]) -> Bundle:
@@ -131,31 +107,6 @@ def place_likes_of(bundle: Bundle, before: Bundle, users: NDArray[np.int64]) -> 
     were = users[users < len(before.users)]
     items = np.union1d(bundle.liked[users].indices, before.liked[were].indices).astype(np.int64)
     return replace(bundle, model=place_by_likes(bundle.model, bundle.liked, items))
-
-
-def _keep_contents(bundle: Bundle, kept: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-    """The content hashes without those of forgotten users; `kept` are the rows of the others."""
-    user_type, found = bundle.schema.user_type, dict(bundle.contents)
-    if user_type in found:
-        found[user_type] = found[user_type][kept[kept < len(found[user_type])]]
-    return found
-
-
-def _move_link_nodes(
-    bundle: Bundle,
-    relations: Sequence[tuple[str, bool, str]],
-    encoder: ItemEncoder | None,
-    link_node: NDArray[np.int64],
-    row_now: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """The node row of each link feature after users move to new rows, (n_users,), -1 for forgotten users."""
-    moved = link_node.copy()
-    if encoder is None:
-        return moved
-    of_user = np.array([far_type == bundle.schema.user_type for _, _, far_type in relations], np.bool_)
-    codes = of_user[encoder.relation] & (moved >= 0)
-    moved[codes] = row_now[moved[codes]]
-    return moved
 
 
 def set_likes(

@@ -15,11 +15,9 @@ from kgrec.bundle import Bundle, load_bundle_encoder
 from kgrec.errors import BundleError
 from kgrec.graph.availability import read_available
 from kgrec.graph.propagation import join_vectors, read_item_vectors
-from kgrec.ids import number_ids
 from kgrec.model.component import round_text
-from kgrec.model.prior import ItemEncoder
-from kgrec.recommend.link_features import read_link_features
-from kgrec.recommend.updates import place_by_likes
+from kgrec.recommend.dropped_nodes import move_link_nodes
+from kgrec.recommend.item_changes import place_items
 from kgrec.sync.changes import Catalogue, Changes, find_changes
 from kgrec.sync.staleness import Staleness, measure_staleness
 from kgrec.text.cache import encode_cached
@@ -88,15 +86,14 @@ def sync_bundle(
     text, user_text = _read_texts(bundle, catalogue, encoder, cache_dir, on_texts)
     kept = catalogue.kept[schema.item_type]
     lineage = replace(bundle.lineage, n_syncs=bundle.lineage.n_syncs + 1, synced_at=now) if changes else bundle.lineage
+    of_items, of_users = move_link_nodes(bundle, lambda node_type: catalogue.rows_now(bundle, node_type))
     synced = replace(
         bundle,
         ids=catalogue.ids,
         names=catalogue.names,
         edges={name: catalogue.data[schema.edge_triple(name)].edge_index.numpy() for name in schema.graph_edges},
-        link_node=_move_link_nodes(bundle, catalogue, bundle.relations, bundle.model.prior, bundle.link_node),
-        user_link_node=_move_link_nodes(
-            bundle, catalogue, bundle.user_relations, bundle.model.user_prior, bundle.user_link_node
-        ),
+        link_node=of_items,
+        user_link_node=of_users,
         user_text=user_text,
         liked=catalogue.liked,
         liked_at=catalogue.liked_at,
@@ -105,21 +102,10 @@ def sync_bundle(
         contents=catalogue.contents,
         available=available,
     )
-    replaced = np.flatnonzero(catalogue.replaced)
-    model = bundle.model.with_items(
-        kept,
-        text,
-        replaced,
-        read_link_features(synced, synced.edges, replaced),
-        torch.from_numpy(_read_columns(bundle, catalogue)),
-        number_ids(catalogue.ids[schema.item_type].ids[len(kept) :]),
-    )
-    liked = np.bincount(catalogue.liked.indices, minlength=model.n_items) > 0
-    liked[: len(kept)] |= np.bincount(bundle.liked.indices, minlength=bundle.model.n_items)[kept] > 0
-    # also items that had likes, to undo the effect of deleted ones
-    model = place_by_likes(model, catalogue.liked, np.flatnonzero(liked))
+    columns = torch.from_numpy(_read_columns(bundle, catalogue))
+    placed = place_items(synced, bundle, kept, np.flatnonzero(catalogue.replaced), text, columns)
     _log.info("synced: %d texts encoded, %d items placed", report.n_encoded, report.n_placed)
-    return replace(synced, model=model), report
+    return placed, report
 
 
 def _compare(bundle: Bundle, tables: GraphTables) -> tuple[Catalogue, Changes, NDArray[np.bool_]]:
@@ -206,23 +192,6 @@ def _read_texts(
         of_users[rows[1]] = vectors[len(rows[0]) :]
     # as stored, so that an item is placed the same before and after saving
     return round_text(of_items), round_text(of_users)
-
-
-def _move_link_nodes(
-    bundle: Bundle,
-    catalogue: Catalogue,
-    relations: Sequence[tuple[str, bool, str]],
-    encoder: ItemEncoder | None,
-    link_node: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """The current node row of each link feature; -1 for deleted nodes."""
-    moved = link_node.copy()
-    if encoder is None:
-        return moved
-    for place, (_, _, far_type) in enumerate(relations):
-        codes = (encoder.relation == place) & (moved >= 0)
-        moved[codes] = catalogue.rows_now(bundle, far_type)[moved[codes]]
-    return moved
 
 
 def _read_columns(bundle: Bundle, catalogue: Catalogue) -> NDArray[np.float32]:

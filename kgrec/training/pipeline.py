@@ -12,12 +12,13 @@ from torch_geometric.data import HeteroData
 
 from graph_schema import CatalogueSchema
 from kgrec.config import SplitConfig, TrainConfig
+from kgrec.errors import RequestError
 from kgrec.graph.node_links import build_item_links, build_user_links
 from kgrec.graph.propagation import Channel, read_text
 from kgrec.model.backbone import ItemHead
 from kgrec.model.component import Component
 from kgrec.model.few_shot import FewShot
-from kgrec.model.gate import Gate
+from kgrec.model.gate import UNSET, Gate
 from kgrec.model.inputs import FitInputs, LearnedVectors
 from kgrec.model.likeness import fit_likeness, join_content
 from kgrec.model.linked_likes import LinkedLikes, find_linked_users, weigh_linked_users
@@ -30,6 +31,7 @@ from kgrec.sequences import Sequences
 from kgrec.training.choices import Choices
 from kgrec.training.gating import choose_gate
 from kgrec.training.logging import OnMetric
+from kgrec.training.private_model import fit_private_model, hide_users
 from kgrec.training.questions import draw_users
 from kgrec.training.user_vectors import choose_user_prior, draft_users, fit_user_prior
 from kgrec.training.vectors import (
@@ -42,10 +44,6 @@ from kgrec.training.vectors import (
 
 _ENOUGH_COLD = 300  # users or items to hold out, if there are enough
 _STEADY_LENGTH = 20  # least list length for choices: longer lists are less noisy
-_NONE = np.zeros((1, 0), np.float32)
-_UNSET = Gate(
-    np.zeros(1, np.int64), _NONE, _NONE, np.zeros(1, np.float32), 0.0, _NONE[0], _NONE[0], 0.0, np.ones(1, np.float32)
-)
 _MOST_HELD = 0.25  # the largest share of users or items to hold out
 
 
@@ -72,7 +70,12 @@ def fit_model(
 
     Returns:
         The model and the choices.
+
+    Raises:
+        RequestError: the training is private, and another setting brings in what was learned from likes.
     """
+    if config.private is not None:
+        return fit_private_model(_open(hide_users(data, schema), schema, config), likes.to_matrix(), on_stage)
     validated, choices = choose_model(data, schema, likes, config, on_stage, on_metric, validation)
     if validation is not None:
         return validated, choices
@@ -109,7 +112,15 @@ def choose_model(
 
     Returns:
         The model of the remaining likes, and the choices.
+
+    Raises:
+        RequestError: the training is private: a choice on held-out likes would not be.
     """
+    if config.private is not None:
+        raise RequestError(
+            "a private training cannot choose settings on held-out likes, since that reads likes without noise; "
+            "leave out [private], or choose settings on other likes"
+        )
     report = on_stage or (lambda _: None)
     if validation is None:
         report("holding out likes for validation")
@@ -141,7 +152,7 @@ def choose_model(
     _return_memory()
     report("fitting the components to held-in likes")
     on_epoch = _report_loss("loss/head, validation", on_metric)
-    model = _assemble(catalogue, split.train, vectors, channels, _UNSET, {}, on_epoch)
+    model = _assemble(catalogue, split.train, vectors, channels, UNSET, {}, on_epoch)
     del vectors, channels
     report("choosing the gate")
     sizes, length = config.validation.support_sizes, max(config.list_length, _STEADY_LENGTH)

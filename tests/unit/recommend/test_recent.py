@@ -36,7 +36,9 @@ def answer(item: str) -> Recommendations:
 def test_what_was_asked_least_recently_goes() -> None:
     recent, made = RecentAnswers(2), []
     for request in ["a", "b", "a", "c", "a", "b"]:
-        recent.find(request, lambda request=request: made.append(request) or answer(request))
+        if recent.get(request) is None:
+            made.append(request)
+            recent.keep(request, answer(request))
     assert made == ["a", "b", "c", "b"]  # c put b out, since a had been asked for again
 
 

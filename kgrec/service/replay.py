@@ -1,0 +1,175 @@
+"""Applies entries of the journal to a recommender: after a restart, to a new bundle, or from another process."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from graph_schema import CatalogueSchema
+from kgrec.bundle import Bundle
+from kgrec.errors import RequestError
+from kgrec.messages import Interaction, ItemPart, UserDescription
+from kgrec.recommend import NewItem, NewUser, Recommender
+from kgrec.recommend.sequence_argument import read_sequence
+from kgrec.service.journal import Entry
+
+
+@dataclass
+class Applied:
+    """What a run of entries did.
+
+    Attributes:
+        unknown: id -> the ids that the catalogue does not have.
+        refused: sentences about entries that this bundle cannot take.
+    """
+
+    unknown: dict[str, list[str]] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+
+
+def to_new_item(part: ItemPart) -> NewItem:
+    """An item of a request as the recommender takes it."""
+    return NewItem(
+        part.item, text=part.text, links=part.links, attributes=part.attributes, vectors=part.vectors, name=part.name
+    )
+
+
+def to_new_user(part: UserDescription) -> NewUser:
+    """A user of a request as the recommender takes it."""
+    return NewUser(
+        part.user, likes=part.likes, links=part.links, attributes=part.attributes, text=part.text, name=part.name
+    )
+
+
+def to_table(interactions: Sequence[Interaction], schema: CatalogueSchema) -> pa.Table:
+    """Interactions as the recommender takes them.
+
+    Raises:
+        RequestError: a weight is missing where the schema needs one, or some have one and some have none.
+    """
+    chosen = schema.interaction
+    columns: dict[str, Any] = {
+        "user": [each.user for each in interactions],
+        "item": [each.item for each in interactions],
+    }
+    weights = [each.weight for each in interactions]
+    given = [weight is not None for weight in weights]
+    if chosen.weight is not None and any(given):
+        if not all(given):
+            raise RequestError(
+                f"interaction {given.index(False) + 1} of {len(given)} has no weight, others have one; expected a "
+                f"weight, which is {chosen.weight!r}, for all of them or for none"
+            )
+        columns[chosen.weight] = weights
+    elif chosen.positive is not None and chosen.repeat_rule != "count":
+        raise RequestError(
+            f"got interactions without a weight; a like is {chosen.describe_like()}: give {chosen.weight!r} as weight"
+        )
+    elif any(given):
+        raise RequestError("got a weight; the interactions of this catalogue have none: leave it out")
+    if chosen.at is not None:
+        columns[chosen.at] = [each.at for each in interactions]  # UTC seconds: see `with_times`
+    return pa.table(columns)
+
+
+def with_times(interactions: Sequence[Interaction], now: int) -> list[Interaction]:
+    """Interactions with their times as UTC seconds; one without a time is from now.
+
+    Raises:
+        RequestError: a time cannot be read, is before 1970 or in the future.
+    """
+    _, times = read_sequence([(each.item, each.at) for each in interactions])
+    return [
+        each.model_copy(update={"at": now if at is None else at}) for each, at in zip(interactions, times, strict=True)
+    ]
+
+
+def known_since(bundle: Bundle) -> int:
+    """UTC seconds when the bundle's catalogue was read: what the journal has from before may be in it already."""
+    return bundle.lineage.synced_at or bundle.trained_at
+
+
+def apply_entries(
+    recommender: Recommender, entries: Iterable[Entry], hash_user: Callable[[str], str], since: int
+) -> Applied:
+    """Applies entries to a recommender, in place. What the bundle's catalogue knows better is left as it is.
+
+    Args:
+        recommender: gets the entries.
+        entries: ascending by number.
+        hash_user: makes the hash of a user's id, as in entries about forgotten users.
+        since: UTC seconds when the bundle's catalogue was read.
+    """
+    applied, by_kind = Applied(), dict[str, list[Entry]]()
+    for entry in entries:
+        by_kind.setdefault(entry.about, []).append(entry)
+    hashes = {entry.subject for entry in by_kind.get("forgotten", ())}
+    if hashes:
+        forgotten = [id_ for id_ in recommender.bundle.users.ids if hash_user(id_) in hashes]
+        if forgotten:
+            recommender.forget(forgotten)
+    items = recommender.bundle.items
+    newer = [entry for entry in by_kind.get("removed", ()) if entry.at > since and entry.subject in items]
+    _in_bulk(recommender.remove_items, [entry.subject for entry in newer], applied)
+    parts = [
+        (ItemPart.model_validate_json(entry.body), entry.at)
+        for entry in by_kind.get("item", ())
+        if entry.at > since or entry.subject not in items
+    ]
+    added = [to_new_item(part) for part, _ in parts if part.item not in items]
+    _note_unknown(_in_bulk(recommender.add_items, added, applied), applied)
+    _note_unknown(
+        _in_bulk(recommender.change_items, [to_new_item(part) for part, _ in parts if part.item in items], applied),
+        applied,
+    )
+    users = recommender.bundle.users
+    described = [
+        to_new_user(UserDescription.model_validate_json(entry.body))
+        for entry in by_kind.get("user", ())
+        if entry.subject not in users
+    ]
+    _note_unknown(_in_bulk(recommender.add_users, described, applied), applied)
+    interactions = [
+        Interaction.model_validate_json(entry.body)
+        for entry in by_kind.get("interaction", ())
+        if entry.at > since or entry.subject not in users
+    ]
+    schema = recommender.bundle.schema
+    for group in _group_by_form(interactions):
+        _in_bulk(lambda found: _add_interactions(recommender, found, schema), group, applied)
+    return applied
+
+
+def _add_interactions(recommender: Recommender, found: Sequence[Interaction], schema: CatalogueSchema) -> None:
+    recommender.add_interactions(to_table(found, schema))
+
+
+def _group_by_form(interactions: Sequence[Interaction]) -> list[list[Interaction]]:
+    """Interactions with weights and without, which are added apart."""
+    groups = [[each for each in interactions if (each.weight is None) == bare] for bare in (True, False)]
+    return [group for group in groups if group]
+
+
+def _in_bulk(act: Callable[[list[Any]], Any], found: list[Any], applied: Applied) -> dict[str, tuple[str, ...]]:
+    """Acts on all at once; where that is refused, on each alone, so that one does not keep out the others."""
+    try:
+        return act(found) or {} if found else {}
+    except RequestError as error:
+        if len(found) == 1:
+            applied.refused.append(str(error))
+            return {}
+    unknown: dict[str, tuple[str, ...]] = {}
+    for each in found:
+        unknown |= _in_bulk(act, [each], applied)
+    return unknown
+
+
+def _note_unknown(found: Mapping[str, Sequence[str]], applied: Applied) -> None:
+    applied.unknown |= {id_: list(ids) for id_, ids in found.items()}
+
+
+def dump(part: Any) -> str:
+    """A part of a request as an entry keeps it."""
+    return json.dumps(part.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False)

@@ -1,0 +1,76 @@
+"""Runs the service: one process, or several that share a port and a service folder."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from kgrec.errors import RequestError
+from kgrec.service.request_log import set_up_logs
+from kgrec.service.settings import ServeSettings
+
+_SETTINGS = "KGREC_SERVE_SETTINGS"  # the settings as JSON, for the processes of a service
+_SWITCH_S = 0.001  # how long a thread may keep the others waiting
+_KEEP_ALIVE_S = 75
+_log = logging.getLogger(__name__)
+
+
+def run(settings: ServeSettings) -> None:
+    """Serves until SIGTERM or Ctrl-C; requests in flight end first.
+
+    Raises:
+        KgrecError: the service folder cannot be used, or a TLS file is missing.
+    """
+    import uvicorn
+
+    from kgrec.service.service_metrics import prepare_folder
+
+    check_files(settings)
+    settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if settings.workers > 1:
+        prepare_folder(settings.folder / "metrics")
+    os.environ[_SETTINGS] = settings.model_dump_json()
+    uvicorn.run(
+        "kgrec.service.server:make_worker_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        ssl_certfile=None if settings.tls_certificate is None else str(settings.tls_certificate),
+        ssl_keyfile=None if settings.tls_key is None else str(settings.tls_key),
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=int(settings.drain_s),
+        forwarded_allow_ips=list(settings.proxies),
+        proxy_headers=bool(settings.proxies),
+        backlog=16_384,
+        ws="none",
+        h11_max_incomplete_event_size=2**16,
+    )
+
+
+def make_worker_app() -> ASGIApp:
+    """The application of one process, by the settings in the environment."""
+    from kgrec.service.app import make_app
+
+    set_up_logs()
+    sys.setswitchinterval(_SWITCH_S)
+    return make_app(ServeSettings.model_validate_json(os.environ[_SETTINGS]))
+
+
+def check_files(settings: ServeSettings) -> None:
+    """Checks the files for TLS.
+
+    Raises:
+        RequestError: one is missing, or comes without the other.
+    """
+    files: tuple[Path | None, Path | None] = (settings.tls_certificate, settings.tls_key)
+    if (files[0] is None) != (files[1] is None):
+        raise RequestError("got one of the TLS certificate and the TLS key; expected both, or neither")
+    for file in files:
+        if file is not None and not file.is_file():
+            raise RequestError(f"no file {file}; expected a PEM file for TLS")
