@@ -4,7 +4,7 @@ PYTHON ?= $(or $(shell command -v python3.11),python3)
 BIN := .venv/bin
 MADE := .venv/made
 
-.PHONY: demo test test-fast test-machines trials lint docs format bench help
+.PHONY: demo test test-fast test-machines trials lint audit docs format bench help
 
 help:
 	@echo "make demo           load MovieLens 100K, train, recommend to four kinds of users"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-machines  those that compute, with one thread and two, in fp32 and in bf16"
 	@echo "make trials         layouts that people get catalogues in, from inspect to recommendations"
 	@echo "make lint           ruff, mypy, the import direction"
+	@echo "make audit          known vulnerabilities of what is installed"
 	@echo "make docs           the pages of docs/ with the API reference, into build/docs"
 	@echo "make format         mends what ruff can mend"
 	@echo "make bench          measures quality, speed and memory (takes long; see CONTRIBUTING.md)"
@@ -44,6 +45,9 @@ lint: $(MADE)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+audit: $(MADE)
+	@$(BIN)/python scripts/audit.py
 
 docs: $(MADE)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

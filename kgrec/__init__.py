@@ -124,7 +124,8 @@ def train(
     Raises:
         CatalogueError: the tables have another schema; a DataFrame lacks a column, has no rows or has an id twice; or
             there are no likes.
-        RequestError: the arguments contradict each other.
+        RequestError: the arguments contradict each other; or the training is private (`config.private`), and an item
+            or a setting comes from the likes.
         TextError: the text encoder cannot be loaded.
     """
     import time
@@ -135,10 +136,11 @@ def train(
     from kgrec.training.train_arguments import read_catalogue, show_training
     from kgrec.training.train_bundle import train_bundle
 
-    catalogue = read_catalogue(
-        tables, schema, interactions, items, links, users, user_links, features, positive, rejects
-    )
     config = config or TrainConfig()
+    catalogue = read_catalogue(
+        tables, schema, interactions, items, links, users, user_links, features, positive, rejects,
+        private=config.private is not None,
+    )  # fmt: skip
     encoder = load_config_encoder(config)
     with show_training(progress, on_stage, on_texts) as (show_stage, show_texts):
         bundle = train_bundle(

@@ -473,6 +473,8 @@ class StatusAnswer(Answer):
         started_at: UTC seconds.
         worker: the id of the process that answered.
         features: edge types, kinds for `at_most` and the like, for the page.
+        scope: what the key of the request allows.
+        tenant: the items that exist for this key, such as "shop=s-7"; null: all.
     """
 
     versions: list[VersionStatus]
@@ -485,6 +487,8 @@ class StatusAnswer(Answer):
     started_at: int = 0
     worker: int = 0
     features: dict[str, Any] = {}
+    scope: str = "read"
+    tenant: str | None = None
 
 
 class ProblemDocument(Answer):

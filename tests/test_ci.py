@@ -27,7 +27,7 @@ def targets_of(job: str) -> list[str]:
 
 def test_jobs_call_targets_of_the_makefile() -> None:
     assert {job: targets_of(job) for job in JOBS} == {
-        "lint": ["lint", "docs"], "test": ["test"], "test-fast": ["test-fast"],
+        "lint": ["lint", "audit", "docs"], "test": ["test"], "test-fast": ["test-fast"],
     }  # fmt: skip
     for job in JOBS:
         for target in targets_of(job):

@@ -14,6 +14,7 @@ from kgrec.cli import (  # isort: skip
     generate_commands,  # noqa: F401
     encode_command,  # noqa: F401
     publish_command,  # noqa: F401
+    export_command,  # noqa: F401
     watch_command,  # noqa: F401
     serve_command,  # noqa: F401
     keys_command,  # noqa: F401

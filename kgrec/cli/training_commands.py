@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,6 +35,9 @@ from kgrec.terminal import (
     show_stages,
 )
 
+if TYPE_CHECKING:
+    from kgrec.config import TrainConfig
+
 
 @app.command()
 def train(
@@ -45,6 +48,31 @@ def train(
     seed: Seed = None,
     adapter: AdapterFolder = None,
     backend: EncoderBackend = None,
+    private: Annotated[
+        float | None,
+        typer.Option(
+            "--private",
+            metavar="EPSILON",
+            help="Train under differential privacy at the level of a user: 1 is strict, 8 is loose. The bundle has no "
+            "users: ask it by likes, or see --keep-users.",
+        ),
+    ] = None,
+    delta: Annotated[
+        float | None,
+        typer.Option(
+            "--delta",
+            metavar="D",
+            help="By which probability --private may fail; less than one over the number of users. Default: 1e-6.",
+        ),
+    ] = None,
+    keep_users: Annotated[
+        bool,
+        typer.Option(
+            "--keep-users",
+            help="With --private: keep the users' own likes in the bundle, to answer users by their ids. What all "
+            "users share stays private; the bundle's files do not.",
+        ),
+    ] = False,
     log_dir: LogDir = None,
     wandb: Annotated[
         str | None, typer.Option("--wandb", metavar="PROJECT", help="Write the same to Weights & Biases.")
@@ -57,7 +85,7 @@ def train(
     import kgrec
 
     started = time.perf_counter()
-    settings = read_settings(config, seed, adapter, backend)
+    settings = make_private(read_settings(config, seed, adapter, backend), private, delta, keep_users=keep_users)
     tables = read_store(store, schema, wait, rejects, max_rejects)
     from kgrec.bundle import check_folder  # here, since it imports torch
     from kgrec.model.model import describe_order
@@ -68,13 +96,75 @@ def train(
     with log_run(settings, log_dir, wandb) as on_metric:
         recommender = kgrec.train(tables, config=settings, on_metric=on_metric, progress=True)
     recommender.save(out)
-    print_verdicts(recommender.bundle.choices["verdicts"])
-    if recommender.bundle.liked_at is not None:
+    choices = recommender.bundle.choices
+    if choices["privacy"] is None:
+        print_verdicts(choices["verdicts"])
+    else:
+        print_privacy(choices["privacy"])
+    if choices["privacy"] is None and recommender.bundle.liked_at is not None:
         say(describe_order(recommender.bundle.model))
     few = note_few_likes(recommender.bundle.lineage.n_likes)
     if few:
         say(f"{few}, which is little: lists rest on texts and links too")
     say(f"trained in {time.perf_counter() - started:.0f} s; bundle written to {out}")
+
+
+def make_private(
+    settings: "TrainConfig", epsilon: float | None, delta: float | None, *, keep_users: bool
+) -> "TrainConfig":
+    """The settings with the options of a private training.
+
+    Raises:
+        RequestError: epsilon or delta is no such number, or options of a private training are given without it.
+    """
+    from pydantic import ValidationError
+
+    from graph_schema.catalogue_schema import describe_problem
+    from kgrec.config import PrivateConfig
+    from kgrec.errors import RequestError
+
+    given = {"epsilon": epsilon, "delta": delta, "keep_users": keep_users or None}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not given:
+        return settings
+    before = {} if settings.private is None else settings.private.model_dump()
+    if "epsilon" not in before | given:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise RequestError(f"got {names} without --private EPSILON; expected all of them, or none")
+    try:
+        private = PrivateConfig.model_validate(before | given)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise RequestError(
+            f"--private got {problem['input']} for {describe_problem(problem, PrivateConfig)}; choose an epsilon such "
+            "as 1 (strict) to 8 (loose), and a delta below one over the number of users"
+        ) from error
+    return settings.model_copy(update={"private": private})
+
+
+def print_privacy(report: Mapping[str, Any]) -> None:
+    """Prints what a private training promises, and what it was bought with."""
+    say(
+        f"private: epsilon {report['epsilon']:g}, delta {report['delta']:g}, by the {report['accountant']}; it "
+        f"compares {report['neighbours']}"
+    )
+    say(
+        f"at most {count_of(report['most_likes'], 'like')} of a user counted; noise of deviation "
+        f"{report['counts_noise']:.3g} in an item's number of likes, {report['gram_noise']:.3g} in the sum of a pair "
+        "of items, where all that a user adds has at most length 1"
+    )
+    say(
+        f"{count_of(report['n_selected'], 'item')} learned from likes, in {count_of(report['rank'], 'direction')} that "
+        "stand out of the noise; the others by text and links. No setting was chosen on likes"
+    )
+    say(report["public"])
+    if report["keeps_users"]:
+        say(
+            "the bundle keeps the users' own likes, to answer each by their own: protect its files; answers about "
+            "other users (similar users, what the same people like, the tail dial) read these likes and are not private"
+        )
+    else:
+        say("the bundle has no users: whatever its files hold and answer is private")
 
 
 _SHORTER = {

@@ -343,7 +343,8 @@ def factorise_gram(
     """What `Likeness.likes` is, from the eigenvalues of a Gram matrix of likes instead of likes.
 
     Args:
-        values: (rank,) float64, positive; directions: (n_items, rank) float64 eigenvectors.
+        values: (rank,) float64, above 0.
+        directions: (n_items, rank) float64, their eigenvectors.
         counts: (n_items,) int64: the likes of each item.
         dim: the most directions to keep.
     """

@@ -217,9 +217,12 @@ def fit_gram(
             setting `user_exponent` is not read.
         rows: (n,) int64, ascending: the rows of these items; the others get empty rows and columns.
         counts: (n_items,) int64: the likes of each item, at least 1 for `rows`.
-        links, text: of all items, as in `fit_many`.
+        links: of all items, as in `fit_many`.
+        text: likewise.
         settings: of the ridge.
-        kept, rank, seed: as in `fit_many`.
+        kept: the most sparse weights of a column.
+        rank: of the factors.
+        seed: of the randomised eigenvectors.
 
     Raises:
         KgrecError: the Gram matrix with the ridge is not positive definite.

@@ -71,9 +71,12 @@ def release_likes(likes: csr_array, config: PrivateConfig, rng: np.random.Genera
     """
     of_counts, of_gram = split_mu(gaussian_mu(config.epsilon, config.delta), config.counts_share)
     most, n_items = config.most_likes, likes.shape[1]
-    unit = _step_down(most**-0.5)
-    sums = unit * np.bincount(clip_likes(likes, most, rng).indices, minlength=n_items)
-    counts = _add_noise(sums, 1 / of_counts, rng) / unit
+    likes = csr_array(likes, copy=True)
+    likes.sum_duplicates()  # a pair that counted twice would add more than it may
+    likes.eliminate_zeros()
+    unit = float(_step_down(np.array(most**-0.5)))
+    clipped = np.bincount(clip_likes(likes, most, rng).indices, minlength=n_items).astype(np.float64)
+    counts = _add_noise(unit * clipped, 1 / of_counts, rng) / unit
     counts_noise = 1 / of_counts / unit
     rows = select_items(counts, counts_noise, config)
     shown = clip_likes(csr_array(likes[:, rows]), most, rng)
@@ -115,9 +118,9 @@ def select_items(counts: NDArray[np.float64], noise: float, config: PrivateConfi
     return np.sort(np.argsort(-counts, kind="stable")[:n_selected]).astype(np.int64)
 
 
-def _step_down(values: NDArray[np.float64] | float) -> NDArray[np.float64]:
+def _step_down(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values rounded down to whole steps."""
-    found: NDArray[np.float64] = np.floor(np.asarray(values) * _STEPS) / _STEPS
+    found: NDArray[np.float64] = np.floor(values * _STEPS) / _STEPS
     return found
 
 

@@ -110,7 +110,7 @@ def _list(
         chosen: slice | list[int] = slice(None) if len(plain) == len(read) else plain
         most = max(read[place].wanted.k for place in plain)
         rows, values = rank_scores(state, scores[chosen], masked[chosen], support.likes, most, 0.0)
-        for own, place in enumerate(plain):
+        for row, place in enumerate(plain):
             k = read[place].wanted.k
-            listed[place] = rows[own, :k], values[own, :k]
+            listed[place] = rows[row, :k], values[row, :k]
     return [listed[place] for place in range(len(read))]

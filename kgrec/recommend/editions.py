@@ -3,9 +3,11 @@
 import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -51,6 +53,39 @@ def find_editions(bundle: Bundle) -> csr_array:
     together.setdiag(0)
     together.eliminate_zeros()
     return together
+
+
+def extend_editions(
+    editions: csr_array, names: frozenset[str], bundle: Bundle, added: Mapping[str, NDArray[np.int64]]
+) -> tuple[csr_array, frozenset[str]] | None:
+    """The editions after items are added; None where new ones may be editions, so that all must be found again.
+
+    Args:
+        editions: (n_before, n_before), from `find_editions`.
+        names: the names of these items, from `normalise_names`.
+        bundle: the bundle with the added items, which come last.
+        added: edge type -> rows of both ends, (2, n), of the edges of added nodes.
+    """
+    n_before, n_items, item_type = editions.shape[0], len(bundle.items), bundle.schema.item_type
+    for edge_type, ends in added.items():
+        edge = bundle.schema.edges[edge_type]
+        for near, end in zip(ends, (edge.source, edge.target), strict=True):
+            if end == item_type and (near < n_before).any():  # what they are linked to may be what they have in common
+                return None
+    own = [words for words in map(_normalise, bundle.names[item_type][n_before:]) if words]
+    if len(set(own)) < len(own) or not names.isdisjoint(own):
+        return None
+    indptr = np.concatenate([editions.indptr, np.full(n_items - n_before, editions.indptr[-1])])
+    return csr_array((editions.data, editions.indices, indptr), shape=(n_items, n_items)), names.union(own)
+
+
+def normalise_names(bundle: Bundle) -> frozenset[str]:
+    """The names of all items, as `normalise_text` makes them."""
+    return frozenset(map(_normalise, bundle.names[bundle.schema.item_type]))
+
+
+def _normalise(name: str | None) -> str:
+    return "" if name is None else normalise_text(name)
 
 
 def _is_same_text(text: np.ndarray, one: int, other: int) -> bool:

@@ -22,8 +22,9 @@ from kgrec.recommend.links import (
     resolve_links,
     warn_of_unknown,
 )
+from kgrec.recommend.sparse_entries import set_pairs
 from kgrec.recommend.state import check_words
-from kgrec.recommend.updates import place_likes_of, place_linked, set_likes, set_pairs
+from kgrec.recommend.updates import place_likes_of, place_linked, set_likes
 
 
 @dataclass(frozen=True)

@@ -515,7 +515,8 @@ class Recommender:
         with self._writing:
             state = self._state
             added = new_items.add_items(state.bundle, checked, vectors)
-            self._state = state.after(added.bundle, new_items.extend_paths(state.known_paths, checked, added))
+            paths = new_items.extend_paths(state.known_paths, checked, added)
+            self._state = state.after(added.bundle, paths, np.zeros(0, np.int64))
         return dict(added.unknown)
 
     def change_items(self, items: Iterable[NewItem]) -> dict[str, tuple[str, ...]]:
@@ -619,9 +620,10 @@ class Recommender:
             with_text = [place for place, new in enumerate(checked) if new.text is not None]
             vectors[with_text] = self._state.sentences.encode_all(texts, self._state.bundle)
         with self._writing:
-            bundle, unknown = new_users.add_users(self._state.bundle, checked, vectors, int(time.time()))
-            has_links = any(new.links for new in checked)
-            self._state = self._state.after(bundle, None if has_links else self._state.known_paths)
+            state = self._state
+            bundle, unknown = new_users.add_users(state.bundle, checked, vectors, int(time.time()))
+            has_links, added = any(new.links for new in checked), np.arange(len(state.bundle.users), len(bundle.users))
+            self._state = state.after(bundle, None if has_links else state.known_paths, added)
         return unknown
 
     def add_interactions(self, interactions: "pa.Table | pd.DataFrame") -> tuple[str, ...]:
@@ -648,7 +650,8 @@ class Recommender:
         read = read_interactions(interactions, self._state.bundle.schema)
         with self._writing:
             bundle, unknown = updates.add_interactions(self._state.bundle, read, int(time.time()))
-            self._state = self._state.after(bundle, self._state.known_paths)
+            rows = np.unique(bundle.users.rows(read.users))
+            self._state = self._state.after(bundle, self._state.known_paths, rows[rows >= 0])
         return unknown
 
     def forget(self, user: str | Iterable[str]) -> None:

@@ -19,12 +19,13 @@ from kgrec.graph.paths import PathIndex, build_path_index
 from kgrec.metrics import top_k
 from kgrec.model.backbone import user_vectors
 from kgrec.model.linked_likes import LinkedLikes, find_linked_users, weigh_linked_users
-from kgrec.recommend.editions import find_editions
+from kgrec.recommend.editions import extend_editions, find_editions, normalise_names
 from kgrec.recommend.limits import LinkKinds
 from kgrec.recommend.link_features import read_user_features
 from kgrec.recommend.linked_nodes import LinkedNodes, link_users
 from kgrec.recommend.live import find_gone
 from kgrec.recommend.recent import RecentAnswers
+from kgrec.recommend.sparse_entries import set_pairs
 from kgrec.recommend.tail import TailDial, draw_reference
 from kgrec.recommend.value_links import ValueLinks, link_values
 from kgrec.sequences import Order, find_order
@@ -108,13 +109,17 @@ class State:
     def by_id(self) -> NDArray[np.int64] | None:
         """(n_items,): the items' rows by ascending id; None: the rows are in that order already."""
         ids = self.bundle.items.ids
-        order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
-        return None if (order[:-1] < order[1:]).all() else order
+        return _sort_rows(ids, range(len(ids)))
 
     @cached_property
     def editions(self) -> csr_array:
         """(n_items, n_items) of 1s: for each item its other editions."""
         return find_editions(self.bundle)
+
+    @cached_property
+    def item_names(self) -> frozenset[str]:
+        """The items' names as `normalise_text` makes them."""
+        return normalise_names(self.bundle)
 
     @cached_property
     def user_links(self) -> csr_array:
@@ -203,12 +208,14 @@ class State:
         places = top_k(scores[:, self.by_id], k)
         return np.where(places >= 0, self.by_id[places], -1)
 
-    def after(self, bundle: Bundle, paths: PathIndex | None = None) -> "State":
-        """The state of a changed bundle; it keeps the computed values that are still valid.
+    def after(self, bundle: Bundle, paths: PathIndex | None = None, users: NDArray[np.int64] | None = None) -> "State":
+        """The state of a changed bundle; it keeps the computed values that are still valid, or extends them.
 
         Args:
             bundle: the changed bundle.
             paths: its paths; None: they are computed at first use.
+            users: (n,) ascending rows of the users whose likes may have changed, where users and items of before keep
+                their rows; None: all may have.
         """
         added = self.added
         if self.store is not None and bundle.items is not self.bundle.items:
@@ -217,27 +224,13 @@ class State:
         found = vars(state)
         if paths is not None:
             found["paths"] = paths
-        before, item_type = self.bundle, bundle.schema.item_type
-        if bundle.items is before.items:
-            found |= self._keep("by_id")
-            if bundle.names[item_type] is before.names[item_type] and bundle.model.text is before.model.text:
-                found |= self._keep("editions")
-            if bundle.edges is before.edges:
-                found |= self._keep("value_links", "link_kinds")
-        if bundle.user_link_node is before.user_link_node:
-            between = [name for name, _, _ in bundle.user_relations]
-            n_users = len(before.users)
-            if (
-                all(bundle.edges[name] is before.edges[name] for name in between)
-                and bundle.users.ids == before.users.ids
-            ):
-                found |= self._keep("user_links", "user_priors", "friends")
-                if all(len(bundle.ids[end]) == len(before.ids[end]) for _, _, end in bundle.user_relations):
-                    found |= self._keep("linked_nodes")
-            elif bundle.users.ids[:n_users] == before.users.ids:
-                found |= self._place_added_users(bundle)
+        found |= self._keep_of_items(bundle)
+        found |= self._keep_of_users(bundle)
+        before = self.bundle
         if bundle.liked is before.liked and bundle.liked_at is before.liked_at:
             found |= self._keep("liked_by_item", "places_by_item")
+        elif users is not None and "liked_by_item" in vars(self):
+            found["liked_by_item"] = _set_fans(self.liked_by_item, before.liked, bundle.liked, users)
         same_priors = bundle.model.user_prior is None or "user_priors" in found
         if "dial" in vars(self) and same_priors and _have_same_times(before, bundle):
             linked = state.weigh_friends(draw_reference(bundle.liked))
@@ -245,9 +238,48 @@ class State:
                 found["dial"] = self.dial
         return state
 
+    def _keep_of_items(self, bundle: Bundle) -> dict[str, Any]:
+        """What is known of the items and is the same in a changed bundle, or is soon extended."""
+        before, item_type, found = self.bundle, bundle.schema.item_type, dict[str, Any]()
+        if bundle.items is not before.items:
+            is_grown = bundle.items.ids[: len(before.items)] == before.items.ids
+            return self._place_added_items(bundle) if is_grown else found
+        found |= self._keep("by_id")
+        if bundle.names[item_type] is before.names[item_type] and bundle.model.text is before.model.text:
+            found |= self._keep("editions", "item_names")
+        if bundle.edges is before.edges:
+            found |= self._keep("value_links", "link_kinds")
+        return found
+
+    def _keep_of_users(self, bundle: Bundle) -> dict[str, Any]:
+        """What is known of the users by their links and is the same in a changed bundle, or is soon extended."""
+        before, found, n_users = self.bundle, dict[str, Any](), len(self.bundle.users)
+        if bundle.user_link_node is not before.user_link_node:
+            return found
+        if bundle.users.ids != before.users.ids:
+            return self._place_added_users(bundle) if bundle.users.ids[:n_users] == before.users.ids else found
+        if any(bundle.edges[name] is not before.edges[name] for name, _, _ in bundle.user_relations):
+            return self._place_added_users(bundle)
+        found |= self._keep("user_links", "user_priors", "friends")
+        if all(len(bundle.ids[end]) == len(before.ids[end]) for _, _, end in bundle.user_relations):
+            found |= self._keep("linked_nodes")
+        return found
+
     def _keep(self, *names: str) -> dict[str, Any]:
         """Those of some values that are computed already."""
         return {name: vars(self)[name] for name in names if name in vars(self)}
+
+    def _place_added_items(self, bundle: Bundle) -> dict[str, Any]:
+        """The values of the items so far, with those of added items."""
+        found, n_before, added = dict[str, Any](), len(self.bundle.items), find_added_edges(self.bundle, bundle)
+        if "by_id" in vars(self):
+            order = range(n_before) if self.by_id is None else self.by_id.tolist()
+            found["by_id"] = _sort_rows(bundle.items.ids, [*order, *range(n_before, len(bundle.items))])
+        if "editions" in vars(self) and added is not None:
+            extended = extend_editions(self.editions, self.item_names, bundle, added)
+            if extended is not None:
+                found["editions"], found["item_names"] = extended
+        return found
 
     def _place_added_users(self, bundle: Bundle) -> dict[str, Any]:
         """The values of the users so far, which links to added nodes do not change, with those of added users."""
@@ -296,6 +328,30 @@ def find_added_edges(before: Bundle, bundle: Bundle) -> dict[str, NDArray[np.int
             return None
         added[name] = new
     return added
+
+
+def _sort_rows(ids: Sequence[str], rows: Iterable[int]) -> NDArray[np.int64] | None:
+    """Rows by ascending id; None: they are in that order already. It is faster the more are in order."""
+    order = np.array(sorted(rows, key=ids.__getitem__), np.int64)
+    return None if (order[:-1] < order[1:]).all() else order
+
+
+def _set_fans(fans: csr_array, before: csr_array, liked: csr_array, users: NDArray[np.int64]) -> csr_array:
+    """Who likes each item, (n_items, n_users) of 1s, after the likes of some users change.
+
+    Args:
+        fans: the same before.
+        before: (n_users before, n_items before) of 1s, the likes before.
+        liked: (n_users, n_items) of 1s, the likes now.
+        users: (n,) ascending rows of these users.
+    """
+    n_users, n_items = liked.shape
+    fans = csr_array((fans.data, fans.indices, fans.indptr), shape=(fans.shape[0], n_users))
+    changed = (csr_array(before[users[users < before.shape[0]]]), csr_array(liked[users]))
+    was, now = (np.repeat(users[: part.shape[0]], np.diff(part.indptr)) * n_items + part.indices for part in changed)
+    differing = np.setxor1d(was, now, assume_unique=True)
+    is_like = np.isin(differing, now, assume_unique=True)
+    return set_pairs(fans, n_items, differing % n_items, differing // n_items, is_like)
 
 
 def _find_user_edges(bundle: Bundle, edges: Mapping[str, NDArray[np.int64]]) -> list[NDArray[np.int64]]:

@@ -1,7 +1,6 @@
 """Updates a bundle without training. Each function is pure, from bundle to bundle."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from kgrec.recommend.dropped_nodes import drop_nodes
 from kgrec.recommend.interactions import Interactions
 from kgrec.recommend.link_features import read_link_features
 from kgrec.recommend.links import add_edges, group_edges, read_attributes, resolve_links
+from kgrec.recommend.sparse_entries import set_pairs, transpose_columns
 
 
 def add_interactions(bundle: Bundle, interactions: Interactions, now: int) -> tuple[Bundle, tuple[str, ...]]:
@@ -96,16 +96,17 @@ def place_by_likes(model: Model, liked: csr_array, items: NDArray[np.int64]) -> 
     Args:
         model: the model, which has these items.
         liked: (n_users, n_items), the current likes.
-        items: (n,) rows; items that were liked in training keep their vectors.
+        items: (n,) rows, each once; items that were liked in training keep their vectors.
     """
     items = items[model.cold.numpy()[items]]
-    return model.with_likes(items, csr_array(liked[:, items].T.tocsr()), liked) if len(items) else model
+    return model.with_likes(items, transpose_columns(liked, items), liked) if len(items) else model
 
 
 def place_likes_of(bundle: Bundle, before: Bundle, users: NDArray[np.int64]) -> Bundle:
     """Places again the items that some users, (n,) rows, like now or liked before."""
     were = users[users < len(before.users)]
-    items = np.union1d(bundle.liked[users].indices, before.liked[were].indices).astype(np.int64)
+    items = np.concatenate([bundle.liked[users].indices, before.liked[were].indices]).astype(np.int64)
+    items = np.unique(items[bundle.model.cold.numpy()[items]])
     return replace(bundle, model=place_by_likes(bundle.model, bundle.liked, items))
 
 
@@ -167,75 +168,3 @@ def _count_times(
     times = np.empty(len(users), np.int64)
     times[order] = np.arange(len(users)) + np.repeat(first - starts, sizes)
     return times
-
-
-def set_pairs(
-    matrix: csr_array,
-    n_rows: int,
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    there: NDArray[np.bool_],
-    values: NDArray[np.int64] | None = None,
-) -> csr_array:
-    """Sets entries of a matrix and adds rows: an entry at each pair, or none where `there` is False.
-
-    Only rows that change are rebuilt; the others are copied. An entry of 0 is an entry.
-
-    Args:
-        matrix: the matrix; its indices are sorted.
-        n_rows: how many rows it has afterwards.
-        rows: (n,) of the pairs, each once.
-        columns: (n,) of the pairs.
-        there: (n,) bool.
-        values: (n,) of the entries; of one that was there the larger value counts. None: it is a matrix of 1s.
-    """
-    changed, place = np.unique(rows, return_inverse=True)
-    starts = np.concatenate([matrix.indptr, np.full(n_rows - matrix.shape[0], matrix.indptr[-1])])
-    own = csr_array(matrix[changed[changed < matrix.shape[0]]])  # new rows come last
-    width = matrix.shape[1]
-    before = np.repeat(np.arange(own.shape[0]), np.diff(own.indptr)) * width + own.indices
-    added = place * width + columns
-    order = np.argsort(added)
-    added, there = added[order], there[order]
-    now = np.ones(len(rows), matrix.dtype) if values is None else values[order].astype(matrix.dtype)
-    at = np.searchsorted(added, before)
-    is_set = np.zeros(len(before), np.bool_)
-    inside = at < len(added)
-    is_set[inside] = added[at[inside]] == before[inside]
-    now[at[is_set]] = np.maximum(now[at[is_set]], own.data[is_set])
-    codes = np.concatenate([before[~is_set], added[there]])
-    order = np.argsort(codes)
-    codes, data = codes[order], np.concatenate([own.data[~is_set], now[there]])[order]
-    ends = np.searchsorted(codes, np.arange(len(changed) + 1) * width)
-    sizes = np.diff(starts)
-    sizes[changed] = np.diff(ends)
-    indptr = np.concatenate([starts[:1], np.cumsum(sizes, dtype=starts.dtype)])
-    columns = (codes % width).astype(matrix.indices.dtype)
-    return csr_array(
-        (
-            _splice(matrix.data, data, starts, changed, ends),
-            _splice(matrix.indices, columns, starts, changed, ends),
-            indptr,
-        ),
-        shape=(n_rows, width),
-    )
-
-
-def _splice(
-    values: NDArray[Any], changed_values: NDArray[Any], starts: NDArray[np.integer], changed: NDArray[np.int64],
-    ends: NDArray[np.int64],
-) -> NDArray[Any]:  # fmt: skip
-    """The values of a sparse matrix with those of some rows replaced.
-
-    Args:
-        values: (n,) of all entries.
-        changed_values: (n_new,) of the entries of the changed rows, one row after the other.
-        starts: (n_rows + 1,) where the entries of each row begin in `values`.
-        changed: (n_changed,) those rows, ascending.
-        ends: (n_changed + 1,) where theirs begin in `changed_values`.
-    """
-    parts, end = list[NDArray[Any]](), 0
-    for row, first, last in zip(changed.tolist(), ends[:-1].tolist(), ends[1:].tolist(), strict=True):
-        parts += [values[end : starts[row]], changed_values[first:last]]
-        end = starts[row + 1]
-    return np.concatenate([*parts, values[end:]])

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from kgrec.errors import BundleError
 from kgrec.messages import ShareBody, StatusAnswer
 from kgrec.service import answering
-from kgrec.service.caller import Scope, find_caller
+from kgrec.service.caller import Caller, Scope, find_caller
 from kgrec.service.problems import Problem
 from kgrec.service.readiness import find_reasons
 from kgrec.service.route_tools import PROBLEMS, as_json, describe_body
@@ -22,15 +22,16 @@ def admin_routes(service: Service) -> APIRouter:
     """The routes, for one process."""
     router = APIRouter(responses=PROBLEMS)
 
-    async def status() -> Response:
+    async def status(caller: Caller) -> Response:
         answer = await service.in_slow(service.describe)
-        return as_json(answer.model_dump_json().encode())
+        own = {"scope": caller.scope.name.lower(), "tenant": answering.view_of(caller) or None}
+        return as_json(answer.model_copy(update=own).model_dump_json().encode())
 
     async def act(request: Request, name: str, what: Callable[[], object]) -> Response:
         caller = find_caller(request, Scope.ADMIN)
         await service.in_writer(what)
         await service.in_slow(lambda: service.note_write(caller, name, {}))
-        return await status()
+        return await status(caller)
 
     @router.get("/health")
     async def health() -> dict[str, str]:
@@ -59,8 +60,7 @@ def admin_routes(service: Service) -> APIRouter:
     @router.get("/status", response_model=StatusAnswer)
     async def read_status(request: Request) -> Response:
         """The bundles served, the journal, how fresh they are, and what is wrong."""
-        find_caller(request, Scope.READ)
-        return await status()
+        return await status(find_caller(request, Scope.READ))
 
     @router.post("/sync", response_model=StatusAnswer)
     async def sync(request: Request) -> Response:

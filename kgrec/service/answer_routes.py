@@ -1,12 +1,10 @@
 """Routes that answer: recommend, similar, explain."""
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from kgrec.messages import ExplainAnswer, ExplainBody, RecommendAnswer, RecommendBody, SimilarBody
 from kgrec.service import answering
 from kgrec.service.caller import Scope, find_caller
-from kgrec.service.deployment import Served
 from kgrec.service.route_tools import PROBLEMS, as_json, describe_body
 from kgrec.service.service_state import Service
 from kgrec.service.together import Together
@@ -24,18 +22,16 @@ def answer_routes(service: Service) -> APIRouter:
         answering.check_limits(body, limits)
         served = await service.find_served(body.version, body.user or body.session)
         view, kind = answering.view_of(caller), answering.describe_kind(body)
-        found = served.answers.find(view, content)
-        if found is None:
-            if answering.is_plain(body):
-                answer = await together.answer(body, served, caller.tenant)
-            else:
-                answer = await service.in_slow(lambda: answering.recommend(body, served, caller))
-            rows = find_rows(answer, served)
-            served.answers.keep(view, content, answer, rows)
-            service.note_answer(request, kind, rows, served, cached=False)
-            return as_json(answer)
-        service.note_answer(request, kind, found[1], served, cached=True)
-        return as_json(found[0])
+        kept = served.answers.find(view, content)
+        if kept is not None:
+            listed = kept
+        elif answering.is_plain(body):
+            listed = await together.answer(body, served, caller.tenant)
+        else:
+            listed = await service.in_slow(lambda: answering.recommend(body, served, caller))
+        served.answers.keep(view, content, listed)
+        service.note_answer(request, kind, listed.rows, served, cached=kept is not None)
+        return as_json(listed.content)
 
     @router.post("/similar", response_model=RecommendAnswer, openapi_extra=describe_body(SimilarBody))
     async def similar(request: Request) -> Response:
@@ -44,9 +40,9 @@ def answer_routes(service: Service) -> APIRouter:
         body = answering.read_body(SimilarBody, await request.body())
         answering.check_limits(body, limits)
         served = await service.find_served(body.version)
-        answer = await service.in_slow(lambda: answering.similar(body, served, caller))
-        service.note_answer(request, "similar", find_rows(answer, served), served, cached=False)
-        return as_json(answer)
+        listed = await service.in_slow(lambda: answering.similar(body, served, caller))
+        service.note_answer(request, "similar", listed.rows, served, cached=False)
+        return as_json(listed.content)
 
     @router.post("/explain", response_model=ExplainAnswer, openapi_extra=describe_body(ExplainBody))
     async def explain(request: Request) -> Response:
@@ -59,10 +55,3 @@ def answer_routes(service: Service) -> APIRouter:
         return as_json(answer)
 
     return router
-
-
-def find_rows(answer: bytes, served: Served) -> np.ndarray:
-    """The rows of the items in an answer, (k,) int64."""
-    from pydantic_core import from_json
-
-    return served.recommender.bundle.items.rows([each["item"] for each in from_json(answer)["items"]])

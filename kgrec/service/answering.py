@@ -1,9 +1,12 @@
 """Turns bodies into answers: checks what a request costs, restricts it to the tenant's items, and asks the state."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
@@ -17,6 +20,7 @@ from kgrec.service.problems import Problem
 from kgrec.service.settings import LimitSettings
 
 Read = TypeVar("Read", bound=BaseModel)
+_MOST_PLAIN = 500  # ids in a request that is answered in the event loop
 _MOST_ERRORS = 3  # in a message
 _USER_FIELDS = tuple(UserPart.model_fields)
 _LIST_FIELDS = tuple(name for name in RecommendBody.model_fields if name not in ("session", "version", *_USER_FIELDS))
@@ -84,8 +88,8 @@ def describe_kind(body: UserPart) -> str:
 
 def is_plain(body: RecommendBody) -> bool:
     """Whether a request is cheap, and can be answered together with others."""
-    others = (body.text, body.links, body.attributes, body.at_most, body.candidates)
-    return not (any(others) or body.explain or body.pitch or body.diversity or body.tail)
+    others = (body.text, body.links, body.attributes, body.at_most, body.explain, body.pitch, body.diversity, body.tail)
+    return not any(others) and body.k + len(body.candidates or ()) + len(body.likes or ()) <= _MOST_PLAIN
 
 
 def to_arguments(body: RecommendBody, served: Served, tenant: Tenant | None) -> tuple[dict[str, Any], list[str]]:
@@ -94,35 +98,55 @@ def to_arguments(body: RecommendBody, served: Served, tenant: Tenant | None) -> 
     return (arguments, []) if tenant is None else served.views.find(tenant).restrict(arguments)
 
 
-def recommend(body: RecommendBody, served: Served, caller: Caller) -> bytes:
-    """Answers one request, as JSON."""
+@dataclass(frozen=True)
+class Listed:
+    """A list as it is answered.
+
+    Attributes:
+        content: `RecommendAnswer` as JSON.
+        rows: (k,) int64, the rows of its items.
+    """
+
+    content: bytes
+    rows: NDArray[np.int64]
+
+
+def recommend(body: RecommendBody, served: Served, caller: Caller) -> Listed:
+    """Answers one request."""
     arguments, unknown = to_arguments(body, served, caller.tenant)
-    return dump_list(served.recommender.recommend(**arguments), served, unknown)
+    return to_listed(served.recommender.recommend(**arguments), served, unknown)
 
 
 def answer_block(
     served: Served, asked: Sequence[tuple[RecommendBody, Tenant | None]]
-) -> list[bytes | KgrecError | Problem]:
-    """Answers plain requests together: for each the answer as JSON, or its error."""
-    answers: list[bytes | KgrecError | Problem] = []
+) -> list[Listed | KgrecError | Problem]:
+    """Answers requests, plain ones together: for each its list or its error."""
+    read: list[tuple[dict[str, Any], list[str]] | KgrecError | Problem] = []
     for body, tenant in asked:
         try:
-            arguments, unknown = to_arguments(body, served, tenant)
-            answers.append(dump_list(served.recommender.recommend(**arguments), served, unknown))
+            read.append(to_arguments(body, served, tenant))
         except (KgrecError, Problem) as error:
-            answers.append(error)
+            read.append(error)
+    found = iter(served.recommender.recommend_batch([one[0] for one in read if isinstance(one, tuple)]))
+    answers: list[Listed | KgrecError | Problem] = []
+    for one in read:
+        if not isinstance(one, tuple):
+            answers.append(one)
+            continue
+        answer = next(found)
+        answers.append(to_listed(answer, served, one[1]) if isinstance(answer, Recommendations) else answer)
     return answers
 
 
-def similar(body: SimilarBody, served: Served, caller: Caller) -> bytes:
-    """Finds similar items, as JSON."""
+def similar(body: SimilarBody, served: Served, caller: Caller) -> Listed:
+    """Finds similar items."""
     candidates = body.candidates
     if caller.tenant is not None:
         view = served.views.find(caller.tenant)
         view.check(body.item)
         candidates = [id_ for id_ in candidates if view.has(id_)] if candidates is not None else view.ids
     found = served.recommender.similar(body.item, body.k, by=body.by, candidates=candidates, explain=body.explain)
-    return dump_list(found, served)
+    return to_listed(found, served)
 
 
 def explain(body: ExplainBody, served: Served, caller: Caller) -> bytes:
@@ -137,8 +161,9 @@ def explain(body: ExplainBody, served: Served, caller: Caller) -> bytes:
     return dump_explanation(served.recommender.explain(**arguments), served)
 
 
-def dump_list(found: Recommendations, served: Served, unknown: Iterable[str] = ()) -> bytes:
-    """A list as `RecommendAnswer`, as JSON."""
+def to_listed(found: Recommendations, served: Served, unknown: Iterable[str] = ()) -> Listed:
+    """A list as it is answered."""
+    rows = served.recommender.bundle.items.rows(found.ids)
     items = [
         {
             "item": each.item, "rank": each.rank, "score": each.score, "title": each.title,
@@ -146,12 +171,13 @@ def dump_list(found: Recommendations, served: Served, unknown: Iterable[str] = (
         }
         for each in found.items
     ]  # fmt: skip
-    return to_json(
+    content = to_json(
         {
             "items": items, "unknown": [*found.unknown, *unknown], "notes": found.notes,
             "version": served.version, "seq": served.seq,
         }
     )  # fmt: skip
+    return Listed(content, rows)
 
 
 def dump_explanation(found: Explanation, served: Served) -> bytes:

@@ -38,7 +38,7 @@ def batch_routes(service: Service) -> APIRouter:
         ]
         return await loop.run_in_executor(thread, answer_lines, asked, caller)
 
-    @router.post("/recommend/batch", response_class=LineResponse, openapi_extra=describe_lines())
+    @router.post("/recommend/batch", response_class=Response, openapi_extra=describe_lines())
     async def recommend_batch(request: Request) -> Response:
         """Recommends items to many users: a RecommendBody a line, and for each a RecommendAnswer or a problem a line.
 
@@ -89,13 +89,16 @@ def answer_lines(asked: Sequence[Asked | Problem], caller: Caller) -> list[Line]
         else:
             answers[place] = _recommend(body, served, caller)
     for served, places, bodies in plain.values():
-        answered = answering.answer_block(served, [(body, caller.tenant) for body in bodies])
+        answered = [
+            each.content if isinstance(each, answering.Listed) else each
+            for each in answering.answer_block(served, [(body, caller.tenant) for body in bodies])
+        ]
         answers |= zip(places, answered, strict=True)
     return [Problem.of(each) if isinstance(each, KgrecError) else each for _, each in sorted(answers.items())]
 
 
 def _recommend(body: RecommendBody, served: Served, caller: Caller) -> bytes | KgrecError | Problem:
     try:
-        return answering.recommend(body, served, caller)
+        return answering.recommend(body, served, caller).content
     except (KgrecError, Problem) as error:
         return error

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from kgrec.errors import BundleError, KgrecError
+from kgrec.errors import BundleError, KgrecError, StoreError
 from kgrec.messages import WriteAnswer
 from kgrec.recommend import Recommender
 from kgrec.service.answer_cache import AnswerCache
@@ -24,6 +25,7 @@ from kgrec.service.tenant_views import TenantViews
 _log = logging.getLogger(__name__)
 Role = Literal["current", "candidate"]
 ROLES: tuple[Role, ...] = ("current", "candidate")
+_ERASING = "erasing"  # in the journal: users are forgotten whom the disk may still have
 Act = Callable[[Recommender], tuple[Sequence[Entry], WriteAnswer]]
 
 
@@ -133,6 +135,7 @@ class Deployment:
                 if found == before.sources.get(role) and role not in before.problems:
                     continue
                 version = self.stored.adopt(source)
+                self.erase_forgotten()
             except (BundleError, OSError) as error:
                 message = f"the {role} bundle {source.name} is not taken: {error}"
                 if before.problems.get(role) != message:
@@ -147,10 +150,12 @@ class Deployment:
         Raises:
             KgrecError: there is none that can be read.
         """
+        self.journal.begin_after(self.stored.newest_seq)
         self.look()
         problem = self.read_serving().problems.get("current")
         if not self.read_serving().current and problem is not None:
             raise BundleError(problem)
+        self.finish_forgetting()
         self.reload()
 
     def swap(self) -> None:
@@ -292,7 +297,7 @@ class Deployment:
                 current = before["current"]
                 branch = current.recommender.branch()
                 entries, answer = act(branch)
-                seq = writing.append(entries)
+                seq = writing.append(entries, max(known_since(held.recommender.bundle) for held in before.values()))
                 answer = answer.model_copy(update={"seq": seq})
                 if key is not None:
                     writing.keep_answer(key, request, answer.model_dump_json())
@@ -301,7 +306,7 @@ class Deployment:
                     written = writing.read(current.seq)
                     changed["candidate"] = self._with_entries(before["candidate"], written)
             self.served |= changed
-            self._stamp = self.journal.stamp()
+            self.catch_up()  # another process may have written right after
             return answer, False
 
     def forget(self, users: Sequence[str]) -> int:
@@ -317,19 +322,48 @@ class Deployment:
                 for user in users:
                     writing.erase_user(user)
                 seq = writing.append(Entry("forgotten", self.pseudonyms.hash(user)) for user in users)
+                writing.write_serving({_ERASING: json.dumps(True)})
                 for role, held in before.items():
                     branch = held.recommender.branch()
                     branch.forget([user for user in users if user in branch.bundle.users])
                     changed[role] = replace(held, recommender=branch, seq=seq, answers=AnswerCache())
             self.served |= changed
-            self._stamp = self.journal.stamp()
+            self.catch_up()
             return seq
 
-    def note_rewritten(self) -> None:
-        """Takes in that the copies on disk hold less than before, as memory does already."""
-        with self._lock:
-            for role, held in list(self.served.items()):
-                self.served[role] = replace(held, base=self.stored.base(held.version), answers=AnswerCache())
+    def erase_forgotten(self) -> None:
+        """Removes users who were forgotten from the copies on disk, such as that of a bundle which still has them.
+
+        Raises:
+            BundleError: a copy cannot be read or written.
+        """
+        hashes = self.journal.read_forgotten()
+        if hashes:
+            self.stored.erase_users(lambda user: self.pseudonyms.hash(user) in hashes)
+
+    def finish_forgetting(self) -> None:
+        """Removes users from the disk whom `forget` removed from memory, also where a crash came in between.
+
+        Raises:
+            BundleError: a copy cannot be read or written.
+            Problem: the journal cannot be written.
+        """
+        if not json.loads(self.journal.read_serving().get(_ERASING, "false")):
+            return
+        self.journal.compact()
+        self.journal.remove_damaged()
+        for rejects in self.settings.folder.glob("*.rejects.csv"):  # rows of the store
+            rejects.unlink(missing_ok=True)
+        self.erase_forgotten()
+        self.stored.drop_snapshots()
+        with self._lock, self.journal.writing() as writing:
+            before = self.read_serving()
+            after = replace(before, generation=before.generation + 1)  # others read the copies again
+            writing.write_serving(after.dump() | {_ERASING: json.dumps(False)})
+            if self.serving.generation == before.generation:  # memory holds no more than the copies already
+                for role, held in list(self.served.items()):
+                    self.served[role] = replace(held, base=self.stored.base(held.version), answers=AnswerCache())
+                self.serving = after
 
     def _read_all(self, writing: Writing) -> dict[Role, Served]:
         return {role: self._with_entries(held, writing.read(held.seq)) for role, held in self.served.items()}
@@ -345,9 +379,13 @@ class Deployment:
 
     def snapshot(self) -> None:
         """Writes what is served now beside the copies, so that a restart reads less of the journal."""
-        held = self.current
-        if held is not None and held.seq > self.stored.last_snapshot(held.base):
-            self.stored.snapshot(held.recommender.bundle, held.base, held.seq)
+        with self.stored.lock:
+            self.catch_up()  # a user who is forgotten from now on is removed from the snapshot, too
+            held = self.current
+            if held is None or held.base != self.stored.base(held.version):
+                return  # the copy has changed, and is read again first
+            if held.seq > self.stored.last_snapshot(held.base):
+                self.stored.snapshot(held.recommender.bundle, held.base, held.seq)
 
 
 def _noting(kind: str, problem: str | None) -> Callable[[Serving], Serving]:
@@ -378,7 +416,17 @@ def _warm(recommender: Recommender) -> None:
 
 
 def open_journal(settings: ServeSettings) -> Journal:
-    """The journal of a service; the folder is made if it is missing."""
+    """The journal of a service; the folder is made if it is missing.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
     folder = Path(settings.folder)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return Journal(folder / "journal.sqlite", settings.journal_bytes)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Journal(folder / "journal.sqlite", settings.journal_bytes)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(
+            f"cannot use the service folder {folder}: {error}; expected a folder that may be written, with free "
+            f"space: name another one with --data"
+        ) from error

@@ -10,8 +10,11 @@ import logging
 import multiprocessing
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -27,6 +30,32 @@ _CLOSE = ("connection", "close")
 _log = logging.getLogger(__name__)
 
 
+def run(config: Config, notice_s: float) -> int:
+    """Serves until SIGTERM or Ctrl+C, and drains.
+
+    Args:
+        config: of uvicorn, not loaded yet; with several workers its app is a text, or can be pickled.
+        notice_s: how long requests are taken after SIGTERM.
+
+    Returns:
+        The exit code: 0, or uvicorn's `STARTUP_FAILURE`.
+    """
+    if config.workers > 1:
+        return run_workers(partial(_serve, config, notice_s), [config.bind_socket()], config.workers)
+    return _serve(config, notice_s, None)
+
+
+def _serve(config: Config, notice_s: float, sockets: list[socket.socket] | None) -> int:
+    server = DrainingServer(config, notice_s)
+    with suppress(KeyboardInterrupt):
+        server.run(sockets)
+    if not server.started and not server.should_exit:
+        if sockets is not None:
+            sys.exit(STARTUP_FAILURE)
+        return STARTUP_FAILURE
+    return 0
+
+
 class DrainingServer(Server):
     """A server that drains.
 
@@ -40,7 +69,7 @@ class DrainingServer(Server):
         self._notice_s, self._draining = notice_s, False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begins to drain; unlike uvicorn it does not raise the signal again at the end, which would set the exit code."""
+        """Begins to drain. Unlike in uvicorn, the signal is not raised again at the end: the exit code is 0."""
         if sig == signal.SIGINT and self.should_exit:
             self.force_exit = True
         elif sig == signal.SIGINT or not self.started or not self._notice_s:
@@ -84,7 +113,7 @@ class DrainingServer(Server):
         await super().shutdown(sockets)
 
 
-def run_workers(serve: Callable[[list[socket.socket]], None], sockets: list[socket.socket], n_workers: int) -> int:
+def run_workers(serve: Callable[[list[socket.socket]], int], sockets: list[socket.socket], n_workers: int) -> int:
     """Runs several processes that share sockets until SIGTERM or Ctrl+C; one that dies is replaced.
 
     Args:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from kgrec.bundle import load_bundle
 from kgrec.errors import BundleError, RequestError
 from kgrec.messages import Receipt, WriteAnswer
-from kgrec.recommend import Recommender
 from kgrec.service.deployment import Deployment
 
 
@@ -25,38 +24,23 @@ def forget_users(deployment: Deployment, users: Sequence[str]) -> WriteAnswer:
     if unknown:
         raise RequestError(f"unknown user {unknown[0]!r}, one of {len(unknown)} that are unknown; nobody is forgotten")
     seq = deployment.forget(wanted)
-    deployment.journal.compact()
-    for version in deployment.stored.versions():
-        _forget_stored(deployment, version, wanted)
-    deployment.stored.drop_snapshots()
-    deployment.note_rewritten()
+    deployment.finish_forgetting()
     receipts = [_prove(deployment, user) for user in wanted]
     return WriteAnswer(seq=seq, forgotten=len(wanted), receipts=receipts)
 
 
 def _is_known(deployment: Deployment, user: str) -> bool:
     held = any(user in served.recommender.bundle.users for served in deployment.served.values())
-    return held or any(deployment.journal.count_traces(user).values())
-
-
-def _forget_stored(deployment: Deployment, version: str, users: Sequence[str]) -> None:
-    """Rewrites the copy of a version without users."""
-    bundle = load_bundle(deployment.stored.path(version))
-    found = [user for user in users if user in bundle.users]
-    if found:
-        recommender = Recommender(bundle)
-        recommender.forget(found)
-        deployment.stored.replace(version, recommender.bundle)
+    is_again = deployment.pseudonyms.hash(user) in deployment.journal.read_forgotten()  # after a crash, say
+    return held or is_again or any(deployment.journal.count_traces(user).values())
 
 
 def _prove(deployment: Deployment, user: str) -> Receipt:
     """Counts what is left of a user."""
     in_memory = sum(user in served.recommender.bundle.users for served in deployment.served.values())
-    stored = sum(user in load_bundle(deployment.stored.path(version)).users for version in deployment.stored.versions())
-    snapshots = sum(1 for _ in deployment.stored.snapshots.glob("*")) if deployment.stored.snapshots.exists() else 0
     cached = sum(served.answers.count(user) for served in deployment.served.values())
-    places = {"memory": in_memory, **deployment.journal.count_traces(user), "snapshots": snapshots}
-    places |= {"bundles": stored, "caches": cached}
+    places = {"memory": in_memory, **deployment.journal.count_traces(user), **deployment.stored.count_user(user)}
+    places |= {"caches": cached}
     try:
         source = user in load_bundle(deployment.settings.bundle).users
     except BundleError:

@@ -5,6 +5,7 @@ each item, each user and each pair of user and item, so that it grows with what 
 content is overwritten.
 """
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
+
+from filelock import FileLock
 
 from kgrec.service.problems import Problem
 
@@ -71,8 +74,9 @@ class Journal:
 
     def __init__(self, path: Path, most_bytes: int) -> None:
         self.path, self._most_bytes = path, most_bytes
-        self.damaged = _mend(path)
-        self._connection = _connect(path)
+        with FileLock(path.with_name(f"{path.name}.lock"), mode=0o600):  # else two processes mend one file
+            self.damaged = _mend(path)
+            self._connection = _connect(path)
         self._watching = _connect(path)
 
     def close(self) -> None:
@@ -127,6 +131,11 @@ class Journal:
         found = self._watching.execute("SELECT request, answer FROM answered WHERE key = ?", (key,)).fetchone()
         return None if found is None else (found[0], found[1])
 
+    def read_forgotten(self) -> frozenset[str]:
+        """The hashes of the users who were forgotten."""
+        found = self._watching.execute("SELECT subject FROM entries WHERE about = 'forgotten'").fetchall()
+        return frozenset(subject for (subject,) in found)
+
     def read_serving(self) -> dict[str, str]:
         """Which versions are served; see `Deployment`."""
         return dict(self._watching.execute("SELECT name, value FROM serving").fetchall())
@@ -139,9 +148,31 @@ class Journal:
         return {"journal": entries, "feedback": feedback}
 
     def compact(self) -> None:
-        """Merges all into the file, so that no deleted content is left in the log beside it."""
+        """Merges all into the file, so that no deleted content is left in the log beside it.
+
+        Raises:
+            Problem: 503 when another process reads it for too long, or it cannot be written.
+        """
         with _as_problem():
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            is_held = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            if is_held:
+                raise sqlite3.OperationalError("another process holds the journal")
+
+    def remove_damaged(self) -> None:
+        """Removes damaged files that were kept beside the journal."""
+        for file in self.path.parent.glob(f"{self.path.stem}.damaged-*"):
+            file.unlink(missing_ok=True)
+        self.damaged = None
+
+    def begin_after(self, seq: int) -> None:
+        """Gives new entries numbers above one, such as that of a snapshot which knows entries that a damage took.
+
+        Raises:
+            Problem: the journal cannot be written.
+        """
+        if self.last_seq < seq:
+            with self.writing() as writing:
+                writing.begin_after(seq)
 
 
 class Writing:
@@ -154,23 +185,29 @@ class Writing:
         """The entries after a number, ascending."""
         return _read(self._connection, after)
 
-    def append(self, entries: Iterable[Entry]) -> int:
-        """Adds entries, each in place of older ones about the same; returns the number of the last entry."""
+    def append(self, entries: Iterable[Entry], since: int = 0) -> int:
+        """Adds entries, each in place of older ones about the same; returns the number of the last entry.
+
+        An item that is removed and added again has both entries: what it was before stays removed.
+
+        Args:
+            entries: what is added.
+            since: UTC seconds; the entries get a later time, also where the clock went back.
+        """
         last: int = self._connection.execute("SELECT coalesce(max(at), 0) FROM entries").fetchone()[0]
-        now = max(int(time.time()), last)  # a clock may go back
-        rows = []
+        now = max(int(time.time()), last, since + 1)
         for entry in entries:
-            kinds = ("item", "removed") if entry.about in ("item", "removed") else (entry.about,)
+            kinds = ("item", "removed") if entry.about == "removed" else (entry.about,)
             self._connection.execute(
                 f"DELETE FROM entries WHERE subject = ? AND item = ? AND about IN ({', '.join('?' * len(kinds))})",
                 (entry.subject, entry.item, *kinds),
             )
             if entry.about == "removed":
                 self._connection.execute("DELETE FROM entries WHERE item = ?", (entry.subject,))
-            rows.append((entry.at or now, entry.about, entry.subject, entry.item, entry.body))
-        self._connection.executemany(
-            "INSERT INTO entries (at, about, subject, item, body) VALUES (?, ?, ?, ?, ?)", rows
-        )
+            self._connection.execute(
+                "INSERT INTO entries (at, about, subject, item, body) VALUES (?, ?, ?, ?, ?)",
+                (entry.at or now, entry.about, entry.subject, entry.item, entry.body),
+            )
         return _last_seq(self._connection)
 
     def add_feedback(self, events: Iterable[tuple[int, str, str]]) -> None:
@@ -181,7 +218,8 @@ class Writing:
         """Deletes what names a user."""
         self._connection.execute("DELETE FROM entries WHERE about IN ('user', 'interaction') AND subject = ?", (user,))
         self._connection.execute("DELETE FROM feedback WHERE user = ?", (user,))
-        self._connection.execute("DELETE FROM answered WHERE instr(answer, ?) > 0", (user,))
+        in_answers = json.dumps(user, ensure_ascii=False)[1:-1]
+        self._connection.execute("DELETE FROM answered WHERE instr(answer, ?) > 0", (in_answers,))
 
     def keep_answer(self, key: str, request: str, answer: str) -> None:
         """Keeps the answer to a request with an idempotency key, for a day."""
@@ -192,6 +230,10 @@ class Writing:
     def write_serving(self, values: dict[str, str]) -> None:
         """Changes which versions are served; see `Deployment`."""
         self._connection.executemany("INSERT OR REPLACE INTO serving VALUES (?, ?)", values.items())
+
+    def begin_after(self, seq: int) -> None:
+        """Gives new entries numbers above one."""
+        _begin_after(self._connection, seq)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -226,11 +268,15 @@ def _mend(path: Path) -> Path | None:
     path.rename(damaged)
     new = _connect(path)
     old = sqlite3.connect(damaged, isolation_level=None)
+    new.execute("BEGIN")
     for table in ("entries", "feedback", "answered", "serving"):
-        with suppress(sqlite3.DatabaseError):
-            for row in old.execute(f"SELECT * FROM {table}"):
-                with suppress(sqlite3.IntegrityError):
-                    new.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+        for order in ("", " ORDER BY rowid DESC"):  # from both ends, up to what cannot be read
+            with suppress(sqlite3.DatabaseError):
+                for row in old.execute(f"SELECT * FROM {table}{order}"):
+                    new.execute(f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+    with suppress(sqlite3.DatabaseError):
+        _begin_after(new, _last_seq(old))
+    new.execute("COMMIT")
     new.close()
     old.close()
     return damaged
@@ -239,6 +285,12 @@ def _mend(path: Path) -> Path | None:
 def _last_seq(connection: sqlite3.Connection) -> int:
     found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'entries'").fetchone()
     return 0 if found is None else int(found[0])
+
+
+def _begin_after(connection: sqlite3.Connection, seq: int) -> None:
+    if _last_seq(connection) < seq:
+        connection.execute("DELETE FROM sqlite_sequence WHERE name = 'entries'")
+        connection.execute("INSERT INTO sqlite_sequence VALUES ('entries', ?)", (seq,))
 
 
 def _read(connection: sqlite3.Connection, after: int) -> list[Entry]:

@@ -1,6 +1,7 @@
 """What a service does by itself: it looks for new bundles, syncs, writes snapshots, and reads what others changed."""
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -42,7 +43,7 @@ class Keeper:
         self._stop.set()
         self._thread.join()
         if self._has_work():
-            with suppress(KgrecError, OSError):
+            with suppress(KgrecError, Problem, OSError, sqlite3.Error):
                 self._deployment.snapshot()
             self._lock.release()
 
@@ -50,13 +51,16 @@ class Keeper:
         while not self._stop.wait(self._settings.look_every_s):
             try:
                 self._work()
-            except (KgrecError, Problem, OSError) as error:
+            except (KgrecError, Problem, OSError, sqlite3.Error) as error:
                 _log.warning("%s", error)
+            except Exception:
+                _log.exception("the keeper failed, and goes on")  # without it no bundle and no sync would be seen
 
     def _work(self) -> None:
         deployment = self._deployment
         if self._has_work():
             deployment.look()
+            deployment.finish_forgetting()
             if self._settings.store is not None and time.monotonic() >= self._next_sync:
                 self._sync()
             current = deployment.current

@@ -39,10 +39,13 @@ class LineResponse(Response):
         """Answers until the lines end, or the client goes away."""
         lines = Lines(receive, self._limits)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with asyncio.TaskGroup() as tasks:
-            reading = tasks.create_task(lines.read())
-            await self._write(lines, send)
-            reading.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(lines.read())
+                await self._write(lines, send)
+                reading.cancel()
+        except ExceptionGroup as group:  # logs name the error itself
+            raise group.exceptions[0] from group
 
     async def _write(self, lines: "Lines", send: Send) -> None:
         n_answered = 0

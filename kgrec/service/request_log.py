@@ -39,7 +39,7 @@ class JsonFormatter(logging.Formatter):
 
 def describe_error(error: BaseException) -> dict[str, object]:
     """An error without its message: its type, the types of its causes, and the places it came from, innermost last."""
-    causes = []
+    causes: list[str] = []
     cause = error.__cause__ or error.__context__
     while cause is not None and len(causes) < _MOST_PLACES:
         causes.append(type(cause).__name__)

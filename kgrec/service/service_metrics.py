@@ -167,7 +167,7 @@ class ServiceMetrics:
         catalogue.shown_at[seen] = int(self._clock())
         known = rows if highest < len(catalogue.percentiles) else rows[rows < len(catalogue.percentiles)]
         count_percentiles(float(catalogue.percentiles[known].sum()))
-        n_most_liked = np.count_nonzero(catalogue.most_liked[known])
+        n_most_liked = int(np.count_nonzero(catalogue.most_liked[known]))
         if n_most_liked:
             count_most_liked(n_most_liked)
 
@@ -179,7 +179,7 @@ class ServiceMetrics:
         counted = self._registry
         if self._folder is not None:
             counted = CollectorRegistry()
-            MultiProcessCollector(counted, str(self._folder))
+            MultiProcessCollector(counted, str(self._folder))  # type: ignore[no-untyped-call]
         gauges = CollectorRegistry()
         gauges.register(_Gauges(lambda: self._gauges(state)))
         return generate_latest(counted) + generate_latest(gauges)

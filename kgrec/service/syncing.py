@@ -32,7 +32,7 @@ def sync_now(deployment: Deployment, now: int) -> None:
     store, version = deployment.settings.store, deployment.read_serving().current
     if store is None or not version:
         raise RequestError("there is no store to sync with; start the service with --store")
-    started = time.perf_counter()
+    started, base = time.perf_counter(), deployment.stored.base(version)
     try:
         bundle = load_bundle(deployment.stored.path(version))
         with (
@@ -45,7 +45,12 @@ def sync_now(deployment: Deployment, now: int) -> None:
         deployment.note("sync", f"the last sync failed: {error}")
         raise
     if found.changes:
-        deployment.stored.replace(version, synced)
+        with deployment.stored.lock:
+            if deployment.stored.base(version) != base:  # a user was forgotten meanwhile, or another process synced
+                sync_now(deployment, now)
+                return
+            deployment.stored.replace(version, synced)
+            deployment.erase_forgotten()  # whom the store still has
         _log.info("synced in %.1f s", time.perf_counter() - started)
     deployment.finish_sync(now, found.staleness.reasons, changed=bool(found.changes))
     deployment.reload()

@@ -20,6 +20,15 @@ _EXPORT_S = 5
 _SERVER_ERROR = 500
 
 
+def trace(app: ASGIApp, endpoint: str, paths: Collection[str]) -> "Traced":
+    """Makes spans of the requests of an app, around `Observed`; see `Traced` and `open_traces`.
+
+    Raises:
+        RequestError: the extra is not installed, or the endpoint is no URL.
+    """
+    return Traced(app, open_traces(endpoint), paths)
+
+
 def open_traces(endpoint: str) -> "TracerProvider":
     """Opens the way of traces to a collector, in the process that serves.
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
@@ -56,7 +57,7 @@ def write_routes(service: Service) -> APIRouter:
         body = answering.read_body(UsersBody, content)
         answering.check_limits(body, limits)
         if not body.forget:
-            return await write(request, content, caller, add_users(body, caller, service), "users")
+            return await write(request, content, caller, add_users(body, caller), "users")
         if caller.tenant is not None or body.add:
             raise Problem(
                 HTTPStatus.FORBIDDEN if caller.tenant else HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -67,8 +68,8 @@ def write_routes(service: Service) -> APIRouter:
         await service.find_served()
         answer = await service.in_writer(lambda: forget_users(service.deployment, body.forget))
         for receipt in answer.receipts:
-            about = {"user": receipt.user_hash, "left": sum(receipt.places.values())}
-            await service.in_slow(lambda about=about: service.note_write(caller, "forget", about))
+            about: dict[str, int | str] = {"user": receipt.user_hash, "left": sum(receipt.places.values())}
+            await service.in_slow(partial(service.note_write, caller, "forget", about))
         return as_json(answer.model_dump_json().encode())
 
     @router.post("/interactions", response_model=WriteAnswer, openapi_extra=describe_body(InteractionsBody))
@@ -77,7 +78,7 @@ def write_routes(service: Service) -> APIRouter:
         caller, content = find_caller(request, Scope.WRITE), await request.body()
         body = answering.read_body(InteractionsBody, content)
         answering.check_limits(body, limits)
-        return await write(request, content, caller, add_interactions(body, caller, service), "interactions")
+        return await write(request, content, caller, add_interactions(body, caller), "interactions")
 
     @router.post("/feedback", response_model=WriteAnswer, openapi_extra=describe_body(FeedbackBody))
     async def write_feedback(request: Request) -> Response:
@@ -128,13 +129,13 @@ def change_items(body: ItemsBody, caller: Caller) -> Act:
     return act
 
 
-def add_users(body: UsersBody, caller: Caller, service: Service) -> Act:
+def add_users(body: UsersBody, caller: Caller) -> Act:
     """How a recommender takes the users of a request."""
 
     def act(recommender: Recommender) -> tuple[Sequence[Entry], WriteAnswer]:
         users, hidden = body.add, Unknown()
         if caller.tenant is not None:
-            has = _find_own(service, recommender, caller)
+            has = _find_own(recommender, caller)
             hidden = {part.user: [item for item in part.likes if not has(item)] for part in users}
             users = [
                 part.model_copy(update={"likes": [i for i in part.likes if has(i)], "links": []}) for part in users
@@ -147,7 +148,7 @@ def add_users(body: UsersBody, caller: Caller, service: Service) -> Act:
     return act
 
 
-def add_interactions(body: InteractionsBody, caller: Caller, service: Service) -> Act:
+def add_interactions(body: InteractionsBody, caller: Caller) -> Act:
     """How a recommender takes the interactions of a request."""
 
     def act(recommender: Recommender) -> tuple[Sequence[Entry], WriteAnswer]:
@@ -156,7 +157,7 @@ def add_interactions(body: InteractionsBody, caller: Caller, service: Service) -
         items = recommender.bundle.items
         has: Callable[[str], bool] = lambda item: item in items  # noqa: E731
         if caller.tenant is not None:
-            has = _find_own(service, recommender, caller)
+            has = _find_own(recommender, caller)
         known = [each for each in given if has(each.item)]
         missing = sorted({each.item for each in given if not has(each.item)})
         if known:
@@ -167,7 +168,7 @@ def add_interactions(body: InteractionsBody, caller: Caller, service: Service) -
     return act
 
 
-def _find_own(service: Service, recommender: Recommender, caller: Caller) -> Callable[[str], bool]:
+def _find_own(recommender: Recommender, caller: Caller) -> Callable[[str], bool]:
     assert caller.tenant is not None
     return TenantView(recommender.bundle, caller.tenant).has
 

@@ -130,9 +130,7 @@ def _fit_release(catalogue: Catalogue, release: Release) -> tuple[Model, Choices
     settings = default_settings(config)
     items = _factorise(release, counts, config.embedding_dim)
     weights = (counts / (counts + config.prior.half_weight)).astype(np.float32)
-    channels = propagate(
-        catalogue.data, catalogue.schema, links, counts > 0, items, weights, config.prior, config.seed
-    )
+    channels = propagate(catalogue.data, catalogue.schema, links, counts > 0, items, weights, config.prior, config.seed)
     no_users = np.zeros((0, items.shape[1]), np.float32)
     drafted = Drafted(items, no_users, weights, channels, None, build_ridge_problem(channels, items, weights))
     settings = choose_prior(catalogue, drafted, None, settings, counts, {})
@@ -144,9 +142,7 @@ def _fit_release(catalogue: Catalogue, release: Release) -> tuple[Model, Choices
     by_likes = np.zeros((len(counts), of_likes.shape[1]), np.float32)
     by_likes[release.rows] = of_likes
     likeness = replace(likeness, likes=by_likes)
-    inputs = FitInputs(
-        _stand_for(counts), text, content, links, channels, vectors, likeness, config, catalogue.device
-    )
+    inputs = FitInputs(_stand_for(counts), text, content, links, channels, vectors, likeness, config, catalogue.device)
     many, few = _fit_neighbours(inputs, release, counts)
     found: dict[str, Component] = {Backbone.name: Backbone.fit(inputs), ItemItem.name: many, ItemItemFew.name: few}
     inputs = replace(inputs, earlier=found)
@@ -163,6 +159,8 @@ def _fit_release(catalogue: Catalogue, release: Release) -> tuple[Model, Choices
     sizes = config.validation.support_sizes
     rng = np.random.default_rng(config.seed)
     gate, _ = choose_gate(model, {}, config.gate, sizes, config.list_length, rng, counts)
+    if not len(release.shrink()[0]):  # no taste stands out of the noise: a list by ties would be worse than a popular one
+        gate = replace(gate, warm=np.maximum(gate.warm, np.array(model.names) == Popularity.name).astype(np.float32))
     return replace(model, gate=gate), Choices(settings)
 
 

@@ -7,7 +7,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graph_schema import CatalogueSchema, GraphTables
+from graph_schema import SOURCE, TARGET, CatalogueSchema, GraphTables
 from graph_schema.checks.rejects import open_reject_log
 from graph_schema.frames.frame_tables import build_frame_tables
 from kgrec.errors import CatalogueError, RequestError
@@ -32,8 +32,13 @@ def read_catalogue(
     features: Collection[str],
     positive: float | None,
     rejects: Path | str | None,
+    *,
+    private: bool = False,
 ) -> GraphTables:
-    """Reads the catalogue from the arguments of `kgrec.train`; see there."""
+    """Reads the catalogue from the arguments of `kgrec.train`; see there.
+
+    With `private`, an item that interactions alone name is an error: that it is there tells of a user.
+    """
     if positive is not None and (not isinstance(positive, Real) or isinstance(positive, bool)):
         raise RequestError(f"expected positive as a number, the least rating of a like, got {positive!r}")
     if isinstance(features, str):
@@ -57,16 +62,40 @@ def read_catalogue(
         raise RequestError("got no interactions; expected GraphTables, or a DataFrame with the columns user and item")
     if schema is not None:
         raise RequestError("got a schema with DataFrames; their columns are the schema: leave it out")
+    if private and items is None:
+        raise RequestError(
+            "got no items; a private training needs items=, a DataFrame with the column item: a list of items that "
+            "comes from the interactions would tell of the users"
+        )
     with open_reject_log(None if rejects is None else Path(rejects)) as log:
         built = build_frame_tables(
             found, items, links, users, user_links, features=features, positive=positive, log=log
         )
+    if private and items is not None:
+        _check_public_items(built, {str(id_) for id_ in items["item"].to_numpy().tolist()})
     if log.counts:
         counts = {"left out": log.n_rejects, "read without a bad value": log.n_incomplete}
         found_bad = " and ".join(f"{count_of(n, 'row')} {what}" for what, n in counts.items() if n)
         where = f"all of them are in {rejects}" if rejects is not None else "rejects=FILE writes them all to a CSV file"
         warnings.warn(f"{found_bad}: {log.describe()}; {where}", stacklevel=3)
     return built
+
+
+def _check_public_items(tables: GraphTables, listed: set[str]) -> None:
+    """Raises a RequestError where an item is neither listed nor linked to: interactions alone name it."""
+    schema, public = tables.schema, set(listed)
+    for name, edge in schema.graph_edges.items():
+        if schema.user_type in (edge.source, edge.target):
+            continue
+        for end, node_type in ((SOURCE, edge.source), (TARGET, edge.target)):
+            if node_type == schema.item_type:
+                public.update(tables.edges[name][end].to_pylist())
+    unlisted = sorted(set(tables.ids(schema.item_type).to_pylist()) - public)
+    if unlisted:
+        raise RequestError(
+            f"{count_of(len(unlisted), 'item')} of the interactions, {unlisted[0]!r} first, not found in items=; which "
+            "items there are must not come from the users of a private training: list all of them in items="
+        )
 
 
 @contextmanager

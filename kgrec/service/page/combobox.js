@@ -6,7 +6,7 @@ import { announce, debounce, h, makeId } from "/page/dom.js";
 // options.choose: called with what was chosen; the field is emptied unless it returns its new text.
 export function combobox({ label, placeholder, find, choose, hint, small }) {
   const listId = makeId("options");
-  const list = h("ul", { role: "listbox", id: listId, class: "options", "aria-label": label, hidden: true });
+  const list = h("ul", { role: "listbox", id: listId, class: "options", "aria-label": "Suggestions", hidden: true });
   const input = h("input", {
     type: "text", role: "combobox", autocomplete: "off", spellcheck: "false", placeholder, id: makeId("search"),
     "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": listId, class: "search-input",

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from kgrec.recommend.updates import set_pairs
+from kgrec.recommend.sparse_entries import set_pairs, transpose_columns
 
 PAIRS = st.dictionaries(st.tuples(st.integers(0, 4), st.integers(0, 5)), st.integers(-3, 3), max_size=14)
 
@@ -52,3 +52,16 @@ def test_new_rows_come_last() -> None:
         to_matrix({(1, 2): 7}, 5), 7, np.array([6, 0]), np.array([3, 3]), np.ones(2, bool), np.array([0, -1])
     )
     assert to_pairs(found) == {(0, 3): -1, (1, 2): 7, (6, 3): 0}
+
+
+@given(
+    pairs=st.sets(st.tuples(st.integers(0, 5), st.integers(0, 7)), max_size=20),
+    columns=st.lists(st.integers(0, 7), unique=True),
+)
+def test_columns_as_rows(pairs: set[tuple[int, int]], columns: list[int]) -> None:
+    dense = np.zeros((6, 8), np.float32)
+    for pair in pairs:
+        dense[pair] = 1
+    found = transpose_columns(csr_array(dense), np.array(columns, np.int64))
+    np.testing.assert_array_equal(found.toarray(), dense[:, columns].T)
+    assert found.has_sorted_indices

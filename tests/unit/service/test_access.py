@@ -10,7 +10,8 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.types import Receive, Scope as AsgiScope, Send
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from kgrec.errors import StoreError
 from kgrec.service.access import Access, Bucket
@@ -49,7 +50,7 @@ class FakeKeys:
 
 
 async def answer(scope: AsgiScope, receive: Receive, send: Send) -> None:
-    caller = scope["state"].get("caller")
+    caller = scope.get("state", {}).get("caller")
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"" if caller is None else caller.key.encode()})
 

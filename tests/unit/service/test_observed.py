@@ -14,7 +14,8 @@ from fastapi import FastAPI, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kgrec.errors import RequestError
-from kgrec.service.caller import Caller, Scope as KeyScope
+from kgrec.service.caller import Caller
+from kgrec.service.caller import Scope as KeyScope
 from kgrec.service.observed import Observed, answer_failure
 from kgrec.service.problems import Problem
 from kgrec.service.readiness import ServiceState

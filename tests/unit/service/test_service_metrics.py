@@ -20,8 +20,9 @@ def rows(*places: int) -> np.ndarray:
 
 
 def state(n_items: int = 4, version: str = VERSION) -> ServiceState:
+    served = VersionStatus(version=version, role="current", name="shop", trained_at=7, n_items=n_items, n_users=9)
     return ServiceState(
-        versions=(VersionStatus(version=version, role="current", name="shop", trained_at=7, n_items=n_items, n_users=9),),
+        versions=(served,),
         share=0.25, staleness_s=12.5, journal_bytes=300, journal_limit=1000, seq=42, snapshot_seq=40,
     )  # fmt: skip
 

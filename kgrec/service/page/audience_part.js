@@ -1,0 +1,28 @@
+// Who would get an item: how many within which rank, the first of them, and what the item is near to.
+
+import { count, formatNumber, h } from "/page/dom.js";
+import { itemList } from "/page/lists.js";
+import { empty, showNotes } from "/page/parts.js";
+import { linkTo } from "/page/state.js";
+
+export function showAudience(found, { similar }) {
+  const rows = Object.entries(found.within);
+  const list = itemList({ label: "Near to" });
+  list.show(found.similar);
+  return [
+    h("p", { class: "figure" }, h("strong", null, formatNumber(found.n_within)), ` of ${count(found.n_asked, "user")} would have it among their first 10`),
+    h("dl", { class: "shares within" }, ...rows.flatMap(([rank, n]) => {
+      const bar = h("span", { class: "share-bar" });
+      bar.style.width = `${found.n_asked ? (100 * n) / found.n_asked : 0}%`;
+      return [h("dt", null, `first ${rank}`), h("dd", null, h("span", { class: "share-track" }, bar), h("span", { class: "share-value" }, formatNumber(n)))];
+    })),
+    showNotes(found.notes),
+    found.users.length ? h("div", { class: "scroll" }, h("table", null,
+      h("thead", null, h("tr", null, h("th", { scope: "col" }, "User"), h("th", { scope: "col", class: "number" }, "Rank"), h("th", { scope: "col", class: "number" }, "Score"))),
+      h("tbody", null, ...found.users.map((user) => h("tr", null,
+        h("td", null, h("a", { href: linkTo("recommend", { user: user.user }) }, user.name || user.user)),
+        h("td", { class: "number" }, formatNumber(user.rank)), h("td", { class: "number" }, user.score.toFixed(2))))))) : null,
+    !found.n_asked ? empty("Nobody to ask", "No user has likes and lacks the item.") : null,
+    similar && found.similar.length ? h("div", null, h("h3", null, "It is near to"), list.element) : null,
+  ].filter(Boolean);
+}

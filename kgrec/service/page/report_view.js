@@ -1,0 +1,29 @@
+// The report of `kgrec evaluate`, in a frame where no script runs and nothing is loaded.
+
+import { askText } from "/page/api.js";
+import { h } from "/page/dom.js";
+import { empty, showProblem, skeleton } from "/page/parts.js";
+
+export function reportView() {
+  const body = h("div", { class: "report-body" }, skeleton(8));
+  askText("/report").then(
+    (text) => {
+      const frame = h("iframe", { class: "report", title: "Evaluation report", src: "/page/report_frame.html", sandbox: "allow-same-origin" });
+      frame.addEventListener("load", () => fill(frame.contentDocument, new DOMParser().parseFromString(text, "text/html")));
+      body.replaceChildren(frame);
+    },
+    (error) => body.replaceChildren(error.status === 404
+      ? empty("There is no evaluation report", "Write one with `kgrec evaluate … --out FOLDER`, and start the service with `--report FOLDER`.") : showProblem(error)),
+  );
+  return h("div", { class: "wide" }, h("h1", null, "Evaluation"), body);
+}
+
+function fill(frame, report) {
+  report.querySelectorAll("script, iframe, object, embed, link, base, meta[http-equiv]").forEach((element) => element.remove());
+  const scheme = frame.createElement("meta");
+  scheme.name = "color-scheme";
+  scheme.content = document.documentElement.dataset.theme ?? "light dark";
+  frame.head.replaceChildren(scheme, ...report.head.querySelectorAll("style, title"));
+  frame.body.replaceChildren(...report.body.childNodes);
+  frame.documentElement.lang = report.documentElement.lang || "en";
+}

@@ -1,0 +1,158 @@
+"""The end of a real server under load: what it accepted is answered, load balancers are told, the exit code is 0."""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from serving import Server, serve
+
+N_CLIENTS = 6
+BEFORE_S = 1.0  # of load before the server is told to end
+BODY = {"likes": ["sku-00", "sku-02"], "k": 3}
+Shop = Any
+
+
+@dataclass
+class Load:
+    """What clients saw: request id -> status of a whole answer, or the error instead of one and when."""
+
+    answered: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, tuple[str, float]] = field(default_factory=dict)
+    closed: int = 0
+    lines: list[int] = field(default_factory=list)
+    not_ready: list[str] = field(default_factory=list)
+
+
+def requests_in(log: Path) -> dict[str, int]:
+    """The requests that a server began, by its log: request id -> status."""
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    return {line["request_id"]: line["status"] for line in lines if line["message"] == "request"}
+
+
+async def ask_on(client: httpx.AsyncClient, name: str, load: Load, balanced: bool) -> None:
+    """Asks again and again: a balanced client until the service says that it drains, others until nobody listens."""
+    for number in range(1_000_000):
+        if balanced and load.not_ready:
+            return
+        request = f"{name}-{number}"
+        try:
+            answer = await client.post("/recommend", json=BODY, headers={"X-Request-ID": request})
+        except httpx.TransportError as error:
+            load.failed[request] = (type(error).__name__, time.monotonic())
+            if isinstance(error, httpx.ConnectError):
+                return
+        else:
+            load.answered[request] = answer.status_code
+            load.closed += answer.headers.get("connection") == "close"
+            assert len(answer.json()["items"]) == 3
+
+
+async def look_on(client: httpx.AsyncClient, load: Load) -> None:
+    """Looks whether the service is ready, as a load balancer does."""
+    while not load.not_ready:
+        answer = await client.get("/ready", headers={"Connection": "close"})
+        if answer.status_code == 503:
+            load.not_ready.append(answer.json()["got"])
+        await asyncio.sleep(0.05)
+
+
+async def stream(client: httpx.AsyncClient, load: Load, seconds: float) -> None:
+    """Sends a batch slowly, so that it is in flight when the server is told to end."""
+
+    async def lines() -> AsyncIterator[bytes]:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            yield json.dumps(BODY).encode() + b"\n"
+            await asyncio.sleep(0.05)
+
+    headers = {"Content-Type": "application/x-ndjson", "X-Request-ID": "batch"}
+    async with client.stream("POST", "/recommend/batch", content=lines(), headers=headers) as answer:
+        load.answered["batch"] = answer.status_code
+        async for line in answer.aiter_lines():
+            load.lines.append(len(json.loads(line)["items"]))
+
+
+async def drain(server: Server, *, balanced: bool, sig: int = signal.SIGTERM) -> tuple[Load, float, int]:
+    """Puts load on a server and ends it; returns what clients saw, when it was told to end, and its exit code."""
+    load = Load()
+    headers = {"Authorization": f"Bearer {server.key()}"}
+    limits = httpx.Limits(max_keepalive_connections=N_CLIENTS)
+    async with httpx.AsyncClient(base_url=server.url, headers=headers, limits=limits, timeout=30.0) as client:
+        tasks = [asyncio.create_task(ask_on(client, f"client-{number}", load, balanced)) for number in range(N_CLIENTS)]
+        tasks.append(asyncio.create_task(stream(client, load, BEFORE_S + 2.5)))
+        if balanced:
+            tasks.append(asyncio.create_task(look_on(client, load)))
+        await asyncio.sleep(BEFORE_S)
+        told_at = time.monotonic()
+        server.process.send_signal(sig)
+        await asyncio.gather(*tasks)
+    code = await asyncio.to_thread(server.process.wait, 30)
+    return load, told_at, code
+
+
+def check(load: Load, told_at: float, server: Server) -> None:
+    """What was accepted is answered, and nothing failed before the end."""
+    began = requests_in(server.log)
+    asked = {request: status for request, status in began.items() if request.startswith(("client-", "batch"))}
+    assert set(load.answered.values()) == {200}
+    assert asked == load.answered  # whatever the server began came back whole, and the other way round
+    assert load.lines
+    assert set(load.lines) == {3}
+    assert all(at >= told_at for _, at in load.failed.values())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_request_fails_behind_a_load_balancer(made_shop: Shop, tmp_path: Path, workers: int) -> None:
+    with serve(made_shop.bundle, tmp_path / "service", ["--workers", str(workers)], notice_s=1.0) as server:
+        load, told_at, code = asyncio.run(drain(server, balanced=True))
+    check(load, told_at, server)
+    assert code == 0
+    assert load.failed == {}
+    assert len(load.answered) > N_CLIENTS
+    assert load.not_ready[0].startswith("draining")
+
+
+def test_requests_that_were_accepted_are_answered_though_clients_go_on(made_shop: Shop, tmp_path: Path) -> None:
+    with serve(made_shop.bundle, tmp_path / "service", ["--workers", "2"], notice_s=0.5) as server:
+        load, told_at, code = asyncio.run(drain(server, balanced=False))
+    check(load, told_at, server)
+    assert code == 0
+    assert load.closed >= N_CLIENTS  # each answer of the notice closes its connection
+    assert {name for name, _ in load.failed.values()} <= {"ConnectError", "ReadError", "RemoteProtocolError"}
+
+
+def test_idle_connections_do_not_hold_up_the_end(made_shop: Shop, tmp_path: Path) -> None:
+    with serve(made_shop.bundle, tmp_path / "service", notice_s=0.1, drain_s=20.0) as server, server.client() as client:
+        assert client.get("/ready").status_code == 200  # the connection stays open
+        started = time.monotonic()
+        assert server.stop() == 0
+    assert time.monotonic() - started < 10
+
+
+def test_a_request_that_takes_longer_than_the_drain_is_cut_off(made_shop: Shop, tmp_path: Path) -> None:
+    async def ask(server: Server) -> None:
+        headers = {"Authorization": f"Bearer {server.key()}"}
+        async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=30.0) as client:
+            task = asyncio.create_task(stream(client, Load(), 30.0))
+            await asyncio.sleep(BEFORE_S)
+            assert await asyncio.to_thread(server.stop) == 0
+            with pytest.raises(httpx.TransportError):
+                await task
+
+    with serve(made_shop.bundle, tmp_path / "service", notice_s=0.1, drain_s=1.0) as server:
+        started = time.monotonic()
+        asyncio.run(ask(server))
+    assert time.monotonic() - started < 20
+
+
+def test_ctrl_c_ends_it_without_the_notice(made_shop: Shop, tmp_path: Path) -> None:
+    with serve(made_shop.bundle, tmp_path / "service", notice_s=60.0) as server:
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(timeout=30) == 0
