@@ -18,8 +18,10 @@ COPY kgrec kgrec
 RUN pip install -c constraints.txt ".[serve,telemetry]" \
     # Headers, static libraries and tests, which nothing reads at run time.
     && cd /opt/kgrec/lib/python3.11/site-packages \
-    && rm -rf torch/include torch/share pyarrow/include pyarrow/tests pandas/tests numpy/_core/tests scipy/*/tests sklearn/*/tests \
-    && find . -name "*.a" -delete && find . -name "*.pxd" -delete
+    && rm -rf torch/include torch/share torch/test pyarrow/include \
+    && find torch/bin -type f ! -name torch_shm_manager -delete \
+    && find . -type d -name tests -prune -exec rm -rf {} + \
+    && find . \( -name "*.a" -o -name "*.pxd" \) -delete
 
 FROM python:3.11-slim
 COPY --from=build /opt/kgrec /opt/kgrec

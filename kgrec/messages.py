@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 Id = Annotated[str, Field(min_length=1, max_length=512)]
 Ids = list[Id]
 Link = tuple[Id, Id]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Value = str | bool | int | Finite | list[str | int | Finite]
-When = int | str | None
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # strict: neither true nor "1" is a number
+Whole = Annotated[int, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Value = str | Flag | Whole | Finite | list[str | Whole | Finite]
+When = Whole | str | None
 Which = Literal["current", "candidate"]
 
 
@@ -69,15 +71,15 @@ class RecommendBody(UserPart):
         json_schema_extra={"examples": [{"likes": ["1", "95", "71"], "k": 5, "explain": True}, {"user": "7", "k": 3}]}
     )
 
-    k: Annotated[int, Field(ge=1)] = 10
+    k: Annotated[Whole, Field(ge=1)] = 10
     candidates: Ids | None = None
     exclude: Ids | None = None
-    filter_seen: bool = True
+    filter_seen: Flag = True
     tail: Annotated[Finite, Field(ge=-1, le=1)] = 0.0
     diversity: Annotated[Finite, Field(ge=0, le=1)] = 0.0
-    at_most: dict[str, int] | None = None
-    explain: bool = False
-    pitch: bool | Literal["en", "de", "fr"] = False
+    at_most: dict[str, Whole] | None = None
+    explain: Flag = False
+    pitch: Flag | Literal["en", "de", "fr"] = False
     session: Annotated[str, Field(max_length=512)] | None = None
     version: Which | None = None
 
@@ -97,10 +99,10 @@ class SimilarBody(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"item": "1", "k": 5}]})
 
     item: Id
-    k: Annotated[int, Field(ge=1)] = 10
+    k: Annotated[Whole, Field(ge=1)] = 10
     by: Literal["likes", "text", "links"] | None = None
     candidates: Ids | None = None
-    explain: bool = False
+    explain: Flag = False
     version: Which | None = None
 
 
@@ -129,7 +131,7 @@ class SearchBody(Body):
     text: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     items: Annotated[Ids, Field(max_length=200)] | None = None
     link: Id | None = None
-    k: Annotated[int, Field(ge=1, le=100)] = 10
+    k: Annotated[Whole, Field(ge=1, le=100)] = 10
 
 
 class NeighbourhoodBody(Body):
@@ -138,7 +140,7 @@ class NeighbourhoodBody(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"item": "1"}]})
 
     item: Id
-    most: Annotated[int, Field(ge=1, le=200)] = 40
+    most: Annotated[Whole, Field(ge=1, le=200)] = 40
 
 
 class ItemPart(Body):
@@ -167,7 +169,7 @@ class AudienceBody(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"item": "1", "k": 5}]})
 
     item: Id | ItemPart
-    k: Annotated[int, Field(ge=1, le=1000)] = 10
+    k: Annotated[Whole, Field(ge=1, le=1000)] = 10
 
 
 class ItemsBody(Body):

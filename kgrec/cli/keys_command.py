@@ -47,6 +47,9 @@ def create(
     ] = None,
 ) -> None:
     """Makes a key and prints it, this once."""
+    from kgrec.service.extra import check_extra
+
+    check_extra()
     from kgrec.errors import RequestError
     from kgrec.service.audit import AuditLog
     from kgrec.service.caller import Scope
@@ -75,6 +78,9 @@ def create(
 @keys_app.command(name="list")
 def list_keys(bundle: BundlePath, data: DataFolder = None) -> None:
     """Lists the keys, without their secrets."""
+    from kgrec.service.extra import check_extra
+
+    check_extra()
     from kgrec.service.keys import KeyStore
 
     rows = [
@@ -95,6 +101,9 @@ def revoke(
     data: DataFolder = None,
 ) -> None:
     """Makes a key invalid; a running service refuses it within a second."""
+    from kgrec.service.extra import check_extra
+
+    check_extra()
     from kgrec.errors import RequestError
     from kgrec.service.audit import AuditLog
     from kgrec.service.keys import KeyStore

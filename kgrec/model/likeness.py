@@ -20,7 +20,7 @@ The cost is linear in likes and links.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -70,7 +70,7 @@ class Likeness:
     relation: NDArray[np.int64]
     seed: int
 
-    @cached_property
+    @property
     def axes(self) -> NDArray[np.float32]:
         """(n_codes, links_dim) float32: each link feature's vector, before its weight."""
         return draw_axes(len(self.idf), self.links.shape[1], self.seed)
@@ -276,12 +276,16 @@ def join_content(text: NDArray[np.float32] | None, columns: Sequence[NDArray[np.
     return np.hstack(joined).astype(np.float32)
 
 
+@lru_cache(maxsize=2)  # each added item makes a new model, with the same axes
 def draw_axes(n_codes: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
     """(n_codes, dim) float32 random signs / sqrt(dim), nearly orthogonal; unit vectors where n_codes <= dim."""
     if n_codes <= dim:
-        return np.eye(n_codes, dtype=np.float32)
-    signs = np.random.default_rng(seed).integers(0, 2, (n_codes, dim), dtype=np.int8) * 2 - 1
-    return signs.astype(np.float32) / np.float32(np.sqrt(dim))
+        axes = np.eye(n_codes, dtype=np.float32)
+    else:
+        signs = np.random.default_rng(seed).integers(0, 2, (n_codes, dim), dtype=np.int8) * 2 - 1
+        axes = signs.astype(np.float32) / np.float32(np.sqrt(dim))
+    axes.flags.writeable = False
+    return axes
 
 
 def weigh_links(incidence: csr_array, idf: NDArray[np.float32], relation: NDArray[np.int64]) -> csr_array:

@@ -13,7 +13,6 @@ from kgrec.errors import KgrecError
 from kgrec.service.deployment import Deployment
 from kgrec.service.problems import Problem
 from kgrec.service.syncing import sync_now
-from kgrec.sync.watching import Rhythm, make_look
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +85,8 @@ class Keeper:
 
     def _sync(self) -> None:
         """Syncs where the store has changed, or has not been read for long; after failures it waits longer."""
+        from kgrec.sync.watching import Rhythm, make_look
+
         store, current = self._settings.store, self._deployment.current
         if store is None or current is None:
             return

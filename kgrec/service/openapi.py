@@ -30,7 +30,7 @@ _IDEMPOTENCY = {
     "required": False,
     "description": "Any text that is new for each write. Where an answer got lost, send the write again with the same "
     "one: it is done once. Kept for a day.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
 }
 _REPLAYED = {"description": "true: an earlier request with this key did it.", "schema": {"type": "string"}}
 _RETRY_AFTER = {"description": "Seconds to wait.", "schema": {"type": "integer"}}

@@ -113,6 +113,7 @@ def apply_entries(
     items = recommender.bundle.items
     newer = [entry for entry in by_kind.get("removed", ()) if entry.at > since and entry.subject in items]
     _in_bulk(recommender.remove_items, [entry.subject for entry in newer], applied)
+    items = recommender.bundle.items
     parts = [
         (ItemPart.model_validate_json(entry.body), entry.at)
         for entry in by_kind.get("item", ())

@@ -9,7 +9,6 @@ from kgrec.bundle import load_bundle
 from kgrec.errors import KgrecError, RequestError
 from kgrec.service.deployment import Deployment
 from kgrec.store import open_store, read_tables
-from kgrec.sync import sync_bundle
 
 _log = logging.getLogger(__name__)
 _WAIT_S = 5.0  # for a server that does not answer
@@ -29,6 +28,8 @@ def sync_now(deployment: Deployment, now: int) -> None:
     Raises:
         KgrecError: the store cannot be read, or is another graph.
     """
+    from kgrec.sync import sync_bundle  # PyG takes seconds to import, and a service without a store needs none of it
+
     store, version = deployment.settings.store, deployment.read_serving().current
     if store is None or not version:
         raise RequestError("there is no store to sync with; start the service with --store")

@@ -159,7 +159,7 @@ def _fit_release(catalogue: Catalogue, release: Release) -> tuple[Model, Choices
     sizes = config.validation.support_sizes
     rng = np.random.default_rng(config.seed)
     gate, _ = choose_gate(model, {}, config.gate, sizes, config.list_length, rng, counts)
-    if not len(release.shrink()[0]):  # no taste stands out of the noise: a list by ties would be worse than a popular one
+    if not len(release.shrink()[0]):  # no taste stands out of the noise: popularity is better than ties
         gate = replace(gate, warm=np.maximum(gate.warm, np.array(model.names) == Popularity.name).astype(np.float32))
     return replace(model, gate=gate), Choices(settings)
 

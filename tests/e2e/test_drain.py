@@ -15,6 +15,8 @@ from serving import Server, serve
 
 N_CLIENTS = 6
 BEFORE_S = 1.0  # of load before the server is told to end
+NOTICE_S = 3.0  # in which clients must see that it drains, on slow machines, too
+TOO_LONG_S = 600.0
 BODY = {"likes": ["sku-00", "sku-02"], "k": 3}
 Shop = Any
 
@@ -86,14 +88,14 @@ async def drain(server: Server, *, balanced: bool, sig: int = signal.SIGTERM) ->
     limits = httpx.Limits(max_keepalive_connections=N_CLIENTS)
     async with httpx.AsyncClient(base_url=server.url, headers=headers, limits=limits, timeout=30.0) as client:
         tasks = [asyncio.create_task(ask_on(client, f"client-{number}", load, balanced)) for number in range(N_CLIENTS)]
-        tasks.append(asyncio.create_task(stream(client, load, BEFORE_S + 2.5)))
+        tasks.append(asyncio.create_task(stream(client, load, BEFORE_S + NOTICE_S + 1.0)))
         if balanced:
             tasks.append(asyncio.create_task(look_on(client, load)))
         await asyncio.sleep(BEFORE_S)
         told_at = time.monotonic()
         server.process.send_signal(sig)
         await asyncio.gather(*tasks)
-    code = await asyncio.to_thread(server.process.wait, 30)
+    code = await asyncio.to_thread(server.process.wait, 60)
     return load, told_at, code
 
 
@@ -110,7 +112,7 @@ def check(load: Load, told_at: float, server: Server) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_request_fails_behind_a_load_balancer(made_shop: Shop, tmp_path: Path, workers: int) -> None:
-    with serve(made_shop.bundle, tmp_path / "service", ["--workers", str(workers)], notice_s=1.0) as server:
+    with serve(made_shop.bundle, tmp_path / "service", ["--workers", str(workers)], notice_s=NOTICE_S) as server:
         load, told_at, code = asyncio.run(drain(server, balanced=True))
     check(load, told_at, server)
     assert code == 0
@@ -128,31 +130,23 @@ def test_requests_that_were_accepted_are_answered_though_clients_go_on(made_shop
     assert {name for name, _ in load.failed.values()} <= {"ConnectError", "ReadError", "RemoteProtocolError"}
 
 
-def test_idle_connections_do_not_hold_up_the_end(made_shop: Shop, tmp_path: Path) -> None:
-    with serve(made_shop.bundle, tmp_path / "service", notice_s=0.1, drain_s=20.0) as server, server.client() as client:
-        assert client.get("/ready").status_code == 200  # the connection stays open
-        started = time.monotonic()
-        assert server.stop() == 0
-    assert time.monotonic() - started < 10
-
-
 def test_a_request_that_takes_longer_than_the_drain_is_cut_off(made_shop: Shop, tmp_path: Path) -> None:
     async def ask(server: Server) -> None:
         headers = {"Authorization": f"Bearer {server.key()}"}
-        async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=30.0) as client:
-            task = asyncio.create_task(stream(client, Load(), 30.0))
+        async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=TOO_LONG_S) as client:
+            task = asyncio.create_task(stream(client, Load(), TOO_LONG_S))
             await asyncio.sleep(BEFORE_S)
-            assert await asyncio.to_thread(server.stop) == 0
+            assert await asyncio.to_thread(server.stop) == 0  # it waits for less than the request takes
             with pytest.raises(httpx.TransportError):
                 await task
 
     with serve(made_shop.bundle, tmp_path / "service", notice_s=0.1, drain_s=1.0) as server:
-        started = time.monotonic()
         asyncio.run(ask(server))
-    assert time.monotonic() - started < 20
 
 
-def test_ctrl_c_ends_it_without_the_notice(made_shop: Shop, tmp_path: Path) -> None:
-    with serve(made_shop.bundle, tmp_path / "service", notice_s=60.0) as server:
-        server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(timeout=30) == 0
+def test_ctrl_c_waits_for_neither_the_notice_nor_idle_connections(made_shop: Shop, tmp_path: Path) -> None:
+    with serve(made_shop.bundle, tmp_path / "service", notice_s=TOO_LONG_S, drain_s=TOO_LONG_S) as server:
+        with server.client() as client:
+            assert client.get("/ready").status_code == 200  # its connection stays open
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.wait(timeout=60) == 0

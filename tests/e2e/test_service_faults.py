@@ -1,4 +1,4 @@
-"""Faults of a real service: crashes, full and read-only disks, damaged files, stores that are gone, swaps, forgetting."""
+"""Faults of a real service: crashes, full and read-only disks, damaged files, lost stores, swaps, forgetting."""
 
 import json
 import os

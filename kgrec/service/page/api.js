@@ -27,6 +27,7 @@ export class ServiceError extends Error {
   // The parts of the problem as sentences, for people.
   get sentences() {
     const { got, expected, to_do: toDo, detail } = this.problem;
+    if (got && !expected && !toDo) return [`${got[0].toUpperCase()}${got.slice(1)}.`];
     const parts = [got && `Got ${got}.`, expected && `Expected ${expected}.`, toDo && `${toDo[0].toUpperCase()}${toDo.slice(1)}.`];
     const found = parts.filter(Boolean);
     return found.length ? found : [detail].filter((text) => text && text !== this.message);

@@ -23,6 +23,6 @@ export function showAudience(found, { similar }) {
         h("td", null, h("a", { href: linkTo("recommend", { user: user.user }) }, user.name || user.user)),
         h("td", { class: "number" }, formatNumber(user.rank)), h("td", { class: "number" }, user.score.toFixed(2))))))) : null,
     !found.n_asked ? empty("Nobody to ask", "No user has likes and lacks the item.") : null,
-    similar && found.similar.length ? h("div", null, h("h3", null, "It is near to"), list.element) : null,
+    similar && found.similar.length ? h("div", { class: "near-to" }, h("h3", null, "It is near to"), list.element) : null,
   ].filter(Boolean);
 }

@@ -25,11 +25,24 @@ function cut(text, width, size, weight) {
   return `${text.slice(0, low).trimEnd()}…`;
 }
 
+// A text on at most two lines of a width.
+function wrap(text, width, size, weight) {
+  if (measure(text, size, weight) <= width) return [text];
+  const words = text.split(/\s+/);
+  let first = words[0];
+  let taken = 1;
+  while (taken < words.length && measure(`${first} ${words[taken]}`, size, weight) <= width) first += ` ${words[taken++]}`;
+  return taken === words.length ? [cut(first, width, size, weight)] : [cut(first, width, size, weight), cut(words.slice(taken).join(" "), width, size, weight)];
+}
+
 // A box with one or two lines. `box` has x, y, width, height; y is its middle.
 function drawBox(box, kind, title, small) {
   const { x, y, width, height } = box;
   const room = width - 20;
-  const lines = [svg("text", { class: "node-title", x: x + 10, y: small ? y + 12 : y + 4.5 }, cut(title, room, 13, kind === "item" ? 600 : 400))];
+  const weight = kind === "item" ? 600 : 400;
+  const texts = small || height < 36 ? [cut(title, room, 13, weight)] : wrap(title, room, 13, weight);
+  const first = small ? y + 12 : texts.length > 1 ? y - 3.5 : y + 4.5;
+  const lines = texts.map((text, place) => svg("text", { class: "node-title", x: x + 10, y: first + 15.5 * place }, text));
   if (small) lines.unshift(svg("text", { class: "node-small", x: x + 10, y: y - 5 }, cut(small, room, 11)));
   return [svg("title", null, small ? `${small}: ${title}` : title),
     svg("rect", { x, y: y - height / 2, width, height, rx: kind === "item" ? 8 : height / 2 > 14 ? 14 : height / 2 }), ...lines];
@@ -121,7 +134,7 @@ export function drawNeighbourhood({ nodes, edges }) {
     const top = narrow ? 58 : 4;
     const height = top + Math.max(linked.length, others.length, 1) * step;
     const columns = narrow
-      ? { left: { x: 20, width: (width - 20) * 0.44 }, right: { x: width - (width - 20) * 0.42, width: (width - 20) * 0.42 - 1 } }
+      ? { left: { x: 18, width: (width - 18) * 0.45 }, right: { x: width - (width - 18) * 0.45, width: (width - 18) * 0.45 - 1 } }
       : { left: { x: width * 0.34, width: width * 0.28 }, right: { x: width * 0.72, width: width * 0.28 - 1 } };
     const rows = Math.max(linked.length, others.length);
     const place = (column, list) => new Map(list.map((node, at) => [node, {
@@ -132,7 +145,7 @@ export function drawNeighbourhood({ nodes, edges }) {
     const lines = [];
     for (const far of linked) {
       const box = boxes.get(far);
-      const d = narrow ? `M8 41V${box.y - 10}Q8 ${box.y} 20 ${box.y}` : curve({ x: home.x + home.width, y: home.y }, box);
+      const d = narrow ? `M8 41V${box.y - 10}Q8 ${box.y} 18 ${box.y}` : curve({ x: home.x + home.width, y: home.y }, box);
       lines.push({ ends: [0, far], element: svg("path", { class: "edge", d }) });
     }
     for (const [near, far] of between) {

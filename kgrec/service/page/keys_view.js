@@ -7,8 +7,8 @@ import { empty, openDialog, showProblem, skeleton } from "/page/parts.js";
 const SCOPES = [["read", "read: asks"], ["write", "write: asks and changes"], ["admin", "admin: everything"]];
 
 export function keysView() {
-  const keys = h("div", null, skeleton(4));
-  const audit = h("div", null, skeleton(6));
+  const keys = h("div", { class: "stack" }, skeleton(4));
+  const audit = h("div", { class: "stack" }, skeleton(6));
 
   async function refresh() {
     try {
@@ -103,7 +103,7 @@ function showAudit({ lines, broken }) {
     : h("div", { class: "notice bad" }, h("strong", null, `The chain is broken at line ${broken}`), h("p", null, "Somebody changed this line, or one before it."));
   if (!lines.length) return [state, empty("Nothing yet", "Nobody has changed anything.")];
   return [state, h("div", { class: "scroll" }, h("table", null, h("caption", { class: "visually-hidden" }, "Audit log"),
-    h("thead", null, h("tr", null, ...["Line", "When", "Key", "Act", "What"].map((text) => h("th", { scope: "col" }, text)))),
+    h("thead", null, h("tr", null, h("th", { scope: "col", class: "number" }, "Line"), ...["When", "Key", "Act", "What"].map((text) => h("th", { scope: "col" }, text)))),
     h("tbody", null, ...lines.toReversed().map((line) => h("tr", null,
       h("td", { class: "number" }, String(line.n)), h("td", null, formatTime(line.at)), h("td", null, h("code", null, line.actor)), h("td", null, line.act),
       h("td", null, Object.entries(line.about).map(([what, n]) => `${what} ${n}`).join(", ")))))))];

@@ -104,14 +104,16 @@ async function showWhy(panel, body) {
 const SOURCES = { sentence: "Your sentence", profile: "What is known of the user", everybody: "Everybody (popularity)" };
 
 function describe(found) {
-  const most = Math.max(...found.shares.map((share) => Math.abs(share.value)), 1e-9);
-  const below = found.shares.some((share) => share.value < -0.005);
+  const values = found.shares.map((share) => share.value);
+  const [below, above] = [-Math.min(0, ...values), Math.max(1e-9, ...values)];
+  const percent = (value) => `${(100 * value) / (above + below)}%`;
   const paths = found.shares.filter((share) => share.steps.length);
   return [
     h("h3", null, "What adds to the score"),
-    h("dl", { class: `shares${below ? " with-negative" : ""}` }, ...found.shares.slice(0, 12).flatMap((share) => {
+    h("dl", { class: "shares" }, ...found.shares.slice(0, 12).flatMap((share) => {
       const bar = h("span", { class: `share-bar ${share.value < 0 ? "negative" : ""} ${share.source}` });
-      bar.style.width = `${((below ? 50 : 100) * Math.abs(share.value)) / most}%`;
+      bar.style.width = percent(Math.abs(share.value));
+      bar.style.left = percent(below + Math.min(0, share.value));
       const name = share.source === "like" ? share.title || share.item : share.source === "profile" && share.title ? `The user's ${share.title}` : SOURCES[share.source];
       return [h("dt", { title: name }, name), h("dd", null, h("span", { class: "share-track" }, bar), h("span", { class: "share-value" }, share.value.toFixed(2)))];
     })),

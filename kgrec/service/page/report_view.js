@@ -9,13 +9,18 @@ export function reportView() {
   askText("/report").then(
     (text) => {
       const frame = h("iframe", { class: "report", title: "Evaluation report", src: "/page/report_frame.html", sandbox: "allow-same-origin" });
-      frame.addEventListener("load", () => fill(frame.contentDocument, new DOMParser().parseFromString(text, "text/html")));
+      frame.addEventListener("load", () => fill(frame.contentDocument, parse(frame, text)));
       body.replaceChildren(frame);
     },
     (error) => body.replaceChildren(error.status === 404
       ? empty("There is no evaluation report", "Write one with `kgrec evaluate … --out FOLDER`, and start the service with `--report FOLDER`.") : showProblem(error)),
   );
   return h("div", { class: "wide" }, h("h1", null, "Evaluation"), body);
+}
+
+// Parsed by the frame: the policy of the page allows no styles within a document.
+function parse(frame, text) {
+  return new frame.contentWindow.DOMParser().parseFromString(text, "text/html");
 }
 
 function fill(frame, report) {

@@ -124,8 +124,8 @@ def _measure_tell(config: PrivateConfig, n_runs: int) -> float:
     return float((found[0].mean() - found[1].mean()) / found[1].std())
 
 
-@pytest.mark.parametrize("epsilon", [1.0, 4.0])
-def test_the_best_attack_is_as_good_as_the_budget_says_and_no_better(epsilon: float) -> None:
-    config = PrivateConfig(epsilon=epsilon, most_likes=2)
-    # two likes of at most two: the user uses the whole budget, so the attack reaches mu, with an error of .05
-    assert _measure_tell(config, 1000) == pytest.approx(gaussian_mu(epsilon, 1e-6), abs=0.2)
+@pytest.mark.slow
+def test_the_best_attack_is_as_good_as_the_budget_says_and_no_better() -> None:
+    config = PrivateConfig(epsilon=4, most_likes=2)
+    # two likes of at most two: the user uses the whole budget, so the attack reaches mu, .88, with an error of .07
+    assert _measure_tell(config, 500) == pytest.approx(gaussian_mu(4, 1e-6), abs=0.25)

@@ -16,7 +16,7 @@ from kgrec.errors import StoreError
 from kgrec.service import audit as audit_module
 from kgrec.service.audit import TORN, AuditLog, Pseudonyms, verify
 
-FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NUMBERS = st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
 ABOUT = st.dictionaries(st.text(max_size=5), st.none() | st.text(max_size=9) | NUMBERS, max_size=3)
 
@@ -122,6 +122,7 @@ def test_a_torn_line_is_noted_and_cannot_hide_a_change(tmp_path: Path) -> None:
     assert verify(path) == 3
 
 
+@pytest.mark.slow
 def test_processes_take_turns(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     code = (

@@ -90,6 +90,7 @@ def test_a_revoked_key_is_gone_at_once_and_its_hash_too(store: KeyStore, tmp_pat
         assert file.execute("SELECT COUNT(*) FROM keys WHERE hash IS NULL").fetchone() == (1,)
 
 
+@pytest.mark.slow
 def test_another_process_revokes_and_this_one_forgets(
     store: KeyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
