@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Id = Annotated[str, Field(min_length=1, max_length=512)]
+Id = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00]*$")]  # databases take no NUL
 Ids = list[Id]
 Link = tuple[Id, Id]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # strict: neither true nor "1" is a number

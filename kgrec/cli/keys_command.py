@@ -51,7 +51,7 @@ def create(
 
     check_extra()
     from kgrec.errors import RequestError
-    from kgrec.service.audit import AuditLog
+    from kgrec.service.audit_log import AuditLog
     from kgrec.service.caller import Scope
     from kgrec.service.keys import KeyStore
     from kgrec.service.problems import Problem
@@ -105,7 +105,7 @@ def revoke(
 
     check_extra()
     from kgrec.errors import RequestError
-    from kgrec.service.audit import AuditLog
+    from kgrec.service.audit_log import AuditLog
     from kgrec.service.keys import KeyStore
 
     folder, now = _find_folder(bundle, data), int(time.time())
@@ -125,7 +125,7 @@ def audit(
 
     Exit status 1: a line was changed, added or taken out.
     """
-    from kgrec.service.audit import AuditLog, verify
+    from kgrec.service.audit_log import AuditLog, verify
 
     path = _find_folder(bundle, data) / "audit.jsonl"
     broken, lines = verify(path), AuditLog(path).read_last(last)

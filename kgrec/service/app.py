@@ -12,10 +12,11 @@ from kgrec.errors import KgrecError
 from kgrec.service.access import OPEN_PATHS, Access
 from kgrec.service.admin_routes import admin_routes
 from kgrec.service.answer_routes import answer_routes
-from kgrec.service.audit import AuditLog, Pseudonyms
+from kgrec.service.audit_log import AuditLog, Pseudonyms
 from kgrec.service.batch_route import batch_routes
 from kgrec.service.caller import request_id
 from kgrec.service.deployment import Deployment, open_journal
+from kgrec.service.drain import ON_DRAIN
 from kgrec.service.hardening import Hardened
 from kgrec.service.keeper import Keeper
 from kgrec.service.key_routes import key_routes
@@ -81,7 +82,7 @@ def _live(service: Service):  # type: ignore[no-untyped-def]
     """Reads the bundle at the start, and ends the work at the end."""
 
     @asynccontextmanager
-    async def live(app: FastAPI) -> AsyncIterator[None]:
+    async def live(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         deployment = service.deployment
 
         def note_catalogues() -> None:
@@ -95,7 +96,7 @@ def _live(service: Service):  # type: ignore[no-untyped-def]
         await service.in_slow(start)
         keeper = Keeper(deployment, note_catalogues)
         keeper.start()
-        yield
+        yield {ON_DRAIN: service.begin_draining}
         service.draining = True
         await service.in_slow(keeper.stop)
         deployment.journal.close()

@@ -14,7 +14,7 @@ from kgrec.errors import BundleError, KgrecError, StoreError
 from kgrec.messages import WriteAnswer
 from kgrec.recommend import Recommender
 from kgrec.service.answer_cache import AnswerCache
-from kgrec.service.audit import Pseudonyms
+from kgrec.service.audit_log import Pseudonyms
 from kgrec.service.idempotency import check_same_request
 from kgrec.service.journal import Entry, Journal, Writing
 from kgrec.service.replay import apply_entries, known_since

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from kgrec.messages import Answer, Body, Id
 from kgrec.service import answering
-from kgrec.service.audit import AuditLine, verify
+from kgrec.service.audit_log import AuditLine, verify
 from kgrec.service.caller import Caller, Scope, Tenant, find_caller
 from kgrec.service.keys import KeyEntry
 from kgrec.service.problems import Problem

@@ -72,7 +72,7 @@ def make_document(app: FastAPI) -> Part:
         routes=app.routes,
     )  # fmt: skip
     components: Part = document.setdefault("components", {})
-    models = {RecommendBody, RecommendAnswer, ProblemDocument, *MODELS}
+    models: set[type[BaseModel]] = {RecommendBody, RecommendAnswer, ProblemDocument, *MODELS}
     _, read = models_json_schema(
         [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
         ref_template="#/components/schemas/{model}",

@@ -25,6 +25,8 @@ def run(settings: ServeSettings) -> None:
     """
     import uvicorn
 
+    from kgrec.service import drain
+    from kgrec.service.http_guard import GuardedHttp
     from kgrec.service.service_metrics import prepare_folder
 
     check_files(settings)
@@ -32,9 +34,10 @@ def run(settings: ServeSettings) -> None:
     if settings.workers > 1:
         prepare_folder(settings.folder / "metrics")
     os.environ[_SETTINGS] = settings.model_dump_json()
-    uvicorn.run(
+    config = uvicorn.Config(
         "kgrec.service.server:make_worker_app",
         factory=True,
+        http=GuardedHttp,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
@@ -49,8 +52,10 @@ def run(settings: ServeSettings) -> None:
         proxy_headers=bool(settings.proxies),
         backlog=16_384,
         ws="none",
-        h11_max_incomplete_event_size=2**16,
     )
+    code = drain.run(config, settings.notice_s)
+    if code:
+        sys.exit(code)
 
 
 def make_worker_app() -> ASGIApp:

@@ -13,7 +13,7 @@ import numpy as np
 from starlette.requests import Request
 
 from kgrec.messages import StatusAnswer, VersionStatus, Which
-from kgrec.service.audit import AuditLog
+from kgrec.service.audit_log import AuditLog
 from kgrec.service.caller import Caller
 from kgrec.service.deployment import Deployment, Served
 from kgrec.service.keys import KeyStore
@@ -57,6 +57,10 @@ class Service:
     writer: Executor = field(default_factory=lambda: make_pool("kgrec-write", 1))
     started_at: int = field(default_factory=lambda: int(time.time()))
     draining: bool = False
+
+    def begin_draining(self) -> None:
+        """Notes that the service is ending."""
+        self.draining = True
 
     async def in_slow(self, act: Callable[[], Found]) -> Found:
         """Runs something beside the event loop."""

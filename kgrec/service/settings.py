@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from kgrec.config import Settings
 
@@ -57,7 +57,8 @@ class ServeSettings(Settings):
         workers: processes.
         tls_certificate, tls_key: PEM files for TLS.
         origins: origins of pages elsewhere that may call it (CORS); empty: none.
-        drain_s: how long requests may take to end after SIGTERM.
+        notice_s: how long requests are still taken after SIGTERM, while /ready says that the service ends.
+        drain_s: how long requests may take to end then.
         look_every_s: seconds between two looks whether the bundle was replaced.
         snapshot_every: entries of the journal between two snapshots.
         journal_bytes: the largest journal; a full one takes no writes.
@@ -81,6 +82,7 @@ class ServeSettings(Settings):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     origins: tuple[str, ...] = ()
+    notice_s: NonNegativeFloat = 1.0
     drain_s: PositiveFloat = 20.0
     look_every_s: PositiveFloat = 1.0
     snapshot_every: PositiveInt = 5_000

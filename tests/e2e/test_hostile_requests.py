@@ -16,7 +16,7 @@ import pytest
 from film_bundle import FILMS, train_films
 from serving import Server, serve
 
-from kgrec.service.audit import AuditLog, verify
+from kgrec.service.audit_log import AuditLog, verify
 from kgrec.service.caller import Scope, Tenant
 
 IDS = list(FILMS)

@@ -123,7 +123,7 @@ def choose(page: Any, label: str, text: str) -> None:
     """Types into a search field, and takes the first suggestion by keyboard."""
     field_ = page.get_by_role("combobox", name=label)
     field_.fill(text)
-    expect(page.get_by_role("option").first).to_be_visible()
+    expect(page.locator(".options:not([hidden]) [aria-selected]").first).to_be_visible()
     field_.press("Enter")
 
 
@@ -220,7 +220,7 @@ def test_an_item_has_similar_ones_a_neighbourhood_and_an_audience(open_page: Cal
     expect(page.locator("h1")).to_have_text("Star Wars")
     similar = page.get_by_role("region", name="Similar")
     expect(similar.locator(".item").first).to_be_visible()
-    similar.get_by_text("Links", exact=True).click()
+    similar.get_by_role("radio", name="Links").check()
     expect(similar.locator(".reason").first).to_contain_text("Sci-Fi")
     audience = page.get_by_role("region", name="Who would get it")
     expect(audience.locator(".figure")).to_contain_text(re.compile(r"^\d+ of \d+ users"))
@@ -271,7 +271,7 @@ def test_two_settings_and_two_bundles_are_compared(open_page: Callable[..., Open
     expect(page.locator(".compared .item").first).to_be_visible()
     expect(page.locator(".figure")).to_contain_text("in both lists")
     expect(page.locator(".compared").last.locator(".moved.up, .moved.down, .moved.new").first).to_be_visible()
-    page.get_by_text("Two bundles").click()
+    page.get_by_role("radio", name="Two bundles").check()
     expect(page.get_by_role("heading", name="Candidate")).to_be_visible()
     expect(page.locator(".compared input[type=range]")).to_have_count(0)
     assert "by=bundles" in page.url
@@ -319,7 +319,7 @@ def test_titles_with_html_in_them_are_text(open_page: Callable[..., Opened]) -> 
     expect(page.locator(".shares")).to_contain_text(HOSTILE)
     opened.go("item?item=404")
     expect(page.locator("h1")).to_have_text(HOSTILE)
-    expect(page.locator(".neighbourhood svg").get_by_text("<img src=x").first).to_be_visible()
+    expect(page.locator(".neighbourhood .node-title", has_text="<img src=x").first).to_be_visible()
     assert page.locator("main img").count() == 0
 
 

@@ -551,7 +551,7 @@ def test_a_crash_while_a_user_is_forgotten_leaves_nothing_after_the_restart(serv
     assert find_in_bundles(service.folder, "c-001")
     service.kill()
     journal = Journal(service.folder / "journal.sqlite", 2**30)
-    from kgrec.service.audit import Pseudonyms
+    from kgrec.service.audit_log import Pseudonyms
     from kgrec.service.deployment import Deployment
     from kgrec.service.settings import ServeSettings
 

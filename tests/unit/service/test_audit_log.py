@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kgrec.errors import StoreError
 from kgrec.service import audit as audit_module
-from kgrec.service.audit import TORN, AuditLog, Pseudonyms, verify
+from kgrec.service.audit_log import TORN, AuditLog, Pseudonyms, verify
 
 FEW = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NUMBERS = st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
@@ -126,7 +126,7 @@ def test_a_torn_line_is_noted_and_cannot_hide_a_change(tmp_path: Path) -> None:
 def test_processes_take_turns(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     code = (
-        "import sys; from pathlib import Path; from kgrec.service.audit import AuditLog\n"
+        "import sys; from pathlib import Path; from kgrec.service.audit_log import AuditLog\n"
         "log = AuditLog(Path(sys.argv[1]))\nfor n in range(30): log.append(sys.argv[2], 'items', n)"
     )
     ran = [subprocess.Popen([sys.executable, "-c", code, str(path), str(n)]) for n in range(2)]

@@ -11,7 +11,7 @@ from kgrec.bundle.folder import MANIFEST
 from kgrec.errors import BundleError, RequestError
 from kgrec.messages import Interaction, InteractionsBody, ItemPart, ItemsBody, UserDescription, UsersBody, WriteAnswer
 from kgrec.recommend import Recommender
-from kgrec.service.audit import Pseudonyms
+from kgrec.service.audit_log import Pseudonyms
 from kgrec.service.caller import Caller, Scope, Tenant
 from kgrec.service.deployment import Act, Deployment, open_journal
 from kgrec.service.forgetting import forget_users

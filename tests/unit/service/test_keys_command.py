@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from kgrec.bundle import save_bundle
 from kgrec.cli import app
 from kgrec.errors import BundleError, RequestError
-from kgrec.service.audit import AuditLog
+from kgrec.service.audit_log import AuditLog
 from kgrec.service.caller import Caller, Scope, Tenant
 from kgrec.service.keys import KeyStore
 
