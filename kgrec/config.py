@@ -474,7 +474,7 @@ class AdaptConfig(Settings):
 
 
 class PrivateConfig(Settings):
-    """A training under differential privacy at the level of a user; see `kgrec.private.release`.
+    """A training under differential privacy at the level of a user; see `kgrec.private.noisy_sums`.
 
     The limits do not depend on the data; they did well on MovieLens, whose users have many likes.
 

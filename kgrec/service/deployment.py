@@ -143,6 +143,8 @@ class Deployment:
                     self._change(_noting(role, message))
                 continue
             self._change(_adopting(role, version, found))
+            if role == "candidate" and not before.candidate:
+                self.set_share(self.settings.share)
 
     def start(self) -> None:
         """Reads the given bundles, or those that were served last where the given ones are damaged.

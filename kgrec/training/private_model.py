@@ -32,7 +32,7 @@ from kgrec.model.neighbours import fit_gram
 from kgrec.model.popularity import Popularity
 from kgrec.model.prior import build_ridge_problem
 from kgrec.model.sentence import Sentence
-from kgrec.private.release import NEIGHBOURS, Release, draw_generator, release_likes
+from kgrec.private.noisy_sums import NEIGHBOURS, Release, draw_generator, release_likes
 from kgrec.training.choices import Choices, PrivacyReport
 from kgrec.training.gating import choose_gate
 from kgrec.training.vectors import Catalogue, Drafted, choose_prior, default_settings, finish_vectors

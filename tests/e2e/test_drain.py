@@ -145,8 +145,8 @@ def test_a_request_that_takes_longer_than_the_drain_is_cut_off(made_shop: Shop, 
 
 
 def test_ctrl_c_waits_for_neither_the_notice_nor_idle_connections(made_shop: Shop, tmp_path: Path) -> None:
-    with serve(made_shop.bundle, tmp_path / "service", notice_s=TOO_LONG_S, drain_s=TOO_LONG_S) as server:
-        with server.client() as client:
-            assert client.get("/ready").status_code == 200  # its connection stays open
-            server.process.send_signal(signal.SIGINT)
-            assert server.process.wait(timeout=60) == 0
+    waits = {"notice_s": TOO_LONG_S, "drain_s": TOO_LONG_S}
+    with serve(made_shop.bundle, tmp_path / "service", **waits) as server, server.client() as client:
+        assert client.get("/ready").status_code == 200  # its connection stays open
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(timeout=60) == 0

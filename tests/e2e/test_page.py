@@ -16,6 +16,7 @@ from kgrec.service.caller import Scope, Tenant
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 expect = sync_api.expect
+expect.set_options(timeout=60_000)  # a sentence waits for the text encoder; nothing else takes so long
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium as Debian packages it")]
 
@@ -94,7 +95,7 @@ def open_page(server: Server, browser: Any) -> Iterator[Callable[..., Opened]]:
 
     def open_page(scope: Scope | None = Scope.ADMIN, width: int = 1280, **settings: Any) -> Opened:
         context = browser.new_context(viewport={"width": width, "height": 800}, reduced_motion="reduce", **settings)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
         opened = Opened(page, server.url)

@@ -74,7 +74,7 @@ function aroundPart(item) {
       const found = await ask("/neighbourhood", { item, most });
       const isAlone = found.nodes.length < 2;
       body.replaceChildren(isAlone ? empty("Not linked to anything", "The graph has no links of this item.") : drawNeighbourhood(found));
-      about.textContent = isAlone ? "" : `Left to right: the item, what it is linked to, and items that share it. ${found.left_out ? `${count(found.left_out, "link")} not shown.` : ""}`;
+      about.textContent = isAlone ? "" : `The item, what it is linked to, and the items that share it. ${found.left_out ? `${count(found.left_out, "link")} not shown.` : ""}`;
       more.hidden = isAlone || most > 30 || found.nodes.length < 30;
     } catch (error) {
       more.hidden = true;

@@ -20,7 +20,7 @@ from kgrec.bundle import Bundle, load_bundle, save_bundle
 from kgrec.cli.training_commands import make_private, print_privacy
 from kgrec.config import PriorConfig, PrivateConfig, TrainConfig
 from kgrec.errors import RequestError
-from kgrec.private.release import release_likes
+from kgrec.private.noisy_sums import release_likes
 from kgrec.recommend import Recommender
 from kgrec.training.pipeline import choose_model, fit_model
 from kgrec.training.private_model import hide_users

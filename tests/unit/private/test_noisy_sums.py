@@ -9,7 +9,7 @@ from scipy.sparse import csr_array
 
 from kgrec.config import PrivateConfig
 from kgrec.private.accountant import gaussian_mu, split_mu
-from kgrec.private.release import clip_likes, draw_generator, release_likes, select_items, sum_pairs
+from kgrec.private.noisy_sums import clip_likes, draw_generator, release_likes, select_items, sum_pairs
 
 WITHOUT_NOISE = PrivateConfig(epsilon=1).model_copy(update={"epsilon": np.inf})
 

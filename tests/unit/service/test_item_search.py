@@ -1,0 +1,71 @@
+"""Searches by name: typing errors, accents, ids, and changes of the catalogue."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kgrec.ids import IdMap
+from kgrec.service.item_search import NameIndex, fold, index_names
+
+FILMS = {
+    "1": "Toy Story (1995)", "2": "Amélie", "3": "Star Wars", "4": "Stargate", "5": "Heat", "6": "Cheatin' Hearts",
+    "7": None, "sku-8": "The Łódź Affair",
+}  # fmt: skip
+KNOWN = np.array([50, 5, 90, 20, 10, 80, 1, 2])
+names = st.text("abcé ÅZ'-", max_size=12) | st.none()
+
+
+def make_index(films: dict[str, str | None], before: NameIndex | None = None) -> NameIndex:
+    return index_names(IdMap(tuple(films)), list(films.values()), before)
+
+
+def search(text: str, k: int = 3, allowed: np.ndarray | None = None) -> list[str]:
+    found = make_index(FILMS).find(text, k, KNOWN, allowed)
+    return [list(FILMS)[each.row] for each in found]
+
+
+def test_typing_errors_accents_case_and_punctuation_are_forgiven() -> None:
+    assert search("toy stroy")[0] == "1"
+    assert search("AMELIE") == ["2"]
+    assert search("the lodz affair")[0] == "sku-8"
+    assert search("toy story 1995")[0] == "1"
+
+
+def test_whole_names_come_before_names_that_start_so_and_the_best_known_first() -> None:
+    assert search("star") == ["3", "4"]  # whole words, then beginnings
+    assert search("heat")[0] == "5"  # though the other is better known
+    assert search("sta")[:2] == ["3", "4"]  # both begin so: the better known one
+
+
+def test_ids_are_found() -> None:
+    assert search("7")[0] == "7"
+    assert search("SKU-8")[0] == "sku-8"
+    assert search("1")[0] == "1"
+
+
+def test_what_matches_nothing_finds_nothing() -> None:
+    assert search("qqqqxxxx") == []
+    assert search("...") == []
+
+
+def test_only_allowed_items_are_found() -> None:
+    allowed = np.array([id_ != "3" for id_ in FILMS])
+    assert "3" not in search("star wars", 8, allowed)
+    assert search("3", 8, allowed) == []
+
+
+def test_folding_is_told_in_the_docstring() -> None:
+    assert fold("Amélie (2001)") == "amelie 2001"
+    assert fold("ＳＴＲＡＳＳＥ Straße") == "strasse strasse"  # noqa: RUF001
+
+
+@given(st.dictionaries(st.sampled_from("abcdefgh"), names), st.dictionaries(st.sampled_from("abcdefgh"), names))
+def test_an_index_that_follows_changes_is_the_one_that_is_made_anew(
+    before: dict[str, str | None], after: dict[str, str | None]
+) -> None:
+    followed, anew = make_index(after, make_index(before)), make_index(after)
+    assert list(followed.folded) == list(anew.folded)
+    assert (followed.groups != anew.groups).nnz == 0
+    known = np.zeros(len(after))
+    for name in after.values():
+        assert followed.find(name or "a", 5, known) == anew.find(name or "a", 5, known)
