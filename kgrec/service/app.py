@@ -1,8 +1,10 @@
 """The application of one process: routes behind layers that observe, harden and check access."""
 
 import logging
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -22,10 +24,11 @@ from kgrec.service.keeper import Keeper
 from kgrec.service.key_routes import key_routes
 from kgrec.service.keys import KeyStore
 from kgrec.service.observed import Observed, answer_failure
+from kgrec.service.openapi import describe
 from kgrec.service.page_routes import page_routes
 from kgrec.service.problems import Problem
 from kgrec.service.request_log import REQUESTS
-from kgrec.service.service_metrics import ServiceMetrics
+from kgrec.service.service_metrics import VARIABLE, ServiceMetrics
 from kgrec.service.service_state import Service
 from kgrec.service.settings import ServeSettings
 from kgrec.service.write_routes import write_routes
@@ -51,6 +54,7 @@ def make_app(settings: ServeSettings) -> ASGIApp:
     routers = list_routers(service)
     for router in routers:
         app.include_router(router)
+    describe(app)
     paths = [app.openapi_url or "", *(str(route.path) for router in routers for route in router.routes)]  # type: ignore
     open_paths = OPEN_PATHS if settings.page else ("/health",)
     inner = Access(app, service.keys, settings.limits, settings.workers, open_paths)
@@ -67,7 +71,7 @@ def open_service(settings: ServeSettings) -> Service:
     """Opens the service folder."""
     journal = open_journal(settings)
     folder = settings.folder
-    metrics = ServiceMetrics(folder / "metrics" if settings.workers > 1 else None)
+    metrics = ServiceMetrics(Path(os.environ[VARIABLE]) if settings.workers > 1 else None)
     deployment = Deployment(settings, journal, Pseudonyms(folder))
     return Service(settings, deployment, KeyStore(folder / "keys.sqlite"), AuditLog(folder / "audit.jsonl"), metrics)
 

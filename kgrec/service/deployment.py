@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 Role = Literal["current", "candidate"]
 ROLES: tuple[Role, ...] = ("current", "candidate")
 _ERASING = "erasing"  # in the journal: users are forgotten whom the disk may still have
+Feedback = tuple[int, str, str]  # UTC seconds, user or "", JSON
 Act = Callable[[Recommender], tuple[Sequence[Entry], WriteAnswer]]
 
 
@@ -309,6 +310,20 @@ class Deployment:
                     changed["candidate"] = self._with_entries(before["candidate"], written)
             self.served |= changed
             self.catch_up()  # another process may have written right after
+            return answer, False
+
+    def keep_feedback(
+        self, events: Sequence[Feedback], key: str | None, request: str
+    ) -> tuple[WriteAnswer | str, bool]:
+        """Keeps events of feedback, which change no answer; arguments and errors are as in `write`."""
+        with self._lock, self.journal.writing() as writing:
+            found = None if key is None else self._find_answer(key, request)
+            if found is not None:
+                return found, True
+            writing.add_feedback(events)
+            answer = WriteAnswer(seq=self.journal.last_seq, added=len(events))
+            if key is not None:
+                writing.keep_answer(key, request, answer.model_dump_json())
             return answer, False
 
     def forget(self, users: Sequence[str]) -> int:

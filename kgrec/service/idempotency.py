@@ -11,26 +11,24 @@ from kgrec.service.problems import Problem
 _LONGEST = 200
 
 
-def read_key(request: Request, caller: Caller) -> str | None:
-    """The idempotency key of a request, apart for each API key; None: it has none.
+def read_request_key(request: Request, caller: Caller, body: bytes) -> tuple[str | None, str]:
+    """The idempotency key of a request, apart for each API key, and the hash of the request.
+
+    Returns:
+        The key, None where the request has none, and the hash of its route and body.
 
     Raises:
-        Problem: 422 where it is empty or too long.
+        Problem: 422 where the key is empty or too long.
     """
     given = request.headers.get("idempotency-key")
     if given is None:
-        return None
+        return None, ""
     if not 0 < len(given) <= _LONGEST or not given.isprintable():
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY, "The idempotency key cannot be used", got=f"{len(given)} characters",
             expected=f"1 to {_LONGEST} printable characters, such as a UUID",
         )  # fmt: skip
-    return f"{caller.key}:{given}"
-
-
-def hash_request(request: Request, body: bytes) -> str:
-    """The hash of a request's route and body."""
-    return hashlib.sha256(request.url.path.encode() + b"\0" + body).hexdigest()
+    return f"{caller.key}:{given}", hashlib.sha256(request.url.path.encode() + b"\0" + body).hexdigest()
 
 
 def check_same_request(kept: str, request: str) -> None:

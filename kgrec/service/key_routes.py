@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import ConfigDict, Field, model_validator
 
-from kgrec.messages import Answer, Body, Id
+from kgrec.messages import Answer, Body, Id, Whole
 from kgrec.service import answering
 from kgrec.service.audit_log import AuditLine, verify
 from kgrec.service.caller import Caller, Scope, Tenant, find_caller
@@ -72,7 +72,7 @@ class AuditBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"last": 20}]})
 
-    last: Annotated[int, Field(ge=1, le=1000)] = 50
+    last: Annotated[Whole, Field(ge=1, le=1000)] = 50
 
 
 class AuditAnswer(Answer):

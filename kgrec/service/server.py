@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from hashlib import blake2b
 from pathlib import Path
 
 from starlette.types import ASGIApp
@@ -14,6 +15,7 @@ from kgrec.service.settings import ServeSettings
 _SETTINGS = "KGREC_SERVE_SETTINGS"  # the settings as JSON, for the processes of a service
 _SWITCH_S = 0.001  # how long a thread may keep the others waiting
 _KEEP_ALIVE_S = 75
+_MEMORY = Path("/dev/shm")
 _log = logging.getLogger(__name__)
 
 
@@ -32,7 +34,7 @@ def run(settings: ServeSettings) -> None:
     check_files(settings)
     settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if settings.workers > 1:
-        prepare_folder(settings.folder / "metrics")
+        prepare_folder(find_metrics_folder(settings.folder))
     os.environ[_SETTINGS] = settings.model_dump_json()
     config = uvicorn.Config(
         "kgrec.service.server:make_worker_app",
@@ -56,6 +58,16 @@ def run(settings: ServeSettings) -> None:
     code = drain.run(config, settings.notice_s)
     if code:
         sys.exit(code)
+
+
+def find_metrics_folder(folder: Path) -> Path:
+    """Where processes share metrics: in memory, where the system has it.
+
+    They write to mapped files, and who does so on a full disk is killed.
+    """
+    if os.access(_MEMORY, os.W_OK):
+        return _MEMORY / f"kgrec-metrics-{blake2b(str(folder.resolve()).encode(), digest_size=8).hexdigest()}"
+    return folder / "metrics"
 
 
 def make_worker_app() -> ASGIApp:

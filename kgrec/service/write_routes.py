@@ -15,7 +15,7 @@ from kgrec.service import answering
 from kgrec.service.caller import Caller, Scope, find_caller
 from kgrec.service.deployment import Act
 from kgrec.service.forgetting import forget_users
-from kgrec.service.idempotency import hash_request, read_key
+from kgrec.service.idempotency import read_request_key
 from kgrec.service.journal import Entry
 from kgrec.service.problems import Problem
 from kgrec.service.replay import dump, to_new_item, to_new_user, to_table, with_times
@@ -32,10 +32,13 @@ def write_routes(service: Service) -> APIRouter:
     router, limits = APIRouter(responses=PROBLEMS), service.settings.limits
 
     async def write(request: Request, content: bytes, caller: Caller, act: Act, name: str) -> Response:
-        key = read_key(request, caller)
-        hashed = "" if key is None else hash_request(request, content)
+        key, hashed = read_request_key(request, caller, content)
         await service.find_served()
-        answer, is_replayed = await service.in_writer(lambda: service.deployment.write(act, key, hashed))
+        done = await service.in_writer(lambda: service.deployment.write(act, key, hashed))
+        return await answer_write(caller, name, done)
+
+    async def answer_write(caller: Caller, name: str, done: tuple[WriteAnswer | str, bool]) -> Response:
+        answer, is_replayed = done
         if is_replayed or not isinstance(answer, WriteAnswer):
             return as_json(str(answer).encode(), {"Idempotency-Replayed": "true"})
         counts = answer.model_dump(include={"seq", "added", "changed", "removed", "forgotten"})
@@ -91,14 +94,9 @@ def write_routes(service: Service) -> APIRouter:
             (now, event.user or "", json.dumps(event.model_dump(mode="json", exclude_none=True) | {"key": caller.key}))
             for event in body.events
         ]
-
-        def keep() -> int:
-            with service.deployment.journal.writing() as writing:
-                writing.add_feedback(events)
-            return service.deployment.journal.last_seq
-
-        seq = await service.in_writer(keep)
-        return as_json(WriteAnswer(seq=seq, added=len(events)).model_dump_json().encode())
+        key, hashed = read_request_key(request, caller, content)
+        done = await service.in_writer(lambda: service.deployment.keep_feedback(events, key, hashed))
+        return await answer_write(caller, "feedback", done)
 
     return router
 

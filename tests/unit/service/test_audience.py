@@ -33,7 +33,8 @@ def test_ranks_are_those_of_the_lists_of_the_users(recommender: Recommender) -> 
 def test_an_item_that_is_only_described_is_not_added(recommender: Recommender) -> None:
     bundle = recommender.bundle
     described = ItemPart(item="new", name="New", links=[("author_of", "a-4"), ("author_of", "a-99")])
-    found = find_audience(recommender, described, 5)
+    with pytest.warns(UserWarning, match="a-99"):
+        found = find_audience(recommender, described, 5)
     assert recommender.bundle is bundle
     assert found.n_asked == N_READERS
     assert found.notes == ["unknown, so without effect: 'a-99'"]

@@ -32,7 +32,7 @@ def test_typing_errors_accents_case_and_punctuation_are_forgiven() -> None:
 
 
 def test_whole_names_come_before_names_that_start_so_and_the_best_known_first() -> None:
-    assert search("star") == ["3", "4"]  # whole words, then beginnings
+    assert search("star")[:2] == ["3", "4"]  # whole words, then beginnings
     assert search("heat")[0] == "5"  # though the other is better known
     assert search("sta")[:2] == ["3", "4"]  # both begin so: the better known one
 
