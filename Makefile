@@ -47,7 +47,7 @@ lint: $(MADE)
 	@$(BIN)/lint-imports --no-logo
 
 audit: $(MADE)
-	@$(BIN)/python scripts/audit.py
+	@$(BIN)/python scripts/weaknesses.py
 
 docs: $(MADE)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

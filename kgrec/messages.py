@@ -426,7 +426,10 @@ class WriteAnswer(Answer):
 
     Attributes:
         seq: the last entry of the journal, which has the write.
-        added, changed, removed, forgotten: how many of each.
+        added: how many were added.
+        changed: how many were changed.
+        removed: how many were removed.
+        forgotten: how many users were forgotten.
         unknown: id -> the linked or liked ids that the catalogue does not have; they have no effect.
         receipts: one for each forgotten user.
     """
@@ -449,7 +452,8 @@ class VersionStatus(Answer):
         name: the catalogue's name.
         trained_at: UTC seconds.
         synced_at: UTC seconds of the last sync; null: never.
-        n_items, n_users: as served now, with what was added.
+        n_items: items served now, with those added.
+        n_users: users served now, with those added.
     """
 
     version: str

@@ -112,11 +112,9 @@ def wait_until_alive(server: Server) -> None:
 @contextmanager
 def serve(bundle: Path, folder: Path, options: Sequence[str] = (), **settings: Any) -> Iterator[Server]:
     """A service for the time of a test; settings as in `ServeSettings` go through a file."""
-    if settings:
-        config = folder.with_name(f"{folder.name}.toml")
-        config.write_text(_to_toml(settings), encoding="utf-8")
-        options = [*options, "--config", str(config)]
-    server = start(bundle, folder, options)
+    config = folder.with_name(f"{folder.name}.toml")
+    config.write_text(_to_toml({"notice_s": 0, **settings}), encoding="utf-8")
+    server = start(bundle, folder, [*options, "--config", str(config)])
     try:
         yield server
     finally:

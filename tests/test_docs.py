@@ -120,13 +120,15 @@ def test_documents_run_as_written(documents: list[Path], tmp_path: Path, monkeyp
         run_blocks(document, blocks, tmp_path, namespace)
 
 
-def test_six_pages_continue_the_readme() -> None:
+def test_eight_pages_continue_the_readme() -> None:
     assert [page.name for page in AFTER_README] == [
         "catalogue.md",
         "files.md",
         "neo4j.md",
+        "privacy.md",
         "python.md",
         "sequences.md",
+        "service.md",
         "users.md",
     ]
 

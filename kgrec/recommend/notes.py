@@ -63,6 +63,8 @@ def note_basis(state: State, support: NDArray[np.int64], user: int | None) -> li
 
 def _likes_more(state: State, support: NDArray[np.int64], user: int | None) -> bool:
     """Whether anybody else who likes one of some items likes an item beside them."""
+    if state.bundle.config.private is not None:
+        return True  # it is not for an answer to say who likes what
     liked, by_item = state.bundle.liked, state.liked_by_item
     inside = np.zeros(liked.shape[1], np.bool_)
     inside[support] = True

@@ -53,9 +53,11 @@ class ServeSettings(Settings):
         store: the store to sync from; only the command line and the environment name it, never a request.
         sync_every_s: seconds between two syncs.
         stale_after_s: seconds without a successful sync after which the service is not ready.
-        host, port: where it listens.
+        host: the address that it listens on.
+        port: the port.
         workers: processes.
-        tls_certificate, tls_key: PEM files for TLS.
+        tls_certificate: a PEM file for TLS.
+        tls_key: the PEM file of its private key.
         origins: origins of pages elsewhere that may call it (CORS); empty: none.
         notice_s: how long requests are still taken after SIGTERM, while /ready says that the service ends.
         drain_s: how long requests may take to end then.

@@ -77,7 +77,8 @@ def sync_bundle(
         The new bundle and the report.
 
     Raises:
-        BundleError: the catalogue has another schema or none of the bundle's items, or the encoder is not the bundle's.
+        BundleError: the catalogue has another schema or none of the bundle's items, the encoder is not the bundle's, or
+            the bundle was trained with --private.
         CatalogueError: the catalogue is broken, as in `to_hetero`.
         TextError: the encoder cannot be loaded.
     """
@@ -109,7 +110,16 @@ def sync_bundle(
 
 
 def _compare(bundle: Bundle, tables: GraphTables) -> tuple[Catalogue, Changes, NDArray[np.bool_]]:
-    """The catalogue, its changes, and (n_items,) bool: what can be had now, which counts as a change."""
+    """The catalogue, its changes, and (n_items,) bool: what can be had now, which counts as a change.
+
+    Raises:
+        BundleError: the bundle is private, or as in `sync_bundle`.
+    """
+    if bundle.config.private is not None and not bundle.config.private.keep_users:
+        raise BundleError(
+            "the bundle was trained with --private and has no users; a sync would write the users' likes into it: train "
+            "again, or train with --keep-users where the bundle's files need not be private"
+        )
     catalogue, changes = find_changes(bundle, tables)
     item_type = bundle.schema.item_type
     items, kept = catalogue.ids[item_type], catalogue.kept[item_type]

@@ -19,9 +19,10 @@ import kgrec
 from kgrec.bundle import Bundle, load_bundle, save_bundle
 from kgrec.cli.training_commands import make_private, print_privacy
 from kgrec.config import PriorConfig, PrivateConfig, TrainConfig
-from kgrec.errors import RequestError
+from kgrec.errors import BundleError, RequestError
 from kgrec.private.noisy_sums import release_likes
 from kgrec.recommend import Recommender
+from kgrec.sync import sync_bundle
 from kgrec.training.pipeline import choose_model, fit_model
 from kgrec.training.private_model import hide_users
 from kgrec.training.train_bundle import train_bundle
@@ -54,6 +55,18 @@ def test_a_private_bundle_has_no_users(tmp_path: Path) -> None:
     for user in tables.ids("customer").to_pylist():
         assert f'"{user}"'.encode() not in held
     assert b'"sku-00"' in held
+
+
+def test_a_sync_does_not_bring_the_users_back(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="--private"):
+        sync_bundle(_train_shop(), make_tables(), WordEncoder(), tmp_path, now=2)
+    synced, _ = sync_bundle(_train_shop(keep_users=True), make_tables(), WordEncoder(), tmp_path, now=2)
+    assert len(synced.users) > 0
+
+
+def test_no_note_says_who_likes_what() -> None:
+    notes = Recommender(_train_shop(), WordEncoder()).recommend(likes=["sku-00"], k=3).notes
+    assert not [note for note in notes if "nobody else" in note]
 
 
 def test_it_answers_by_likes_alone_after_loading(tmp_path: Path) -> None:

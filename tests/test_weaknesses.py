@@ -2,7 +2,7 @@
 
 import json
 
-import audit
+import weaknesses as audit
 import pytest
 
 CLEAN = {"name": "httpx", "version": "0.28.1", "vulns": []}
