@@ -128,8 +128,8 @@ class Deployment:
             source = sources[role]
             before = self.read_serving()
             if source is None:
-                if before.version(role):
-                    self._change(lambda old: replace(old, candidate="", generation=old.generation + 1))
+                if before.candidate:
+                    self._change(_without_candidate)
                 continue
             try:
                 found = hash_manifest(source)
@@ -144,8 +144,6 @@ class Deployment:
                     self._change(_noting(role, message))
                 continue
             self._change(_adopting(role, version, found))
-            if role == "candidate" and not before.candidate:
-                self.set_share(self.settings.share)
 
     def start(self) -> None:
         """Reads the given bundles, or those that were served last where the given ones are damaged.
@@ -155,6 +153,8 @@ class Deployment:
         """
         self.journal.begin_after(self.stored.newest_seq)
         self.look()
+        if self.settings.share is not None:
+            self.set_share(self.settings.share)
         problem = self.read_serving().problems.get("current")
         if not self.read_serving().current and problem is not None:
             raise BundleError(problem)
@@ -411,6 +411,11 @@ def _noting(kind: str, problem: str | None) -> Callable[[Serving], Serving]:
         return replace(old, problems=others | ({} if problem is None else {kind: problem}))
 
     return change
+
+
+def _without_candidate(old: Serving) -> Serving:
+    sources = {role: manifest for role, manifest in old.sources.items() if role != "candidate"}
+    return replace(_noting("candidate", None)(old), candidate="", sources=sources, generation=old.generation + 1)
 
 
 def _adopting(role: Role, version: str, manifest: str) -> Callable[[Serving], Serving]:

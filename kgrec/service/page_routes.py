@@ -136,12 +136,16 @@ def find_names(
     if (body.text is None) == (body.items is None):
         raise RequestError("expected either a text to look for, or ids of items whose names are wanted")
     item_type = node_type = bundle.schema.item_type
+    mask = allowed
     if body.link is not None:
-        _, node_type = find_far_end(bundle.schema, body.link, item_type)
+        is_source, node_type = find_far_end(bundle.schema, body.link, item_type)
         if node_type == bundle.schema.user_type:
             raise RequestError(f"the edge type {body.link!r} leads to users, who cannot be searched")
+        if allowed is not None and node_type != item_type:
+            items, nodes = bundle.edges[body.link] if is_source else bundle.edges[body.link][::-1]
+            mask = np.zeros(len(bundle.ids[node_type]), np.bool_)
+            mask[nodes[allowed[items]]] = True  # what another tenant's items are linked to has no name here
     ids, names = bundle.ids[node_type].ids, bundle.names[node_type]
-    mask = allowed if node_type == item_type else None
     if body.items is not None:
         rows = [row for row in map(bundle.ids[node_type].row, body.items) if row is not None]
         return SearchAnswer(

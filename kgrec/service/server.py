@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import warnings
 from hashlib import blake2b
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def make_worker_app() -> ASGIApp:
     from kgrec.service.app import make_app
 
     set_up_logs()
+    warnings.simplefilter("ignore", UserWarning)  # about ids in requests, which are in no log: answers name them
     sys.setswitchinterval(_SWITCH_S)
     return make_app(ServeSettings.model_validate_json(os.environ[_SETTINGS]))
 

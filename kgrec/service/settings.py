@@ -48,7 +48,7 @@ class ServeSettings(Settings):
         data: the service folder, with the journal, the keys, the audit log and snapshots; None: beside the bundle,
             named after it with ".service".
         candidate: a second bundle to serve beside it.
-        share: the share of users whom it answers at first.
+        share: the share of users whom it answers; None: as it was set last, at first none.
         report: a folder that `kgrec evaluate` wrote, for the page.
         store: the store to sync from; only the command line and the environment name it, never a request.
         sync_every_s: seconds between two syncs.
@@ -73,7 +73,7 @@ class ServeSettings(Settings):
     bundle: Path
     data: Path | None = None
     candidate: Path | None = None
-    share: Share = 0.0
+    share: Share | None = None
     report: Path | None = None
     store: str | None = None
     sync_every_s: PositiveFloat = 60.0

@@ -194,6 +194,19 @@ def test_a_candidate_takes_the_same_writes(settings: ServeSettings, tmp_path: Pa
     assert len({served.version for served in deployment.served.values()}) == 2
 
 
+def test_a_candidate_that_was_left_out_is_served_when_it_is_named_again(
+    settings: ServeSettings, tmp_path: Path
+) -> None:
+    candidate = tmp_path / "candidate"
+    shutil.copytree(train_planted(1), candidate)
+    both = settings.model_copy(update={"candidate": candidate, "share": 0.25})
+    assert set(open_deployment(both).served) == {"current", "candidate"}
+    assert set(open_deployment(settings).served) == {"current"}
+    again = open_deployment(both.model_copy(update={"share": None}))
+    assert set(again.served) == {"current", "candidate"} and again.serving.share == 0.25
+    assert open_deployment(both.model_copy(update={"share": 0.5})).serving.share == 0.5
+
+
 def test_a_tenant_adds_changes_and_removes_only_its_items(settings: ServeSettings) -> None:
     deployment = open_deployment(settings)
     caller = Caller("k", "shop", Scope.WRITE, Tenant("shop", "s0"))

@@ -3,9 +3,15 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from planted_catalogue import train_planted
 
 from kgrec.ids import IdMap
-from kgrec.service.item_search import NameIndex, fold, index_names
+from kgrec.messages import SearchBody
+from kgrec.recommend import Recommender
+from kgrec.service.deployment import Served
+from kgrec.service.item_search import NameIndex, NameSearch, fold, index_names
+from kgrec.service.page_routes import find_names
 
 FILMS = {
     "1": "Toy Story (1995)", "2": "Amélie", "3": "Star Wars", "4": "Stargate", "5": "Heat", "6": "Cheatin' Hearts",
@@ -69,3 +75,17 @@ def test_an_index_that_follows_changes_is_the_one_that_is_made_anew(
     known = np.zeros(len(after))
     for name in after.values():
         assert followed.find(name or "a", 5, known) == anew.find(name or "a", 5, known)
+
+
+def test_a_tenant_finds_only_nodes_that_its_items_are_linked_to() -> None:
+    recommender = Recommender.load(train_planted())
+    served = Served("v", "b", recommender, 0)
+    mask = np.array([item.endswith(("0", "2", "4", "6", "8")) for item in recommender.bundle.items.ids])
+
+    def find(allowed: NDArray[np.bool_] | None, **asked: object) -> list[str]:
+        body = SearchBody.model_validate({"link": "shop", **asked})
+        return sorted(found.item for found in find_names(NameSearch(), served, body, allowed).items)
+
+    assert find(None, items=["s0", "s1"]) == ["s0", "s1"]
+    assert find(mask, items=["s0", "s1"]) == ["s0"]
+    assert find(mask, text="s1") in ([], ["s0"])
