@@ -248,6 +248,16 @@ class Deployment:
         _warm(served.recommender)
         return served
 
+    def warm_texts(self) -> None:
+        """Loads the text encoder, which takes seconds, so that no request waits for it.
+
+        Raises:
+            TextError: it cannot be loaded.
+        """
+        held = self.current
+        if held is not None and held.recommender.bundle.model.has_texts:
+            held.recommender.recommend(text="a text", k=1)
+
     # --- reads see each write
 
     @property

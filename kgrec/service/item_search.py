@@ -3,13 +3,14 @@
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz import fuzz
 from scipy.sparse import csr_array, vstack
-from sklearn.feature_extraction.text import HashingVectorizer
 
 from kgrec.bundle import Bundle
 from kgrec.ids import IdMap
@@ -18,11 +19,17 @@ _COMPARED = 200  # names that share most letter groups with the text are compare
 _LEAST = 55.0  # of 100; what matches less is not listed
 _EXACT, _BY_ID, _START, _WORD, _FUZZY = 100.0, 99.0, 96.0, 92.0, 0.9
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i", "þ": "th", "ð": "d"})  # noqa: RUF001
-# Groups of two and three letters within words, hashed: names that come later need no new vocabulary.
-_GROUPS = HashingVectorizer(
-    analyzer="char_wb", ngram_range=(2, 3), n_features=2**16, norm=None, alternate_sign=False, binary=True,
-    lowercase=False, dtype=np.float32,
-)  # fmt: skip
+
+
+@cache
+def _groups() -> Any:
+    """Counts groups of two and three letters within words, hashed: names that come later need no new vocabulary."""
+    from sklearn.feature_extraction.text import HashingVectorizer  # slow to import, and most services search nothing
+
+    return HashingVectorizer(
+        analyzer="char_wb", ngram_range=(2, 3), n_features=2**16, norm=None, alternate_sign=False, binary=True,
+        lowercase=False, dtype=np.float32,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class NameIndex:
         exact = self.ids.row(text.strip())
         if not wanted and exact is None:
             return []
-        shared = self.groups @ np.asarray(_GROUPS.transform([wanted]).todense()).ravel()  # (n,)
+        shared = self.groups @ np.asarray(_groups().transform([wanted]).todense()).ravel()  # (n,)
         if allowed is not None:
             shared = np.where(allowed, shared, 0)
             exact = exact if exact is not None and allowed[exact] else None
@@ -140,7 +147,7 @@ def index_names(ids: IdMap, names: Sequence[str | None], before: NameIndex | Non
     new = np.flatnonzero(rows < 0)
     folded = [fold(names[row] or ids.ids[row]) or fold(ids.ids[row]) for row in new.tolist()]
     texts = (f"{name} {fold(ids.ids[row])}" for name, row in zip(folded, new.tolist(), strict=True))
-    groups = csr_array(_GROUPS.transform(texts)) if len(new) else csr_array((0, 2**16), dtype=np.float32)
+    groups = csr_array(_groups().transform(texts)) if len(new) else csr_array((0, 2**16), dtype=np.float32)
     if before is None:
         return NameIndex(ids, names, folded, groups)
     rows[new] = n_before + np.arange(len(new))

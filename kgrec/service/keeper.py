@@ -10,7 +10,7 @@ from contextlib import suppress
 from filelock import FileLock, Timeout
 
 from kgrec.errors import KgrecError
-from kgrec.service.deployment import Deployment
+from kgrec.service.deployment import Deployment, Served
 from kgrec.service.problems import Problem
 from kgrec.service.syncing import sync_now
 
@@ -31,11 +31,13 @@ class Keeper:
         self._stop = threading.Event()
         self._lock = FileLock(self._settings.folder / "keeper.lock")
         self._next_sync, self._n_failures, self._seen = 0.0, 0, ""
+        self._unsaved_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="kgrec-keeper", daemon=True)
 
     def start(self) -> None:
         """Starts the thread."""
         self._thread.start()
+        threading.Thread(target=self._warm_texts, name="kgrec-warm", daemon=True).start()
 
     def stop(self) -> None:
         """Ends the thread, after the work that it has begun, and writes the last snapshot."""
@@ -45,6 +47,10 @@ class Keeper:
             with suppress(KgrecError, Problem, OSError, sqlite3.Error):
                 self._deployment.snapshot()
             self._lock.release()
+
+    def _warm_texts(self) -> None:
+        with suppress(KgrecError):
+            self._deployment.warm_texts()
 
     def _run(self) -> None:
         while not self._stop.wait(self._settings.look_every_s):
@@ -64,14 +70,24 @@ class Keeper:
                 self._sync()
             current = deployment.current
             if current is not None:
-                written = deployment.stored.last_snapshot(current.base)
-                if current.seq - written >= self._settings.snapshot_every:
-                    deployment.snapshot()
+                self._write_snapshot(current)
         if deployment.is_behind:
             deployment.catch_up()
         if deployment.serving.generation != deployment.read_serving().generation:
             deployment.reload()
             self._on_change()
+
+    def _write_snapshot(self, current: Served) -> None:
+        """Writes a snapshot after many entries, or where some have waited for long."""
+        unsaved = current.seq - self._deployment.stored.last_snapshot(current.base)
+        if unsaved <= 0:
+            self._unsaved_since = None
+            return
+        self._unsaved_since = self._unsaved_since or time.monotonic()
+        waited = time.monotonic() - self._unsaved_since
+        if unsaved >= self._settings.snapshot_every or waited >= self._settings.snapshot_after_s:
+            self._deployment.snapshot()
+            self._unsaved_since = None
 
     def _has_work(self) -> bool:
         """Whether this process is the one that works for all."""

@@ -63,6 +63,7 @@ class ServeSettings(Settings):
         drain_s: how long requests may take to end then.
         look_every_s: seconds between two looks whether the bundle was replaced.
         snapshot_every: entries of the journal between two snapshots.
+        snapshot_after_s: seconds after which a snapshot is written with fewer of them, too.
         journal_bytes: the largest journal; a full one takes no writes.
         proxies: addresses of proxies whose X-Forwarded-For counts.
         traces: an OTLP endpoint for OpenTelemetry (needs kgrec[telemetry]); None: no traces.
@@ -88,6 +89,7 @@ class ServeSettings(Settings):
     drain_s: PositiveFloat = 20.0
     look_every_s: PositiveFloat = 1.0
     snapshot_every: PositiveInt = 5_000
+    snapshot_after_s: PositiveFloat = 300.0
     journal_bytes: PositiveInt = 2**30
     proxies: tuple[str, ...] = ()
     traces: str | None = None

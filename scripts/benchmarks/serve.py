@@ -449,7 +449,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--quick", action="store_true", help="seconds for each part")
     arguments = parser.parse_args()
-    console = Console()
+    console = Console(width=140) if not sys.stdout.isatty() else Console()
     table = Table("what", "measured", "wanted", "", box=box.SIMPLE)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
