@@ -1,5 +1,6 @@
 """The application of one process: routes behind layers that observe, harden and check access."""
 
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -98,6 +99,9 @@ def _live(service: Service):  # type: ignore[no-untyped-def]
             note_catalogues()
 
         await service.in_slow(start)
+        gc.collect()
+        gc.freeze()  # the bundle stays: collections need not look through it again and again
+        gc.set_threshold(50_000)
         keeper = Keeper(deployment, note_catalogues)
         keeper.start()
         yield {ON_DRAIN: service.begin_draining}

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 from kgrec.errors import BundleError, KgrecError, StoreError
 from kgrec.messages import WriteAnswer
@@ -25,6 +27,7 @@ from kgrec.service.tenant_views import TenantViews
 _log = logging.getLogger(__name__)
 Role = Literal["current", "candidate"]
 ROLES: tuple[Role, ...] = ("current", "candidate")
+RUN = "KGREC_SERVE_RUN"  # in the environment of the processes of a service: which start of it this is
 _ERASING = "erasing"  # in the journal: users are forgotten whom the disk may still have
 Feedback = tuple[int, str, str]  # UTC seconds, user or "", JSON
 Act = Callable[[Recommender], tuple[Sequence[Entry], WriteAnswer]]
@@ -65,6 +68,7 @@ class Serving:
         previous: the one to go back to.
         candidate: the version beside it.
         share: the share of users whom the candidate answers.
+        run: the start of the service that set the share last; a process that takes another one's place does not.
         generation: changes when a process must read bundles again.
         sources: role -> the manifest of the given bundle that was adopted last.
         synced_at: UTC seconds of the last sync that succeeded.
@@ -76,6 +80,7 @@ class Serving:
     previous: str = ""
     candidate: str = ""
     share: float = 0.0
+    run: str = ""
     generation: int = 0
     sources: dict[str, str] = field(default_factory=dict)
     synced_at: int | None = None
@@ -154,7 +159,7 @@ class Deployment:
         self.journal.begin_after(self.stored.newest_seq)
         self.look()
         if self.settings.share is not None:
-            self.set_share(self.settings.share)
+            self._change(_starting(os.environ.get(RUN) or uuid4().hex, self.settings.share))
         problem = self.read_serving().problems.get("current")
         if not self.read_serving().current and problem is not None:
             raise BundleError(problem)
@@ -237,7 +242,9 @@ class Deployment:
                 continue
             with self._lock:
                 self.served[role] = self._with_entries(opened, self.journal.read(opened.seq))
-        self.serving = wanted
+        with self._lock:
+            now = self.read_serving()
+            self.serving = now if now.generation == wanted.generation else wanted  # the share may have changed since
         self.stored.keep_only([wanted.current, wanted.previous, wanted.candidate])
 
     def _open(self, version: str) -> Served:
@@ -426,6 +433,10 @@ def _noting(kind: str, problem: str | None) -> Callable[[Serving], Serving]:
 def _without_candidate(old: Serving) -> Serving:
     sources = {role: manifest for role, manifest in old.sources.items() if role != "candidate"}
     return replace(_noting("candidate", None)(old), candidate="", sources=sources, generation=old.generation + 1)
+
+
+def _starting(run: str, share: float) -> Callable[[Serving], Serving]:
+    return lambda old: old if old.run == run else replace(old, share=share, run=run)
 
 
 def _adopting(role: Role, version: str, manifest: str) -> Callable[[Serving], Serving]:

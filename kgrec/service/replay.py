@@ -135,12 +135,20 @@ def apply_entries(
     interactions = [
         Interaction.model_validate_json(entry.body)
         for entry in by_kind.get("interaction", ())
-        if entry.at > since or entry.subject not in users
+        if entry.at > since or not _has_seen(recommender.bundle, entry.subject, entry.item)
     ]
     schema = recommender.bundle.schema
     for group in _group_by_form(interactions):
         _in_bulk(lambda found: _add_interactions(recommender, found, schema), group, applied)
     return applied
+
+
+def _has_seen(bundle: Bundle, user: str, item: str) -> bool:
+    """Whether a bundle has an interaction of a user with an item."""
+    row, column = bundle.users.row(user), bundle.items.row(item)
+    if row is None or column is None:
+        return False
+    return bool((bundle.seen.indices[slice(*bundle.seen.indptr[row : row + 2])] == column).any())
 
 
 def _add_interactions(recommender: Recommender, found: Sequence[Interaction], schema: CatalogueSchema) -> None:

@@ -2,10 +2,12 @@
 
 import logging
 import os
+import shutil
 import sys
 import warnings
 from hashlib import blake2b
 from pathlib import Path
+from uuid import uuid4
 
 from starlette.types import ASGIApp
 
@@ -14,6 +16,7 @@ from kgrec.service.request_log import set_up_logs
 from kgrec.service.settings import ServeSettings
 
 _SETTINGS = "KGREC_SERVE_SETTINGS"  # the settings as JSON, for the processes of a service
+_RUN = "KGREC_SERVE_RUN"  # as in `deployment`, which takes seconds to import
 _SWITCH_S = 0.001  # how long a thread may keep the others waiting
 _KEEP_ALIVE_S = 75
 _MEMORY = Path("/dev/shm")
@@ -37,6 +40,7 @@ def run(settings: ServeSettings) -> None:
     if settings.workers > 1:
         prepare_folder(find_metrics_folder(settings.folder))
     os.environ[_SETTINGS] = settings.model_dump_json()
+    os.environ[_RUN] = uuid4().hex
     config = uvicorn.Config(
         "kgrec.service.server:make_worker_app",
         factory=True,
@@ -57,6 +61,8 @@ def run(settings: ServeSettings) -> None:
         ws="none",
     )
     code = drain.run(config, settings.notice_s)
+    if settings.workers > 1:
+        shutil.rmtree(find_metrics_folder(settings.folder), ignore_errors=True)
     if code:
         sys.exit(code)
 

@@ -23,7 +23,7 @@ from kgrec.service.journal import Journal
 
 Shop = Any
 WAIT_S = 30.0
-QUICK = {"look_every_s": 0.1, "snapshot_every": 10}
+QUICK: dict[str, Any] = {"look_every_s": 0.1, "snapshot_every": 10, "notice_s": 0}
 
 
 def wait_for(what: Callable[[], Any]) -> Any:
@@ -267,7 +267,7 @@ def test_a_full_disk_takes_no_writes_and_loses_none(shop: Shop, tmp_path: Path) 
     disk = tmp_path / "disk"
     with (
         mounted(disk, "-t", "tmpfs", "-o", "size=24m", "kgrec"),
-        serve(shop.bundle, disk, ["--workers", "2"]) as server,
+        serve(shop.bundle, disk, ["--workers", "2"], **QUICK) as server,
         server.client() as client,
     ):
         add_likes(client, "before", "sku-00")
@@ -430,7 +430,7 @@ def test_swaps_rollbacks_and_shares(shop: Shop, tmp_path: Path) -> None:
 
 
 def test_two_processes_see_each_others_writes_at_the_next_request(shop: Shop, tmp_path: Path) -> None:
-    with serve(shop.bundle, tmp_path / "service", ["--workers", "2"], look_every_s=60.0) as server:
+    with serve(shop.bundle, tmp_path / "service", ["--workers", "2"], look_every_s=60.0, notice_s=0) as server:
         clients: dict[int, httpx.Client] = {}
         headers = {"Authorization": f"Bearer {server.key()}"}
         while len(clients) < 2:

@@ -1,12 +1,14 @@
 """What a process serves: writes last, others see them, and versions change whole."""
 
 import shutil
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from planted_catalogue import train_planted
 
-from kgrec.bundle import load_bundle
+from kgrec.bundle import Bundle, load_bundle, save_bundle
 from kgrec.bundle.folder import MANIFEST
 from kgrec.errors import BundleError, RequestError
 from kgrec.messages import Interaction, InteractionsBody, ItemPart, ItemsBody, UserDescription, UsersBody, WriteAnswer
@@ -122,6 +124,22 @@ def test_a_snapshot_answers_as_the_journal_did(settings: ServeSettings) -> None:
     asked = {"likes": ["i0", "i2"], "k": 20}
     before, after = (recommender(each).recommend(**asked) for each in (deployment, again))
     assert [one.score for one in before] == pytest.approx([one.score for one in after], abs=1e-3)
+
+
+def test_interactions_that_only_the_journal_has_stay_when_a_newer_bundle_comes(settings: ServeSettings) -> None:
+    deployment = open_deployment(settings)
+    bundle = recommender(deployment).bundle
+    new = next(item for item in bundle.items.ids if item not in seen_by(bundle, "u0"))
+    deployment.write(add_interactions(InteractionsBody(interactions=[Interaction(user="u0", item=new)]), ANYBODY))
+    retrained = load_bundle(settings.bundle)
+    save_bundle(replace(retrained, trained_at=int(time.time()) + 1000), settings.bundle)
+    deployment.swap()
+    assert new in seen_by(recommender(deployment).bundle, "u0")
+
+
+def seen_by(bundle: Bundle, user: str) -> set[str]:
+    row = bundle.users.row(user)
+    return {bundle.items.ids[item] for item in bundle.seen[[row]].indices}
 
 
 def replace_bundle(settings: ServeSettings, seed: int) -> None:
