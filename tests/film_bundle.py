@@ -1,9 +1,14 @@
 """A small catalogue with the ids of MovieLens that the examples of the service name: cartoons, and films of space."""
 
+import atexit
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 import kgrec
 from kgrec.config import TrainConfig
@@ -27,6 +32,17 @@ _CONFIG = {
 
 
 def train_films(folder: Path) -> Path:
+    """A bundle of the catalogue, trained once in a run of tests; returns its folder within the given one."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))  # all processes of one run have the same
+    trained = Path(tempfile.gettempdir()) / f"kgrec-films-{run}"
+    with FileLock(f"{trained}.lock"):
+        if not trained.exists():
+            _train(trained)
+            atexit.register(shutil.rmtree, trained, ignore_errors=True)
+    return Path(shutil.copytree(trained, folder / "films"))
+
+
+def _train(folder: Path) -> None:
     """Trains the catalogue; users with an odd number like cartoons, the others space."""
     rng = np.random.default_rng(5)
     ids, rows = list(FILMS), []
@@ -52,5 +68,4 @@ def train_films(folder: Path) -> Path:
         config=TrainConfig.read(_CONFIG, "the test"),
         progress=False,
     )
-    trained.save(folder / "films")
-    return folder / "films"
+    trained.save(folder)
