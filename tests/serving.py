@@ -1,24 +1,74 @@
 """Real servers for tests: `kgrec serve` in a process of its own, on a free port of this machine."""
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from kgrec import cli
 from kgrec.service.caller import Scope, Tenant
 from kgrec.service.keys import KeyStore
 
 READY_S = 60.0
+QUICK = {"notice_s": 0, "warm_texts": False}  # for tests, which start many
+
+
+# A process of its own has imported what takes seconds; each service begins as a fork of it.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["kgrec.cli", "kgrec.service.app", "uvicorn", "uvicorn.loops.uvloop"])
+
+
+@dataclass(frozen=True)
+class Process:
+    """The process of a service."""
+
+    process: BaseProcess
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def poll(self) -> int | None:
+        """The exit code; None: it runs."""
+        return self.process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, when it has ended."""
+        self.process.join(timeout)
+        assert self.process.exitcode is not None, f"it did not end within {timeout} s"
+        return self.process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Sends it a signal."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kills it without warning."""
+        self.process.kill()
+
+
+def _run(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+    """Runs a command of kgrec, with its output in a file."""
+    os.environ.update(environment)
+    opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for stream in (1, 2):
+        os.dup2(opened, stream)
+    sys.argv = ["kgrec", *command]
+    cli.main()
 
 
 @dataclass
@@ -34,7 +84,7 @@ class Server:
 
     url: str
     folder: Path
-    process: subprocess.Popen[bytes]
+    process: Process
     log: Path
 
     def key(self, scope: Scope = Scope.ADMIN, tenant: Tenant | None = None) -> str:
@@ -83,12 +133,14 @@ def start(
     port = find_port()
     folder.mkdir(parents=True, exist_ok=True)
     log = folder.with_name(f"{folder.name}.log")
-    command = [sys.executable, "-m", "kgrec.cli", "serve", str(bundle), "--data", str(folder), "--port", str(port)]
-    with log.open("ab") as opened:
-        process = subprocess.Popen(
-            [*command, *options], stdout=opened, stderr=opened, env={**os.environ, **(environment or {})}
-        )
-    server = Server(f"{scheme}://127.0.0.1:{port}", folder, process, log)
+    if "--config" not in options:
+        config = folder.with_name(f"{folder.name}.quick.toml")
+        config.write_text(_to_toml(QUICK), encoding="utf-8")
+        options = [*options, "--config", str(config)]
+    command = ["serve", str(bundle), "--data", str(folder), "--port", str(port), *options]
+    process = _FORKS.Process(target=_run, args=(command, log, {**os.environ, **(environment or {})}))
+    process.start()
+    server = Server(f"{scheme}://127.0.0.1:{port}", folder, Process(process), log)
     if wait:
         wait_until_alive(server)
     return server
@@ -113,7 +165,7 @@ def wait_until_alive(server: Server) -> None:
 def serve(bundle: Path, folder: Path, options: Sequence[str] = (), **settings: Any) -> Iterator[Server]:
     """A service for the time of a test; settings as in `ServeSettings` go through a file."""
     config = folder.with_name(f"{folder.name}.toml")
-    config.write_text(_to_toml({"notice_s": 0, **settings}), encoding="utf-8")
+    config.write_text(_to_toml({**QUICK, **settings}), encoding="utf-8")
     server = start(bundle, folder, [*options, "--config", str(config)])
     try:
         yield server

@@ -279,8 +279,10 @@ class Deployment:
             for role, held in list(self.served.items()):
                 self.served[role] = self._with_entries(held, self.journal.read(held.seq))
             serving = self.read_serving()
-            if serving.generation == self.serving.generation:  # else the keeper reads other bundles first
+            if serving.generation == self.serving.generation:
                 self.serving = serving
+            else:  # the keeper reads other bundles first
+                self.serving = replace(self.serving, share=serving.share)
 
     def _with_entries(self, served: Served, entries: Sequence[Entry]) -> Served:
         if not entries:

@@ -37,7 +37,8 @@ class Keeper:
     def start(self) -> None:
         """Starts the thread."""
         self._thread.start()
-        threading.Thread(target=self._warm_texts, name="kgrec-warm", daemon=True).start()
+        if self._settings.warm_texts:
+            threading.Thread(target=self._warm_texts, name="kgrec-warm", daemon=True).start()
 
     def stop(self) -> None:
         """Ends the thread, after the work that it has begun, and writes the last snapshot."""

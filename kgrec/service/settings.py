@@ -64,6 +64,7 @@ class ServeSettings(Settings):
         look_every_s: seconds between two looks whether the bundle was replaced.
         snapshot_every: entries of the journal between two snapshots.
         snapshot_after_s: seconds after which a snapshot is written with fewer of them, too.
+        warm_texts: whether the text encoder is loaded after the start, so that no request waits for it.
         journal_bytes: the largest journal; a full one takes no writes.
         proxies: addresses of proxies whose X-Forwarded-For counts.
         traces: an OTLP endpoint for OpenTelemetry (needs kgrec[telemetry]); None: no traces.
@@ -90,6 +91,7 @@ class ServeSettings(Settings):
     look_every_s: PositiveFloat = 1.0
     snapshot_every: PositiveInt = 5_000
     snapshot_after_s: PositiveFloat = 300.0
+    warm_texts: bool = True
     journal_bytes: PositiveInt = 2**30
     proxies: tuple[str, ...] = ()
     traces: str | None = None
