@@ -244,7 +244,7 @@ class Deployment:
                 self.served[role] = self._with_entries(opened, self.journal.read(opened.seq))
         with self._lock:
             now = self.read_serving()
-            self.serving = now if now.generation == wanted.generation else wanted  # the share may have changed since
+            self.serving = now if now.generation == wanted.generation else replace(wanted, share=now.share)
         self.stored.keep_only([wanted.current, wanted.previous, wanted.candidate])
 
     def _open(self, version: str) -> Served:
