@@ -24,7 +24,9 @@ def admin_routes(service: Service) -> APIRouter:
 
     async def status(caller: Caller) -> Response:
         answer = await service.in_slow(service.describe)
-        own = {"scope": caller.scope.name.lower(), "tenant": answering.view_of(caller) or None}
+        own: dict[str, object] = {"scope": caller.scope.name.lower(), "tenant": answering.view_of(caller) or None}
+        if caller.tenant is not None:
+            own |= service.hide_others(answer, caller.tenant)
         return as_json(answer.model_copy(update=own).model_dump_json().encode())
 
     async def act(request: Request, name: str, what: Callable[[], object]) -> Response:
@@ -53,7 +55,7 @@ def admin_routes(service: Service) -> APIRouter:
     @router.get("/metrics", response_class=Response)
     async def metrics(request: Request) -> Response:
         """The metrics, as Prometheus reads them."""
-        find_caller(request, Scope.READ)
+        find_caller(request, Scope.READ, whole=True)
         found = await service.in_slow(lambda: service.metrics.exposition(service.read_state()))
         return Response(found, headers={"Content-Type": CONTENT_TYPE})
 

@@ -47,13 +47,23 @@ class Caller:
     tenant: Tenant | None = None
 
 
-def find_caller(request: Request, scope: Scope) -> Caller:
+def find_caller(request: Request, scope: Scope, *, whole: bool = False) -> Caller:
     """The caller of a request, as `Access` found it.
+
+    Args:
+        request: the request.
+        scope: what it needs.
+        whole: whether the answer is about the whole catalogue, which keys of a tenant do not see.
 
     Raises:
         Problem: 403 where the key does not allow it.
     """
     caller: Caller = request.scope["state"]["caller"]
+    if whole and caller.tenant is not None:
+        raise Problem(
+            HTTPStatus.FORBIDDEN, "This key does not allow it", got="a key of a tenant",
+            expected="a key for the whole catalogue",
+        )  # fmt: skip
     if caller.scope < scope:
         raise Problem(
             HTTPStatus.FORBIDDEN,

@@ -118,7 +118,7 @@ def page_routes(service: Service) -> APIRouter:
     @router.get("/report", response_class=Response)
     async def report(request: Request) -> Response:
         """The evaluation report, an HTML page."""
-        find_caller(request, Scope.READ)
+        find_caller(request, Scope.READ, whole=True)
         return Response(await service.in_slow(lambda: _read_report(service)), media_type="text/html")
 
     return router

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from kgrec.messages import StatusAnswer, VersionStatus, Which
 from kgrec.service.audit_log import AuditLog
-from kgrec.service.caller import Caller
+from kgrec.service.caller import Caller, Tenant
 from kgrec.service.deployment import Deployment, Served
 from kgrec.service.keys import KeyStore
 from kgrec.service.problems import Problem
@@ -162,6 +162,15 @@ class Service:
             worker=getpid(),
             features={} if current is None else _describe_catalogue(current),
         )
+
+    def hide_others(self, status: StatusAnswer, tenant: Tenant) -> dict[str, object]:
+        """What a tenant sees otherwise in a status: its own number of items, and nothing about other items and users."""
+        served = {held.version: held for held in self.deployment.served.values()}
+        counts = {version: int(held.views.find(tenant).mask.sum()) for version, held in served.items()}
+        versions = [
+            each.model_copy(update={"n_items": counts.get(each.version, 0), "n_users": 0}) for each in status.versions
+        ]
+        return {"versions": versions, "problems": [], "journal_bytes": 0}
 
     def read_state(self) -> ServiceState:
         """The state for readiness and metrics."""

@@ -237,6 +237,13 @@ def test_a_tenant_sees_its_items_alone_in_a_batch(tenant: httpx.Client) -> None:
     assert not [FILMS[item] for item in OTHERS if FILMS[item] in got.text]
 
 
+def test_a_tenant_sees_no_figures_of_the_whole_house(tenant: httpx.Client) -> None:
+    for path in ("/report", "/metrics"):
+        assert is_problem(tenant.get(path), 403), path
+    versions = tenant.get("/status").json()["versions"]
+    assert [(each["n_items"], each["n_users"]) for each in versions] == [(len(OWN), 0)]
+
+
 def test_a_tenant_changes_nothing_of_others(tenant: httpx.Client, reader: httpx.Client) -> None:
     link = [["genre", "Animation"]]
     for body in (
