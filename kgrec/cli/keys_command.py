@@ -148,13 +148,18 @@ def audit(
 
 
 def _find_folder(bundle: Path, data: Path | None) -> Path:
-    """The service folder of a bundle."""
+    """The service folder of a bundle, which may come later where the folder is there already."""
+    from kgrec.bundle.folder import read_manifest
     from kgrec.errors import BundleError
     from kgrec.service.settings import ServeSettings
 
-    if data is None and not bundle.is_dir():
-        raise BundleError(f"there is no bundle {bundle}; expected the folder that `kgrec train` wrote, or --data")
-    return ServeSettings(bundle=bundle, data=data).folder
+    folder = ServeSettings(bundle=bundle, data=data).folder
+    if not folder.is_dir():
+        try:
+            read_manifest(bundle)
+        except BundleError as error:
+            raise BundleError(f"{error}; or name a service folder that is there with --data") from error
+    return folder
 
 
 def _to_day(at: int) -> str:

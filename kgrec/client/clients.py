@@ -71,7 +71,7 @@ class Client:
         key: str,
         *,
         timeout_s: float = 30.0,
-        retries: int = 4,
+        retries: int = 7,
         verify: bool | str | Path | ssl.SSLContext = True,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -81,7 +81,7 @@ class Client:
             url: the address of the service, such as "https://recommend.example.org".
             key: the API key.
             timeout_s: seconds that an attempt may wait for a connection, or for the next part of an answer.
-            retries: the most attempts after the first one.
+            retries: the most attempts after the first one; 7 take about ten seconds in all.
             verify: how the certificate of the service is checked: by the system's authorities, by those of a PEM
                 file, or, with False, not at all.
             transport: another way to the service, such as `httpx.HTTPTransport(uds="/run/kgrec.sock")`.
@@ -162,7 +162,7 @@ class AsyncClient:
         key: str,
         *,
         timeout_s: float = 30.0,
-        retries: int = 4,
+        retries: int = 7,
         verify: bool | str | Path | ssl.SSLContext = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:

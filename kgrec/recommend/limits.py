@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from numbers import Integral
 
 import numpy as np
@@ -72,7 +71,7 @@ class LinkKinds:
         self._bundle = bundle
         self._edge_types: dict[str, list[str]] = {}
         self._links: dict[str, csr_array] = {}
-        self._recent = lru_cache(_LIMITS_KEPT)(self._find_limits)
+        self._recent: dict[AtMost, Limits | None] = {}
         schema = bundle.schema
         no_nodes = (schema.item_type, schema.user_type)
         far_types = {
@@ -97,7 +96,13 @@ class LinkKinds:
         Raises:
             RequestError: there is no such kind.
         """
-        return self._recent(at_most)
+        recent = self._recent  # a cache of a bound method would keep the bundle in a cycle
+        if at_most in recent:
+            return recent[at_most]
+        if len(recent) >= _LIMITS_KEPT:
+            self._recent = recent = {}
+        found = recent[at_most] = self._find_limits(at_most)
+        return found
 
     def _find_limits(self, at_most: AtMost) -> Limits | None:
         parts, most = [], []

@@ -87,7 +87,7 @@ class Access:
     ) -> None:
         self._app, self._keys = app, keys
         self._per_s = limits.requests_per_s / workers
-        self._burst = max(1.0, limits.burst / workers)
+        self._burst = max(1.0, limits.at_once / workers)
         self._concurrent = max(1, limits.concurrent // workers)
         self._failures = max(1.0, limits.failures_per_minute / workers)
         self._open = frozenset(path for path in open_paths if not path.endswith("*"))

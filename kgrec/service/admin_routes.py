@@ -32,7 +32,11 @@ def admin_routes(service: Service) -> APIRouter:
     async def act(request: Request, name: str, what: Callable[[], object]) -> Response:
         caller = find_caller(request, Scope.ADMIN)
         await service.in_writer(what)
-        await service.in_slow(lambda: service.note_write(caller, name, {}))
+        serving = service.deployment.serving
+        about: dict[str, int | str] = {"version": serving.current, "previous": serving.previous}
+        if name == "share":
+            about = {"percent": round(100 * serving.share)}
+        await service.in_slow(lambda: service.note_write(caller, name, about))
         return await status(caller)
 
     @router.get("/health")

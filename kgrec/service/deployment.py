@@ -1,11 +1,13 @@
 """The bundles that a process serves, with all that the journal has: reads see each write, and versions change whole."""
 
+import ctypes
 import json
 import logging
 import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -246,6 +248,8 @@ class Deployment:
             now = self.read_serving()
             self.serving = now if now.generation == wanted.generation else replace(wanted, share=now.share)
         self.stored.keep_only([wanted.current, wanted.previous, wanted.candidate])
+        _give_back_memory()
+        _log.info("serving version %s", wanted.current)
 
     def _open(self, version: str) -> Served:
         """Reads a version with all that the journal has, and answers once, so that the first request is quick."""
@@ -275,7 +279,7 @@ class Deployment:
     def catch_up(self) -> None:
         """Reads what other processes have written."""
         with self._lock:
-            self._stamp = self.journal.stamp()
+            stamp = self.journal.stamp()
             for role, held in list(self.served.items()):
                 self.served[role] = self._with_entries(held, self.journal.read(held.seq))
             serving = self.read_serving()
@@ -283,12 +287,15 @@ class Deployment:
                 self.serving = serving
             else:  # the keeper reads other bundles first
                 self.serving = replace(self.serving, share=serving.share)
+            self._stamp = stamp  # at last: until then a request waits for this one to end
 
     def _with_entries(self, served: Served, entries: Sequence[Entry]) -> Served:
         if not entries:
             return served
         branch = served.recommender.branch()
-        applied = apply_entries(branch, entries, self.pseudonyms.hash, known_since(branch.bundle))
+        # without a store nothing but the journal has what was written over HTTP
+        since = known_since(branch.bundle) if self.settings.store is not None else 0
+        applied = apply_entries(branch, entries, self.pseudonyms.hash, since)
         refused = (*served.refused, *applied.refused)
         return Served(served.version, served.base, branch, entries[-1].seq, refused)
 
@@ -422,6 +429,12 @@ class Deployment:
                 return  # the copy has changed, and is read again first
             if held.seq > self.stored.last_snapshot(held.base):
                 self.stored.snapshot(held.recommender.bundle, held.base, held.seq)
+
+
+def _give_back_memory() -> None:
+    """Gives what an old version held back to the system, where the C library keeps it otherwise."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _noting(kind: str, problem: str | None) -> Callable[[Serving], Serving]:

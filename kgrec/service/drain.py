@@ -17,16 +17,23 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
 from types import FrameType
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config, Server
 from uvicorn.config import STARTUP_FAILURE
 
+from kgrec.errors import KgrecError, StoreError
+from kgrec.service.problems import Problem
+
 ON_DRAIN = "on_drain"  # in the state that the app's lifespan yields: a function to call when the draining begins
+_FAILURE = "failure"  # in the same state: the error that ended the app's start
 ARRIVING_S = 0.1  # for the request on a connection that was just accepted
 LOOK_S = 0.5  # between two looks whether the end was asked for
 RESTART_S = 1.0  # before a process that died is replaced, so that one that always dies does not use all of a CPU
 _CLOSE = ("connection", "close")
+_SPAWN = multiprocessing.get_context("spawn")
 _log = logging.getLogger(__name__)
 
 
@@ -38,22 +45,71 @@ def run(config: Config, notice_s: float) -> int:
         notice_s: how long requests are taken after SIGTERM.
 
     Returns:
-        The exit code: 0, or uvicorn's `STARTUP_FAILURE`.
+        The exit code: 0, or uvicorn's `STARTUP_FAILURE` after an error that is no fault of who started it; the log
+        says where.
+
+    Raises:
+        KgrecError: the app cannot start.
     """
-    if config.workers > 1:
-        return run_workers(partial(_serve, config, notice_s), [config.bind_socket()], config.workers)
-    return _serve(config, notice_s, None)
+    if config.workers == 1:
+        return _serve(config, notice_s, None)
+    failures = _SPAWN.SimpleQueue()
+    code = run_workers(partial(_serve_shared, config, notice_s, failures), [config.bind_socket()], config.workers)
+    if code and not failures.empty():
+        raise StoreError(failures.get())
+    return code
+
+
+def keep_failure(app: ASGIApp) -> ASGIApp:
+    """An app whose start fails without a traceback as text in the log: the server has the error and reports it."""
+
+    async def kept(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+
+        async def send_briefly(message: Message) -> None:
+            await send({"type": message["type"]} if message["type"] == "lifespan.startup.failed" else message)
+
+        try:
+            await app(scope, receive, send_briefly)
+        except Exception as error:
+            scope["state"][_FAILURE] = error
+            raise
+
+    return kept
 
 
 def _serve(config: Config, notice_s: float, sockets: list[socket.socket] | None) -> int:
+    """Runs one server in this process; as in `run`."""
     server = DrainingServer(config, notice_s)
-    with suppress(KeyboardInterrupt):
-        server.run(sockets)
-    if not server.started and not server.should_exit:
-        if sockets is not None:
-            sys.exit(STARTUP_FAILURE)
+    try:
+        with suppress(KeyboardInterrupt):
+            server.run(sockets)
+    except SystemExit:  # so uvicorn ends a start that failed
+        failure = server.failure
+        if server.should_exit:
+            return 0
+        if isinstance(failure, Problem):
+            raise StoreError(f"{failure.title}: {failure.document().detail}") from failure
+        if isinstance(failure, KgrecError | OSError):
+            raise failure from None
+        if failure is not None:
+            _log.error("the service cannot start", exc_info=failure)
         return STARTUP_FAILURE
     return 0
+
+
+def _serve_shared(config: Config, notice_s: float, failures: "SimpleQueue[str]", sockets: list[socket.socket]) -> None:
+    """Runs one of several processes; it leaves the message of an error to the first process."""
+    try:
+        sys.exit(_serve(config, notice_s, sockets))
+    except (KgrecError, OSError) as error:
+        if config.loaded:
+            failures.put(str(error))
+            sys.exit(STARTUP_FAILURE)
+        _log.error("a process cannot start: %s", error)  # the folder cannot be used now; another one tries again
+        sys.exit(1)
 
 
 class DrainingServer(Server):
@@ -67,6 +123,14 @@ class DrainingServer(Server):
     def __init__(self, config: Config, notice_s: float) -> None:
         super().__init__(config)
         self._notice_s, self._draining = notice_s, False
+        self.failure: Exception | None = None  # the error that ended the app's start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts the app and listens."""
+        try:
+            await super().startup(sockets)
+        finally:
+            self.failure = self.lifespan.state.get(_FAILURE)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begins to drain. Unlike in uvicorn, the signal is not raised again at the end: the exit code is 0."""
@@ -124,11 +188,10 @@ def run_workers(serve: Callable[[list[socket.socket]], int], sockets: list[socke
     Returns:
         The exit code: 0, or that of a process that could not start.
     """
-    context = multiprocessing.get_context("spawn")
     stopping = threading.Event()
 
     def start() -> BaseProcess:
-        process = context.Process(target=serve, args=(sockets,))
+        process = _SPAWN.Process(target=serve, args=(sockets,))
         process.start()
         return process
 

@@ -15,4 +15,7 @@ def check_extra() -> None:
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
-        raise RequestError(f"the service needs {missing[0]}, which is not installed: pip install 'kgrec[serve]'")
+        raise RequestError(
+            f"the service needs {missing[0]}, which is not installed: `pip install -c constraints.txt '.[serve]'` in a "
+            "copy of the repository, or `pip install 'kgrec[serve]'`"
+        )

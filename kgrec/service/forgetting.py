@@ -7,6 +7,8 @@ from kgrec.errors import BundleError, RequestError
 from kgrec.messages import Receipt, WriteAnswer
 from kgrec.service.deployment import Deployment
 
+_MOST_NAMED = 20
+
 
 def forget_users(deployment: Deployment, users: Sequence[str]) -> WriteAnswer:
     """Forgets users, and looks through all places for what is left of them.
@@ -22,7 +24,10 @@ def forget_users(deployment: Deployment, users: Sequence[str]) -> WriteAnswer:
     wanted = list(dict.fromkeys(users))
     unknown = [user for user in wanted if not _is_known(deployment, user)]
     if unknown:
-        raise RequestError(f"unknown user {unknown[0]!r}, one of {len(unknown)} that are unknown; nobody is forgotten")
+        some = ", ".join(map(repr, unknown[:_MOST_NAMED]))
+        raise RequestError(
+            f"got {len(unknown)} users who are unknown, such as {some}; nobody is forgotten: leave them out"
+        )
     seq = deployment.forget(wanted)
     deployment.finish_forgetting()
     receipts = [_prove(deployment, user) for user in wanted]

@@ -203,12 +203,25 @@ class Writing:
                 (entry.subject, entry.item, *kinds),
             )
             if entry.about == "removed":
+                self._keep_users_of(entry.subject, now)
                 self._connection.execute("DELETE FROM entries WHERE item = ?", (entry.subject,))
             self._connection.execute(
                 "INSERT INTO entries (at, about, subject, item, body) VALUES (?, ?, ?, ?, ?)",
                 (entry.at or now, entry.about, entry.subject, entry.item, entry.body),
             )
         return _last_seq(self._connection)
+
+    def _keep_users_of(self, item: str, now: int) -> None:
+        """Gives users who would have no entry without their interactions with an item one of their own."""
+        users = self._connection.execute(
+            "SELECT DISTINCT subject FROM entries AS own WHERE item = ? AND NOT EXISTS"
+            " (SELECT 1 FROM entries WHERE subject = own.subject AND about = 'user')",
+            (item,),
+        ).fetchall()
+        self._connection.executemany(
+            "INSERT INTO entries (at, about, subject, body) VALUES (?, 'user', ?, ?)",
+            [(now, user, json.dumps({"user": user}, ensure_ascii=False)) for (user,) in users],
+        )
 
     def add_feedback(self, events: Iterable[tuple[int, str, str]]) -> None:
         """Keeps events: (UTC seconds, user or "", JSON)."""

@@ -29,7 +29,7 @@ class Keeper:
         self._deployment, self._on_change = deployment, on_change
         self._settings = deployment.settings
         self._stop = threading.Event()
-        self._lock = FileLock(self._settings.folder / "keeper.lock")
+        self._lock = FileLock(self._settings.folder / "keeper.lock", thread_local=False)
         self._next_sync, self._n_failures, self._seen = 0.0, 0, ""
         self._unsaved_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="kgrec-keeper", daemon=True)

@@ -1,17 +1,21 @@
 """Runs the service: one process, or several that share a port and a service folder."""
 
-import logging
+import errno
 import os
 import shutil
+import socket
+import ssl
 import sys
 import warnings
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from starlette.types import ASGIApp
 
-from kgrec.errors import RequestError
+from kgrec.errors import BundleError, RequestError, StoreError
+from kgrec.service.readiness import find_disk_problem
 from kgrec.service.request_log import set_up_logs
 from kgrec.service.settings import ServeSettings
 
@@ -19,15 +23,17 @@ _SETTINGS = "KGREC_SERVE_SETTINGS"  # the settings as JSON, for the processes of
 _RUN = "KGREC_SERVE_RUN"  # as in `deployment`, which takes seconds to import
 _SWITCH_S = 0.001  # how long a thread may keep the others waiting
 _KEEP_ALIVE_S = 75
+_MANIFEST = "bundle.json"  # as in `kgrec.bundle.folder`, which takes seconds to import
 _MEMORY = Path("/dev/shm")
-_log = logging.getLogger(__name__)
+_LACKING = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # of several addresses of a host, a machine need not have all
 
 
 def run(settings: ServeSettings) -> None:
     """Serves until SIGTERM or Ctrl-C; requests in flight end first.
 
     Raises:
-        KgrecError: the service folder cannot be used, or a TLS file is missing.
+        KgrecError: there is no bundle that can be read, the port is taken, or the service folder or a TLS file cannot
+            be used.
     """
     import uvicorn
 
@@ -35,8 +41,7 @@ def run(settings: ServeSettings) -> None:
     from kgrec.service.http_guard import GuardedHttp
     from kgrec.service.service_metrics import prepare_folder
 
-    check_files(settings)
-    settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    check_start(settings)
     if settings.workers > 1:
         prepare_folder(find_metrics_folder(settings.folder))
     os.environ[_SETTINGS] = settings.model_dump_json()
@@ -60,9 +65,11 @@ def run(settings: ServeSettings) -> None:
         backlog=16_384,
         ws="none",
     )
-    code = drain.run(config, settings.notice_s)
-    if settings.workers > 1:
-        shutil.rmtree(find_metrics_folder(settings.folder), ignore_errors=True)
+    try:
+        code = drain.run(config, settings.notice_s)
+    finally:
+        if settings.workers > 1:
+            shutil.rmtree(find_metrics_folder(settings.folder), ignore_errors=True)
     if code:
         sys.exit(code)
 
@@ -79,23 +86,83 @@ def find_metrics_folder(folder: Path) -> Path:
 
 def make_worker_app() -> ASGIApp:
     """The application of one process, by the settings in the environment."""
+    from kgrec.service import drain
     from kgrec.service.app import make_app
 
     set_up_logs()
     warnings.simplefilter("ignore", UserWarning)  # about ids in requests, which are in no log: answers name them
     sys.setswitchinterval(_SWITCH_S)
-    return make_app(ServeSettings.model_validate_json(os.environ[_SETTINGS]))
+    return drain.keep_failure(make_app(ServeSettings.model_validate_json(os.environ[_SETTINGS])))
 
 
-def check_files(settings: ServeSettings) -> None:
-    """Checks the files for TLS.
+def check_start(settings: ServeSettings) -> None:
+    """Checks in a moment what a start needs, and makes the service folder; the bundle is read later.
 
     Raises:
-        RequestError: one is missing, or comes without the other.
+        RequestError: the address or a file for TLS cannot be used.
+        BundleError: there is no bundle, and none was served before.
+        StoreError: the service folder cannot be made or written.
     """
+    _check_tls(settings)
+    _check_address(settings.host, settings.port)
+    _check_bundle(settings)
+    folder = settings.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        problem = find_disk_problem(folder, least_bytes=0)  # a full one still answers
+    except OSError as error:
+        problem = str(error)
+    if problem is not None:
+        raise StoreError(f"cannot use the service folder {folder}: {problem}; or name another one with --data")
+
+
+def _check_bundle(settings: ServeSettings) -> None:
+    if not (settings.bundle / _MANIFEST).is_file() and not any(settings.folder.glob(f"bundles/[!.]*/{_MANIFEST}")):
+        raise BundleError(
+            f"no bundle at {settings.bundle}: expected a folder with {_MANIFEST}, as `kgrec train` writes, or a service "
+            f"folder with a bundle that was served before, which {settings.folder} is not"
+        )
+
+
+def _check_address(host: str, port: int) -> None:
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            try:
+                _try_to_bind(family, kind, protocol, address)
+            except OSError as error:
+                if error.errno not in _LACKING or len(found) == 1:
+                    raise
+    except OSError as error:
+        to_do = "stop what listens there, or name another one with --port" if error.errno == errno.EADDRINUSE else (
+            "name another one with --host and --port"
+        )  # fmt: skip
+        raise RequestError(f"cannot listen on {host}, port {port}: {error.strerror or error}; {to_do}") from error
+
+
+def _try_to_bind(family: int, kind: int, protocol: int, address: Any) -> None:
+    """Binds as asyncio does, and lets go again."""
+    with socket.socket(family, kind, protocol) as opened:
+        if os.name == "posix":
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.bind(address)
+
+
+def _check_tls(settings: ServeSettings) -> None:
     files: tuple[Path | None, Path | None] = (settings.tls_certificate, settings.tls_key)
     if (files[0] is None) != (files[1] is None):
         raise RequestError("got one of the TLS certificate and the TLS key; expected both, or neither")
     for file in files:
         if file is not None and not file.is_file():
             raise RequestError(f"no file {file}; expected a PEM file for TLS")
+    if settings.tls_certificate is not None:
+        try:
+            # The empty password: a key that has one would else be asked for on the terminal, by each process.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*files, password="")  # type: ignore[arg-type]
+        except OSError as error:
+            raise RequestError(
+                f"cannot use {files[0]} and {files[1]} for TLS: {error.strerror or error}; expected two PEM files, a "
+                "certificate and its key without a password, which this account may read"
+            ) from error

@@ -20,7 +20,7 @@ class LimitSettings(Settings):
         ids: the most ids in a list of a request: likes, candidates, excluded ids, items or users to add.
         text: the longest text, in characters.
         requests_per_s: the most requests of a key in a second, on average, over all processes.
-        burst: the most requests of a key at once, before the average counts.
+        burst: the most requests of a key at once, before the average counts; None: those of two seconds.
         concurrent: the most requests of a key that are answered at the same time, over all processes.
         body_s: how long the body of a request may take to arrive.
         failures_per_minute: the most wrong keys from one address in a minute.
@@ -33,11 +33,16 @@ class LimitSettings(Settings):
     ids: PositiveInt = 10_000
     text: PositiveInt = 10_000
     requests_per_s: PositiveFloat = 1_000.0
-    burst: PositiveInt = 2_000
+    burst: PositiveInt | None = None
     concurrent: PositiveInt = 256
     body_s: PositiveFloat = 10.0
     failures_per_minute: PositiveInt = 20
     batch_in_flight: PositiveInt = 256
+
+    @property
+    def at_once(self) -> float:
+        """The most requests of a key at once."""
+        return self.burst or 2 * self.requests_per_s
 
 
 class ServeSettings(Settings):

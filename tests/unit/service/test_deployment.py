@@ -196,7 +196,7 @@ def test_a_forgotten_user_is_nowhere_and_stays_forgotten(settings: ServeSettings
     assert "u3" in load_bundle(settings.bundle).users
     deployment.swap()
     assert "u3" not in recommender(deployment).bundle.users
-    with pytest.raises(RequestError, match="unknown user"):
+    with pytest.raises(RequestError, match="users who are unknown, such as 'nobody'"):
         forget_users(deployment, ["nobody"])
 
 

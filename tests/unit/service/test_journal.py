@@ -42,7 +42,11 @@ def test_a_later_entry_takes_the_place_of_the_one_about_the_same(tmp_path: Path)
     append(journal, Entry("item", "a", body="new"))
     assert [(entry.subject, entry.body) for entry in journal.read(0)] == [("b", "other"), ("a", "new")]
     append(journal, Entry("interaction", "u", "a", "like"), Entry("removed", "a"))
-    assert [(entry.about, entry.subject) for entry in journal.read(0)] == [("item", "b"), ("removed", "a")]
+    assert [(entry.about, entry.subject) for entry in journal.read(0)] == [
+        ("item", "b"),
+        ("user", "u"),  # who stays, though the item is gone
+        ("removed", "a"),
+    ]
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
