@@ -191,6 +191,24 @@ def test_manifests_name_each_other_rightly() -> None:
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
 
 
+def test_the_first_bundle_and_key_are_left_where_the_service_finds_them() -> None:
+    (seed,) = yaml.safe_load_all((DEPLOY / "kubernetes" / "seed" / "pod.yaml").read_text(encoding="utf-8"))
+    pod = find_manifest("StatefulSet")["spec"]["template"]["spec"]
+    assert seed["spec"]["securityContext"] == pod["securityContext"]
+    (container,), (serving,) = seed["spec"]["containers"], pod["containers"]
+    assert container["image"] == serving["image"]
+    assert container["securityContext"] == serving["securityContext"]
+    for name, claim in (("data", "kgrec-data"), ("bundle", "kgrec-bundle")):
+        volume = {"name": name, "persistentVolumeClaim": {"claimName": claim}}
+        assert volume in seed["spec"]["volumes"]
+        assert volume in pod["volumes"]
+    places = {mount["name"]: mount["mountPath"] for mount in serving["volumeMounts"]}
+    assert {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}.items() <= places.items()
+    assert not [mount for mount in container["volumeMounts"] if mount.get("readOnly")]
+    service = find_manifest("Service")["spec"]["selector"]
+    assert not service.items() <= seed["metadata"]["labels"].items()  # it answers no requests
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this machine")
 def test_systemd_knows_each_line_of_the_unit() -> None:
     command = ["systemd-analyze", "verify", str(DEPLOY / "systemd" / "kgrec.service")]
@@ -213,6 +231,16 @@ def find_samples() -> set[str]:
     version = VersionStatus(version="v", role="current", name="shop", trained_at=1, n_items=4)
     text = metrics.exposition(ServiceState(versions=(version,), staleness_s=1.0)).decode()
     return {re.split(r"[{ ]", line)[0] for line in text.splitlines() if not line.startswith("#")}
+
+
+def test_a_service_without_a_store_is_not_stale() -> None:
+    text = ServiceMetrics().exposition(ServiceState()).decode()
+    assert "kgrec_ready" in text
+    (rule,) = [rule for group in RULES["groups"] for rule in group["rules"] if rule["alert"] == "KgrecStale"]
+    metric = rule["expr"].split()[0]
+    assert re.fullmatch(r"\w+ > \d+", rule["expr"])  # nothing such as absent() or `or vector(0)`
+    assert metric in find_samples()
+    assert metric not in text
 
 
 def find_expressions() -> list[str]:

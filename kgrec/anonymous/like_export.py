@@ -1,6 +1,7 @@
 """Exports a bundle's likes so that every user has the same record as at least k - 1 others."""
 
 import secrets
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kgrec.anonymous.grouping import count_alike, group_users
-from kgrec.anonymous.periods import PERIODS, find_common_period
+from kgrec.anonymous.periods import PERIODS, find_common_period, find_period
 from kgrec.bundle import Bundle
 from kgrec.errors import RequestError
 
@@ -34,6 +35,13 @@ class AnonymousLikes:
     n_users_left_out: int
     n_likes: int
     n_likes_left_out: int
+
+    def describe_periods(self) -> str:
+        """How many likes were released at which period, the finest first: "12 by week, 300 by year"."""
+        found = Counter(find_period(name) for name in self.table["period"].to_pylist())
+        named = ", ".join(f"{found[period]:,} by {period}" for period in PERIODS[:-1] if found[period])
+        untimed = f"{found[PERIODS[-1]]:,} without a time" if found[PERIODS[-1]] else ""
+        return ", ".join(part for part in (named, untimed) if part)
 
 
 def export_anonymous(bundle: Bundle, k: int, *, finest: str = "month") -> AnonymousLikes:

@@ -22,6 +22,13 @@ def name_period(at: int, period: str) -> str | None:
     return f"{date.year:04}-{date.month:02}" if period == "month" else f"{date.year:04}"
 
 
+def find_period(name: str | None) -> str:
+    """Which of `PERIODS` a name of `name_period` is of."""
+    if name is None:
+        return PERIODS[-1]
+    return "week" if "W" in name else "month" if "-" in name else "year"
+
+
 def find_common_period(times: Sequence[int], finest: str) -> str | None:
     """The finest period that times have in common, not finer than `finest`; None: there is none."""
     for period in PERIODS[PERIODS.index(finest) :]:

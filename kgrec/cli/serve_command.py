@@ -59,7 +59,7 @@ def serve(
 
     check_extra()
     from kgrec.config import read_toml
-    from kgrec.service.server import run
+    from kgrec.service.server import check_start, run
     from kgrec.service.settings import ServeSettings
 
     given: dict[str, Any] = {
@@ -69,6 +69,7 @@ def serve(
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     settings = ServeSettings.read((read_toml(config) if config else {}) | given, str(config or "the command line"))
+    check_start(settings)
     scheme = "http" if settings.tls_key is None else "https"
     say(f"{bundle}: {scheme}://{settings.host}:{settings.port}, service folder {settings.folder}")
     run(settings)

@@ -5,7 +5,8 @@ length at most 1 to each of two sums, and Gaussian noise is added to the sums. E
 `Release` is as private as the release (post-processing); nothing else of the likes may be read beside it.
 
 1. Counts: at most `most_likes` likes of each user, drawn at random, one over the square root of `most_likes` each.
-2. The items with the largest noisy counts are selected.
+2. The items with the largest noisy counts are selected: those clearly above the noise, and the next ones up to
+   `least_items`, whose counts may be noise.
 3. Gram matrix: at most `most_likes` of each user's likes of selected items, drawn at random; with s of them, each pair
    of them, and each of them with itself, adds (s (s + 1) / 2)^-1/2. So the entries on and above the diagonal that a
    user adds to are a vector of length 1, whatever s is.
@@ -112,7 +113,11 @@ def sum_pairs(likes: csr_array) -> NDArray[np.float64]:
 
 
 def select_items(counts: NDArray[np.float64], noise: float, config: PrivateConfig) -> NDArray[np.int64]:
-    """(n,) int64, ascending: the items whose noisy counts are clearly above the noise, within the limits."""
+    """(n,) int64, ascending: the items with the largest noisy counts.
+
+    They are those clearly above the noise, but at least `least_items`, whatever their counts: fewer answer worse, as
+    many items below the noise together still say something, and noise in their pairs is removed by `shrink_gram`.
+    """
     n_clear = int(np.count_nonzero(counts > _CLEAR * noise))
     n_selected = min(max(n_clear, config.least_items), config.most_items, len(counts))
     return np.sort(np.argsort(-counts, kind="stable")[:n_selected]).astype(np.int64)

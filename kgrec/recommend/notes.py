@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from kgrec.model.knowledge import Knowledge
 from kgrec.recommend.asked import Asked
+from kgrec.recommend.noisy_likes import NOISY, describe_learned, is_noisy
 from kgrec.recommend.reasons import describe_knowledge
 from kgrec.recommend.requests import Request
 from kgrec.recommend.state import State
@@ -42,6 +43,7 @@ def note_no_likes(state: State, asked: Asked, request: Request, tail: float, *, 
         who += ", and the links and attributes have no effect"
     seen = ", without those the user has seen" if asked.user is not None and filter_seen else ""
     most = "this rests on how many people like an item" if tail > 0 else "these are the most liked items"
+    most += f", {NOISY}" if is_noisy(state.bundle) else ""
     return [f"{who}: {most}{seen}"]
 
 
@@ -49,7 +51,11 @@ def note_basis(state: State, support: NDArray[np.int64], user: int | None) -> li
     """A note if a list does not rest on likes alone, or on likes that nobody shares."""
     model = state.bundle.model
     if len(support) and bool(model.cold[torch.from_numpy(support)].all()):
+        if is_noisy(state.bundle):
+            return [f"not among {describe_learned(state.bundle)}: texts and links place what you like"]
         return ["nobody liked these items in training: this rests on their texts and links"]
+    if is_noisy(state.bundle):
+        return []  # it is not for an answer to say who likes what, or how many likes there are
     few = note_few_likes(state.bundle.lineage.n_likes)
     if few and len(support):
         return [f"{few}: this rests on texts and links as well"]
@@ -63,8 +69,6 @@ def note_basis(state: State, support: NDArray[np.int64], user: int | None) -> li
 
 def _likes_more(state: State, support: NDArray[np.int64], user: int | None) -> bool:
     """Whether anybody else who likes one of some items likes an item beside them."""
-    if state.bundle.config.private is not None:
-        return True  # it is not for an answer to say who likes what
     liked, by_item = state.bundle.liked, state.liked_by_item
     inside = np.zeros(liked.shape[1], np.bool_)
     inside[support] = True

@@ -14,6 +14,7 @@ from kgrec.recommend.answers import Explanation, Share
 from kgrec.recommend.asked import Asked
 from kgrec.recommend.item_relations import tell_path
 from kgrec.recommend.live import read_path_index
+from kgrec.recommend.noisy_likes import NOISY, is_noisy, is_popular
 from kgrec.recommend.requests import Request, find_item, read_request, to_support
 from kgrec.recommend.state import State, one_thread
 from kgrec.recommend.user_reasons import UserReason, count_fans, describe_prior, find_user_reasons
@@ -152,6 +153,8 @@ def find_likeness_reasons(
             parts.append(_describe_content(state))
         if not parts and by_source["links"] > NOTABLE * most:
             parts.append(f"similar {_describe_links(state)}")
+        if not parts and is_noisy(state.bundle) and by_source["likes"] > NOTABLE * most:
+            parts.append(NOISY)
         reasons.append("; ".join(parts) or None)
     return reasons
 
@@ -313,6 +316,10 @@ def _count_following(state: State, weighed: Weighed, like: int) -> int:
 
 def _count_likes(state: State, row: int) -> str:
     n_likes = int(state.bundle.model.n_likes[row])
+    if is_noisy(state.bundle):  # a noisy count is no fact
+        if not n_likes:
+            return f"placed by its {describe_knowledge(state)}"
+        return "popular" if is_popular(state.bundle, row) else NOISY
     return count_fans(n_likes) if n_likes else "new in the catalogue"
 
 

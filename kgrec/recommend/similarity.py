@@ -13,6 +13,7 @@ from kgrec.recommend.answers import Recommendation, Recommendations
 from kgrec.recommend.argument_ids import to_id
 from kgrec.recommend.blocks import to_blocks
 from kgrec.recommend.live import answer_without_gone
+from kgrec.recommend.noisy_likes import describe_learned, is_noisy, note_directions
 from kgrec.recommend.reasons import find_likeness_reasons, read_live_index
 from kgrec.recommend.requests import check_k, find_item, find_user, mask_items
 from kgrec.recommend.state import State
@@ -110,7 +111,7 @@ def _answer_similar(
     by: str | None,
 ) -> Recommendations:
     """The answer of `find_similar_many` for one item, from the rows of the items similar to it."""
-    model, item = state.bundle.model, state.bundle.items.ids[row]
+    model, item, noisy = state.bundle.model, state.bundle.items.ids[row], is_noisy(state.bundle)
     found = tuple(
         Recommendation(state.bundle.items.ids[other], place + 1, float(likeness[other]), state.title(other), reason)
         for place, (other, reason) in enumerate(zip(rows.tolist(), reasons, strict=True))
@@ -121,6 +122,12 @@ def _answer_similar(
         notes.append(f"{item!r} has no {_BY[by]} to compare: no items are similar to it")
     elif len(found) < k:
         notes.append(f"asked for {k} items, only {len(found)} are similar by {_BY[by]}")
-    if by is None and known and not int(model.n_likes[row]):
+    outside = not int(model.n_likes[row])
+    if noisy and outside and by in (None, "likes"):
+        placed = ": its text and links place it" if by is None else ""
+        notes.append(f"{item!r} is not among {describe_learned(state.bundle)}{placed}")
+    elif by is None and known and outside:
         notes.append(f"nobody liked {item!r} in training: this rests on its text and links")
+    if noisy and by == "likes" and found:
+        notes.append(note_directions(state.bundle))
     return Recommendations(found, (), tuple(notes))

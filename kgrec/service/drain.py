@@ -177,7 +177,7 @@ class DrainingServer(Server):
         await super().shutdown(sockets)
 
 
-def run_workers(serve: Callable[[list[socket.socket]], int], sockets: list[socket.socket], n_workers: int) -> int:
+def run_workers(serve: Callable[[list[socket.socket]], object], sockets: list[socket.socket], n_workers: int) -> int:
     """Runs several processes that share sockets until SIGTERM or Ctrl+C; one that dies is replaced.
 
     Args:

@@ -29,11 +29,10 @@ _LACKING = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # of several addresses of 
 
 
 def run(settings: ServeSettings) -> None:
-    """Serves until SIGTERM or Ctrl-C; requests in flight end first.
+    """Serves until SIGTERM or Ctrl-C; requests in flight end first. `check_start` finds before what it can.
 
     Raises:
-        KgrecError: there is no bundle that can be read, the port is taken, or the service folder or a TLS file cannot
-            be used.
+        KgrecError: the bundle or the service folder cannot be used.
     """
     import uvicorn
 
@@ -41,7 +40,6 @@ def run(settings: ServeSettings) -> None:
     from kgrec.service.http_guard import GuardedHttp
     from kgrec.service.service_metrics import prepare_folder
 
-    check_start(settings)
     if settings.workers > 1:
         prepare_folder(find_metrics_folder(settings.folder))
     os.environ[_SETTINGS] = settings.model_dump_json()
@@ -119,8 +117,8 @@ def check_start(settings: ServeSettings) -> None:
 def _check_bundle(settings: ServeSettings) -> None:
     if not (settings.bundle / _MANIFEST).is_file() and not any(settings.folder.glob(f"bundles/[!.]*/{_MANIFEST}")):
         raise BundleError(
-            f"no bundle at {settings.bundle}: expected a folder with {_MANIFEST}, as `kgrec train` writes, or a service "
-            f"folder with a bundle that was served before, which {settings.folder} is not"
+            f"no bundle at {settings.bundle}: expected a folder with {_MANIFEST}, as `kgrec train` writes; nor has the "
+            f"service folder {settings.folder} one that was served before"
         )
 
 

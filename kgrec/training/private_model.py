@@ -81,9 +81,17 @@ def fit_private_model(
         The model, and the choices with the privacy of it.
 
     Raises:
-        RequestError: another setting brings in what was learned from likes.
+        RequestError: another setting brings in what was learned from likes, or delta is not below one over the number
+            of users with likes.
     """
     report, private = on_stage or (lambda _: None), check_private(catalogue.config)
+    n_users = int(np.count_nonzero(likes.sum(axis=1)))
+    if n_users and private.delta >= 1 / n_users:
+        raise RequestError(
+            f"got delta {private.delta:g} with {n_users:,} user{'' if n_users == 1 else 's'}, by which all likes of "
+            f"one might be given away; expected less than one over the number of users, {1 / n_users:.2g}: choose a "
+            "smaller delta, or leave it out for 1e-6"
+        )
     report("adding noise to the sums of likes")
     release = release_likes(likes, private, rng or draw_generator())
     report("fitting the components to the noisy sums")

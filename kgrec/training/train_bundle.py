@@ -1,6 +1,5 @@
 """Trains a bundle from a catalogue."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -55,7 +54,8 @@ def train_bundle(
 
     Raises:
         CatalogueError: the catalogue has no likes.
-        RequestError: the training is private, and another setting brings in what was learned from likes.
+        RequestError: the training is private, and another setting brings in what was learned from likes, or delta is
+            not below one over the number of users.
     """
     with time_stages(on_stage, on_metric) as begin:
         begin("encoding texts" if has_texts(tables.schema) else "reading the graph")
@@ -100,18 +100,15 @@ def fit_private_bundle(
         config: the settings.
         trained_at: UTC seconds.
         on_stage: called with each stage as it begins.
+
+    Raises:
+        RequestError: another setting brings in what was learned from likes, or delta is not below one over the number
+            of users.
     """
     private, schema = check_private(config), tables.schema
     tables = sort_tables(tables)
     data, ids = to_hetero(tables)
     likes = read_likes(data, schema)
-    n_users = len(np.unique(likes.users))
-    if private.delta >= 1 / n_users:
-        warnings.warn(
-            f"delta {private.delta:g} is not below 1 / {n_users:,} users, which allows to give one of them away; "
-            "expected a smaller delta, such as 1e-6",
-            stacklevel=2,
-        )
     model, choices = fit_model(graph.data, graph.schema, likes, config, on_stage)
     times = None if likes.times is None else likes.times[:0]
     nobody = Likes(likes.users[:0], likes.items[:0], times, (0, likes.shape[1]))

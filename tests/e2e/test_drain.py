@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import Server, serve
+from serving import Server, serve, start
 
 N_CLIENTS = 6
 BEFORE_S = 1.0  # of load before the server is told to end
@@ -150,3 +151,22 @@ def test_ctrl_c_waits_for_neither_the_notice_nor_idle_connections(made_shop: Sho
         assert client.get("/ready").status_code == 200  # its connection stays open
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_start_without_a_bundle_that_can_be_read_is_one_message(
+    made_shop: Shop, tmp_path: Path, workers: int
+) -> None:
+    damaged = Path(shutil.copytree(made_shop.bundle, tmp_path / "damaged"))
+    (tensors,) = damaged.glob("tensors-*")
+    tensors.write_bytes(tensors.read_bytes()[:-1] + b"?")
+    server = start(damaged, tmp_path / "service", ["--workers", str(workers)], wait=False)
+    assert server.process.wait(timeout=60) == 2
+    lines = server.log.read_text().splitlines()
+    (told,) = [line for line in lines if line.startswith("kgrec: error: ")]
+    assert "damaged: " in told
+    assert str(damaged) in told
+    assert lines[-1] == told
+    assert "Traceback" not in server.log.read_text()
+    errors = [json.loads(line) for line in lines if line.startswith("{") and json.loads(line)["level"] == "error"]
+    assert {error["message"] for error in errors} == {"Application startup failed. Exiting."}

@@ -177,3 +177,11 @@ def test_the_command_refuses_to_export_ids(tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, ["export", str(tmp_path), "--out", str(tmp_path / "likes.csv")])
     assert isinstance(ran.exception, RequestError)
     assert "without --anonymous" in str(ran.exception)
+
+
+def test_the_summary_says_which_periods_were_released() -> None:
+    likes = np.ones((2, 4), np.float32)
+    times = np.array([[0, 0, 0, 0], [DAY, 20 * DAY, 60 * DAY, 400 * DAY]])
+    found = export_anonymous(_make_bundle(likes, times), 2, finest="week")
+    assert found.describe_periods() == "2 by week, 2 by month, 2 by year, 2 without a time"
+    assert export_anonymous(_make_bundle(likes), 2).describe_periods() == "8 without a time"

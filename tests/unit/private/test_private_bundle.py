@@ -22,6 +22,8 @@ from kgrec.config import PriorConfig, PrivateConfig, TrainConfig
 from kgrec.errors import BundleError, RequestError
 from kgrec.private.noisy_sums import release_likes
 from kgrec.recommend import Recommender
+from kgrec.recommend.noisy_likes import NOISY
+from kgrec.recommend.reasons import _count_likes
 from kgrec.sync import sync_bundle
 from kgrec.training.pipeline import choose_model, fit_model
 from kgrec.training.private_model import hide_users
@@ -162,9 +164,52 @@ def test_choices_on_held_out_likes_are_refused() -> None:
         choose_model(DUMMY, DUMMY, DUMMY, _private())
 
 
-def test_a_large_delta_is_warned_of() -> None:
-    with pytest.warns(UserWarning, match=r"delta 0\.1 is not below 1 / 50 users"):
-        _train(make_tables(), _private(delta=0.1))
+@pytest.mark.parametrize("delta", [0.1, 1 / 50])
+def test_a_large_delta_is_refused(delta: float) -> None:
+    with pytest.raises(
+        RequestError, match=rf"got delta {delta:g} with 50 users.*less than .*, 0\.02: choose a smaller"
+    ):
+        _train(make_tables(), _private(delta=delta))
+
+
+def _set_counts(bundle: Bundle, counts: dict[int, int], noise: float) -> Bundle:
+    """A private bundle with other noisy counts of some items, and another deviation of their noise."""
+    n_likes = bundle.model.n_likes.clone()
+    for row, count in counts.items():
+        n_likes[row] = count
+    privacy = bundle.choices["privacy"] | {"counts_noise": noise}
+    return replace(bundle, model=replace(bundle.model, n_likes=n_likes), choices={**bundle.choices, "privacy": privacy})
+
+
+def test_noisy_counts_are_not_told_as_facts() -> None:
+    bundle = _set_counts(_train_shop(), {0: 235, 1: 300, 2: 0}, noise=66.8)
+    state = Recommender(bundle, WordEncoder())._state
+    # 235 is 3.5 deviations, 300 is 4.5
+    assert [_count_likes(state, row) for row in range(3)] == [NOISY, "popular", "placed by its text and links"]
+    found = Recommender(bundle, WordEncoder()).recommend(likes=["sku-05"], k=29, explain=True)
+    assert not [one.reason for one in found.items if re.search(r"liked by \d|few people|new in", one.reason or "")]
+
+
+def test_items_outside_the_selected_ones_are_not_called_unliked() -> None:
+    bundle = _set_counts(_train_shop(), {0: 0, 2: 0}, noise=20)
+    told = "the 30 items that this private training learned from"
+    asked = Recommender(bundle, WordEncoder())
+    assert asked.recommend(likes=["sku-00", "sku-02"], k=3).notes == (
+        f"not among {told}: texts and links place what you like",
+    )
+    assert asked.similar("sku-00", k=3).notes == (f"'sku-00' is not among {told}: its text and links place it",)
+    assert f"'sku-00' is not among {told}" in asked.similar("sku-00", k=3, by="likes").notes
+
+
+def test_likeness_by_noisy_likes_says_so() -> None:
+    found = Recommender(_train_shop(), WordEncoder()).similar("sku-00", k=3, by="likes", explain=True)
+    assert [note for note in found.notes if "knows likes by noisy counts" in note]
+    assert all(one.reason for one in found.items)
+
+
+def test_a_list_without_likes_says_that_counts_are_noisy() -> None:
+    (note,) = Recommender(_train_shop(), WordEncoder()).recommend(likes=[], k=3).notes
+    assert note == "no likes are given: these are the most liked items, by noisy counts of likes"
 
 
 @pytest.mark.parametrize(

@@ -36,3 +36,13 @@ def test_nothing_gives_rank_0() -> None:
     values, vectors = shrink_gram(np.zeros((3, 3)), 1.0)
     assert values.shape == (0,)
     assert vectors.shape == (3, 0)
+
+
+def test_noise_alone_keeps_no_direction() -> None:
+    rng = np.random.default_rng(0)
+
+    def count_kept() -> int:
+        upper = np.triu(rng.standard_normal((30, 30)))
+        return len(shrink_gram(upper + np.triu(upper, 1).T, 1.0)[0])
+
+    assert sum(count_kept() > 0 for _ in range(500)) <= 5  # Wigner's limit alone lets about 50 through

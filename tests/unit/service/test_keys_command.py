@@ -89,6 +89,17 @@ def test_a_tenant_is_checked_with_the_bundle(bundle: Path) -> None:
 
 
 def test_a_bundle_that_is_not_there_gets_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="there is no bundle"):
-        run("keys", "create", tmp_path / "typo.kgrec")
+    for options in ([], ["--data", tmp_path / "new"]):
+        with pytest.raises(BundleError, match=r"no bundle at .*typo\.kgrec.*--data"):
+            run("keys", "create", tmp_path / "typo.kgrec", *options)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BundleError, match="no bundle at"):
+        run("keys", "create", tmp_path / "empty")
+
+
+def test_a_bundle_may_come_after_the_keys_of_a_service_folder_that_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "service"
+    folder.mkdir()
+    key = run("keys", "create", tmp_path / "later.kgrec", "--data", folder)[0].strip()
+    assert KeyStore(folder / "keys.sqlite").find(key) is not None
