@@ -59,4 +59,6 @@ def export(
         f"released {count_of(n_users, 'user')} and {count_of(n_likes, 'like')}; left out "
         f"{count_of(found.n_users_left_out, 'user')} and {count_of(found.n_likes_left_out, 'like')} that too few share"
     )
+    if n_likes:
+        say(f"times of likes, as fine as a group has in common: {found.describe_periods()}")
     say(f"likes written to {out}")

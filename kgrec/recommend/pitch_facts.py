@@ -9,6 +9,7 @@ from kgrec.graph.paths import ReasonPath
 from kgrec.pitch.facts import Fact, Facts, clean_name, cut_name
 from kgrec.recommend.answers import Explanation, Share
 from kgrec.recommend.item_relations import find_likeness
+from kgrec.recommend.noisy_likes import is_noisy
 from kgrec.recommend.reasons import (
     LEAST_SHARED,
     NOTABLE,
@@ -49,7 +50,8 @@ def _to_facts(state: State, weighed: Weighed, told: Explanation) -> Facts:
     item = _name(told.title, told.item)
     facts += [fact for like in weighed.searched for fact in _relate(state, weighed, like)]
     facts += [Fact("words")] if sentence > 0 and not leads else []
-    facts.append(_count(int(state.bundle.model.n_likes[weighed.row])))
+    # a noisy count is no fact
+    facts.append(Fact("alike") if is_noisy(state.bundle) else _count(int(state.bundle.model.n_likes[weighed.row])))
     facts = [fact for fact in facts if fact.like is None or fact.like not in ("", item)]  # its namesakes say nothing
     return Facts(item, tuple(dict.fromkeys(facts)))
 

@@ -118,7 +118,9 @@ def _answer_similar(
     )
     notes = []
     known = model.likeness_vectors(by)[row].any()
-    if not known:
+    if noisy and not known and by == "likes":
+        notes.append(f"no taste for {item!r} stands out of the noise of likes: no items are similar to it by them")
+    elif not known:
         notes.append(f"{item!r} has no {_BY[by]} to compare: no items are similar to it")
     elif len(found) < k:
         notes.append(f"asked for {k} items, only {len(found)} are similar by {_BY[by]}")

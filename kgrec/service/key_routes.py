@@ -61,10 +61,14 @@ class KeyStatus(Answer):
 
 
 class KeysAnswer(Answer):
-    """All keys, the oldest first; and the key that was just made, which is shown this once."""
+    """All keys, the oldest first; and the key that was just made, which is shown this once.
+
+    `n_items` is the number of items that exist for it now, where it is a tenant's; 0: none has the tenant's link.
+    """
 
     keys: list[KeyStatus]
     created: str | None = None
+    n_items: int | None = None
 
 
 class AuditBody(Body):
@@ -86,19 +90,19 @@ def key_routes(service: Service) -> APIRouter:
     """The routes, for one process."""
     router = APIRouter(responses=PROBLEMS)
 
-    def describe(created: str | None = None) -> KeysAnswer:
-        return KeysAnswer(keys=[_to_status(entry) for entry in service.keys.list()], created=created)
+    def describe(created: str | None = None, n_items: int | None = None) -> KeysAnswer:
+        entries = [_to_status(entry) for entry in service.keys.list()]
+        return KeysAnswer(keys=entries, created=created, n_items=n_items)
 
     def change(caller: Caller, body: KeysBody) -> KeysAnswer:
         now = int(time.time())
         if body.create is not None:
             tenant = None if body.create.tenant is None else read_tenant(body.create.tenant)
-            if tenant is not None:
-                _check_tenant(service, tenant)
+            n_items = None if tenant is None else _check_tenant(service, tenant)
             scope = Scope[body.create.scope.upper()]
             created = service.keys.create(body.create.name, scope, tenant, now)
             service.note_write(caller, "create key", {"key": created.split("_")[1], "scope": body.create.scope})
-            return describe(created)
+            return describe(created, n_items)
         assert body.revoke is not None
         if not service.keys.revoke(body.revoke, now):
             raise Problem(
@@ -138,10 +142,10 @@ def key_routes(service: Service) -> APIRouter:
     return router
 
 
-def _check_tenant(service: Service, tenant: Tenant) -> None:
+def _check_tenant(service: Service, tenant: Tenant) -> int | None:
+    """How many items exist for a tenant; None: there is no bundle yet to count them in."""
     current = service.deployment.current
-    if current is not None:
-        check_tenant(current.recommender.bundle, tenant)
+    return None if current is None else check_tenant(current.recommender.bundle, tenant)
 
 
 def _to_status(entry: KeyEntry) -> KeyStatus:

@@ -153,5 +153,5 @@ def _to_edge(bundle: Bundle, item: int, node: int, edge_type: str, is_source: bo
     """An edge in the direction of the schema, with its phrase."""
     source, target = (item, node) if is_source else (node, item)
     phrase = bundle.schema.edges[edge_type].phrase
-    shown = edge_type.rsplit(".", 1)[-1].replace("_", " ") if phrase is None else phrase
+    shown = phrase or edge_type.rsplit(".", 1)[-1].replace("_", " ")
     return GraphEdge(source=source, target=target, type=edge_type, phrase=shown)

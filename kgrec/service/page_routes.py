@@ -27,7 +27,7 @@ from kgrec.service.answering import check_limits, read_body
 from kgrec.service.audience import find_audience
 from kgrec.service.caller import Caller, Scope, Tenant, find_caller
 from kgrec.service.deployment import Served
-from kgrec.service.item_search import NameSearch
+from kgrec.service.item_search import NameSearch, mark_linked
 from kgrec.service.neighbourhood import find_neighbourhood
 from kgrec.service.problems import Problem
 from kgrec.service.route_tools import PROBLEMS, as_json, describe_body
@@ -143,8 +143,8 @@ def find_names(
             raise RequestError(f"the edge type {body.link!r} leads to users, who cannot be searched")
         if allowed is not None and node_type != item_type:
             items, nodes = bundle.edges[body.link] if is_source else bundle.edges[body.link][::-1]
-            mask = np.zeros(len(bundle.ids[node_type]), np.bool_)
-            mask[nodes[allowed[items]]] = True  # what another tenant's items are linked to has no name here
+            # what another tenant's items are linked to has no name here
+            mask = mark_linked(items, nodes, allowed, len(bundle.ids[node_type]))
     ids, names = bundle.ids[node_type].ids, bundle.names[node_type]
     if body.items is not None:
         rows = [row for row in map(bundle.ids[node_type].row, body.items) if row is not None]
@@ -153,7 +153,11 @@ def find_names(
                 Found(item=ids[row], title=names[row], match=100.0) for row in rows if mask is None or bool(mask[row])
             ]
         )
-    found = searches.find(bundle, node_type, body.text or "", body.k, mask)
+    text = body.text or ""
+    if body.link is None:
+        found = searches.find_items(bundle, text, body.k, mask)
+    else:
+        found = searches.find(bundle, node_type, text, body.k, mask)
     return SearchAnswer(items=[Found(item=ids[each.row], title=names[each.row], match=each.match) for each in found])
 
 

@@ -164,7 +164,7 @@ class Service:
         )
 
     def hide_others(self, status: StatusAnswer, tenant: Tenant) -> dict[str, object]:
-        """What a tenant sees otherwise in a status: the number of its own items, and nothing of other items and users."""
+        """What a tenant sees otherwise in a status: the number of its items, and nothing of others."""
         served = {held.version: held for held in self.deployment.served.values()}
         counts = {version: int(held.views.find(tenant).mask.sum()) for version, held in served.items()}
         versions = [

@@ -89,7 +89,7 @@ def fit_private_model(
     if n_users and private.delta >= 1 / n_users:
         raise RequestError(
             f"got delta {private.delta:g} with {n_users:,} user{'' if n_users == 1 else 's'}, by which all likes of "
-            f"one might be given away; expected less than one over the number of users, {1 / n_users:.2g}: choose a "
+            f"one might be given away; expected less than one over the number of users, {1 / n_users:.3g}: choose a "
             "smaller delta, or leave it out for 1e-6"
         )
     report("adding noise to the sums of likes")

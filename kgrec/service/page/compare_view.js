@@ -3,7 +3,7 @@
 import { latestOnly } from "/page/api.js";
 import { count, debounce, h } from "/page/dom.js";
 import { itemList } from "/page/lists.js";
-import { dial, segments, showNotes, showProblem, skeleton } from "/page/parts.js";
+import { dial, isAway, segments, showNotes, skeleton, tell } from "/page/parts.js";
 import { getState, note } from "/page/state.js";
 import { readWho, whoPanel } from "/page/who.js";
 
@@ -40,8 +40,13 @@ export function compareView(service) {
         sides.forEach((each) => each.show());
         summarise();
       } catch (error) {
+        if (isAway(error)) {
+          if (body.firstChild !== list.element) body.replaceChildren();
+          tell(notes, error, refresh); // the last list stays
+          return;
+        }
         places.delete(side);
-        body.replaceChildren(showProblem(error));
+        tell(body, error, refresh);
         summary.textContent = "";
       }
     };

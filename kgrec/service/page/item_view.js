@@ -6,7 +6,7 @@ import { combobox } from "/page/combobox.js";
 import { count, h } from "/page/dom.js";
 import { drawNeighbourhood } from "/page/graphs.js";
 import { itemList } from "/page/lists.js";
-import { empty, learnNames, makeFind, nameOf, segments, showNotes, showProblem, skeleton } from "/page/parts.js";
+import { empty, keepName, makeFind, nameOf, segments, showNotes, skeleton, tell } from "/page/parts.js";
 import { getState, linkTo, note } from "/page/state.js";
 
 const BY = [["", "Everything"], ["likes", "Likes"], ["text", "Texts"], ["links", "Links"]];
@@ -24,12 +24,27 @@ export function itemView(service) {
   if (!item) {
     return h("div", { class: "single" }, h("h1", null, "Item"), top, empty("Choose an item", "See what is similar to it, what it is linked to, and who would get it."));
   }
-  const title = h("h1", null, nameOf(item));
-  learnNames([item]).then(() => (title.textContent = nameOf(item)), () => {});
-  return h("div", { class: "single" }, top,
-    h("div", { class: "item-head" }, title, h("p", { class: "soft" }, `${service.itemType} `, h("code", null, item)),
+  const about = h("div", { class: "single" }, skeleton(6));
+
+  async function refresh() {
+    try {
+      const { items: [found] } = await ask("/search", { items: [item] });
+      if (found) keepName(item, found.title);
+      about.replaceChildren(...(found ? describe(item, service) : [h("h1", null, "Item"), empty(`There is no item “${item}”`, "Search for one by its name or id.")]));
+    } catch (error) {
+      tell(about, error, refresh);
+    }
+  }
+
+  refresh();
+  return h("div", { class: "single" }, top, about);
+}
+
+function describe(item, service) {
+  return [
+    h("div", { class: "item-head" }, h("h1", null, nameOf(item)), h("p", { class: "soft" }, `${service.itemType} `, h("code", null, item)),
       h("a", { class: "button", href: linkTo("recommend", { like: [item] }) }, "Recommend to somebody who likes it")),
-    h("div", { class: "halves" }, similarPart(item, service), audiencePart(item)), aroundPart(item));
+    h("div", { class: "halves" }, similarPart(item, service), audiencePart(item)), aroundPart(item)];
 }
 
 function similarPart(item, service) {
@@ -45,7 +60,7 @@ function similarPart(item, service) {
       list.show(found.items);
       body.replaceChildren(showNotes(found.notes) ?? "", found.items.length ? list.element : empty("Nothing is similar", "Try another way to compare."));
     } catch (error) {
-      body.replaceChildren(showProblem(error));
+      tell(body, error, refresh);
     }
   }
 
@@ -60,7 +75,8 @@ function similarPart(item, service) {
 
 function audiencePart(item) {
   const body = h("div", null, skeleton(5));
-  ask("/audience", { item, k: 10 }).then((found) => body.replaceChildren(...showAudience(found, { similar: false })), (error) => body.replaceChildren(showProblem(error)));
+  const refresh = () => ask("/audience", { item, k: 10 }).then((found) => body.replaceChildren(...showAudience(found, { isNew: false })), (error) => tell(body, error, refresh));
+  refresh();
   return h("section", { class: "part", "aria-labelledby": "audience" }, h("div", { class: "part-head" }, h("h2", { id: "audience" }, "Who would get it")), body);
 }
 
@@ -78,7 +94,7 @@ function aroundPart(item) {
       more.hidden = isAlone || most > 30 || found.nodes.length < 30;
     } catch (error) {
       more.hidden = true;
-      body.replaceChildren(showProblem(error));
+      tell(body, error, () => refresh(most));
     }
   }
 

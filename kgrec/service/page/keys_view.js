@@ -1,8 +1,8 @@
 // The API keys and the audit log, for admins.
 
 import { ask } from "/page/api.js";
-import { announce, formatTime, h, labelled } from "/page/dom.js";
-import { empty, openDialog, showProblem, skeleton } from "/page/parts.js";
+import { announce, count, formatTime, h, labelled } from "/page/dom.js";
+import { empty, openDialog, showProblem, skeleton, tell } from "/page/parts.js";
 
 const SCOPES = [["read", "read: asks"], ["write", "write: asks and changes"], ["admin", "admin: everything"]];
 
@@ -15,12 +15,13 @@ export function keysView() {
       const found = await ask("/keys");
       keys.replaceChildren(showKeys(found.keys, revoke));
     } catch (error) {
-      keys.replaceChildren(showProblem(error));
+      tell(keys, error, refresh);
     }
     try {
       audit.replaceChildren(...showAudit(await ask("/audit", { last: 50 })));
     } catch (error) {
-      audit.replaceChildren(error.status === 403 ? empty("For admins", "The audit log needs a key with the scope admin.") : showProblem(error));
+      if (error.status === 403) audit.replaceChildren(empty("For admins", "The audit log needs a key with the scope admin."));
+      else tell(audit, error, refresh);
     }
   }
 
@@ -61,8 +62,8 @@ function buildForm(close) {
   const submit = async (event) => {
     event.preventDefault();
     try {
-      const { created } = await ask("/keys", { create: { name: name.value.trim(), scope: scope.value, ...(tenant.value.trim() ? { tenant: tenant.value.trim() } : {}) } });
-      close(created);
+      const made = await ask("/keys", { create: { name: name.value.trim(), scope: scope.value, ...(tenant.value.trim() ? { tenant: tenant.value.trim() } : {}) } });
+      close(made);
     } catch (error) {
       problem.replaceChildren(showProblem(error));
     }
@@ -72,7 +73,15 @@ function buildForm(close) {
     h("div", { class: "buttons" }, h("button", { type: "submit", class: "primary" }, "Make the key"), h("button", { type: "button", onclick: () => close(null) }, "Cancel")))];
 }
 
-function showOnce(created, close) {
+// What the items are that exist for a key of a tenant.
+function describeItems({ tenant, nItems }) {
+  if (nItems === null || nItems === undefined) return null;
+  return h("div", { class: `notice ${nItems ? "good" : "warn"}` }, h("strong", null, nItems ? `${count(nItems, "item")} exist${nItems === 1 ? "s" : ""} for this key` : "No item exists for this key"),
+    nItems ? null : h("p", null, `No item of the catalogue has ${tenant}. See whether it is spelled as in the catalogue; items that get it later will exist for the key.`));
+}
+
+function showOnce({ created, keys, n_items: nItems }, close) {
+  const tenant = keys.find((key) => created.includes(key.id))?.tenant;
   const field = h("input", { type: "text", readonly: true, value: created, class: "secret", "aria-label": "The key", onfocus: (event) => event.target.select() });
   const copy = h("button", { type: "button", class: "primary", onclick: async () => {
     field.select();
@@ -83,7 +92,7 @@ function showOnce(created, close) {
       copy.textContent = "Press Ctrl+C";
     }
   } }, "Copy");
-  return [h("p", null, "Copy it now: it is kept as a hash, and cannot be shown again."), field,
+  return [h("p", null, "Copy it now: it is kept as a hash, and cannot be shown again."), field, describeItems({ tenant, nItems }) ?? "",
     h("div", { class: "buttons" }, copy, h("button", { type: "button", onclick: () => close(true) }, "Done"))];
 }
 

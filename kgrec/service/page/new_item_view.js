@@ -22,7 +22,7 @@ export function newItemView(service) {
   const shown = chips({ label: "Links", onremove: (key) => {
     links.delete(key);
     showLinks();
-  } });
+  }, field: () => search.input });
   const kinds = service.links;
   const kind = h("select", null, ...kinds.map(({ name: type, phrase }) => h("option", { value: type }, phrase)));
   const search = combobox({
@@ -36,6 +36,7 @@ export function newItemView(service) {
   const look = h("button", { type: "submit", class: "primary" }, "See who would get it");
   const add = h("button", { type: "button", disabled: true, onclick: addItem }, "Add to the catalogue");
   const canWrite = service.scope !== "read";
+  const hint = h("p", { class: "hint" }, canWrite ? "See who would get it first, then add it." : "This key reads only: it can look, not add.");
 
   function showLinks() {
     shown.show([...links].map(([key, link]) => ({ id: key, title: link.title, note: link.phrase })));
@@ -44,6 +45,7 @@ export function newItemView(service) {
 
   function change() {
     add.disabled = true;
+    hint.hidden = false;
     added.replaceChildren();
   }
 
@@ -62,9 +64,10 @@ export function newItemView(service) {
     look.disabled = true;
     try {
       const found = await ask("/audience", { item: describe(), k: 10 });
-      results.replaceChildren(...showAudience(found, { similar: true }));
+      results.replaceChildren(...showAudience(found, { isNew: true }));
       announce(`${found.n_within} of ${found.n_asked} users would get it`);
       add.disabled = !canWrite;
+      hint.hidden = canWrite;
     } catch (error) {
       results.replaceChildren(showProblem(error));
     } finally {
@@ -90,6 +93,6 @@ export function newItemView(service) {
       service.hasTexts ? labelled("Text", text, "What it is about: this places it among the others.") : null,
       kinds.length ? h("fieldset", { class: "plain" }, h("legend", null, "Links"), h("div", { class: "link-fields" }, labelled("Kind", kind), search.element), shown.element) : null,
       h("div", { class: "buttons" }, look, add),
-      canWrite ? null : h("p", { class: "hint" }, "This key reads only: it can look, not add."), added)),
+      hint, added)),
     h("section", { "aria-labelledby": "new-title" }, h("h1", { id: "new-title" }, "Who would get it"), results));
 }

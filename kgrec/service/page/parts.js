@@ -3,6 +3,7 @@
 import { ask, latestOnly, ServiceError } from "/page/api.js";
 import { h, makeId } from "/page/dom.js";
 
+const RETRY_MS = 4000;
 const names = new Map(); // id of an item -> its title, or null
 
 export function titleOf(item) {
@@ -43,6 +44,28 @@ export function showProblem(error) {
     ...sentences.map((text) => h("p", null, text)));
 }
 
+// Says what went wrong in the place of what it concerns; where the service is away, it asks again by itself.
+export function tell(holder, error, again) {
+  if (isAway(error)) return tellAway(holder, error, again);
+  const unknown = error instanceof ServiceError && /unknown user '(.*)'/i.exec(`${error.message} ${error.problem.got ?? ""} ${error.problem.detail ?? ""}`);
+  return holder.replaceChildren(unknown ? empty(`There is no user “${unknown[1]}”`, "Check the id, or leave the field empty.") : showProblem(error));
+}
+
+export function isAway(error) {
+  return error instanceof ServiceError && error.status === 0;
+}
+
+function tellAway(holder, error, again) {
+  let notice = holder.querySelector(":scope > .away");
+  if (!notice) { // said once, however often it is tried
+    notice = h("div", { class: "notice bad away", role: "alert" }, h("strong", null, error.message),
+      h("p", null, "It is tried again every few seconds."), h("button", { type: "button", onclick: () => again() }, "Try again"));
+    holder.replaceChildren(notice);
+  }
+  clearTimeout(Number(notice.dataset.timer));
+  notice.dataset.timer = String(setTimeout(() => notice.isConnected && again(), RETRY_MS));
+}
+
 export function showNotes(notes) {
   return notes.length ? h("ul", { class: "notes" }, ...notes.map((text) => h("li", null, text))) : null;
 }
@@ -56,8 +79,8 @@ export function skeleton(lines) {
   return h("div", { class: "skeleton", "aria-hidden": "true" }, ...Array.from({ length: lines }, () => h("div", { class: "skeleton-line" })));
 }
 
-// Removable chips; what is removed gives the focus to its neighbour.
-export function chips({ label, onremove }) {
+// Removable chips; what is removed gives the focus to its neighbour, the last one to the field.
+export function chips({ label, onremove, field }) {
   const list = h("ul", { class: "chips", "aria-label": label });
   return {
     element: list,
@@ -67,7 +90,7 @@ export function chips({ label, onremove }) {
         h("li", { class: "chip", "data-id": id }, h("span", { class: "chip-text", title }, note ? h("span", { class: "chip-note" }, note) : null, title),
           h("button", { type: "button", class: "chip-remove", "aria-label": `Remove ${title}`, onclick: () => onremove(id) }, "×"))));
       list.hidden = !entries.length;
-      if (held >= 0) list.querySelectorAll("button")[Math.min(held, entries.length - 1)]?.focus();
+      if (held >= 0) (list.querySelectorAll("button")[Math.min(held, entries.length - 1)] ?? field()).focus();
     },
   };
 }

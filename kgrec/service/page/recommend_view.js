@@ -3,7 +3,7 @@
 import { latestOnly } from "/page/api.js";
 import { announce, count, debounce, h } from "/page/dom.js";
 import { itemList } from "/page/lists.js";
-import { dial, empty, segments, showNotes, showProblem, skeleton } from "/page/parts.js";
+import { dial, empty, isAway, segments, showNotes, skeleton, tell } from "/page/parts.js";
 import { getState, note } from "/page/state.js";
 import { readWho, whoPanel } from "/page/who.js";
 
@@ -38,17 +38,22 @@ export function recommendView(service) {
     body.setAttribute("aria-busy", "true");
     try {
       const found = await latest("/recommend", { ...readWho(), k: Number(most ?? 10), tail: Number(at ?? 0), diversity: Number(varied ?? 0), explain: true });
-      if (found === null) return;
+      if (found === null) return undefined;
       body.removeAttribute("aria-busy");
       if (body.firstChild !== list.element) body.replaceChildren(list.element);
       if (!found.items.length) body.replaceChildren(empty("Nothing to recommend", "Everything that fits is liked or has been seen already."));
       about.replaceChildren(showNotes(found.notes) ?? "");
       list.show(found.items);
       announce(`${count(found.items.length, "item")} listed`);
+      return undefined;
     } catch (error) {
       body.removeAttribute("aria-busy");
+      if (isAway(error)) {
+        if (body.firstChild !== list.element) body.replaceChildren();
+        return tell(about, error, refresh); // the last list stays
+      }
       about.replaceChildren();
-      body.replaceChildren(showProblem(error));
+      return tell(body, error, refresh);
     }
   }
 

@@ -2,7 +2,7 @@
 
 import { ask, askAnyway } from "/page/api.js";
 import { count, formatAgo, formatNumber, formatTime, h } from "/page/dom.js";
-import { showProblem, skeleton } from "/page/parts.js";
+import { skeleton, tell } from "/page/parts.js";
 
 const ROLES = { current: "Current", candidate: "Candidate", previous: "Previous" };
 
@@ -16,7 +16,7 @@ export function statusView() {
       const [status, ready] = await Promise.all([ask("/status"), askAnyway("/ready")]);
       body.replaceChildren(...describe(status, ready));
     } catch (error) {
-      body.replaceChildren(showProblem(error));
+      tell(body, error, refresh);
     } finally {
       again.disabled = false;
     }

@@ -5,11 +5,12 @@ import { debounce, h, labelled } from "/page/dom.js";
 import { chips, learnNames, makeFind, nameOf } from "/page/parts.js";
 import { getState, note } from "/page/state.js";
 
+const USER_MS = 1000; // an id that is half typed is nobody's
 const SENTENCE_MS = 400; // after the last letter; a sentence takes the service longer than likes
 
 // onchange: called when the user is another one; the state has it already.
 export function whoPanel(onchange, { texts = true } = {}) {
-  const list = chips({ label: "Likes", onremove: (id) => change({ like: (getState().like ?? []).filter((each) => each !== id) }) });
+  const list = chips({ label: "Likes", onremove: (id) => change({ like: (getState().like ?? []).filter((each) => each !== id) }), field: () => search.input });
   const search = combobox({
     label: "Likes", placeholder: "Search items by name or id", find: makeFind(),
     choose: ({ id }) => {
@@ -19,11 +20,10 @@ export function whoPanel(onchange, { texts = true } = {}) {
   });
   const sentence = h("input", { type: "text", placeholder: "What they want, in words", maxlength: "2000", value: getState().text ?? "" });
   const user = h("input", { type: "text", placeholder: "Id of a known user", maxlength: "512", autocomplete: "off", spellcheck: "false", value: getState().user ?? "" });
-  const later = debounce(SENTENCE_MS, () => change({ text: sentence.value.trim(), user: user.value.trim() }));
-  const now = () => change({ text: sentence.value.trim(), user: user.value.trim() });
-  for (const input of [sentence, user]) {
-    input.addEventListener("input", later);
-    input.addEventListener("keydown", (event) => event.key === "Enter" && now());
+  for (const [name, input, wait] of [["text", sentence, SENTENCE_MS], ["user", user, USER_MS]]) {
+    const now = () => input.isConnected && change({ [name]: input.value.trim() });
+    input.addEventListener("input", debounce(wait, now));
+    input.addEventListener("change", now); // Enter, or the focus leaves
   }
 
   function change(changes) {

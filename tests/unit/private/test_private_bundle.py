@@ -207,6 +207,17 @@ def test_likeness_by_noisy_likes_says_so() -> None:
     assert all(one.reason for one in found.items)
 
 
+def test_an_item_whose_likes_are_noise_is_like_none_by_them() -> None:
+    bundle = _train_shop()
+    none = np.zeros_like(bundle.model.likeness.likes)
+    bundle = replace(bundle, model=replace(bundle.model, likeness=replace(bundle.model.likeness, likes=none)))
+    found = Recommender(bundle, WordEncoder()).similar("sku-00", k=3, by="likes")
+    assert not found.items
+    assert found.notes == (
+        "no taste for 'sku-00' stands out of the noise of likes: no items are similar to it by them",
+    )
+
+
 def test_a_list_without_likes_says_that_counts_are_noisy() -> None:
     (note,) = Recommender(_train_shop(), WordEncoder()).recommend(likes=[], k=3).notes
     assert note == "no likes are given: these are the most liked items, by noisy counts of likes"

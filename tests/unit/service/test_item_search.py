@@ -1,11 +1,15 @@
 """Searches by name: typing errors, accents, ids, and changes of the catalogue."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from planted_catalogue import train_planted
 
+from kgrec.bundle import load_bundle
 from kgrec.ids import IdMap
 from kgrec.messages import SearchBody
 from kgrec.recommend import Recommender
@@ -89,3 +93,73 @@ def test_a_tenant_finds_only_nodes_that_its_items_are_linked_to() -> None:
     assert find(None, items=["s0", "s1"]) == ["s0", "s1"]
     assert find(mask, items=["s0", "s1"]) == ["s0"]
     assert find(mask, text="s1") in ([], ["s0"])
+
+
+BOOKS = {
+    "got": ("A Game of Thrones (A Song of Ice and Fire, #1)", 300),
+    "azkaban": ("Harry Potter and the Prisoner of Azkaban (Harry Potter, #3)", 900),
+    "phoenix": ("Harry Potter and the Order of the Phoenix (Harry Potter, #5)", 850),
+    "gatsby": ("The Great Gatsby", 400),
+    "expectations": ("Great Expectations", 500),
+    "hobbit": ("The Hobbit", 600),
+    "it": ("It", 700),
+    "wheel": ("The Eye of the World (The Wheel of Time, #1)", 200),
+    "huck": ("Adventures of Huckleberry Finn", 350),
+    "sherlock": ("The Adventures of Sherlock Holmes", 360),
+    "who": ("Who Moved My Cheese?", 100),
+}
+
+
+def search_books(text: str, k: int = 5) -> list[str]:
+    index = index_names(IdMap(tuple(BOOKS)), [name for name, _ in BOOKS.values()])
+    found = index.find(text, k, np.array([known for _, known in BOOKS.values()]))
+    return [list(BOOKS)[each.row] for each in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "book"),
+    [
+        ("gmae of thrones", "got"),
+        ("game of trones", "got"),
+        ("game of thro", "got"),
+        ("great gatzby", "gatsby"),
+        ("great gatsbi", "gatsby"),
+        ("eye of the wrld", "wheel"),
+        ("eyeof the world", "wheel"),
+        ("hobit", "hobbit"),
+        ("huckelbery fin", "huck"),
+        ("prisoner of azkban", "azkaban"),
+        ("hary poter azkaban", "azkaban"),
+        ("it", "it"),
+    ],
+)
+def test_typing_errors_in_titles_of_several_words_are_forgiven(text: str, book: str) -> None:
+    assert search_books(text)[0] == book
+
+
+def test_a_shared_common_word_is_no_match() -> None:
+    assert search_books("gmae of thrones") == ["got"]
+    assert search_books("great gatzby") == ["gatsby"]
+    assert search_books("eye of the wrld") == ["wheel"]
+    assert search_books("hobit") == ["hobbit"]
+    assert search_books("war of the roses") == []
+
+
+def test_items_are_found_by_the_names_of_what_they_are_linked_to() -> None:
+    bundle = load_bundle(train_planted())
+    shop_type = bundle.schema.graph_edges["shop"].target
+    s1 = bundle.ids[shop_type].row("s1")
+    shop_names = ["Fyodor Dostoyevsky" if row == s1 else None for row in range(len(bundle.ids[shop_type]))]
+    bundle = replace(bundle, names={**bundle.names, shop_type: shop_names})
+    items, shops = bundle.edges["shop"]
+    linked = set(items[shops == s1].tolist())
+    found = NameSearch().find_items(bundle, "dostoevsky", 100)
+    assert {each.row for each in found} == linked
+    likes = [int(bundle.model.n_likes[each.row]) for each in found]
+    assert likes == sorted(likes, reverse=True)
+    assert max(each.match for each in found) < 90
+    allowed = np.ones(len(bundle.items), np.bool_)
+    allowed[found[0].row] = False
+    assert {each.row for each in NameSearch().find_items(bundle, "dostoevsky", 100, allowed)} == linked - {found[0].row}
+    allowed[list(linked)] = False  # nobody who asks has a book of his
+    assert NameSearch().find_items(bundle, "dostoevsky", 100, allowed) == []
