@@ -132,6 +132,7 @@ def test_page_escapes_names(page: str):
 def test_page_shows_every_slice_with_its_plots(report: Report, page: str):
     assert re.findall(r"<h2>(.*?)</h2>", page) == [
         "Warm",
+        "How it is measured",
         "No likes",
         "One like",
         "Nobody",
