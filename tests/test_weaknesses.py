@@ -2,8 +2,8 @@
 
 import json
 
-import weaknesses as audit
 import pytest
+import weaknesses as audit
 
 CLEAN = {"name": "httpx", "version": "0.28.1", "vulns": []}
 UNKNOWN = {"name": "torch", "skip_reason": "Dependency not found on PyPI"}

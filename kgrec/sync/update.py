@@ -117,8 +117,8 @@ def _compare(bundle: Bundle, tables: GraphTables) -> tuple[Catalogue, Changes, N
     """
     if bundle.config.private is not None and not bundle.config.private.keep_users:
         raise BundleError(
-            "the bundle was trained with --private and has no users; a sync would write the users' likes into it: train "
-            "again, or train with --keep-users where the bundle's files need not be private"
+            "the bundle was trained with --private and has no users; a sync would write the likes of users into it: "
+            "train again, or train with --keep-users where the bundle's files need not be private"
         )
     catalogue, changes = find_changes(bundle, tables)
     item_type = bundle.schema.item_type

@@ -45,7 +45,7 @@ async function call(method, path, body, { key = readKey(), signal, headers = {} 
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ServiceError(0, { title: "The service cannot be reached", to_do: "see whether it runs, and try again" });
+    throw new ServiceError(0, { title: "The service cannot be reached", to_do: "see whether it runs" });
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({ title: `The service answered ${response.status}` }));

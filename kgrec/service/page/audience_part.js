@@ -5,7 +5,11 @@ import { itemList } from "/page/lists.js";
 import { empty, showNotes } from "/page/parts.js";
 import { go, linkTo } from "/page/state.js";
 
-const NEW = "It has no likes yet, so it stands behind what is known. Among new items, or as one of the `candidates` of a request, it is ranked by its text and its links.";
+// Why a new item may be among the first of nobody.
+function describeNew() {
+  return h("p", { class: "soft new-means" }, "It has no likes yet, so it stands behind what is known. Among new items, or as one of the ", h("code", null, "candidates"),
+    " of a request, it is ranked by its text and its links.");
+}
 
 // isNew: the item is not in the catalogue yet.
 export function showAudience(found, { isNew }) {
@@ -19,7 +23,7 @@ export function showAudience(found, { isNew }) {
       bar.style.width = `${found.n_asked ? (100 * n) / found.n_asked : 0}%`;
       return [h("dt", null, `first ${rank}`), h("dd", null, h("span", { class: "share-track" }, bar), h("span", { class: "share-value" }, formatNumber(n)))];
     })),
-    isNew && found.n_asked && !found.n_within ? h("p", { class: "soft count-means" }, NEW) : null,
+    isNew && found.n_asked && !found.n_within ? describeNew() : null,
     showNotes(found.notes),
     found.users.length ? h("div", { class: "scroll" }, h("table", null,
       h("thead", null, h("tr", null, h("th", { scope: "col" }, "User"), h("th", { scope: "col", class: "number" }, "Rank"), h("th", { scope: "col", class: "number" }, "Score"))),

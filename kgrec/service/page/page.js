@@ -6,7 +6,7 @@ import { h, labelled } from "/page/dom.js";
 import { itemView } from "/page/item_view.js";
 import { keysView } from "/page/keys_view.js";
 import { newItemView } from "/page/new_item_view.js";
-import { openDialog, showProblem, skeleton } from "/page/parts.js";
+import { openDialog, showProblem, skeleton, tell } from "/page/parts.js";
 import { recommendView } from "/page/recommend_view.js";
 import { reportView } from "/page/report_view.js";
 import { getState, linkTo, onView } from "/page/state.js";
@@ -56,16 +56,21 @@ function show() {
 
 async function start() {
   if (!readKey()) return askForKey();
-  main.replaceChildren(h("div", { class: "single" }, skeleton(6)));
-  try {
-    await openService();
-  } catch (error) {
-    service = null;
-    showNavigation();
-    return error.status === 401 ? askForKey(error) : main.replaceChildren(h("div", { class: "single" }, showProblem(error),
-      h("button", { type: "button", onclick: start }, "Try again")));
+  const holder = h("div", { class: "single" }, skeleton(6));
+  main.replaceChildren(holder);
+
+  async function open() {
+    try {
+      await openService();
+    } catch (error) {
+      service = null;
+      showNavigation();
+      return error.status === 401 ? askForKey(error) : tell(holder, error, open);
+    }
+    return show();
   }
-  return show();
+
+  return open();
 }
 
 function askForKey(problem) {

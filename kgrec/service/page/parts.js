@@ -4,6 +4,7 @@ import { ask, latestOnly, ServiceError } from "/page/api.js";
 import { h, makeId } from "/page/dom.js";
 
 const RETRY_MS = 4000;
+const AWAY = [0, 502, 503, 504]; // nothing answers, or what is before the service, or it is not ready
 const names = new Map(); // id of an item -> its title, or null
 
 export function titleOf(item) {
@@ -47,19 +48,19 @@ export function showProblem(error) {
 // Says what went wrong in the place of what it concerns; where the service is away, it asks again by itself.
 export function tell(holder, error, again) {
   if (isAway(error)) return tellAway(holder, error, again);
-  const unknown = error instanceof ServiceError && /unknown user '(.*)'/i.exec(`${error.message} ${error.problem.got ?? ""} ${error.problem.detail ?? ""}`);
-  return holder.replaceChildren(unknown ? empty(`There is no user “${unknown[1]}”`, "Check the id, or leave the field empty.") : showProblem(error));
+  const unknown = error instanceof ServiceError && /unknown user (['"])(.*?)\1/i.exec(`${error.message} ${error.problem.got ?? ""} ${error.problem.detail ?? ""}`);
+  return holder.replaceChildren(unknown ? empty(`There is no user “${unknown[2]}”`, "Check the id, or leave the field empty.") : showProblem(error));
 }
 
 export function isAway(error) {
-  return error instanceof ServiceError && error.status === 0;
+  return error instanceof ServiceError && AWAY.includes(error.status);
 }
 
 function tellAway(holder, error, again) {
   let notice = holder.querySelector(":scope > .away");
   if (!notice) { // said once, however often it is tried
     notice = h("div", { class: "notice bad away", role: "alert" }, h("strong", null, error.message),
-      h("p", null, "It is tried again every few seconds."), h("button", { type: "button", onclick: () => again() }, "Try again"));
+      ...error.sentences.map((text) => h("p", null, text)), h("p", null, "It is tried again every few seconds."), h("button", { type: "button", onclick: () => again() }, "Try again"));
     holder.replaceChildren(notice);
   }
   clearTimeout(Number(notice.dataset.timer));

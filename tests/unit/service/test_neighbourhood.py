@@ -16,6 +16,7 @@ def test_the_author_and_the_other_books_of_the_author() -> None:
     written = {found.nodes[edge.target].id for edge in found.edges if (edge.source, edge.type) == (author, "author_of")}
     assert written == {book(place) for place in (4, 13, 22, 31)}  # every ninth book
     assert {edge.phrase for edge in found.edges if edge.type == "author_of"} == {"author"}
+    assert {edge.phrase for edge in found.edges if edge.type == "book.year"} == {"year"}  # of "from the 1990s"
     assert found.left_out == 0
 
 
