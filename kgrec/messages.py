@@ -63,7 +63,8 @@ class RecommendBody(UserPart):
         at_most: a kind of linked node -> the most items with the same one.
         explain: whether to give reasons.
         pitch: whether to give pitches: true (English), "en", "de" or "fr".
-        session: what tells visitors without an id apart; it decides which version answers them, and is not kept.
+        session: any text that stays the same for a visitor without an id; it decides which version answers, and is
+            not kept.
         version: which bundle answers; null: by the share of users.
     """
 

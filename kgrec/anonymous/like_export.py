@@ -45,7 +45,7 @@ class AnonymousLikes:
 
 
 def export_anonymous(bundle: Bundle, k: int, *, finest: str = "month") -> AnonymousLikes:
-    """Releases likes so that nobody's record is told apart from those of at least k - 1 others.
+    """Releases likes so that each record is that of at least k users.
 
     A user's record is the set of all pairs (item, period) released under one pseudonym. It is k-anonymous as a whole
     (Samarati and Sweeney 1998): whatever somebody knows of a user, at least k released users fit it equally well. Users

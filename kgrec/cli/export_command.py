@@ -39,7 +39,7 @@ def export(
 ) -> None:
     """Writes likes as a table for outsiders: random pseudonyms, items, periods.
 
-    Only what at least K users have in common is released; the rest is left out, and told.
+    Only what at least K users have in common is released; the rest is left out, and counted.
     """
     from kgrec.anonymous import export_anonymous
     from kgrec.bundle import load_bundle

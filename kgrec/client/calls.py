@@ -95,7 +95,7 @@ def recommend(
         at_most: a kind of linked node -> the most items with the same one.
         explain: whether to give reasons.
         pitch: whether to give pitches, in which language.
-        session: what tells visitors without an id apart; it decides which version answers them.
+        session: any text that stays the same for a visitor without an id; it decides which version answers.
         version: which bundle answers; None: by the share of users.
 
     Raises:

@@ -49,7 +49,7 @@ class ListRequest:
 
     @property
     def key(self) -> Hashable:
-        """What tells its answer from others in a cache; None: the answer is large, or may be another the next time."""
+        """The key of its answer in a cache; None: the answer is large, or may be another the next time."""
         if self.pitches is not None and self.pitches.writer is not None:  # which may be in time the next time
             return None
         if self.k + len(self.asked.likes) + len(self.candidates or ()) + len(self.exclude) > _LARGE_REQUEST:

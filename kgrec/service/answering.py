@@ -71,7 +71,7 @@ def _refuse(name: str, got: str, most: int) -> None:
 
 
 def view_of(caller: Caller) -> str:
-    """What tells callers apart that get different answers to the same request."""
+    """The part of the catalogue that a caller sees: callers with the same one get the same answers."""
     return "" if caller.tenant is None else f"{caller.tenant.kind}={caller.tenant.node}"
 
 

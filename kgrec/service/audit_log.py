@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kgrec.errors import StoreError
 
-TORN = "torn line"  # the act of a line that tells of one that a crash cut off
+TORN = "torn line"  # the act of a line about one that a crash cut off
 _FIRST = "0" * 64  # the hash before the first line
 _BLOCK = 64 * 1024  # bytes that are read at a time from the end
 _POLL_S = 0.003  # while another process writes

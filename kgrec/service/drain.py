@@ -1,4 +1,4 @@
-"""The end of a server: who sends requests is told, those that were accepted are answered, and the exit code is 0.
+"""The end of a server: clients learn of it, requests that were accepted are answered, and the exit code is 0.
 
 After SIGTERM a server still takes requests for a while, in which GET /ready says that it is draining and each answer
 closes its connection; so load balancers and clients move elsewhere. Then it listens no more, closes idle connections
@@ -143,7 +143,7 @@ class DrainingServer(Server):
             self._start_draining()
 
     def _start_draining(self) -> None:
-        """Tells the app and the clients. It runs between two steps of the event loop, as handlers of signals do."""
+        """Lets the app and the clients know. It runs between two steps of the event loop, as handlers of signals do."""
         if self._draining:
             return
         self._draining = True
@@ -156,7 +156,7 @@ class DrainingServer(Server):
             on_drain()
 
     async def main_loop(self) -> None:
-        """Serves until it is told to end, and through the notice."""
+        """Serves until the end is asked for, and through the notice."""
         drained_at: float | None = None
         counter = 0
         now = asyncio.get_running_loop().time

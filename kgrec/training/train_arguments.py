@@ -37,7 +37,7 @@ def read_catalogue(
 ) -> GraphTables:
     """Reads the catalogue from the arguments of `kgrec.train`; see there.
 
-    With `private`, an item that interactions alone name is an error: that it is there tells of a user.
+    With `private`, an item that interactions alone name is an error: that it is there gives a user away.
     """
     if positive is not None and (not isinstance(positive, Real) or isinstance(positive, bool)):
         raise RequestError(f"expected positive as a number, the least rating of a like, got {positive!r}")

@@ -1,4 +1,4 @@
-"""The end of a real server under load: what it accepted is answered, load balancers are told, the exit code is 0."""
+"""The end of a real server under load: what it accepted is answered, load balancers learn of it, the exit code is 0."""
 
 import asyncio
 import json
