@@ -21,10 +21,12 @@ help:
 demo: $(MADE)
 	@$(BIN)/python scripts/demo.py
 
-# Two processes, each with a Neo4j server of its own; a server that is given cannot be shared. Files go by their names:
+PROCESSES := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && n=4; [ $$n -lt 2 ] && n=2; echo $$n)
+
+# Two processes or more, by the cores, each with a Neo4j server of its own; a server that is given cannot be shared. Files go by their names:
 # those with few tests are the slow ones, and would be last otherwise, one process waiting for the other.
 test: $(MADE)
-	@$(BIN)/python -m pytest $(if $(KGREC_TEST_NEO4J_URI),,-n 2 --dist loadfile --no-loadscope-reorder)
+	@$(BIN)/python -m pytest $(if $(KGREC_TEST_NEO4J_URI),,-n $(PROCESSES) --dist loadfile --no-loadscope-reorder)
 
 test-fast: $(MADE)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not server and not slow"

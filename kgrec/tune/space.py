@@ -115,6 +115,7 @@ LEFT_OUT = {
     "transition.kept": "more is better, and larger",
     "sequence": "no trial trains it, as that would take most of the time",
     "content.kept": "more is better, and larger",
+    "private": "a choice that reads likes is not private, and `tune` refuses it",
     "generator": "part of `kgrec train-generator`, which no trial runs",
     "gate.most_popular": "limits the popularity of a first list, not its quality",
     "prior.regularisations": "every training tries them next to the tuned value",

@@ -110,7 +110,7 @@ def sources(draw) -> CatalogueSchema:
                 st.builds(
                     SourceTable,
                     file=st.lists(any_text, max_size=2).map(tuple),
-                    columns=st.just(("a", first)) | st.just(()),
+                    columns=st.just(tuple(dict.fromkeys(("a", first)))) | st.just(()),
                     delimiter=st.none() | any_text,
                     encoding=st.none() | any_text,
                 ),

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kgrec.errors import StoreError
-from kgrec.service import audit as audit_module
+from kgrec.service import audit_log as audit_module
 from kgrec.service.audit_log import TORN, AuditLog, Pseudonyms, verify
 
 FEW = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
