@@ -346,10 +346,12 @@ def test_a_damaged_new_bundle_is_not_taken(service: Service) -> None:
     client = service.start()
     old = status(client)["versions"][0]["version"]
     good = {file.name: file.read_bytes() for file in service.bundle.iterdir() if file.is_file()}
-    replace_bundle(service.bundle, lambda made: made.add_item("newest", text="tea"))
-    new = {file.name: file.read_bytes() for file in service.bundle.iterdir() if file.is_file()}
-    (tensors,) = service.bundle.glob("tensors-*")
+    staged = Path(shutil.copytree(service.bundle, service.bundle.with_name("staged")))
+    replace_bundle(staged, lambda made: made.add_item("newest", text="tea"))
+    new = {file.name: file.read_bytes() for file in staged.iterdir() if file.is_file()}
+    tensors = service.bundle / next(name for name in new if name.startswith("tensors-"))
     tensors.write_bytes(new[tensors.name][:-100])
+    (staged / "bundle.json").replace(service.bundle / "bundle.json")
     refused = wait_for(lambda: status(client)["problems"])
     assert service.bundle.name in refused[0]
     assert "not taken" in service.log
