@@ -61,8 +61,8 @@ class Client:
             for found in service.recommend(likes=["1", "95"], k=5).items:
                 print(found.title)
 
-    What fails for want of a connection, and the statuses 429, 502, 503 and 504, is sent again after a growing, random
-    wait. Writes carry an Idempotency-Key, so that one whose answer got lost is not done twice.
+    A request is sent again, after a growing, random wait, where the connection fails and at the statuses 429, 502, 503
+    and 504. Writes carry an Idempotency-Key, so that one whose answer got lost is not done twice.
     """
 
     def __init__(

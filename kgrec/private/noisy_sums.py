@@ -2,7 +2,7 @@
 
 Two data sets are neighbours when one has one user more, with all of that user's likes. Every user adds a vector of
 length at most 1 to each of two sums, and Gaussian noise is added to the sums. Everything that is computed from a
-`Release` is as private as the release (post-processing); nothing else of the likes may be read beside it.
+`Release` is as private as the release (post-processing); apart from it, no code may read the likes.
 
 1. Counts: at most `most_likes` likes of each user, drawn at random, one over the square root of `most_likes` each.
 2. The items with the largest noisy counts are selected: those clearly above the noise, and the next ones up to

@@ -51,7 +51,7 @@ def check_limits(body: Body, limits: LimitSettings) -> None:
         Problem: 422 where it asks for more.
     """
     for name, value in body:
-        if name in ("k", "most") and value > limits.k:
+        if name == "k" and value > limits.k:
             _refuse(name, f"{value:,}", limits.k)
         elif isinstance(value, str) and len(value) > limits.text:
             _refuse(name, f"{len(value):,} characters", limits.text)

@@ -37,7 +37,7 @@ def find_audience(
         recommender: the current one.
         item: the id of an item, or the description of one that need not be in the catalogue.
         k: the most users to list.
-        allowed: (n_items,) bool: the items that exist for who asks, and the only ones whose likes count; None: all.
+        allowed: (n_items,) bool: the items that the caller may see; only likes of these count. None: all.
         shows_users: whether to list users; without it they are only counted.
 
     Returns:

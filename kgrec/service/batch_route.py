@@ -74,31 +74,18 @@ async def _choose(service: Service, body: RecommendBody) -> Asked | Problem:
 
 
 def answer_lines(asked: Sequence[Asked | Problem], caller: Caller) -> list[Line]:
-    """Answers requests: the plain ones of a version together, the others one by one."""
-    answers: dict[int, bytes | KgrecError | Problem] = {}
-    plain: dict[int, tuple[Served, list[int], list[RecommendBody]]] = {}
+    """Answers requests: those of a version in one block."""
+    answers: list[Line] = [each if isinstance(each, Problem) else b"" for each in asked]
+    by_version: dict[int, list[tuple[int, Asked]]] = {}
     for place, each in enumerate(asked):
-        if isinstance(each, Problem):
-            answers[place] = each
-            continue
-        body, served = each
-        if answering.is_plain(body):
-            _, places, bodies = plain.setdefault(id(served), (served, [], []))
-            places.append(place)
-            bodies.append(body)
-        else:
-            answers[place] = _recommend(body, served, caller)
-    for served, places, bodies in plain.values():
-        answered = [
-            each.content if isinstance(each, answering.Listed) else each
-            for each in answering.answer_block(served, [(body, caller.tenant) for body in bodies])
-        ]
-        answers |= zip(places, answered, strict=True)
-    return [Problem.of(each) if isinstance(each, KgrecError) else each for _, each in sorted(answers.items())]
-
-
-def _recommend(body: RecommendBody, served: Served, caller: Caller) -> bytes | KgrecError | Problem:
-    try:
-        return answering.recommend(body, served, caller).content
-    except (KgrecError, Problem) as error:
-        return error
+        if not isinstance(each, Problem):
+            by_version.setdefault(id(each[1]), []).append((place, each))
+    for block in by_version.values():
+        served = block[0][1][1]
+        found = answering.answer_block(served, [(body, caller.tenant) for _, (body, _) in block])
+        for (place, _), answer in zip(block, found, strict=True):
+            if isinstance(answer, answering.Listed):
+                answers[place] = answer.content
+            else:
+                answers[place] = Problem.of(answer) if isinstance(answer, KgrecError) else answer
+    return answers

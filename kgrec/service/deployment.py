@@ -68,7 +68,7 @@ class Serving:
     Attributes:
         current: the version that answers; "" before the first one.
         previous: the one to go back to.
-        candidate: the version beside it.
+        candidate: the version that answers a share of the users; "" for none.
         share: the share of users whom the candidate answers.
         run: the start of the service that set the share last; a process that takes another one's place does not.
         generation: changes when a process must read bundles again.
@@ -295,9 +295,8 @@ class Deployment:
         branch = served.recommender.branch()
         # without a store nothing but the journal has what was written over HTTP
         since = known_since(branch.bundle) if self.settings.store is not None else 0
-        applied = apply_entries(branch, entries, self.pseudonyms.hash, since)
-        refused = (*served.refused, *applied.refused)
-        return Served(served.version, served.base, branch, entries[-1].seq, refused)
+        refused = apply_entries(branch, entries, self.pseudonyms.hash, since)
+        return Served(served.version, served.base, branch, entries[-1].seq, (*served.refused, *refused))
 
     # --- writes
 

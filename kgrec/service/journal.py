@@ -62,7 +62,7 @@ class Entry:
 class Journal:
     """The journal of a service folder.
 
-    A file that is damaged is kept beside it, and what can be read of it begins a new one.
+    A damaged file is renamed and kept; a new one begins with what can be read of it.
 
     Args:
         path: the file.
@@ -148,7 +148,7 @@ class Journal:
         return {"journal": entries, "feedback": feedback}
 
     def compact(self) -> None:
-        """Merges all into the file, so that no deleted content is left in the log beside it.
+        """Merges the write-ahead log into the file, so that no deleted content is left in it.
 
         Raises:
             Problem: 503 when another process reads it for too long, or it cannot be written.

@@ -40,7 +40,7 @@ def find_neighbourhood(
         bundle: the current bundle.
         item: the item's id.
         most: the most nodes, at least 1, the item among them; about half of them are nodes that it is linked to.
-        allowed: (n_items,) bool: the items that exist for who asks; None: all.
+        allowed: (n_items,) bool: the items that the caller may see; None: all.
 
     Raises:
         RequestError: the item is unknown.

@@ -1,8 +1,7 @@
 """Applies entries of the journal to a recommender: after a restart, to a new bundle, or from another process."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,19 +13,6 @@ from kgrec.messages import Interaction, ItemPart, UserDescription
 from kgrec.recommend import NewItem, NewUser, Recommender
 from kgrec.recommend.sequence_argument import read_sequence
 from kgrec.service.journal import Entry
-
-
-@dataclass
-class Applied:
-    """What a run of entries did.
-
-    Attributes:
-        unknown: id -> the ids that the catalogue does not have.
-        refused: sentences about entries that this bundle cannot take.
-    """
-
-    unknown: dict[str, list[str]] = field(default_factory=dict)
-    refused: list[str] = field(default_factory=list)
 
 
 def to_new_item(part: ItemPart) -> NewItem:
@@ -93,7 +79,7 @@ def known_since(bundle: Bundle) -> int:
 
 def apply_entries(
     recommender: Recommender, entries: Iterable[Entry], hash_user: Callable[[str], str], since: int
-) -> Applied:
+) -> list[str]:
     """Applies entries to a recommender, in place. What the bundle's catalogue knows better is left as it is.
 
     Args:
@@ -101,8 +87,11 @@ def apply_entries(
         entries: ascending by number.
         hash_user: makes the hash of a user's id, as in entries about forgotten users.
         since: UTC seconds when the bundle's catalogue was read.
+
+    Returns:
+        Sentences about entries that this bundle cannot take.
     """
-    applied, by_kind = Applied(), dict[str, list[Entry]]()
+    refused, by_kind = list[str](), dict[str, list[Entry]]()
     for entry in entries:
         by_kind.setdefault(entry.about, []).append(entry)
     hashes = {entry.subject for entry in by_kind.get("forgotten", ())}
@@ -112,26 +101,22 @@ def apply_entries(
             recommender.forget(forgotten)
     items = recommender.bundle.items
     newer = [entry for entry in by_kind.get("removed", ()) if entry.at > since and entry.subject in items]
-    _in_bulk(recommender.remove_items, [entry.subject for entry in newer], applied)
+    _in_bulk(recommender.remove_items, [entry.subject for entry in newer], refused)
     items = recommender.bundle.items
     parts = [
-        (ItemPart.model_validate_json(entry.body), entry.at)
+        to_new_item(ItemPart.model_validate_json(entry.body))
         for entry in by_kind.get("item", ())
         if entry.at > since or entry.subject not in items
     ]
-    added = [to_new_item(part) for part, _ in parts if part.item not in items]
-    _note_unknown(_in_bulk(recommender.add_items, added, applied), applied)
-    _note_unknown(
-        _in_bulk(recommender.change_items, [to_new_item(part) for part, _ in parts if part.item in items], applied),
-        applied,
-    )
+    _in_bulk(recommender.add_items, [part for part in parts if part.item not in items], refused)
+    _in_bulk(recommender.change_items, [part for part in parts if part.item in items], refused)
     users = recommender.bundle.users
     described = [
         to_new_user(UserDescription.model_validate_json(entry.body))
         for entry in by_kind.get("user", ())
         if entry.subject not in users
     ]
-    _note_unknown(_in_bulk(recommender.add_users, described, applied), applied)
+    _in_bulk(recommender.add_users, described, refused)
     interactions = [
         Interaction.model_validate_json(entry.body)
         for entry in by_kind.get("interaction", ())
@@ -139,8 +124,8 @@ def apply_entries(
     ]
     schema = recommender.bundle.schema
     for group in _group_by_form(interactions):
-        _in_bulk(lambda found: _add_interactions(recommender, found, schema), group, applied)
-    return applied
+        _in_bulk(lambda found: recommender.add_interactions(to_table(found, schema)), group, refused)
+    return refused
 
 
 def _has_seen(bundle: Bundle, user: str, item: str) -> bool:
@@ -151,32 +136,24 @@ def _has_seen(bundle: Bundle, user: str, item: str) -> bool:
     return bool((bundle.seen.indices[slice(*bundle.seen.indptr[row : row + 2])] == column).any())
 
 
-def _add_interactions(recommender: Recommender, found: Sequence[Interaction], schema: CatalogueSchema) -> None:
-    recommender.add_interactions(to_table(found, schema))
-
-
 def _group_by_form(interactions: Sequence[Interaction]) -> list[list[Interaction]]:
     """Interactions with weights and without, which are added apart."""
     groups = [[each for each in interactions if (each.weight is None) == bare] for bare in (True, False)]
     return [group for group in groups if group]
 
 
-def _in_bulk(act: Callable[[list[Any]], Any], found: list[Any], applied: Applied) -> dict[str, tuple[str, ...]]:
+def _in_bulk(act: Callable[[list[Any]], object], found: list[Any], refused: list[str]) -> None:
     """Acts on all at once; where that is refused, on each alone, so that one does not keep out the others."""
+    if not found:
+        return
     try:
-        return act(found) or {} if found else {}
+        act(found)
     except RequestError as error:
         if len(found) == 1:
-            applied.refused.append(str(error))
-            return {}
-    unknown: dict[str, tuple[str, ...]] = {}
-    for each in found:
-        unknown |= _in_bulk(act, [each], applied)
-    return unknown
-
-
-def _note_unknown(found: Mapping[str, Sequence[str]], applied: Applied) -> None:
-    applied.unknown |= {id_: list(ids) for id_, ids in found.items()}
+            refused.append(str(error))
+            return
+        for each in found:
+            _in_bulk(act, [each], refused)
 
 
 def dump(part: Any) -> str:

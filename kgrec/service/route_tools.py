@@ -34,13 +34,6 @@ def describe_body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
-def describe_lines(model: type[BaseModel]) -> dict[str, Any]:
-    """The body of a route that takes a line for each request, for the OpenAPI."""
-    found = describe_body(model)
-    found["requestBody"]["content"]["application/x-ndjson"] = found["requestBody"]["content"].pop("application/json")
-    return found
-
-
 def as_json(content: bytes, headers: dict[str, str] | None = None) -> Response:
     """A JSON answer."""
     return Response(content, media_type="application/json", headers=headers)

@@ -52,7 +52,7 @@ class ServeSettings(Settings):
         bundle: the folder of the bundle.
         data: the service folder, with the journal, the keys, the audit log and snapshots; None: beside the bundle,
             named after it with ".service".
-        candidate: a second bundle to serve beside it.
+        candidate: a second bundle, which answers a share of the users.
         share: the share of users whom it answers; None: as it was set last, at first none.
         report: a folder that `kgrec evaluate` wrote, for the page.
         store: the store to sync from; only the command line and the environment name it, never a request.

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
 
@@ -105,12 +105,13 @@ def change_items(body: ItemsBody, caller: Caller) -> Act:
     """How a recommender takes what a request says of items."""
 
     def act(recommender: Recommender) -> tuple[Sequence[Entry], WriteAnswer]:
-        bundle = recommender.bundle
-        if caller.tenant is not None:
-            tenant = caller.tenant
-            if not all(check_new_item(tenant, bundle.schema, part) for part in (*body.add, *body.change)):
+        tenant, view = caller.tenant, _find_view(recommender, caller)
+        if tenant is not None and view is not None:
+            schema = recommender.bundle.schema
+            if not all(check_new_item(tenant, schema, part) for part in (*body.add, *body.change)):
                 raise RequestError(f"got an item without the link of this key; expected {tenant.kind}={tenant.node}")
-            _check_own(recommender, caller, [*body.remove, *(part.item for part in body.change)])
+            for item in (*body.remove, *(part.item for part in body.change)):
+                view.check(item)
         unknown: Unknown = {}
         for change, given in ((recommender.change_items, body.change), (recommender.add_items, body.add)):
             if given:
@@ -131,12 +132,11 @@ def add_users(body: UsersBody, caller: Caller) -> Act:
     """How a recommender takes the users of a request."""
 
     def act(recommender: Recommender) -> tuple[Sequence[Entry], WriteAnswer]:
-        users, hidden = body.add, Unknown()
-        if caller.tenant is not None:
-            has = _find_own(recommender, caller)
-            hidden = {part.user: [item for item in part.likes if not has(item)] for part in users}
+        users, hidden, view = body.add, Unknown(), _find_view(recommender, caller)
+        if view is not None:
+            hidden = {part.user: [item for item in part.likes if not view.has(item)] for part in users}
             users = [
-                part.model_copy(update={"likes": [i for i in part.likes if has(i)], "links": []}) for part in users
+                part.model_copy(update={"likes": [i for i in part.likes if view.has(i)], "links": []}) for part in users
             ]
         unknown = {id_: list(ids) for id_, ids in recommender.add_users([to_new_user(part) for part in users]).items()}
         unknown |= {user: [*unknown.get(user, ()), *ids] for user, ids in hidden.items() if ids}
@@ -152,12 +152,9 @@ def add_interactions(body: InteractionsBody, caller: Caller) -> Act:
     def act(recommender: Recommender) -> tuple[Sequence[Entry], WriteAnswer]:
         schema = recommender.bundle.schema
         given = with_times(body.interactions, int(time.time()))
-        items = recommender.bundle.items
-        has: Callable[[str], bool] = lambda item: item in items  # noqa: E731
-        if caller.tenant is not None:
-            has = _find_own(recommender, caller)
-        known = [each for each in given if has(each.item)]
-        missing = sorted({each.item for each in given if not has(each.item)})
+        items, view = recommender.bundle.items, _find_view(recommender, caller)
+        known = [each for each in given if (each.item in items if view is None else view.has(each.item))]
+        missing = sorted({each.item for each in given} - {each.item for each in known})
         if known:
             recommender.add_interactions(to_table(known, schema))
         entries = [Entry("interaction", each.user, each.item, dump(each)) for each in known]
@@ -166,18 +163,6 @@ def add_interactions(body: InteractionsBody, caller: Caller) -> Act:
     return act
 
 
-def _find_own(recommender: Recommender, caller: Caller) -> Callable[[str], bool]:
-    assert caller.tenant is not None
-    return TenantView(recommender.bundle, caller.tenant).has
-
-
-def _check_own(recommender: Recommender, caller: Caller, items: Sequence[str]) -> None:
-    """Checks that a tenant has the items that a request changes.
-
-    Raises:
-        RequestError: for the tenant there is no such item.
-    """
-    assert caller.tenant is not None
-    view = TenantView(recommender.bundle, caller.tenant)
-    for item in items:
-        view.check(item)
+def _find_view(recommender: Recommender, caller: Caller) -> TenantView | None:
+    """What a tenant sees of the state that a write changes; None: the key sees all."""
+    return None if caller.tenant is None else TenantView(recommender.bundle, caller.tenant)

@@ -15,7 +15,7 @@ import pytest
 from serving import Server, serve, start
 
 N_CLIENTS = 6
-BEFORE_S = 1.0  # of load before the server is told to end
+BEFORE_S = 1.0  # of load before the server is asked to end
 NOTICE_S = 3.0  # in which clients must see that it drains, on slow machines, too
 TOO_LONG_S = 600.0
 BODY = {"likes": ["sku-00", "sku-02"], "k": 3}
@@ -67,7 +67,7 @@ async def look_on(client: httpx.AsyncClient, load: Load) -> None:
 
 
 async def stream(client: httpx.AsyncClient, load: Load, seconds: float) -> None:
-    """Sends a batch slowly, so that it is in flight when the server is told to end."""
+    """Sends a batch slowly, so that it is in flight when the server is asked to end."""
 
     async def lines() -> AsyncIterator[bytes]:
         until = time.monotonic() + seconds
@@ -83,7 +83,7 @@ async def stream(client: httpx.AsyncClient, load: Load, seconds: float) -> None:
 
 
 async def drain(server: Server, *, balanced: bool, sig: int = signal.SIGTERM) -> tuple[Load, float, int]:
-    """Puts load on a server and ends it; returns what clients saw, when it was told to end, and its exit code."""
+    """Puts load on a server and ends it; returns what clients saw, when the end was asked for, and the exit code."""
     load = Load()
     headers = {"Authorization": f"Bearer {server.key()}"}
     limits = httpx.Limits(max_keepalive_connections=N_CLIENTS)
